@@ -1,0 +1,1 @@
+"""Where the flows run: schedules, work pools, limits, dashboards."""

@@ -1,0 +1,1 @@
+"""The `posthorn` command, one file per group."""

@@ -1,0 +1,175 @@
+"""What can go wrong, in one tree; the class carries the decision, so nobody outside a gateway asks which provider it was.
+
+::
+
+    PosthornError
+    ├── InputError                 the operator's file, argument or row is wrong; nothing was sent
+    ├── LedgerError                the durable record refuses or cannot be reached
+    │   ├── CampaignChanged        same name, other content: what differs is said
+    │   ├── CampaignNotFound       no campaign or event of that name
+    │   └── AlreadyRunning         another process sends this campaign right now
+    └── GatewayError               what the provider answered, or that it did not
+        ├── TryAgain               not taken; the same request may be made again
+        │   ├── Unreachable        no byte of the request left this machine
+        │   └── SlowDown           the provider asks everyone to wait
+        ├── RecipientRefused       this recipient only; the rest goes on
+        ├── StopRun                not taken, and every further request would fail alike
+        │   ├── CredentialsRefused
+        │   ├── PermissionMissing
+        │   ├── CreditExhausted
+        │   ├── AccountBlocked
+        │   └── RequestRefused     content or configuration the provider will not have
+        └── OutcomeUnknown         it may have been taken: looked up, never simply sent again
+
+Wrong settings are ``posthorn.settings.SettingsError``, outside the tree: they concern no delivery.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class PosthornError(Exception):
+    """Anything Posthorn raises on purpose; ``str()`` is one sentence for the operator, without secrets or full numbers."""
+
+
+class InputError(PosthornError):
+    """A file, an argument or a row is wrong. Nothing was sent.
+
+    ``field`` names what is wrong as the operator knows it (a key of the campaign file, an option); it opens the message.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class LedgerError(PosthornError):
+    """The ledger refuses, or cannot be reached. Nothing was sent because of it."""
+
+
+class CampaignChanged(LedgerError):
+    """The name is taken by a campaign with other content; the message lists each difference."""
+
+
+class CampaignNotFound(LedgerError):
+    """No campaign or event of that name is in the ledger."""
+
+
+class AlreadyRunning(LedgerError):
+    """Another process holds this campaign; the message says since when and by whom."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a failed exchange left behind, for the attempt's record: never shown whole, it may hold phone numbers.
+
+    ``trace`` names the last transport event seen (``none``, ``headers``, ``body``, ``answer``), ``status`` is the HTTP
+    status or None, ``raw`` the first bytes of the answer.
+    """
+
+    trace: str = "none"
+    status: int | None = None
+    raw: bytes = b""
+
+
+class GatewayError(PosthornError):
+    """A provider refused, failed or did not answer.
+
+    Attributes:
+        code: the provider's own code as text (``"3103"``, ``"E715"``), or None where there was none.
+        retryable: the same request may be made again, later.
+        maybe_sent: the request may have been carried out all the same.
+        stops_run: no further request of this run would fare better.
+        slows_all: every sender on the account should wait before the next request.
+        retry_after_seconds: how long the provider asks us to wait, if it said so.
+        evidence: what the exchange left behind.
+    """
+
+    retryable = False
+    maybe_sent = False
+    stops_run = False
+    slows_all = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        retry_after_seconds: float | None = None,
+        evidence: Evidence | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after_seconds = retry_after_seconds
+        self.evidence = evidence or Evidence()
+
+
+class TryAgain(GatewayError):
+    """Surely not taken; the same request may be made again."""
+
+    retryable = True
+
+
+class Unreachable(TryAgain):
+    """Nothing of the request left this machine: refused connection, name lookup, TLS, no free connection."""
+
+
+class SlowDown(TryAgain):
+    """The provider refused this request because there were too many; every sender on the account waits."""
+
+    slows_all = True
+
+
+class RecipientRefused(GatewayError):
+    """This recipient will not be served, whatever is tried; the others are not concerned."""
+
+
+class StopRun(GatewayError):
+    """Surely not taken, and the cause concerns every further request: account, permission, content, configuration."""
+
+    stops_run = True
+
+
+class CredentialsRefused(StopRun):
+    """Token, login or API key refused, or the address of this machine is not allowed."""
+
+
+class PermissionMissing(StopRun):
+    """The account may not do this."""
+
+
+class CreditExhausted(StopRun):
+    """The account's message limit or balance is used up."""
+
+
+class AccountBlocked(StopRun):
+    """The provider has locked the account or this machine's address."""
+
+
+class RequestRefused(StopRun):
+    """The request itself is refused (content, file, parameter): the same for every recipient."""
+
+
+class OutcomeUnknown(GatewayError):
+    """The request may have been carried out. It is recorded as unknown and looked up, never simply repeated.
+
+    ``stops_run`` and ``slows_all`` may be set per case: an unheard-of code stops the run, ``1010`` slows everyone.
+    """
+
+    maybe_sent = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        retry_after_seconds: float | None = None,
+        evidence: Evidence | None = None,
+        stops_run: bool = False,
+        slows_all: bool = False,
+    ) -> None:
+        super().__init__(message, code=code, retry_after_seconds=retry_after_seconds, evidence=evidence)
+        self.stops_run = stops_run
+        self.slows_all = slows_all

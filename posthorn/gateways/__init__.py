@@ -1,0 +1,1 @@
+"""One file per provider, all behind the small contract of ``contract.py``."""

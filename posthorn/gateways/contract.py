@@ -1,0 +1,72 @@
+"""The small contract every gateway keeps. What a method may raise is in ``posthorn.errors``; the class carries the decision.
+
+A send either returns an ``Answer`` (the provider answered for each recipient) or raises a ``GatewayError`` that says whether
+it may have been carried out. Nothing here retries: whoever holds the ledger decides that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from posthorn.models import (
+    Answer,
+    Credit,
+    Media,
+    MmsRequest,
+    Phone,
+    ReportPage,
+    StoredFile,
+    TicketRequest,
+)
+
+
+class CampaignGateway(Protocol):
+    """A provider that sends one MMS to many numbers."""
+
+    name: str
+
+    async def upload(self, media: Media) -> str:
+        """Store one file with the provider and return its id there."""
+
+    async def list_files(self) -> Sequence[StoredFile]:
+        """Every file the provider holds for MMS."""
+
+    async def send(self, request: MmsRequest) -> Answer:
+        """Send one chunk, once. Raises ``GatewayError``; never retries."""
+
+    async def reports(
+        self,
+        *,
+        ids: Sequence[str] = (),
+        phones: Sequence[Phone] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        page: int = 1,
+    ) -> ReportPage:
+        """One page of delivery reports, by ids, or by numbers and time of queueing."""
+
+    async def withdraw(self, ids: Sequence[str]) -> tuple[int, int]:
+        """Withdraw scheduled messages; ``(withdrawn, not withdrawn)``."""
+
+    async def credit(self) -> Credit:
+        """What the account may still send."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+
+class TicketGateway(Protocol):
+    """A provider that sends one stored MMS with a barcode of its own to one number."""
+
+    name: str
+
+    async def preflight(self, mms_id: str, campaign_ref: str | None) -> Sequence[str]:
+        """Check the template and the campaign before the first ticket; returns warnings, raises ``StopRun``."""
+
+    async def send(self, request: TicketRequest) -> Answer:
+        """Send one ticket, once: an ``Answer`` with one receipt. Raises ``GatewayError``; never retries."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""

@@ -1,0 +1,1 @@
+"""The durable record of who was messaged: tables, a few named verbs, migrations. The only room with SQL."""

@@ -1,0 +1,1 @@
+"""Files and barcodes: what is sent besides words."""

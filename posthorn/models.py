@@ -1,0 +1,211 @@
+"""The nouns: states, phone numbers, and what a gateway is asked and answers. No behaviour that needs a network or a disk."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NewType
+
+from posthorn.errors import GatewayError
+
+Phone = NewType("Phone", int)
+"""An E.164 number without its plus: ``48500600700``."""
+
+
+class MessageState(enum.IntEnum):
+    """Where one recipient's copy stands. The numbers are stored in the ledger: never renumber, only append.
+
+    ``sending`` is not stored per message: a pending message whose chunk is being sent counts as sending.
+    """
+
+    PENDING = 0
+    ACCEPTED = 1
+    SCHEDULED = 2
+    REJECTED = 3
+    UNKNOWN = 4
+    DELIVERED = 5
+    UNDELIVERED = 6
+    NO_REPORT = 7
+    CANCELLED = 8
+    SUPPRESSED = 9
+
+
+FINAL_STATES = frozenset(
+    {
+        MessageState.REJECTED,
+        MessageState.DELIVERED,
+        MessageState.UNDELIVERED,
+        MessageState.CANCELLED,
+        MessageState.SUPPRESSED,
+    }
+)
+"""States that no later report changes. ``no_report`` is not among them: a late report is still news."""
+
+
+class ChunkState(enum.IntEnum):
+    """Where one request's worth of recipients stands. Stored: never renumber, only append."""
+
+    PENDING = 0
+    SENDING = 1
+    DONE = 2
+    UNKNOWN = 3
+
+
+class Kind(enum.IntEnum):
+    """What a ledger entry delivers. Stored: never renumber."""
+
+    CAMPAIGN = 0
+    EVENT = 1
+
+
+TOTALS = (
+    "input",
+    "invalid",
+    "duplicate",
+    "suppressed",
+    "pending",
+    "sending",
+    "accepted",
+    "scheduled",
+    "rejected",
+    "unknown",
+    "delivered",
+    "undelivered",
+    "no_report",
+    "cancelled",
+)
+"""Every key of ``status --json``'s ``totals``, in the order they are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """One media item of a campaign, as checked on disk or named by URL.
+
+    ``source`` is the path or URL as written in the campaign file. ``sha256``, ``size`` (bytes) and ``path`` are None for a
+    URL, which the provider fetches itself.
+    """
+
+    source: str
+    name: str
+    content_type: str
+    path: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file as the provider lists it. ``date`` is the provider's own text, in its own zone."""
+
+    id: str
+    name: str
+    size: int | None
+    type: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True)
+class MmsRequest:
+    """One send: the same MMS to ``phones`` (unique within the request)."""
+
+    title: str
+    phones: Sequence[Phone]
+    file_ids: Sequence[str] = ()
+    text: str | None = None
+    send_at: datetime | None = None
+    test: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TicketRequest:
+    """One ticket: the stored MMS ``mms_id`` with ``barcode_id`` drawn into it, to ``phone``.
+
+    ``extras`` holds the provider's optional parameters by the names of the event file.
+    """
+
+    mms_id: str
+    phone: Phone
+    sender: str
+    barcode_id: str
+    campaign_ref: str | None = None
+    extras: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the provider said about one recipient of a send.
+
+    ``state`` is one of ACCEPTED, SCHEDULED, REJECTED (final refusal, ``error`` says why), PENDING (surely not taken, may be
+    sent later: the account's credit ran out midway) or UNKNOWN (not mentioned, or contradictory).
+    """
+
+    state: MessageState
+    provider_id: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answered send: one receipt per phone of the request, in the request's order.
+
+    ``stop`` is set when an item's refusal concerns the whole run (credit ran out midway). ``anomalies`` says what the answer
+    held that it should not (an unknown phone, one phone twice), with masked numbers. ``raw`` is the answer's body.
+    """
+
+    receipts: Sequence[Receipt]
+    stop: GatewayError | None = None
+    anomalies: Sequence[str] = ()
+    raw: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the provider later says about one message.
+
+    ``state`` is ours; ``status`` and ``reason`` are the provider's words; times are aware datetimes or None.
+    """
+
+    provider_id: str
+    state: MessageState
+    status: str
+    phone: Phone | None = None
+    title: str | None = None
+    reason: str | None = None
+    queued_at: datetime | None = None
+    sent_at: datetime | None = None
+    delivered_at: datetime | None = None
+    file_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPage:
+    """One page of reports. ``pages`` is how many pages the whole answer has, ``page`` counts from 1."""
+
+    reports: Sequence[Report]
+    page: int = 1
+    pages: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What the account may still send. ``left`` is None where the provider sets no limit."""
+
+    left: int | None
+    available: bool = True
+
+
+# Country calling codes of two digits (ITU E.164 list); 1 and 7 have one digit, all others three.
+_TWO_DIGIT_CODES = frozenset(
+    (20, 27, 30, 31, 32, 33, 34, 36, 39, 40, 41, 43, 44, 45, 46, 47, 48, 49, 51, 52, 53, 54, 55, 56, 57, 58)
+    + (60, 61, 62, 63, 64, 65, 66, 81, 82, 84, 86, 90, 91, 92, 93, 94, 95, 98)
+)
+
+
+def mask_phone(phone: Phone | int) -> str:
+    """A number as it may be shown: ``+48 *** *** 200``, country code and last three digits only."""
+    digits = str(int(phone))
+    code_length = 1 if digits[0] in "17" else 2 if int(digits[:2]) in _TWO_DIGIT_CODES else 3
+    code = digits[:code_length]
+    return f"+{code} *** *** {digits[-3:]}" if len(digits) > len(code) + 3 else "***"

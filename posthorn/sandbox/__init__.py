@@ -1,0 +1,1 @@
+"""A local stand-in for both providers, over real HTTP, with faults and a truth to compare with."""
