@@ -1,0 +1,175 @@
+"""Campaigns and events as the ledger holds them: finding them, and what their runs leave behind."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from posthorn.errors import CampaignNotFound
+from posthorn.ledger import tables
+from posthorn.ledger.store import Ledger
+from posthorn.models import ChunkState, Kind, MessageState
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignRecord:
+    """A planned campaign or event. ``definition`` is its frozen content, ``options`` what may change between runs.
+
+    Its chunks have the ids ``first_chunk`` to ``last_chunk``; both are 0 when no row was valid.
+    """
+
+    id: int
+    kind: Kind
+    name: str
+    test: bool
+    gateway: str
+    definition: dict[str, Any]
+    options: dict[str, Any]
+    rejects_file: str | None
+    input: int
+    invalid: int
+    duplicate: int
+    first_chunk: int
+    last_chunk: int
+    created_at: float
+    run_started_at: float | None
+    run_by: str | None
+    stopped_because: str | None
+    cancelled_at: float | None
+
+    @property
+    def lock_key(self) -> str:
+        """The name of the lock that whoever runs this campaign holds."""
+        return lock_key(self.name, test=self.test)
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks it has."""
+        return self.last_chunk - self.first_chunk + 1 if self.first_chunk else 0
+
+
+def lock_key(name: str, *, test: bool = False) -> str:
+    """The name of the lock that makes one sender per campaign."""
+    return f"campaign-{name}{'.test' if test else ''}"
+
+
+def find(ledger: Ledger, name: str, *, test: bool = False) -> CampaignRecord | None:
+    """The planned campaign or event of that name, or None."""
+    with ledger.read() as connection:
+        return _find(connection, name, test=test)
+
+
+def get(ledger: Ledger, name: str, *, test: bool = False) -> CampaignRecord:
+    """The planned campaign or event of that name.
+
+    Raises:
+        CampaignNotFound: there is none; the message lists the newest names there are.
+    """
+    with ledger.read() as connection:
+        if (record := _find(connection, name, test=test)) is not None:
+            return record
+        names = connection.execute(
+            sa.select(tables.campaign.c.name)
+            .where(tables.campaign.c.planned_at.is_not(None))
+            .order_by(sa.desc("id"))
+            .limit(5)
+        ).scalars()
+        known = ", ".join(names) or "none yet"
+    raise CampaignNotFound(f"no campaign or event named {name!r} in the ledger; the newest there: {known}")
+
+
+def all_records(ledger: Ledger, kind: Kind | None = None) -> list[CampaignRecord]:
+    """Every planned campaign and event, oldest first."""
+    query = sa.select(tables.campaign).where(tables.campaign.c.planned_at.is_not(None)).order_by(tables.campaign.c.id)
+    if kind is not None:
+        query = query.where(tables.campaign.c.kind == int(kind))
+    with ledger.read() as connection:
+        return [_record(row) for row in connection.execute(query).mappings()]
+
+
+def start_run(ledger: Ledger, campaign: CampaignRecord, *, by: str, options: dict[str, Any]) -> None:
+    """Note who runs it, with which options; the reason of an earlier stop is forgotten."""
+    _update(
+        ledger, campaign.id, run_started_at=time.time(), run_ended_at=None, run_by=by, options=options, stopped_because=None
+    )
+
+
+def end_run(ledger: Ledger, campaign: CampaignRecord, *, stopped_because: str | None) -> None:
+    """Note that the run is over, and why where it stopped early."""
+    _update(ledger, campaign.id, run_ended_at=time.time(), stopped_because=stopped_because)
+
+
+def cancel(ledger: Ledger, campaign: CampaignRecord) -> int:
+    """Stop it for good: nothing more is claimed, and what is pending is cancelled. Returns how many messages that were.
+
+    Chunks in flight are left alone; their answers are recorded as ever.
+    """
+    with ledger.write() as connection:
+        connection.execute(
+            tables.campaign.update().where(tables.campaign.c.id == campaign.id).values(cancelled_at=time.time())
+        )
+        moved = connection.execute(
+            sa.text(
+                "UPDATE message SET state = :cancelled WHERE state = :pending AND chunk_id IN"
+                " (SELECT id FROM chunk WHERE campaign_id = :campaign AND state = :open)"
+            ),
+            {
+                "cancelled": MessageState.CANCELLED,
+                "pending": MessageState.PENDING,
+                "campaign": campaign.id,
+                "open": ChunkState.PENDING,
+            },
+        ).rowcount
+        recount(connection, "campaign_id = :campaign AND state = :open", campaign=campaign.id, open=ChunkState.PENDING)
+    return moved
+
+
+_RECOUNTED = ", ".join(
+    f"count(*) FILTER (WHERE message.state = {int(MessageState[name.upper()])})" for name in tables.COUNTERS
+)
+_RECOUNT = (
+    f"UPDATE chunk SET ({', '.join(tables.COUNTERS)}) = (SELECT {_RECOUNTED} FROM message WHERE message.chunk_id = chunk.id)"  # noqa: S608
+)
+_RESTATE = (
+    f"UPDATE chunk SET state = CASE WHEN pending > 0 THEN {int(ChunkState.PENDING)}"  # noqa: S608
+    f" WHEN unknown > 0 THEN {int(ChunkState.UNKNOWN)} ELSE {int(ChunkState.DONE)} END"
+)
+
+
+def recount(connection: Connection, where: str, **values: object) -> None:
+    """Count the messages of the chunks that ``where`` picks anew, and give the chunks the state that follows.
+
+    Never for a chunk that is being sent: its pending messages are in flight.
+    """
+    connection.execute(sa.text(f"{_RECOUNT} WHERE {where}"), values)
+    connection.execute(sa.text(f"{_RESTATE} WHERE {where}"), values)
+
+
+def _find(connection: Connection, name: str, *, test: bool) -> CampaignRecord | None:
+    row = (
+        connection.execute(
+            sa.select(tables.campaign).where(
+                tables.campaign.c.name == name,
+                tables.campaign.c.test == test,
+                tables.campaign.c.planned_at.is_not(None),
+            )
+        )
+        .mappings()
+        .first()
+    )
+    return None if row is None else _record(row)
+
+
+def _record(row: sa.RowMapping) -> CampaignRecord:
+    values = {name: row[name] for name in CampaignRecord.__slots__}
+    values.update(kind=Kind(row["kind"]), first_chunk=row["first_chunk"] or 0, last_chunk=row["last_chunk"] or 0)
+    return CampaignRecord(**values)
+
+
+def _update(ledger: Ledger, campaign_id: int, **values: object) -> None:
+    with ledger.write() as connection:
+        connection.execute(tables.campaign.update().where(tables.campaign.c.id == campaign_id).values(**values))

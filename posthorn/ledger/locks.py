@@ -1,0 +1,182 @@
+"""Locks that the operating system or the database frees when their holder dies; never a time lease.
+
+A paused process keeps its lock, so nobody takes its chunks for abandoned while it may still wake up and send.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+from typing_extensions import override
+
+_PATIENCE_SECONDS = 0.2  # a reader that asks whether a lock is free holds it for an instant
+_PAUSE_SECONDS = 0.02
+
+
+class Locks(Protocol):
+    """Named locks, exclusive among all processes that use the ledger (and among holders within one process)."""
+
+    def acquire(self, key: str) -> bool:
+        """Take the lock; False when another holds it. It stays held until ``release`` or the end of this process."""
+
+    def release(self, key: str) -> None:
+        """Give the lock back; harmless when it is not held."""
+
+    def is_free(self, key: str) -> bool:
+        """Whether nobody holds the lock."""
+
+    def still_held(self, key: str) -> bool:
+        """Whether this process still holds the lock; False after the database dropped the session that held it."""
+
+    def close(self) -> None:
+        """Give back every lock."""
+
+    @contextmanager
+    def hold(self, key: str, wait_seconds: float = 0) -> Iterator[bool]:
+        """Hold the lock for a block; yields whether it was got within ``wait_seconds``."""
+        deadline = time.monotonic() + wait_seconds
+        held = self.acquire(key)
+        while not held and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
+            held = self.acquire(key)
+        try:
+            yield held
+        finally:
+            if held:
+                self.release(key)
+
+
+class FileLocks(Locks):
+    """``flock`` on a file per key, beside a SQLite ledger. One machine, local disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: dict[str, int] = {}
+        self._guard = Lock()
+
+    @override
+    def acquire(self, key: str) -> bool:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        with self._guard:
+            if key in self._held:
+                return False
+            while (descriptor := self._try(key)) is None:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(_PAUSE_SECONDS)
+            self._held[key] = descriptor
+            return True
+
+    @override
+    def release(self, key: str) -> None:
+        with self._guard:
+            descriptor = self._held.pop(key, None)
+            if descriptor is not None:
+                os.close(descriptor)
+
+    @override
+    def is_free(self, key: str) -> bool:
+        with self._guard:
+            if key in self._held or (descriptor := self._try(key)) is None:
+                return False
+            os.close(descriptor)
+            return True
+
+    @override
+    def still_held(self, key: str) -> bool:
+        return key in self._held
+
+    @override
+    def close(self) -> None:
+        for key in list(self._held):
+            self.release(key)
+
+    def _try(self, key: str) -> int | None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(self._folder / f"{key}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+
+class PostgresLocks(Locks):
+    """Session advisory locks on one connection of their own. Not through a pooler that shares sessions."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._session: Connection | None = None
+        self._held: set[str] = set()
+        self._guard = Lock()
+
+    @override
+    def acquire(self, key: str) -> bool:
+        with self._guard:
+            if key in self._held:
+                return False
+            got = bool(self._ask("SELECT pg_try_advisory_lock(:number)", key))
+            if got:
+                self._held.add(key)
+            return got
+
+    @override
+    def release(self, key: str) -> None:
+        with self._guard:
+            if key in self._held:
+                self._held.discard(key)
+                self._ask("SELECT pg_advisory_unlock(:number)", key)
+
+    @override
+    def is_free(self, key: str) -> bool:
+        with self._guard:
+            # Reading pg_locks disturbs nobody, unlike taking the lock for an instant.
+            return not self._ask(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+                " AND ((classid::bigint << 32) | objid::bigint) = :number",
+                key,
+            )
+
+    @override
+    def still_held(self, key: str) -> bool:
+        with self._guard:
+            if key not in self._held or self._session is None:
+                return False
+            try:
+                self._session.exec_driver_sql("SELECT 1")
+            except sa.exc.DBAPIError:
+                self._held.clear()
+                self._session = None
+                return False
+            return True
+
+    @override
+    def close(self) -> None:
+        with self._guard:
+            if self._session is not None:
+                self._session.invalidate()  # ends the database session, and with it every lock
+                self._session.close()
+            self._session = None
+            self._held.clear()
+
+    def _ask(self, statement: str, key: str) -> object:
+        if self._session is None:
+            self._session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        return self._session.execute(sa.text(statement), {"number": _number(key)}).scalar()
+
+
+def _number(key: str) -> int:
+    """A positive 63-bit number for an advisory lock: positive so that its two halves in pg_locks add up again."""
+    return int.from_bytes(hashlib.sha256(f"posthorn:{key}".encode()).digest()[:8]) >> 1

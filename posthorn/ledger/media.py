@@ -1,0 +1,77 @@
+"""The media of a campaign and the files a provider already keeps for us."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from posthorn.ledger import tables
+from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.store import Ledger
+from posthorn.models import Media
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRecord:
+    """One media item of a campaign, with its id at the provider once it is stored there."""
+
+    position: int
+    media: Media
+    file_id: str | None
+    verified_at: float | None
+
+    @property
+    def fingerprint(self) -> str:
+        """What makes two items the same content: the sha256, or the URL."""
+        return self.media.sha256 or self.media.source
+
+
+def of(ledger: Ledger, campaign: CampaignRecord) -> list[MediaRecord]:
+    """The campaign's media, in the order of its file."""
+    query = sa.select(tables.media).where(tables.media.c.campaign_id == campaign.id).order_by(tables.media.c.position)
+    with ledger.read() as connection:
+        return [
+            MediaRecord(
+                row.position,
+                Media(row.source, row.name, row.content_type, row.path, row.sha256, row.size),
+                row.file_id,
+                row.verified_at,
+            )
+            for row in connection.execute(query)
+        ]
+
+
+def known_file_id(ledger: Ledger, gateway: str, fingerprint: str) -> str | None:
+    """The id under which the provider was last given this content, or None."""
+    query = sa.select(tables.stored_file.c.file_id).where(
+        tables.stored_file.c.gateway == gateway, tables.stored_file.c.fingerprint == fingerprint
+    )
+    with ledger.read() as connection:
+        file_id: str | None = connection.execute(query).scalar()
+    return file_id
+
+
+def keep_file_id(ledger: Ledger, campaign: CampaignRecord, item: MediaRecord, file_id: str) -> None:
+    """Remember the provider's id for this item, for the campaign and for later campaigns with the same content."""
+    stored = tables.stored_file
+    key = sa.and_(stored.c.gateway == campaign.gateway, stored.c.fingerprint == item.fingerprint)
+    with ledger.write() as connection:
+        connection.execute(stored.delete().where(key))
+        connection.execute(
+            stored.insert().values(
+                gateway=campaign.gateway, fingerprint=item.fingerprint, file_id=file_id, stored_at=time.time()
+            )
+        )
+        connection.execute(_item(campaign, item).values(file_id=file_id, verified_at=None))
+
+
+def keep_verified(ledger: Ledger, campaign: CampaignRecord, item: MediaRecord, *, verified: bool) -> None:
+    """Remember that the provider lists the file (or, with ``verified=False``, that it no longer does)."""
+    with ledger.write() as connection:
+        connection.execute(_item(campaign, item).values(verified_at=time.time() if verified else None))
+
+
+def _item(campaign: CampaignRecord, item: MediaRecord) -> sa.Update:
+    return tables.media.update().where(tables.media.c.campaign_id == campaign.id, tables.media.c.position == item.position)

@@ -1,0 +1,212 @@
+"""Planning: a campaign and every one of its recipients, written once.
+
+An interrupted plan is not a campaign: the next plan of that name starts afresh.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from posthorn.errors import LedgerError
+from posthorn.ledger import tables
+from posthorn.ledger.campaigns import CampaignRecord, get
+from posthorn.ledger.store import Ledger
+from posthorn.models import Kind, Media, Phone
+
+_ROWS_PER_TRANSACTION = 50_000  # large: a random index grows faster in few transactions; others still get their turn
+_PLANNING_WAIT_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One accepted row of the operator's file. ``barcode`` and ``fields`` belong to tickets only."""
+
+    line: int
+    phone: Phone
+    copy: int = 0
+    barcode: str = ""
+    fields: dict[str, str] | None = None
+
+
+class Rows(Protocol):
+    """Batches of accepted rows, ``(line, phone)`` or ``Row``; the counts are complete once the iteration has ended."""
+
+    input: int
+    invalid: int
+    duplicate: int
+
+    def __iter__(self) -> Iterator[Sequence[tuple[int, Phone]] | Sequence[Row]]:
+        """Iterate once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewCampaign:
+    """What is to be planned."""
+
+    kind: Kind
+    name: str
+    gateway: str
+    definition: dict[str, Any]
+    options: dict[str, Any]
+    chunk_size: int
+    test: bool = False
+    media: Sequence[Media] = ()
+    rejects_file: str | None = None
+
+
+def plan(ledger: Ledger, new: NewCampaign, rows: Rows) -> CampaignRecord:
+    """Write a campaign and every one of its recipients, once; the caller holds the campaign's lock.
+
+    A test campaign replaces an earlier test of that name: it sends nothing, so nothing can be repeated.
+
+    Raises:
+        LedgerError: the name is planned already, or another plan has kept the ledger for ten minutes.
+    """
+    with ledger.locks.hold("planning", wait_seconds=_PLANNING_WAIT_SECONDS) as held:
+        if not held:
+            raise LedgerError("another campaign has been planned for ten minutes; look at it and start again")
+        campaign_id = _begin(ledger, new)
+        first, last = _load(ledger, campaign_id, new.chunk_size, rows)
+        with ledger.write() as connection:
+            connection.execute(
+                tables.campaign.update()
+                .where(tables.campaign.c.id == campaign_id)
+                .values(
+                    input=rows.input,
+                    invalid=rows.invalid,
+                    duplicate=rows.duplicate,
+                    first_chunk=first,
+                    last_chunk=last,
+                    planned_at=time.time(),
+                )
+            )
+    return get(ledger, new.name, test=new.test)
+
+
+def _begin(ledger: Ledger, new: NewCampaign) -> int:
+    """Clear what an interrupted plan (or an earlier test) left under this name, and enter the campaign."""
+    with ledger.write() as connection:
+        same = sa.and_(tables.campaign.c.name == new.name, tables.campaign.c.test == new.test)
+        old = connection.execute(sa.select(tables.campaign.c.id, tables.campaign.c.planned_at).where(same)).first()
+        if old is not None:
+            if old.planned_at is not None and not new.test:
+                raise LedgerError(f"{new.name} is planned already")
+            _forget(connection, old.id)
+        inserted = connection.execute(
+            tables.campaign.insert().values(
+                kind=int(new.kind),
+                name=new.name,
+                test=new.test,
+                gateway=new.gateway,
+                definition=new.definition,
+                options=new.options,
+                rejects_file=new.rejects_file,
+                created_at=time.time(),
+            )
+        )
+        campaign_id = cast(int, inserted.inserted_primary_key[0])  # type: ignore[index]
+        media = [
+            {
+                "campaign_id": campaign_id,
+                "position": position,
+                "source": item.source,
+                "name": item.name,
+                "content_type": item.content_type,
+                "path": item.path,
+                "sha256": item.sha256,
+                "size": item.size,
+            }
+            for position, item in enumerate(new.media)
+        ]
+        if media:
+            connection.execute(tables.media.insert(), media)
+    return campaign_id
+
+
+def _forget(connection: Connection, campaign_id: int) -> None:
+    chunks = sa.select(tables.chunk.c.id).where(tables.chunk.c.campaign_id == campaign_id)
+    for table in (tables.message, tables.attempt, tables.ticket, tables.settlement):
+        connection.execute(table.delete().where(table.c.chunk_id.in_(chunks)))
+    connection.execute(tables.chunk.delete().where(tables.chunk.c.campaign_id == campaign_id))
+    connection.execute(tables.campaign.delete().where(tables.campaign.c.id == campaign_id))
+
+
+def _load(ledger: Ledger, campaign_id: int, chunk_size: int, rows: Rows) -> tuple[int | None, int | None]:
+    """Write the rows in chunks of ``chunk_size``; the ids of the first and the last chunk, or None twice."""
+    with ledger.read() as connection:
+        first: int = connection.execute(sa.select(sa.func.coalesce(sa.func.max(tables.chunk.c.id), 0))).scalar_one() + 1
+    chunk = first
+    for batch in _whole_chunks(rows, chunk_size):
+        with ledger.write() as connection:
+            _write_messages(
+                ledger, connection, campaign_id, chunk, [batch[at : at + chunk_size] for at in _steps(batch, chunk_size)]
+            )
+        chunk += len(_steps(batch, chunk_size))
+    return (first, chunk - 1) if chunk > first else (None, None)
+
+
+def _steps(batch: Sequence[Any], size: int) -> range:
+    return range(0, len(batch), size)
+
+
+def _whole_chunks(rows: Rows, size: int) -> Iterator[list[Any]]:
+    """The rows in lists of as many as one transaction should write, each but the last a whole number of chunks."""
+    wanted = max(size, _ROWS_PER_TRANSACTION // size * size)
+    gathered: list[Any] = []
+    for batch in rows:
+        gathered.extend(batch)
+        while len(gathered) >= wanted:
+            yield gathered[:wanted]
+            gathered = gathered[wanted:]
+    if gathered:
+        yield gathered
+
+
+def _write_messages(ledger: Ledger, connection: Connection, campaign_id: int, first: int, chunks: list[list[Any]]) -> None:
+    """Write the chunks with ids from ``first`` and their messages (and tickets)."""
+    numbered = list(enumerate(chunks, first))
+    _insert(
+        ledger,
+        connection,
+        "chunk (id, campaign_id, state, pending)",
+        ((chunk, campaign_id, 0, len(rows)) for chunk, rows in numbered),
+    )
+    if not isinstance(chunks[0][0], Row):
+        messages = (
+            (chunk, position, campaign_id, phone, 0, line, 0)
+            for chunk, rows in numbered
+            for position, (line, phone) in enumerate(rows)
+        )
+    else:
+        messages = (
+            (chunk, position, campaign_id, row.phone, row.copy, row.line, 0)
+            for chunk, rows in numbered
+            for position, row in enumerate(rows)
+        )
+        tickets = (
+            (chunk, position, campaign_id, row.barcode, orjson.dumps(row.fields or {}).decode())
+            for chunk, rows in numbered
+            for position, row in enumerate(rows)
+        )
+        _insert(ledger, connection, "ticket (chunk_id, position, campaign_id, barcode, fields)", tickets)
+    _insert(ledger, connection, "message (chunk_id, position, campaign_id, phone, copy, line, state)", messages)
+
+
+def _insert(ledger: Ledger, connection: Connection, into: str, values: Iterable[tuple[Any, ...]]) -> None:
+    """Many rows, by the fastest way the database has; ``into`` is ``table (columns)`` in this module's own words."""
+    if ledger.is_sqlite:
+        marks = ", ".join("?" * (into.count(",") + 1))
+        connection.exec_driver_sql(f"INSERT INTO {into} VALUES ({marks})", list(values))  # noqa: S608
+        return
+    cursor: Any = connection.connection.cursor()  # psycopg's own, for COPY
+    with cursor, cursor.copy(f"COPY {into} FROM STDIN") as copy:
+        for row in values:
+            copy.write_row(row)

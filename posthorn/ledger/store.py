@@ -1,0 +1,153 @@
+"""The ledger's database: opening it safely, migrating it, and the two kinds of transaction the verbs use.
+
+SQLite: WAL, ``synchronous=FULL``, writers begin with ``BEGIN IMMEDIATE`` (a transaction that first reads and then writes
+would fail at once when another writes). PostgreSQL: as it comes, ``synchronous_commit`` stays on. Never on a network share.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+
+from posthorn.errors import LedgerError
+from posthorn.ledger import tables
+from posthorn.ledger.locks import FileLocks, Locks, PostgresLocks
+from posthorn.ledger.migrations import HEAD
+
+_BUSY_TIMEOUT_SECONDS = 30
+
+
+class Ledger:
+    """An open ledger. Its verbs are the functions of the modules beside this one; this class only holds the database.
+
+    ``read`` and ``write`` give a connection inside a transaction that commits at the end of the ``with`` block. Both may be
+    used from several threads at once.
+
+    Raises:
+        LedgerError: the database cannot be reached, or is of a later version of Posthorn.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url)
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        self._engine = _sqlite_engine(self._url) if self.is_sqlite else _postgres_engine(self._url)
+        self._reading = self._engine.execution_options(posthorn_reading=True)
+        self.locks: Locks = FileLocks(Path(f"{self._url.database}.locks")) if self.is_sqlite else PostgresLocks(self._engine)
+        with _explained(self._url):
+            _migrate(self)
+            with self.read() as connection:
+                self.uuid: str = connection.execute(sa.select(tables.identity.c.uuid)).scalar_one()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that will write; committed durably when the block ends without an exception."""
+        with _explained(self._url), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads; it neither waits for writers nor keeps them waiting."""
+        with _explained(self._url), self._reading.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Give up every lock and connection."""
+        self.locks.close()
+        self._engine.dispose()
+
+
+@contextmanager
+def _explained(url: URL) -> Iterator[None]:
+    """Turn the database's own errors into a sentence that names the ledger and hides the password.
+
+    Integrity errors pass: they are the verbs' business.
+    """
+    try:
+        yield
+    except sa.exc.IntegrityError:
+        raise
+    except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+        cause = str(getattr(error, "orig", None) or error).strip().splitlines()
+        raise LedgerError(
+            f"the ledger {url.render_as_string(hide_password=True)} failed: {cause[0] if cause else error}"
+        ) from (None if _holds_values(error) else error)
+
+
+def _holds_values(error: Exception) -> bool:
+    """Whether the error's own text would show statement parameters, which hold phone numbers."""
+    return bool(getattr(error, "params", None))
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise LedgerError("the ledger must be a file: sqlite:///path/to/ledger.db")
+    path = Path(url.database)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its -wal and -shm files the same mode
+    except OSError as error:
+        raise LedgerError(f"the ledger {path} cannot be opened: {error.strerror}") from error
+    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS}, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
+        connection.isolation_level = None  # the driver must not begin by itself
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-32768"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        reading = connection.get_execution_options().get("posthorn_reading")
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgres_engine(url: URL) -> Engine:
+    return create_engine(
+        url, pool_size=4, max_overflow=4, pool_pre_ping=True, hide_parameters=True, connect_args={"connect_timeout": 10}
+    )
+
+
+def _migrate(ledger: Ledger) -> None:
+    """Bring the tables to ``HEAD``; one process at a time."""
+    with ledger.read() as connection:
+        if _version(connection) == HEAD:
+            return
+    with ledger.locks.hold("migration", wait_seconds=_BUSY_TIMEOUT_SECONDS) as held:
+        if not held:
+            raise LedgerError("another process has been migrating the ledger for long; look at it and start again")
+        with ledger.write() as connection:
+            if _version(connection) != HEAD:
+                _upgrade(connection)
+
+
+def _version(connection: Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    version: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    if version is not None and version > HEAD:
+        raise LedgerError(
+            f"the ledger is of a later Posthorn (its version is {version}, this one knows {HEAD}); upgrade Posthorn"
+        )
+    return version
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415  # a slow import, needed once per version only
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    if connection.execute(sa.select(tables.identity.c.uuid)).first() is None:
+        connection.execute(tables.identity.insert().values(id=1, uuid=uuid.uuid4().hex, created_at=time.time()))
