@@ -1,0 +1,96 @@
+"""The rejects file: each row that is not taken, with its line, its value and the reason, safe to open in a spreadsheet.
+
+It holds phone numbers in full, so only its owner may read it; it never appears half written.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from posthorn.errors import InputError
+
+_LONGEST_VALUE = 100
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One row that is not taken. Its ``value`` is as written in the file, and kept out of reprs and so out of logs."""
+
+    line: int
+    value: str = field(repr=False)
+    reason: str
+
+
+def spreadsheet_safe(value: str) -> str:
+    """``value`` on one line and such that no spreadsheet takes it for a formula: it then opens with an apostrophe.
+
+    Longer values are cut to 100 characters.
+    """
+    formula = value.startswith(_FORMULA_STARTS) or value.lstrip().startswith(_FORMULA_STARTS)
+    line = "".join(character if character.isprintable() else " " for character in value[:_LONGEST_VALUE])
+    cut = line + "…" if len(value) > _LONGEST_VALUE else line
+    return f"'{cut}" if formula else cut
+
+
+class RejectsFile:
+    """Writes ``path`` (columns line, value, reason; mode 0600) when it is closed without an error.
+
+    With no reject there is no file, and one of an earlier run is removed. After an error the earlier file stays.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[str] | None = None
+        self._writer: Any = None
+
+    def add(self, reject: Reject) -> None:
+        """Write one row."""
+        try:
+            if self._file is None:
+                self._begin()
+            self._writer.writerow((reject.line, spreadsheet_safe(reject.value), reject.reason))
+        except OSError as error:
+            raise self._failure(error) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self._finish(keep=kind is None)
+        except OSError as failure:
+            if kind is None:
+                raise self._failure(failure) from None
+
+    def _begin(self) -> None:
+        self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed in _finish, which __exit__ calls
+            "w", encoding="utf-8", newline="", dir=self.path.parent, prefix=f".{self.path.name}.", delete=False
+        )
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer.writerow(("line", "value", "reason"))
+
+    def _finish(self, *, keep: bool) -> None:
+        if self._file is None:
+            if keep:
+                self.path.unlink(missing_ok=True)
+            return
+        written = Path(self._file.name)
+        try:
+            self._file.close()
+            if keep:
+                os.replace(written, self.path)  # noqa: PTH105 - the one call known to replace atomically everywhere
+        finally:
+            written.unlink(missing_ok=True)
+
+    def _failure(self, error: OSError) -> InputError:
+        return InputError("rejects file", f"{self.path} cannot be written ({error.strerror or error})")
