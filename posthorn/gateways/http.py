@@ -1,0 +1,312 @@
+"""HTTP as a sender of paid messages needs it: one request, once, and the truth about whether it may have been carried out.
+
+Knows no provider's words. Never retries, never follows a redirect, and calls no request unsent without proof.
+
+What becomes of an exchange::
+
+    no byte of the request was written                     -> Unreachable
+    written, then anything but a complete answer           -> OutcomeUnknown (TryAgain where repeating is harmless)
+    400 401 403 404 405 413 415 422                        -> CredentialsRefused / RequestRefused: not taken, stops the run
+    429                                                    -> SlowDown: not taken, everyone waits
+    503                                                    -> OutcomeUnknown that slows all (SlowDown where harmless)
+    3xx                                                    -> OutcomeUnknown that stops the run (else RequestRefused)
+    1xx, 408, other 4xx, 5xx                               -> OutcomeUnknown (TryAgain where harmless)
+    2xx                                                    -> an HttpAnswer; what it says is the gateway's business
+
+Every connection serves one request unless a gateway asks otherwise. A server that closes an idle connection just as we write
+to it leaves an outcome nobody can tell: with httpx's default of 5 s, a third of the requests in that window ended so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from posthorn.errors import (
+    CredentialsRefused,
+    Evidence,
+    GatewayError,
+    OutcomeUnknown,
+    RequestRefused,
+    SlowDown,
+    TryAgain,
+    Unreachable,
+)
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""Longest answer that is read: 100 000 recipients, the most a provider takes at once, need about 40 MiB at worst."""
+
+MAX_EVIDENCE_BYTES = 64 * 1024
+"""How much of an answer is kept with an error."""
+
+MAX_RETRY_AFTER_SECONDS = 3600.0
+
+CONNECTIONS_PER_CLIENT = 8
+"""httpx's pool walks all its connections for each request, so one client of 64 costs three times the CPU of eight of 8."""
+
+_NOT_TAKEN: dict[int, type[GatewayError]] = {
+    400: RequestRefused,
+    401: CredentialsRefused,
+    403: CredentialsRefused,
+    404: RequestRefused,
+    405: RequestRefused,
+    413: RequestRefused,
+    415: RequestRefused,
+    422: RequestRefused,
+}
+_BEFORE_THE_REQUEST = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_MALFORMED = (httpx.LocalProtocolError, httpx.InvalidURL)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A complete answer: status, headers, and the whole body as bytes (content encoding undone)."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    def evidence(self) -> Evidence:
+        """This answer as it is kept with an error."""
+        return Evidence("answer", self.status, self.body[:MAX_EVIDENCE_BYTES])
+
+
+class AnswerTooLong(Exception):
+    """More than ``MAX_ANSWER_BYTES`` came back; the rest was not read."""
+
+
+class Trace:
+    """Follows one request out of the machine; pass your own to learn how far it got, even when the task is cancelled.
+
+    ``last`` is the last stage seen: ``none``, ``headers`` (writing began), ``body`` (all of it written), ``answer`` (the
+    answer's headers came). ``left`` is True as soon as any byte may have been written. Exception classes are not asked:
+    httpx raises the same ones whether the server executed nothing or everything.
+    """
+
+    __slots__ = ("body", "headers_written", "last", "left", "status", "visible")
+
+    def __init__(self) -> None:
+        self.last = "none"
+        self.left = False
+        self.headers_written = False
+        self.status: int | None = None
+        self.body = bytearray()
+        self.visible = True
+
+    async def __call__(self, event: str, _info: object) -> None:
+        """Take note of one of httpcore's trace events."""
+        if event.startswith("connection."):
+            return
+        if not self.left:  # the first event that is not about connecting; also under a name we do not know
+            self.left = True
+            self.last = "headers"
+        if event.endswith("send_request_headers.complete"):
+            self.headers_written = True
+        elif event.endswith("send_request_body.complete"):
+            self.last = "body"
+        elif event.endswith("receive_response_headers.complete"):
+            self.last = "answer"
+
+    def evidence(self) -> Evidence:
+        """How far the exchange got, and what came back of the answer."""
+        return Evidence(self.last, self.status, bytes(self.body[:MAX_EVIDENCE_BYTES]))
+
+    def surely_unsent(self, error: BaseException) -> bool:
+        """Whether no byte of the request was written.
+
+        A header that h11 refuses raises after ``send_request_headers.started`` and before a byte is written. A transport
+        that does not tell (a test's) is believed only for the errors that cannot come later.
+        """
+        if not self.visible:
+            return isinstance(error, (*_BEFORE_THE_REQUEST, httpx.InvalidURL))
+        return not self.left or (isinstance(error, httpx.LocalProtocolError) and not self.headers_written)
+
+
+class HttpClients:
+    """As many connections as there may be requests in flight, spread over httpx clients that share one TLS context.
+
+    ``timeout_seconds`` bounds each exchange as a whole; waiting for a free place does not count. ``keepalive_seconds`` is
+    how long an idle connection is kept, 0 for one request per connection: keep it well under the shortest idle time a server
+    may have (0.25 is safe against the usual 5 s). ``transport`` replaces the network in tests.
+    """
+
+    def __init__(
+        self,
+        who: str,
+        *,
+        concurrency: int,
+        timeout_seconds: float,
+        keepalive_seconds: float = 0.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        _quieten()
+        self._who = who
+        self._timeout_seconds = timeout_seconds
+        self._traced = transport is None or isinstance(transport, httpx.AsyncHTTPTransport)
+        count = 1 if transport else -(-concurrency // CONNECTIONS_PER_CLIENT)
+        options = _options(timeout_seconds, keepalive_seconds, transport)
+        self._clients = [httpx.AsyncClient(cookies=_no_cookies(), **options) for _ in range(count)]
+        self._free = [self._clients[place % count] for place in range(concurrency)]
+        self._places = asyncio.Semaphore(concurrency)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for client in self._clients:
+            await client.aclose()
+
+    async def exchange(
+        self, method: str, url: str, *, repeatable: bool, trace: Trace | None = None, **request: Any
+    ) -> HttpAnswer:
+        """One request and its complete answer, whatever its status.
+
+        ``repeatable`` says that carrying the request out twice harms nobody: then a lost answer is ``TryAgain`` instead of
+        ``OutcomeUnknown``. ``request`` is what ``httpx.AsyncClient.build_request`` takes. Cancellation passes through
+        unchanged; ``trace.left`` then says whether the request may have gone out.
+
+        Raises:
+            Unreachable: nothing was written.
+            RequestRefused: the request cannot be written at all (a header or URL that HTTP does not allow).
+            OutcomeUnknown: written, and no complete answer came. ``TryAgain`` instead where ``repeatable``.
+        """
+        trace = trace if trace is not None else Trace()
+        trace.visible = self._traced
+        async with self._places:
+            client = self._free.pop()
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    return await _fetch(client, client.build_request(method, url, extensions={"trace": trace}, **request))
+            except Exception as error:
+                if not (trace.left or isinstance(error, (httpx.HTTPError, httpx.InvalidURL, TimeoutError))):
+                    raise  # a mistake of our own, before anything was written
+                raise self._failure(error, trace, repeatable=repeatable) from None  # h11's texts quote the wire
+            finally:
+                self._free.append(client)
+
+    def _failure(self, error: Exception, trace: Trace, *, repeatable: bool) -> GatewayError:
+        what = f"{self._who} gave no complete answer ({type(error).__name__})"
+        evidence = trace.evidence()
+        if trace.surely_unsent(error):
+            return self._unsent(error, evidence)
+        if repeatable:
+            return TryAgain(what, evidence=evidence)
+        return OutcomeUnknown(f"{what}; the request may have been carried out", evidence=evidence)
+
+    def _unsent(self, error: Exception, evidence: Evidence) -> GatewayError:
+        what = type(error).__name__
+        if isinstance(error, _MALFORMED):
+            return RequestRefused(
+                f"a request to {self._who} cannot be written ({what}); nothing was sent", evidence=evidence
+            )
+        return Unreachable(f"{self._who} could not be reached ({what}); nothing was sent", evidence=evidence)
+
+
+def refusal(who: str, answer: HttpAnswer, *, repeatable: bool) -> GatewayError | None:
+    """What an answer's status alone decides, or None for 2xx; the table stands at the top of this module."""
+    status, evidence = answer.status, answer.evidence()
+    said = f"{who} answered HTTP {status}"
+    if 200 <= status < 300:
+        return None
+    if status in _NOT_TAKEN:
+        return _NOT_TAKEN[status](f"{said}; nothing was sent", evidence=evidence)
+    wait = retry_after_seconds(answer.headers.get("retry-after"))
+    if status == 429 or (status == 503 and repeatable):
+        return SlowDown(f"{said}: everyone waits", retry_after_seconds=wait, evidence=evidence)
+    redirected = 300 <= status < 400
+    if redirected and repeatable:
+        return RequestRefused(f"{said}, a redirect; is the base URL right?", evidence=evidence)
+    if repeatable:
+        return TryAgain(said, retry_after_seconds=wait, evidence=evidence)
+    return OutcomeUnknown(
+        f"{said}; the request may have been carried out",
+        retry_after_seconds=wait,
+        evidence=evidence,
+        stops_run=redirected,
+        slows_all=status == 503,
+    )
+
+
+def retry_after_seconds(header: str | None, now: datetime | None = None) -> float | None:
+    """How long a ``Retry-After`` asks to wait (RFC 9110 10.2.3: seconds, or a date).
+
+    At most an hour; None for anything else.
+    """
+    text = (header or "").strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        return min(float(text), MAX_RETRY_AFTER_SECONDS)
+    try:
+        until = parsedate_to_datetime(text)
+        until = until if until.tzinfo else until.replace(tzinfo=UTC)
+        wait = (until - (now or datetime.now(UTC))).total_seconds()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(wait, 0.0), MAX_RETRY_AFTER_SECONDS)
+
+
+async def _fetch(client: httpx.AsyncClient, request: httpx.Request) -> HttpAnswer:
+    trace: Trace = request.extensions["trace"]
+    response = await client.send(request, stream=True)
+    trace.last, trace.left, trace.status = "answer", True, response.status_code
+    try:
+        async for piece in response.aiter_bytes():
+            trace.body += piece
+            if len(trace.body) > MAX_ANSWER_BYTES:
+                raise AnswerTooLong
+    finally:
+        await response.aclose()
+    return HttpAnswer(response.status_code, response.headers, bytes(trace.body))
+
+
+def _options(timeout_seconds: float, keepalive_seconds: float, transport: httpx.AsyncBaseTransport | None) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "timeout": timeout_seconds,
+        "follow_redirects": False,  # a 307 would post the whole send again, to wherever it points
+        "trust_env": False,  # a proxy, or a .netrc, found in the environment must not carry or repeat a send
+        "headers": {"User-Agent": "posthorn", "Accept-Encoding": "identity"},
+    }
+    if transport is not None:
+        return {**options, "transport": transport}
+    limits = httpx.Limits(
+        max_connections=CONNECTIONS_PER_CLIENT,
+        max_keepalive_connections=CONNECTIONS_PER_CLIENT if keepalive_seconds else 0,
+        keepalive_expiry=keepalive_seconds,
+    )
+    return {**options, "limits": limits, "verify": _tls(), "http1": True, "http2": False}
+
+
+_shared_tls: list[Any] = []
+
+
+def _tls() -> Any:
+    """One TLS context per process: loading the certificates takes about 20 ms."""
+    if not _shared_tls:
+        _shared_tls.append(httpx.create_ssl_context(trust_env=False))
+    return _shared_tls[0]
+
+
+def _no_cookies() -> CookieJar:
+    """A jar that keeps nothing: one session cookie for all requests would let the provider's side serve them one by one."""
+    return CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
+
+
+def _quieten() -> None:
+    """Keep them silent: httpx logs each URL at INFO (a key may be in it), httpcore each header at DEBUG (a token is)."""
+    for name in ("httpx", "httpcore"):
+        logger = logging.getLogger(name)
+        logger.setLevel(max(logger.level, logging.WARNING))

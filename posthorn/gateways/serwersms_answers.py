@@ -1,0 +1,345 @@
+"""Reads what SerwerSMS answers: JSON and XML into one plain shape, and that shape into receipts, reports and the like.
+
+Tolerant of what the documents leave open (``items`` missing, null, one object; numbers as strings; other spellings of a
+number), never of contradiction: what does not bind to exactly one recipient of the request leaves that recipient unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal
+from xml.etree.ElementTree import Element, ParseError
+from zoneinfo import ZoneInfo
+
+import orjson
+from defusedxml import ElementTree
+from defusedxml.common import DefusedXmlException
+
+from posthorn.errors import GatewayError
+from posthorn.gateways import serwersms_codes as codes
+from posthorn.models import Answer, Credit, MessageState, MmsRequest, Phone, Receipt, Report, StoredFile, mask_phone
+
+Plain = dict[str, Any]
+
+NATIONAL_PREFIX = "+48"
+"""Nine digits without a prefix are a Polish number to this provider (introduction page)."""
+
+MAX_DEPTH = 20
+MAX_ANOMALIES = 20
+
+_BEYOND_COUNTING = 10**18  # "1e999999999" is a number too, and would fill the memory
+
+_NO_RECEIPT = Receipt(MessageState.UNKNOWN)
+_TRUE = (True, 1, "1", "true", "True", "TRUE")
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLimit:
+    """One line of account/limits: what may still be sent of ``type``; ``chars_limit`` is the provider's text (``40/1``)."""
+
+    type: str
+    chars_limit: str
+    credit: Credit
+
+
+@dataclass(frozen=True, slots=True)
+class BlacklistPage:
+    """One page of the account's blacklist: number (None where unreadable) and since when."""
+
+    entries: Sequence[tuple[Phone | None, datetime | None]]
+    page: int = 1
+    pages: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderError:
+    """The provider's own words about one of its error codes."""
+
+    code: str
+    type: str
+    message: str
+
+
+class Unreadable(ValueError):
+    """The body is not one complete document of the expected format, or not an object."""
+
+
+def read(body: bytes, response_format: Literal["json", "xml"]) -> Plain:
+    """The answer as dicts, lists and scalars; XML lists are ``<item>`` elements, XML scalars stay text.
+
+    Raises:
+        Unreadable: empty, cut off, HTML, another charset, NaN, entities, not an object.
+    """
+    try:
+        data = orjson.loads(body) if response_format == "json" else _from_xml(body)
+    except (ValueError, LookupError, ParseError, DefusedXmlException) as error:
+        raise Unreadable(type(error).__name__) from None  # the decoder's error would carry the whole body along
+    if not isinstance(data, dict):
+        raise Unreadable(type(data).__name__)
+    return data
+
+
+def _from_xml(body: bytes) -> Any:
+    root = ElementTree.fromstring(body, forbid_dtd=True)
+    data = _reduced(root)
+    # An error comes as the root itself: <error><code/><type/><message/></error> or under another name.
+    if isinstance(data, dict) and {"code", "message"} <= data.keys() and "success" not in data:
+        return {"error": data}
+    return data
+
+
+def _reduced(element: Element, depth: int = 0) -> Any:
+    if depth > MAX_DEPTH:
+        raise Unreadable("too deep")
+    children = list(element)
+    if not children:
+        return (element.text or "").strip() or None
+    if all(child.tag == "item" for child in children):
+        return [_reduced(child, depth + 1) for child in children]
+    reduced: Plain = {}
+    for child in children:
+        reduced[child.tag] = _reduced(child, depth + 1)
+    return reduced
+
+
+def error_code(data: Plain) -> tuple[bool, str | None]:
+    """Whether the answer is an error (``error`` is looked at before ``success``), and its code if it has a readable one."""
+    error = data.get("error")
+    if not error:
+        return False, None
+    return True, digits(error.get("code")) if isinstance(error, dict) else None
+
+
+def items(data: Plain) -> list[Plain]:
+    """The objects in ``items``, be it a list, an object of objects, a single object, or nothing."""
+    found = data.get("items")
+    if isinstance(found, dict):
+        found = found.values() if all(isinstance(value, dict) for value in found.values()) else [found]
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, Iterable) else []
+
+
+def is_true(value: Any) -> bool:
+    """True as the provider's clients write it: true, "true", 1, "1"."""
+    return value in _TRUE
+
+
+def whole(value: Any) -> int | None:
+    """A number that may come as text; None where it is none, or beyond any count there can be."""
+    try:
+        number = Decimal(str(value).strip())
+    except InvalidOperation:
+        return None
+    return int(number) if number.is_finite() and abs(number) < _BEYOND_COUNTING else None
+
+
+def digits(value: Any) -> str | None:
+    """A code as text, ``"3103"``; None where it is not a short whole number."""
+    number = whole(value)
+    return str(number) if number is not None and 0 <= number < 1_000_000 else None
+
+
+def text(value: Any) -> str | None:
+    """An id, a word or a title as text; None where it is missing or empty."""
+    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "" else None
+
+
+# -- A send ---------------------------------------------------------------------------------------------------------------
+
+
+def answer_of(data: Plain, request: MmsRequest, raw: bytes) -> Answer:
+    """One receipt per phone of the request, in its order (sending-mms page).
+
+    Items are bound by number, not by order, which is undocumented. Who is not mentioned is unknown.
+    """
+    listed = items(data)
+    taken = MessageState.SCHEDULED if request.send_at else MessageState.ACCEPTED
+    if not listed:
+        return _answer_by_count(data, len(request.phones), taken, raw)
+    binding = _Binding(request.phones, taken)
+    for item in listed:
+        binding.add(item)
+    return binding.answer(raw)
+
+
+def _answer_by_count(data: Plain, count: int, taken: MessageState, raw: bytes) -> Answer:
+    if is_true(data.get("success")) and whole(data.get("queued")) == count and whole(data.get("unsent")) == 0:
+        return Answer([Receipt(taken)] * count, anomalies=["no items: accepted by count, without ids"], raw=raw)
+    return Answer([_NO_RECEIPT] * count, anomalies=["no items, and the counters do not match the request"], raw=raw)
+
+
+class _Binding:
+    """Binds the items of one answer to the phones of its request."""
+
+    def __init__(self, phones: Sequence[Phone], taken: MessageState) -> None:
+        self._phones = phones
+        self._taken = taken
+        self._places = {f"+{phone}": place for place, phone in enumerate(phones)}
+        self._receipts: list[Receipt | None] = [None] * len(phones)
+        self._owners: dict[str, int] = {}
+        self._anomalies: list[str] = []
+        self._stop: GatewayError | None = None
+
+    def add(self, item: Plain) -> None:
+        """Bind one item, or note why it does not bind."""
+        number = item.get("phone")
+        place = self._places.get(number) if isinstance(number, str) else None
+        if place is None:
+            place = self._place_of(number)
+            if place is None:
+                return
+        receipt = self._receipt(item, place)
+        earlier = self._receipts[place]
+        self._receipts[place] = receipt if earlier is None else self._again(place, earlier, receipt)
+
+    def answer(self, raw: bytes) -> Answer:
+        """What came of it; recipients without an item are unknown."""
+        missing = self._receipts.count(None)
+        if missing:
+            self._note(f"{missing} of {len(self._phones)} recipients are not mentioned")
+        receipts = [receipt or _NO_RECEIPT for receipt in self._receipts]
+        return Answer(receipts, self._stop, self._bounded_anomalies(), raw)
+
+    def _receipt(self, item: Plain, place: int) -> Receipt:
+        given = item.get("id")
+        provider_id = given if type(given) is str and given else text(given)
+        if provider_id is not None and self._owners.setdefault(provider_id, place) != place:
+            self._note("one id for two recipients", place)
+            return _NO_RECEIPT
+        status = item.get("status")
+        if status == "queued":
+            if provider_id is not None:
+                return Receipt(self._taken, provider_id)
+            self._note("queued without an id", place)
+        elif status == "unsent":
+            return self._unsent(item, provider_id, place)
+        else:
+            self._note("a status that is neither queued nor unsent", place)
+        return Receipt(MessageState.UNKNOWN, provider_id)
+
+    def _unsent(self, item: Plain, provider_id: str | None, place: int) -> Receipt:
+        code = digits(item.get("error_code"))
+        if code is None:
+            self._note("unsent without an error code", place)
+            return Receipt(MessageState.UNKNOWN, provider_id)
+        state, stop = codes.item_outcome(code)
+        self._stop = self._stop or stop
+        return Receipt(state, provider_id, code)
+
+    def _again(self, place: int, earlier: Receipt, later: Receipt) -> Receipt:
+        if earlier == later:
+            self._note("one recipient mentioned twice", place)
+            return earlier
+        self._note("one recipient with two different items", place)
+        return earlier if earlier.state is later.state else Receipt(MessageState.UNKNOWN, earlier.provider_id)
+
+    def _place_of(self, number: Any) -> int | None:
+        spellings = _spellings(number)
+        found = {self._places[spelling] for spelling in spellings if spelling in self._places}
+        if len(found) == 1:
+            return found.pop()
+        shown = mask_phone(int(spellings[0])) if spellings else "a number that is none"
+        self._note(f"{shown}: {'could be two recipients' if found else 'not among the recipients of this request'}")
+        return None
+
+    def _note(self, what: str, place: int | None = None) -> None:
+        self._anomalies.append(what if place is None else f"{mask_phone(self._phones[place])}: {what}")
+
+    def _bounded_anomalies(self) -> list[str]:
+        more = len(self._anomalies) - MAX_ANOMALIES
+        return self._anomalies[:MAX_ANOMALIES] + ([f"and {more} more"] if more > 0 else [])
+
+
+def _spellings(number: Any) -> list[str]:
+    """What a number of an answer may mean, as ``+…``, likeliest first; empty where it is no number."""
+    written = "".join(sign for sign in str(number) if sign in "+0123456789")
+    bare = written.lstrip("+")
+    if not 4 <= len(bare) <= 20 or "+" in bare:
+        return []
+    if written.startswith("+"):
+        return [written]
+    if bare.startswith("00"):
+        return ["+" + bare[2:]]
+    return [NATIONAL_PREFIX + bare, "+" + bare] if len(bare) == 9 else ["+" + bare]
+
+
+# -- Everything else ------------------------------------------------------------------------------------------------------
+
+
+def stored_file(item: Plain) -> StoredFile:
+    """One entry of files/index, or the answer of files/view."""
+    return StoredFile(
+        id=text(item.get("id")) or "",
+        name=text(item.get("name")) or "",
+        size=whole(item.get("size")),
+        type=text(item.get("type")) or "",
+        date=text(item.get("date")) or "",
+    )
+
+
+def report_of(item: Plain, zone: ZoneInfo) -> Report | None:
+    """One entry of messages/reports, or the answer of messages/view; None without an id."""
+    provider_id = text(item.get("id"))
+    if provider_id is None:
+        return None
+    status = text(item.get("status")) or ""
+    attachments = items({"items": item.get("attachments")})
+    return Report(
+        provider_id=provider_id,
+        state=codes.REPORT_STATES.get(status.strip().lower(), MessageState.ACCEPTED),
+        status=status,
+        phone=phone_of(item.get("phone")),
+        title=text(item.get("text")),
+        reason=text(item.get("reason")),
+        queued_at=moment(item.get("queued"), zone),
+        sent_at=moment(item.get("sent"), zone),
+        delivered_at=moment(item.get("delivered"), zone),
+        file_ids=tuple(found for entry in attachments if (found := text(entry.get("id")))),
+    )
+
+
+def phone_of(number: Any) -> Phone | None:
+    """A number of an answer as E.164 digits; nine digits without a prefix are Polish."""
+    spellings = _spellings(number)
+    return Phone(int(spellings[0])) if spellings else None
+
+
+def moment(value: Any, zone: ZoneInfo) -> datetime | None:
+    """A naive local time of an answer, in ``zone``; None where it is absent.
+
+    The hour that the autumn change repeats is taken as its first passing (``fold=0``): the provider's text cannot tell.
+    """
+    if not isinstance(value, str):
+        return None
+    try:
+        read_time = datetime.fromisoformat(value.strip())
+    except ValueError:
+        return None
+    return read_time if read_time.tzinfo else read_time.replace(tzinfo=zone)
+
+
+def pages_of(data: Plain, page: int) -> tuple[int, int]:
+    """``paging`` as (page, pages); without it, the page asked for is the last."""
+    paging = data.get("paging")
+    given: Mapping[str, Any] = paging if isinstance(paging, dict) else {}
+    current = whole(given.get("page")) or page
+    return current, max(whole(given.get("count")) or 0, current if not given else 1)
+
+
+def credit_of(value: Any) -> Credit:
+    """``value`` of account/limits: a number (as text), ``no_limit``, or ``not_available`` (account page)."""
+    if value == "no_limit":
+        return Credit(left=None)
+    left = whole(value)
+    return Credit(left=0, available=False) if left is None else Credit(left=left)
+
+
+def account_limit(item: Plain) -> AccountLimit:
+    """One entry of account/limits (account page)."""
+    return AccountLimit(
+        type=text(item.get("type")) or "",
+        chars_limit=text(item.get("chars_limit")) or "",
+        credit=credit_of(item.get("value")),
+    )
