@@ -1,0 +1,72 @@
+"""The provider's two clocks: the one on its wall, and the one its messages age by, which can run faster or be put forward.
+
+They are apart so that a sped-up sandbox still stamps messages with a date its client finds again. Never sleeps.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from email.utils import formatdate
+from zoneinfo import ZoneInfo
+
+STAMP = "%Y-%m-%d %H:%M:%S"
+
+
+class SandboxClock:
+    """Wall time is this machine's plus ``skew_seconds``; age runs ``speed`` times as fast and can be advanced."""
+
+    def __init__(self, speed: float = 1.0, zone: str = "Europe/Warsaw", skew_seconds: float = 0.0) -> None:
+        self._initial = (speed, skew_seconds)
+        self._zone = ZoneInfo(zone)
+        self._stamped: tuple[int, str] = (0, "")
+        self.reset()
+
+    def reset(self) -> None:
+        """As at the start: age zero, first speed, first skew."""
+        self.speed, self.skew_seconds = self._initial
+        self._base_age = 0.0
+        self._base_real = time.monotonic()
+
+    def age(self) -> float:
+        """Provider seconds since the start, sped up; what the life of a message is reckoned by."""
+        return self._base_age + (time.monotonic() - self._base_real) * self.speed
+
+    def set_speed(self, speed: float) -> None:
+        """Age ``speed`` seconds per real second from now on; zero stands still.
+
+        Raises:
+            ValueError: the speed is negative.
+        """
+        if speed < 0:
+            raise ValueError("speed: expected zero or more")
+        self._base_age, self._base_real = self.age(), time.monotonic()
+        self.speed = speed
+
+    def advance(self, seconds: float) -> None:
+        """Let ``seconds`` pass at once for everything already accepted."""
+        self._base_age += seconds
+
+    def wall(self) -> float:
+        """What the provider's clock shows, as Unix seconds."""
+        return time.time() + self.skew_seconds
+
+    def stamp(self, wall: float) -> str:
+        """A moment as the provider writes it: ``2026-11-30 09:00:00``, local and without a zone."""
+        second = int(wall)
+        if self._stamped[0] != second:
+            self._stamped = (second, datetime.fromtimestamp(second, self._zone).strftime(STAMP))
+        return self._stamped[1]
+
+    def read(self, text: str) -> float:
+        """A moment from ``YYYY-MM-DD HH:MM[:SS]`` (a ``T`` or an offset is allowed too), as Unix seconds.
+
+        Raises:
+            ValueError: not a date.
+        """
+        moment = datetime.fromisoformat(text.strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=self._zone)).timestamp()
+
+    def http_date(self) -> str:
+        """The wall clock as a ``Date`` header."""
+        return formatdate(self.wall(), usegmt=True)

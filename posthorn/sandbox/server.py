@@ -1,0 +1,207 @@
+"""The sandbox's server: takes requests, lets faults strike, hands the rest to the providers. Listens on loopback.
+
+Knows providers only by the ``Provider`` protocol. Requests under ``/_sandbox/`` are the truth's: never faulted or counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from posthorn.sandbox import truth, wire
+from posthorn.sandbox.clock import SandboxClock
+from posthorn.sandbox.faults import FaultBook, FaultRule, Stage
+from posthorn.sandbox.serwersms import SerwerSms, SerwerSmsOptions
+from posthorn.sandbox.traffic import Traffic
+from posthorn.sandbox.wire import Exchange, Received, Reply
+
+_MAX_BODY_BYTES = 64 * 2**20
+_SHUTDOWN_SECONDS = 1.0
+
+
+class Provider(Protocol):
+    """What the server needs to know of a provider. ``prefix`` is what its paths begin with; the longest one wins."""
+
+    name: str
+    prefix: str
+    send_calls: frozenset[str]
+
+    def call_of(self, path: str) -> str:
+        """The name that faults and counts use for a path: ``messages/send_mms``."""
+
+    async def answer(self, received: Received, rule: FaultRule | None) -> Reply:
+        """Do the work. ``rule`` is given only for faults of the stage ``PROVIDER``."""
+
+    def reset(self) -> None:
+        """Forget everything."""
+
+    def truth(self) -> Mapping[str, int]:
+        """``accepted``, ``numbers``, ``twice``, ``dispatched``, ``scheduled``, ``withdrawn``."""
+
+    def counts(self, title: str | None) -> Mapping[str, int]:
+        """How many messages were taken per number."""
+
+    def listed(self, phone: str | None, title: str | None, start: int, length: int) -> list[dict[str, Any]]:
+        """Messages, oldest first."""
+
+    def described(self, received: Received) -> object:
+        """A request's parsed body without credentials."""
+
+
+class Sandbox:
+    """A running stand-in: ``async with Sandbox() as box: box.url``.
+
+    ``port`` 0 picks a free one. ``latency_seconds`` is how long each answer takes after the work is done. ``speed`` is how
+    many seconds messages age per real second. ``keepalive_seconds`` is when idle connections are closed.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        host: str = "127.0.0.1",
+        serwersms: SerwerSmsOptions | None = None,
+        faults: Iterable[Mapping[str, Any] | str] = (),
+        speed: float = 1.0,
+        skew_seconds: float = 0.0,
+        latency_seconds: float = 0.0,
+        keepalive_seconds: float = 75.0,
+    ) -> None:
+        self.host, self.port = host, port
+        self.latency_seconds = latency_seconds
+        self.clock = SandboxClock(speed, skew_seconds=skew_seconds)
+        self.faults: FaultBook = FaultBook(faults)
+        self.traffic: Traffic = Traffic()
+        self.serwersms = SerwerSms(serwersms or SerwerSmsOptions(), self.clock)
+        self.providers: tuple[Provider, ...] = (self.serwersms,)
+        self._keepalive_seconds = keepalive_seconds
+        self._stopping = asyncio.Event()
+        self._late: set[asyncio.Task[Reply]] = set()
+        self._runner: web.ServerRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a slash at the end."""
+        return f"http://{self.host}:{self.port}"
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        self._stopping.clear()
+        server = web.Server(
+            self._serve,
+            request_factory=_make_request,
+            # A waiting fault ends when its client goes; work that is under way never waits, so it is never cut.
+            handler_cancellation=True,
+            keepalive_timeout=self._keepalive_seconds,
+            access_log=None,
+        )
+        self._runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.host, self.port, backlog=1024, reuse_address=True)
+        try:
+            await site.start()
+        except OSError:
+            await self.stop()
+            raise
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close every connection; what was taken stays known."""
+        self._stopping.set()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        for task in self._late:
+            task.cancel()
+        await asyncio.gather(*self._late, return_exceptions=True)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def truth(self) -> dict[str, Any]:
+        """What really happened; the shape of ``GET /_sandbox/truth``."""
+        return truth.told(self)
+
+    def reset(self) -> None:
+        """As at the start: no messages, no files, the first credit and clock, no requests, and no fault rules."""
+        for provider in self.providers:
+            provider.reset()
+        self.clock.reset()
+        self.traffic.reset()
+        self.faults.replace(())
+
+    def provider_of(self, path: str) -> Provider:
+        """Whose request it is."""
+        owners = [provider for provider in self.providers if path.startswith(provider.prefix)]
+        return max(owners, key=lambda provider: len(provider.prefix))
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path.startswith("/_sandbox/"):
+            return await truth.answer(self, request)
+        self.traffic.enter()
+        try:
+            return await self._answer(request)
+        finally:
+            self.traffic.leave()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        received = await wire.receive(request)
+        provider = self.provider_of(received.path)
+        call = provider.call_of(received.path)
+        rule = self.faults.draw(call)
+        self.traffic.note(provider, call, received, rule)
+        if rule is not None and rule.stage is Stage.BEFORE:
+            return await wire.misbehave(Exchange(request, rule, self._stopping))
+        if rule is not None and rule.fault == "late":
+            reply = await self._answer_late(provider, received, rule)
+        else:
+            reply = await provider.answer(received, rule if rule is not None and rule.stage is Stage.PROVIDER else None)
+        if self.latency_seconds:
+            await asyncio.sleep(self.latency_seconds)
+        if self.clock.skew_seconds:
+            reply.headers["Date"] = self.clock.http_date()
+        if rule is not None and rule.stage is Stage.AFTER:
+            return await wire.spoil(Exchange(request, rule, self._stopping), reply)
+        return wire.whole(reply)
+
+    async def _answer_late(self, provider: Provider, received: Received, rule: FaultRule) -> Reply:
+        """Do the work after a while, whether or not the client still waits for it."""
+
+        async def later() -> Reply:
+            await asyncio.sleep(rule.seconds or 0)
+            return await provider.answer(received, None)
+
+        task = asyncio.create_task(later())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+        return await asyncio.shield(task)
+
+
+def _make_request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    """A request whose body may be as large as the largest send."""
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_MAX_BODY_BYTES)

@@ -1,0 +1,106 @@
+"""Parameters as the vendor's clients send them: JSON, form or multipart, four ways to write a list. Judges no values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+import orjson
+
+from posthorn.sandbox.serwersms.errors import ApiError
+from posthorn.sandbox.wire import Received, Upload
+
+_TRUE = (True, 1, "true", "True", "1")
+_INDEXED = re.compile(r"([^\[\]]+)\[(\d*)\]")
+
+
+class Params:
+    """One request's parameters; unknown ones are simply never asked for."""
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self.values = values
+
+    def text(self, name: str) -> str | None:
+        """A scalar as text; None where absent, null or empty."""
+        value = self.values.get(name)
+        return None if value is None or isinstance(value, list | dict | Upload) or value == "" else str(value)
+
+    def flag(self, name: str) -> bool:
+        """True for true, "true", 1 and "1"; everything else is false."""
+        return self.values.get(name) in _TRUE
+
+    def number(self, name: str, default: int) -> int:
+        """A whole number.
+
+        Raises:
+            ApiError: 1006, it is none.
+        """
+        text = self.text(name)
+        try:
+            return default if text is None else int(text)
+        except ValueError as error:
+            raise ApiError(1006) from error
+
+    def many(self, name: str) -> list[str]:
+        """A list: from a list, from an object's values, or from text with commas."""
+        value = self.values.get(name)
+        if isinstance(value, list):
+            # The common case, numbers of a send, is a list of nothing but text: handed on as it is.
+            return value if all(type(item) is str for item in value) else [_plain(item) for item in value]
+        if isinstance(value, dict):
+            return [_plain(item) for item in value.values()]
+        return [] if value is None or value == "" else _plain(value).split(",")
+
+    def upload(self, name: str) -> Upload | None:
+        """A file of a multipart body."""
+        value = self.values.get(name)
+        return value if isinstance(value, Upload) else None
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+def read_params(received: Received) -> Params:
+    """The parameters of a request's body.
+
+    Raises:
+        ApiError: 1006, neither a JSON object nor a form.
+    """
+    if received.form is not None:
+        return Params(_gathered(list(received.form.items())))
+    body = received.body
+    if received.content_type == "application/json" or body[:1] in (b"{", b"["):
+        return Params(_from_json(body))
+    try:
+        return Params(_gathered(parse_qsl(body.decode(), keep_blank_values=True)))
+    except UnicodeDecodeError as error:
+        raise ApiError(1006) from error
+
+
+def _from_json(body: bytes) -> dict[str, object]:
+    if not body.strip():
+        return {}
+    try:
+        values = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ApiError(1006) from error
+    if not isinstance(values, dict):
+        raise ApiError(1006)
+    return values
+
+
+def _gathered(pairs: list[tuple[str, str]] | list[tuple[str, str | Upload]]) -> dict[str, object]:
+    """Pairs with ``name[]`` and ``name[0]`` gathered into lists; of a repeated plain name the last counts."""
+    values: dict[str, object] = {}
+    lists: dict[str, list[tuple[int, object]]] = {}
+    for name, value in pairs:
+        if match := _INDEXED.fullmatch(name):
+            listed = lists.setdefault(match[1], [])
+            listed.append((int(match[2]) if match[2] else len(listed), value))
+        else:
+            values[name] = value
+    for name, listed in lists.items():
+        values[name] = [value for _, value in sorted(listed, key=lambda item: item[0])]
+    return values

@@ -1,0 +1,193 @@
+"""SerwerSMS as the server sees it: path to call, credentials, dispatch, and what to tell the truth's readers.
+
+API errors are HTTP 200 with an ``error`` object, as the official clients expect; HTTP statuses come from faults only.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import lru_cache
+from itertools import islice
+from typing import Any, get_args
+
+from posthorn.sandbox.clock import SandboxClock
+from posthorn.sandbox.faults import FaultRule
+from posthorn.sandbox.serwersms import files, numbers, reports
+from posthorn.sandbox.serwersms.account import Account, normalised
+from posthorn.sandbox.serwersms.answers import Document, distorted, error_reply, reply
+from posthorn.sandbox.serwersms.errors import ERRORS, ApiError
+from posthorn.sandbox.serwersms.messages import Ref
+from posthorn.sandbox.serwersms.options import CreditMode, SerwerSmsOptions
+from posthorn.sandbox.serwersms.params import Params, read_params
+from posthorn.sandbox.serwersms.sending import CutShort, send_mms
+from posthorn.sandbox.wire import Received, Reply, Upload, page
+
+SEND = "messages/send_mms"
+_CALLS: dict[str, Callable[[Account, Params], Awaitable[Document]]] = {
+    "files/add": files.add,
+    "files/index": files.index,
+    "files/view": files.view,
+    "files/delete": files.delete,
+    "messages/reports": reports.reports,
+    "messages/view": reports.view,
+    "messages/delete": reports.delete,
+    "messages/recived": numbers.received,
+    "messages/received": numbers.received,
+    "stats/index": reports.stats,
+    "account/limits": numbers.limits,
+    "blacklist/add": numbers.blacklist_add,
+    "blacklist/check": numbers.blacklist_check,
+    "blacklist/index": numbers.blacklist_index,
+    "blacklist/delete": numbers.blacklist_delete,
+    "phones/test": numbers.phone_test,
+}
+_SECRETS = ("password", "username")
+
+
+@lru_cache(maxsize=256)
+def _split(path: str) -> tuple[str, str]:
+    """Call and suffix: ``/messages/send_mms.json`` is ``messages/send_mms`` and ``json``."""
+    action = path.strip("/")
+    for suffix in ("json", "xml"):
+        if action.endswith("." + suffix):
+            return action.removesuffix("." + suffix), suffix
+    return action, ""
+
+
+class SerwerSms:
+    """The provider half of the sandbox that campaigns are sent with."""
+
+    name = "serwersms"
+    prefix = "/"
+    send_calls = frozenset({SEND})
+
+    def __init__(self, options: SerwerSmsOptions, clock: SandboxClock) -> None:
+        self.options = options
+        self.account = Account(options, clock)
+
+    def call_of(self, path: str) -> str:
+        """The name that faults and the truth use for a path."""
+        return _split(path)[0]
+
+    async def answer(self, received: Received, rule: FaultRule | None) -> Reply:
+        """Do what is asked, or what the rule makes of it."""
+        call, suffix = _split(received.path)
+        try:
+            _refuse(rule, "error_code")
+            document = await self._done(call, received, rule)
+            _refuse(rule, "error_code_after")
+        except ApiError as error:
+            return error_reply(error, suffix)
+        except CutShort as broken_off:
+            return page(broken_off.status)
+        return reply(distorted(document, rule), suffix)
+
+    async def _done(self, call: str, received: Received, rule: FaultRule | None) -> Document:
+        controller, _, code = call.partition("/")
+        if controller == "error" and code:
+            raise ApiError(int(code) if code.isascii() and code.isdigit() and int(code) in ERRORS else 2002)
+        if received.method != "POST" or (call != SEND and call not in _CALLS):
+            raise ApiError(1000)
+        params = read_params(received)
+        self._authenticate(received.headers.get("Authorization"), params)
+        if call == SEND:
+            return await send_mms(self.account, params, rule)
+        return await _CALLS[call](self.account, params)
+
+    def _authenticate(self, header: str | None, params: Params) -> None:
+        """Bearer token, or username and password in the body (authorisation page)."""
+        options = self.options
+        scheme, _, token = (header or "").partition(" ")
+        if scheme.lower() == "bearer":
+            if token.strip() == options.expired_token:
+                raise ApiError(1011)
+            if not _equal(token.strip(), options.token):
+                raise ApiError(1012)
+            return
+        if not (_equal(params.text("username"), options.username) and _equal(params.text("password"), options.password)):
+            raise ApiError(1001)
+
+    # For the readers of the truth.
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.account.reset()
+
+    def truth(self) -> dict[str, int]:
+        """What was taken, in numbers."""
+        return self.account.messages.totals()
+
+    def counts(self, title: str | None) -> Mapping[str, int]:
+        """How many messages were taken per number."""
+        return self.account.messages.counts(title)
+
+    def listed(self, phone: str | None, title: str | None, start: int, length: int) -> list[dict[str, Any]]:
+        """Messages with where they stand, oldest first; refused ones too."""
+        messages = self.account.messages
+        if phone is not None:
+            # In a query string the plus of a number is easily lost.
+            bare = phone.strip().removeprefix("+")
+            known = normalised("+" + bare) or normalised(bare) or phone
+            refs: Iterator[Ref] = messages.by_phone(known)
+        else:
+            refs = ((batch, position) for batch, positions in messages.runs() for position in positions)
+        matching = (ref for ref in refs if title is None or ref[0].title == title)
+        age = self.account.clock.age()
+        return [self._told(ref, age) for ref in islice(matching, start, start + length)]
+
+    def _told(self, ref: Ref, age: float) -> dict[str, Any]:
+        batch, position = ref
+        standing = self.account.messages.standing(batch, position, age)
+        return {
+            "id": batch.id_of(position),
+            "phone": batch.phones[position],
+            "title": batch.title,
+            "accepted": position not in batch.refused,
+            "error_code": batch.refused.get(position),
+            "status": standing.status,
+            "reason": standing.reason,
+            "queued": self.account.stamp(batch.queued),
+            "dispatched_at": self.account.stamp(batch.send_at),
+            "file_ids": list(batch.file_ids),
+            "send": batch.number,
+        }
+
+    def set_credit(self, mms: int | None, mode: str | None) -> None:
+        """Another limit from now on.
+
+        Raises:
+            ValueError: an unheard-of mode.
+        """
+        modes: tuple[CreditMode, ...] = get_args(CreditMode)
+        chosen = next((known for known in modes if known == mode), None)
+        if mode is not None and chosen is None:
+            raise ValueError(f"mode: expected one of {', '.join(modes)}")
+        self.account.credit = mms
+        self.account.credit_mode = chosen or self.account.credit_mode
+
+    def described(self, received: Received) -> object:
+        """The parsed body without credentials, for the log of requests."""
+        try:
+            values = read_params(received).values
+        except ApiError:
+            return {"unreadable": len(received.body)}
+        return {name: _trimmed(value) for name, value in values.items() if name not in _SECRETS}
+
+
+def _refuse(rule: FaultRule | None, fault: str) -> None:
+    """The whole request, where the rule is this fault; 1010 unless it names a code."""
+    if rule is not None and rule.fault == fault:
+        raise ApiError(rule.code or 1010)
+
+
+def _trimmed(value: object) -> object:
+    if isinstance(value, Upload):
+        return {"name": value.name, "content_type": value.content_type, "size": len(value.content)}
+    if isinstance(value, list) and len(value) > 1000:
+        return [*value[:1000], f"and {len(value) - 1000} more"]
+    return value
+
+
+def _equal(given: str | None, expected: str) -> bool:
+    return given is not None and hmac.compare_digest(given.encode(), expected.encode())

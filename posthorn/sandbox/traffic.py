@@ -1,0 +1,93 @@
+"""What came in: counts per call, requests in flight, and a bounded log of requests without credentials. Answers nothing."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import time
+from typing import Any, Protocol
+
+from posthorn.sandbox.faults import FaultRule
+from posthorn.sandbox.wire import Received
+
+_LOGGED = 2_000
+_LARGE_BODY_BYTES = 64 * 1024
+_HIDDEN_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
+
+
+class Describer(Protocol):
+    """Who can read a request's body."""
+
+    name: str
+    send_calls: frozenset[str]
+
+    def described(self, received: Received) -> object:
+        """The parsed body without credentials."""
+
+
+@dataclass(slots=True)
+class _Logged:
+    number: int
+    at: float
+    provider: Describer
+    call: str
+    fault: str | None
+    received: Received
+    body: object = None
+
+
+class Traffic:
+    """Counts and log of every request but the truth's."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Count from zero; what is in flight stays so."""
+        self.calls: Counter[str] = Counter()
+        self.sends = 0
+        self.max_in_flight = self.in_flight
+        self._log: deque[_Logged] = deque(maxlen=_LOGGED)
+
+    def enter(self) -> None:
+        """A request begins."""
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+
+    def leave(self) -> None:
+        """A request is over, however it ended."""
+        self.in_flight -= 1
+
+    def note(self, provider: Describer, call: str, received: Received, rule: FaultRule | None) -> None:
+        """Count and log a request. A large body is parsed and trimmed now, a small one only if somebody looks."""
+        self.calls[call] += 1
+        if call in provider.send_calls:
+            self.sends += 1
+        fault = rule.fault if rule is not None else None
+        logged = _Logged(self.calls.total(), time(), provider, call, fault, received)
+        if len(received.body) > _LARGE_BODY_BYTES or received.form is not None:
+            logged.body = provider.described(received)
+            logged.received = Received(
+                received.method, received.path, received.query, received.headers, received.content_type, b""
+            )
+        self._log.append(logged)
+
+    def log(self, call: str | None = None) -> Iterator[Mapping[str, Any]]:
+        """The latest requests, oldest first."""
+        for entry in self._log:
+            if call in (None, entry.call):
+                received = entry.received
+                yield {
+                    "number": entry.number,
+                    "at": datetime.fromtimestamp(entry.at, UTC).isoformat(),
+                    "provider": entry.provider.name,
+                    "call": entry.call,
+                    "method": received.method,
+                    "path": received.path,
+                    "headers": {key: value for key, value in received.headers.items() if key.lower() not in _HIDDEN_HEADERS},
+                    "body": entry.body if entry.body is not None else entry.provider.described(received),
+                    "fault": entry.fault,
+                }

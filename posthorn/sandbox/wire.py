@@ -1,0 +1,263 @@
+"""What was asked and what is answered as bytes on a connection, and how that goes wrong. Knows HTTP, no provider.
+
+Whole answers go through aiohttp; broken ones are written straight to the transport, which is then closed or reset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from posthorn.sandbox.faults import FaultRule
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_HTML = "text/html; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that came in a multipart body."""
+
+    name: str
+    content_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request, read whole. ``form`` holds the fields of a multipart body, whose bytes are not kept."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    content_type: str
+    body: bytes
+    form: Mapping[str, str | Upload] | None = None
+
+
+@dataclass(slots=True)
+class Reply:
+    """One answer, whole."""
+
+    body: bytes
+    content_type: str
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request about to go wrong: the connection, the rule, and the event that ends every waiting."""
+
+    request: web.BaseRequest
+    rule: FaultRule
+    stopping: asyncio.Event
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The connection, or None once the client has gone."""
+        return self.request.transport
+
+    async def wait(self, seconds: float | None) -> None:
+        """Until ``seconds`` have passed (None: for ever) or the sandbox stops. Cancelled when the client goes."""
+        try:
+            await asyncio.wait_for(self.stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+
+class Spoken(web.StreamResponse):
+    """Stands for an answer that needs no more writing: it was written by hand, or the connection is gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.force_close()
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Writes nothing."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Writes nothing."""
+
+
+async def receive(request: web.BaseRequest) -> Received:
+    """Read a request whole."""
+    form: dict[str, str | Upload] | None = None
+    body = b""
+    if request.content_type.startswith("multipart/"):
+        form = {name: _field(value) for name, value in (await request.post()).items()}
+    else:
+        body = await request.read()
+    return Received(request.method, request.path, request.query, request.headers, request.content_type, body, form)
+
+
+def _field(value: str | bytes | bytearray | web.FileField) -> str | Upload:
+    if isinstance(value, web.FileField):
+        with value.file:
+            return Upload(value.filename, value.content_type, value.file.read())
+    return value if isinstance(value, str) else bytes(value).decode(errors="replace")
+
+
+def whole(reply: Reply) -> web.Response:
+    """The answer as it should be."""
+    headers = {"Content-Type": reply.content_type, **reply.headers}
+    return web.Response(body=reply.body, status=reply.status, headers=headers)
+
+
+def page(status: int) -> Reply:
+    """An HTML page as a web server in front of the provider would answer."""
+    body = f"<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>".encode()
+    return Reply(body, _HTML, status)
+
+
+async def misbehave(exchange: Exchange) -> web.StreamResponse:
+    """Answer without having done anything."""
+    return await _BEFORE[exchange.rule.fault](exchange)
+
+
+async def spoil(exchange: Exchange, reply: Reply) -> web.StreamResponse:
+    """Answer badly, the work being done."""
+    return await _AFTER[exchange.rule.fault](exchange, reply)
+
+
+async def _reset(exchange: Exchange, _: Reply | None = None) -> web.StreamResponse:
+    if transport := exchange.transport:
+        # Lingering for no time makes the kernel send RST instead of FIN.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        transport.abort()
+    return Spoken()
+
+
+async def _close(exchange: Exchange, _: Reply | None = None) -> web.StreamResponse:
+    return _write_and_close(exchange, b"")
+
+
+async def _hang(exchange: Exchange, _: Reply | None = None) -> web.StreamResponse:
+    await exchange.wait(exchange.rule.seconds)
+    return _write_and_close(exchange, b"")
+
+
+async def _status(exchange: Exchange, _: Reply | None = None) -> web.StreamResponse:
+    reply = page(exchange.rule.status)
+    if exchange.rule.retry_after is not None:
+        reply.headers["Retry-After"] = exchange.rule.retry_after
+    return whole(reply)
+
+
+async def _redirect(exchange: Exchange) -> web.StreamResponse:
+    location = exchange.rule.location or exchange.request.path_qs
+    return whole(Reply(b"", _HTML, 307, {"Location": location}))
+
+
+async def _whole(_: Exchange, reply: Reply) -> web.StreamResponse:
+    return whole(reply)
+
+
+async def _close_idle(exchange: Exchange, reply: Reply) -> web.StreamResponse:
+    return _ClosingSoon(reply, exchange.rule.seconds or 0.0)
+
+
+class _ClosingSoon(web.Response):
+    """A whole answer that promises to keep the connection, which is then closed all the same."""
+
+    def __init__(self, reply: Reply, seconds: float) -> None:
+        super().__init__(body=reply.body, status=reply.status, headers={"Content-Type": reply.content_type})
+        self._seconds = seconds
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        transport = self._req.transport if self._req is not None else None
+        await super().write_eof(data)
+        if transport is not None:
+            asyncio.get_running_loop().call_later(self._seconds, transport.close)
+
+
+async def _truncated(exchange: Exchange, reply: Reply) -> web.StreamResponse:
+    length = f"Content-Length: {len(reply.body)}"
+    return _write_and_close(exchange, _head(reply, length) + _half(reply))
+
+
+async def _truncated_chunked(exchange: Exchange, reply: Reply) -> web.StreamResponse:
+    half = _half(reply)
+    return _write_and_close(exchange, _head(reply, "Transfer-Encoding: chunked") + b"%x\r\n%s\r\n" % (len(half), half))
+
+
+async def _truncated_no_length(exchange: Exchange, reply: Reply) -> web.StreamResponse:
+    return _write_and_close(exchange, _head(reply, "Connection: close") + _half(reply))
+
+
+async def _drip(exchange: Exchange, reply: Reply) -> web.StreamResponse:
+    transport = exchange.transport
+    head = _head(reply, f"Content-Length: {len(reply.body)}")
+    if transport is not None:
+        transport.write(head)
+        for position in range(len(reply.body)):
+            await exchange.wait(exchange.rule.seconds or 0.05)
+            if transport.is_closing() or exchange.stopping.is_set():
+                break
+            transport.write(reply.body[position : position + 1])
+    return _write_and_close(exchange, b"")
+
+
+def _head(reply: Reply, framing: str) -> bytes:
+    return f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {reply.content_type}\r\n{framing}\r\n\r\n".encode()
+
+
+def _half(reply: Reply) -> bytes:
+    return reply.body[: len(reply.body) // 2]
+
+
+def _write_and_close(exchange: Exchange, data: bytes) -> web.StreamResponse:
+    if (transport := exchange.transport) is not None and not transport.is_closing():
+        transport.write(data)
+        transport.close()
+    return Spoken()
+
+
+def _body(
+    make: Callable[[Reply, FaultRule], bytes], **headers: str
+) -> Callable[[Exchange, Reply], Awaitable[web.StreamResponse]]:
+    """A fault that answers 200 with another body."""
+
+    async def answer(exchange: Exchange, reply: Reply) -> web.StreamResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        content_type = named.pop("Content-Type", reply.content_type)
+        return whole(Reply(make(reply, exchange.rule), content_type, 200, named))
+
+    return answer
+
+
+_BEFORE: dict[str, Callable[[Exchange], Awaitable[web.StreamResponse]]] = {
+    "reset_before": _reset,
+    "close_before": _close,
+    "hang_before": _hang,
+    "status_before": _status,
+    "redirect": _redirect,
+}
+_AFTER: dict[str, Callable[[Exchange, Reply], Awaitable[web.StreamResponse]]] = {
+    "reset_after": _reset,
+    "close_after": _close,
+    "hang_after": _hang,
+    "status_after": _status,
+    "late": _whole,
+    "close_idle": _close_idle,
+    "truncated": _truncated,
+    "truncated_chunked": _truncated_chunked,
+    "truncated_no_length": _truncated_no_length,
+    "drip": _drip,
+    "empty": _body(lambda *_: b""),
+    "null": _body(lambda *_: b"null"),
+    "html": _body(lambda *_: page(200).body, Content_Type=_HTML),
+    # 0xFF never occurs in UTF-8.
+    "garbage_charset": _body(lambda reply, _: reply.body.replace(b'"', b"\xff\xfe").replace(b">", b"\xff\xfe")),
+    "bad_gzip": _body(lambda reply, _: gzip.compress(reply.body)[:10] + reply.body, Content_Encoding="gzip"),
+    "bom": _body(lambda reply, _: b"\xef\xbb\xbf" + reply.body),
+    "huge": _body(lambda reply, rule: b" " * max(0, rule.size - len(reply.body)) + reply.body),
+}
