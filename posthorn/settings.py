@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
 from phonenumbers import SUPPORTED_REGIONS
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
 
 PREFIX = "POSTHORN_"
+_NUMBER = re.compile(r"[+-]?\d{1,12}(\.\d{1,6})?")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -27,11 +34,16 @@ class SettingsError(Exception):
 
 
 def _checked_url(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("expected a URL that starts with https://") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("expected a URL that starts with https://")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise ValueError("expected https:// (plain http is allowed on this machine only, for the sandbox)")
+    if parts.username or parts.password:
+        raise ValueError("expected a URL without a user name or password: they have settings of their own")
     return url.rstrip("/")
 
 
@@ -44,16 +56,20 @@ def _checked_region(region: str) -> str:
 def _checked_zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ValueError("expected a time zone such as Europe/Warsaw") from error
     return name
 
 
 def _checked_database(url: str) -> str:
-    if url.startswith(("postgres://", "postgresql://")):
-        return "postgresql+psycopg://" + url.split("://", 1)[1]
-    if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+    scheme, _, rest = url.partition("://")
+    if scheme in ("postgres", "postgresql", "postgresql+psycopg") and rest:
+        return f"postgresql+psycopg://{rest}"
+    path = rest.partition("?")[0]
+    if scheme != "sqlite" or not path.startswith("/"):
         raise ValueError("expected sqlite:///path/to/file.db or postgresql://user@host/database")
+    if path in ("/", "/:memory:") or "mode=memory" in rest:
+        raise ValueError("expected a file, sqlite:///path/to/file.db: a ledger in memory forgets who was messaged")
     return url
 
 
@@ -65,6 +81,8 @@ DatabaseUrl = Annotated[str, AfterValidator(_checked_database)]
 
 class SerwerSmsSettings(BaseModel):
     """The account and the pace of SerwerSMS.pl, which sends campaigns."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     base_url: BaseUrl = Field("https://api2.serwersms.pl", description="Where the HTTPS API v2 is")
     token: SecretStr | None = Field(None, description="API token of the panel (recommended)")
@@ -97,6 +115,8 @@ class SerwerSmsSettings(BaseModel):
 class SkycoreSettings(BaseModel):
     """The account and the pace of Skycore, which sends barcode tickets."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     base_url: BaseUrl = Field("https://secure.skycore.com/API/wxml/1.3/index.php", description="Where the wxml 1.3 API is")
     api_key: SecretStr | None = Field(None, description="API key of the account")
     transport: Literal["post", "get"] = Field(
@@ -114,11 +134,17 @@ class Settings(BaseSettings):
     """All of Posthorn's settings."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", env_file=".env", env_file_encoding="utf-8", extra="ignore"
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
     )
 
     database_url: DatabaseUrl = Field(
-        "sqlite:///.posthorn/ledger.db", description="The ledger; PostgreSQL for more than one worker"
+        "sqlite:///.posthorn/ledger.db", repr=False, description="The ledger; PostgreSQL for more than one worker"
     )
     state_dir: Path = Field(Path(".posthorn"), description="Folder for raw answers, locks and the local Prefect server")
     default_region: Region = Field("PL", description="Region of numbers written without a country prefix")
@@ -135,8 +161,12 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = [f"{_variable(item['loc'])}: {_expectation(item)}" for item in error.errors(include_input=False)]
-        raise SettingsError("\n".join(problems)) from None
+        problems = [f"{_variable(item['loc'])}: {expectation(Settings, item)}" for item in error.errors()]
+    except SourceError as error:
+        problems = [f"{name}: expected its parts, each set by itself" for name in _groups() if _names(error, name)]
+    except (OSError, UnicodeDecodeError):
+        problems = [".env: expected a readable file of UTF-8 text"]
+    raise SettingsError("\n".join(problems))
 
 
 def variables(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterator[tuple[str, Any]]:
@@ -164,7 +194,81 @@ def _variable(location: tuple[int | str, ...]) -> str:
     return PREFIX + "__".join(str(part).upper() for part in location)
 
 
-def _expectation(item: Mapping[str, Any]) -> str:
-    """Pydantic's message, as an expectation: "Input should be less than 5" -> "expected less than 5"."""
-    message: str = item["msg"]
-    return message.removeprefix("Value error, ").replace("Input should be", "expected")
+def _groups() -> Iterator[str]:
+    """The variable that stands for a whole group of settings: nobody should set it."""
+    return iter(dict.fromkeys(name.rpartition("__")[0] for name, _ in variables() if "__" in name))
+
+
+def _names(error: SourceError, group: str) -> bool:
+    return f'"{group.removeprefix(PREFIX).lower()}"' in str(error)
+
+
+def expectation(model: type[BaseModel], item: Mapping[str, Any]) -> str:
+    """What a field of ``model`` expects, and what it got, from one of pydantic's errors.
+
+    "expected a whole number from 1 to 100000, got 0". A secret, a URL and anything long is never quoted.
+    """
+    info = _field(model, item["loc"])
+    if item["type"] == "missing":
+        return "is missing"
+    if item["type"] == "value_error":
+        expected = str(item["ctx"]["error"])
+    else:
+        described = _described(info) if info else ""
+        expected = f"expected {described}" if described else str(item["msg"]).replace("Input should be", "expected")
+    return expected + ("" if info is None or _is_private(info) else _got(item["input"]))
+
+
+def _is_private(info: FieldInfo) -> bool:
+    return not info.repr or SecretStr in (info.annotation, *get_args(info.annotation))
+
+
+def _field(model: type[BaseModel], location: Sequence[int | str]) -> FieldInfo | None:
+    """The field an error is about; the innermost one that is known."""
+    info: FieldInfo | None = None
+    for part in location:
+        info = model.model_fields.get(str(part), info)
+        if info and isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            model = info.annotation
+    return info
+
+
+def _described(info: FieldInfo) -> str:
+    """The values a field takes, in words; nothing for a type that has none here."""
+    kinds = [kind for kind in get_args(info.annotation) or (info.annotation,) if kind is not NoneType]
+    if get_origin(info.annotation) is Literal:
+        return " or ".join(kinds)
+    words = {
+        bool: "true or false",
+        int: f"a whole number{_bounds(info)}",
+        float: f"a number{_bounds(info)}",
+        Decimal: f"a number{_bounds(info)}",
+        str: "text in quotes",
+        SecretStr: "text",
+        Path: "a path",
+        datetime: "a date and time with its offset from UTC",
+    }
+    if isinstance(kinds[0], type) and issubclass(kinds[0], BaseModel):
+        return "its parts, each set by itself"
+    return words.get(kinds[0], "")
+
+
+def _bounds(info: FieldInfo) -> str:
+    limits = {name: getattr(rule, name) for rule in info.metadata for name in ("ge", "gt", "le") if hasattr(rule, name)}
+    low, above, high = limits.get("ge"), limits.get("gt"), limits.get("le")
+    if low is not None:
+        return f" from {low} to {high}" if high is not None else f" of at least {low}"
+    if above is not None:
+        return f" above {above}" + (f" and up to {high}" if high is not None else "")
+    return ""
+
+
+def _got(value: object) -> str:
+    """What was given, where it is short and plain; else nothing, since it may be a secret in the wrong place."""
+    if isinstance(value, bool):
+        return f", got {str(value).lower()}"
+    if isinstance(value, int | float | Decimal | datetime) or (isinstance(value, str) and _NUMBER.fullmatch(value)):
+        return f", got {value}"
+    if isinstance(value, str) and len(value) <= 12 and "://" not in value and "@" not in value:
+        return f", got {value!r}"
+    return ""
