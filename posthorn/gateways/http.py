@@ -275,7 +275,9 @@ async def _fetch(client: httpx.AsyncClient, request: httpx.Request) -> HttpAnswe
 
 def _options(timeout_seconds: float, keepalive_seconds: float, transport: httpx.AsyncBaseTransport | None) -> dict[str, Any]:
     options: dict[str, Any] = {
-        "timeout": timeout_seconds,
+        # TCP and TLS each get less than half of the whole, so that they end by themselves: httpcore leaks a socket whose TLS
+        # handshake is cancelled from outside.
+        "timeout": httpx.Timeout(timeout_seconds, connect=0.4 * timeout_seconds),
         "follow_redirects": False,  # a 307 would post the whole send again, to wherever it points
         "trust_env": False,  # a proxy, or a .netrc, found in the environment must not carry or repeat a send
         "headers": {"User-Agent": "posthorn", "Accept-Encoding": "identity"},

@@ -1,0 +1,517 @@
+"""What httpx does on each kind of broken connection, and what we make of it: protocol.md, table 2.2, against real sockets.
+
+Pinned on purpose. An httpx or httpcore that raises, traces or retries otherwise than today must fail here first.
+"""
+
+import asyncio
+import contextlib
+import gzip
+import logging
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from raw_server import OK_HEAD, Conversation, RawServer, ok
+
+from posthorn.errors import OutcomeUnknown, RequestRefused, TryAgain, Unreachable
+from posthorn.gateways import http
+from posthorn.gateways.http import HttpClients, Trace, refusal
+
+SHORT = 0.4
+BODY = b'{"phone":["+48500600700"]}'
+
+
+def clients(**options):
+    return HttpClients("Acme", **{"concurrency": 2, "timeout_seconds": SHORT} | options)
+
+
+async def post(url, *, repeatable=False, trace=None, options=None, **request):
+    request = {"content": BODY} | request
+    async with clients(**(options or {})) as http_clients:
+        return await http_clients.exchange("POST", url + "/send", repeatable=repeatable, trace=trace, **request)
+
+
+# -- Nothing was written --------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def refused_connection():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@contextlib.asynccontextmanager
+async def unanswered_syn():
+    with socket.socket() as full, contextlib.ExitStack() as fillers:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            filler = fillers.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        yield f"http://127.0.0.1:{full.getsockname()[1]}"
+
+
+@contextlib.asynccontextmanager
+async def eof_in_the_tls_handshake():
+    async def behave(talk: Conversation) -> None:
+        await talk.reader.read(1)
+
+    async with RawServer(behave) as server:
+        yield server.url.replace("http:", "https:")
+
+
+@contextlib.asynccontextmanager
+async def stalled_tls_handshake():
+    async with RawServer(Conversation.forever) as server:
+        yield server.url.replace("http:", "https:")
+
+
+@contextlib.asynccontextmanager
+async def tls_to_a_plain_port():
+    async def behave(talk: Conversation) -> None:
+        await talk.reader.read(100)
+        await talk.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with RawServer(behave) as server:
+        yield server.url.replace("http:", "https:")
+
+
+@contextlib.asynccontextmanager
+async def untrusted_certificate(tls):
+    async def behave(talk: Conversation) -> None:
+        await talk.request()
+
+    async with RawServer(behave, tls) as server:
+        yield server.url
+        assert server.executed == []
+
+
+@pytest.fixture(scope="session")
+def self_signed(tmp_path_factory):
+    from cryptography import x509  # noqa: PLC0415 - slow to import, used here alone
+    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    now = datetime.now(UTC)
+    certificate = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(private + certificate.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
+
+
+NOTHING_WRITTEN = {
+    "connection refused": refused_connection,
+    "SYN never answered": unanswered_syn,
+    "EOF in the TLS handshake": eof_in_the_tls_handshake,
+    "TLS handshake stalls": stalled_tls_handshake,
+    "TLS to a plain port": tls_to_a_plain_port,
+}
+
+
+@pytest.mark.parametrize("place", NOTHING_WRITTEN.values(), ids=NOTHING_WRITTEN)
+@pytest.mark.parametrize("repeatable", [False, True], ids=["send", "other call"])
+async def test_a_connection_that_never_stood_is_unreachable(place, repeatable):
+    trace = Trace()
+    async with place() as url:
+        with pytest.raises(Unreachable) as caught:
+            await post(url, repeatable=repeatable, trace=trace)
+    assert not caught.value.maybe_sent
+    assert (trace.left, caught.value.evidence.trace) == (False, "none")
+
+
+async def test_an_untrusted_certificate_is_unreachable(self_signed):
+    async with untrusted_certificate(self_signed) as url:
+        with pytest.raises(Unreachable):
+            await post(url, options={"timeout_seconds": 5})
+
+
+async def test_a_protocol_httpx_does_not_speak_is_unreachable():
+    with pytest.raises(Unreachable):
+        await post("ftp://127.0.0.1")
+
+
+async def test_a_url_that_is_none_is_refused_before_anything_is_sent():
+    with pytest.raises(RequestRefused):
+        await post("http://127.0.0.1:notaport")
+
+
+async def test_a_header_http_forbids_is_refused_and_no_byte_leaves():
+    seen = []
+
+    async def behave(talk: Conversation) -> None:
+        seen.append(await talk.reader.read(1))
+
+    async with RawServer(behave) as server:
+        with pytest.raises(RequestRefused) as caught:
+            await post(server.url, headers={"Authorization": "Bearer s3cret\nX: y"})
+        await asyncio.sleep(0)
+    assert seen in ([], [b""])
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+# -- Written, and no complete answer --------------------------------------------------------------------------------------
+
+
+async def reset_at_accept(talk):
+    talk.reset()
+
+
+async def close_with_unread_data(talk):
+    await talk.reader.readexactly(50)
+    talk.reset()
+
+
+async def reset_after_the_request(talk):
+    await talk.request()
+    talk.reset()
+
+
+async def reset_in_the_answer(talk):
+    await talk.request()
+    await talk.say(OK_HEAD + b"Content-Length: 100\r\n\r\n{")
+    await asyncio.sleep(0.05)  # the first part must arrive before the reset discards it
+    talk.reset()
+
+
+async def fin_after_the_request(talk):
+    await talk.request()
+
+
+def answers_with(answer):
+    async def behave(talk):
+        await talk.request()
+        await talk.say(answer)
+
+    return behave
+
+
+async def no_answer(talk):
+    await talk.request()
+    await talk.forever()
+
+
+async def stalled_answer(talk):
+    await talk.request()
+    await talk.say(OK_HEAD + b"Content-Length: 100\r\n\r\n{")
+    await talk.forever()
+
+
+async def dripped_answer(talk):
+    await talk.request()
+    await talk.say(OK_HEAD + b"Content-Length: 1000\r\n\r\n")
+    while True:
+        await talk.say(b" ")
+        await asyncio.sleep(SHORT / 8)
+
+
+WRITTEN = {
+    "RST at accept": (reset_at_accept, {"body", "headers"}),
+    "closed with unread data": (close_with_unread_data, {"body", "headers"}),
+    "RST after the whole request": (reset_after_the_request, {"body"}),
+    "RST within the answer": (reset_in_the_answer, {"answer"}),
+    "FIN after the whole request": (fin_after_the_request, {"body"}),
+    "half a header": (answers_with(b"HTTP/1.1 200 OK\r\nContent-"), {"body"}),
+    "a body shorter than declared": (answers_with(OK_HEAD + b"Content-Length: 10\r\n\r\n{}"), {"answer"}),
+    "chunks cut off": (answers_with(OK_HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"), {"answer"}),
+    "garbage for an answer": (answers_with(b"\x00\x01 no HTTP at all +48500600700\r\n\r\n"), {"body"}),
+    "a header of 200 KB": (answers_with(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000), {"body"}),
+    "100 Continue, then FIN": (answers_with(b"HTTP/1.1 100 Continue\r\n\r\n"), {"body"}),
+    "no answer": (no_answer, {"body"}),
+    "an answer that stalls": (stalled_answer, {"answer"}),
+    "an answer dripped byte by byte": (dripped_answer, {"answer"}),
+    "gzip that is none": (answers_with(OK_HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"), {"answer"}),
+}
+
+
+@pytest.mark.parametrize(("behave", "stages"), WRITTEN.values(), ids=WRITTEN)
+async def test_a_send_that_left_without_a_complete_answer_is_unknown(behave, stages):
+    async with RawServer(behave) as server:
+        trace = Trace()
+        with pytest.raises(OutcomeUnknown) as caught:
+            await post(server.url, trace=trace)
+        assert server.connections == 1
+    assert caught.value.maybe_sent
+    assert trace.left
+    assert caught.value.evidence.trace in stages
+    assert "48500600700" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("behave", "stages"), WRITTEN.values(), ids=WRITTEN)
+async def test_the_same_on_a_call_that_may_be_repeated_is_try_again(behave, stages):
+    async with RawServer(behave) as server:
+        with pytest.raises(TryAgain) as caught:
+            await post(server.url, repeatable=True)
+        assert server.connections == 1
+    assert type(caught.value) is TryAgain
+
+
+async def test_a_server_that_never_accepts_has_everything_all_the_same():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(5)
+        with pytest.raises(OutcomeUnknown) as caught:
+            await post(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.recv(100_000).endswith(BODY)
+    assert caught.value.evidence.trace == "body"
+
+
+async def test_a_body_shorter_than_its_declared_length_is_unknown_because_bytes_left():
+    async def behave(talk):
+        talk.server.executed.append(await talk.reader.read(1000))
+        await talk.forever()
+
+    async with RawServer(behave) as server:
+        with pytest.raises(OutcomeUnknown) as caught:
+            await post(server.url, content=b"abc", headers={"Content-Length": "50"})
+    assert "LocalProtocolError" in str(caught.value)
+    assert caught.value.evidence.trace == "headers"
+
+
+async def test_a_reader_that_stalls_on_a_big_body_is_unknown():
+    async with RawServer(Conversation.forever) as server:
+        with pytest.raises(OutcomeUnknown) as caught:
+            await post(server.url, content=b"x" * 16_000_000)
+    assert caught.value.evidence.trace == "headers"
+
+
+async def test_an_early_413_on_a_big_body_never_counts_as_an_answer_to_try_again():
+    async def behave(talk):
+        await talk.reader.read(1000)
+        await talk.say(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    async with RawServer(behave) as server:
+        try:  # which of the two is a race between RST and answer
+            answer = await post(server.url, content=b"x" * 16_000_000)
+        except OutcomeUnknown:
+            return
+    assert isinstance(refusal("Acme", answer, repeatable=False), RequestRefused)
+
+
+async def test_a_redirect_is_not_followed():
+    async def behave(talk):
+        await talk.request()
+        await talk.say(b"HTTP/1.1 307 Again\r\nLocation: /send\r\nContent-Length: 0\r\n\r\n")
+
+    async with RawServer(behave) as server:
+        answer = await post(server.url)
+        assert (answer.status, len(server.executed)) == (307, 1)
+
+
+async def test_an_answer_without_length_that_breaks_off_looks_complete_to_http():
+    """Why a gateway must read the document: no exception tells."""
+    async with RawServer(answers_with(OK_HEAD + b'\r\n{"success":tr')) as server:
+        assert (await post(server.url)).body == b'{"success":tr'
+
+
+# -- Time and size --------------------------------------------------------------------------------------------------------
+
+
+async def test_the_timeout_bounds_the_whole_exchange_not_each_read():
+    async with RawServer(dripped_answer) as server:
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(OutcomeUnknown) as caught:
+            await post(server.url)
+        assert asyncio.get_running_loop().time() - started < SHORT * 3
+    assert "TimeoutError" in str(caught.value)
+
+
+async def test_waiting_for_a_free_place_does_not_use_up_the_time():
+    async def slow(talk):
+        await talk.request()
+        await asyncio.sleep(SHORT * 0.6)
+        await talk.say(ok())
+
+    async with RawServer(slow) as server, clients(concurrency=1) as http_clients:
+        calls = [http_clients.exchange("POST", server.url, repeatable=False, content=BODY) for _ in range(3)]
+        assert [answer.status for answer in await asyncio.gather(*calls)] == [200, 200, 200]
+
+
+async def test_no_more_requests_are_in_flight_than_asked_for():
+    now, most = 0, 0
+
+    async def behave(talk):
+        nonlocal now, most
+        await talk.request()
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.02)
+        now -= 1
+        await talk.say(ok())
+
+    async with RawServer(behave) as server, clients(concurrency=20, timeout_seconds=10) as http_clients:
+        calls = [http_clients.exchange("POST", server.url, repeatable=False, content=BODY) for _ in range(60)]
+        await asyncio.gather(*calls)
+    assert most == 20
+    assert len(http_clients._clients) == 3  # never more than eight connections in one of httpx's pools
+
+
+async def test_an_answer_beyond_the_limit_is_not_read_on(monkeypatch):
+    monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 1_000_000)
+    sent = 0
+
+    async def behave(talk):
+        nonlocal sent
+        await talk.request()
+        await talk.say(OK_HEAD + b"Content-Length: 50000000\r\n\r\n")
+        for _ in range(500):
+            await talk.say(b" " * 100_000)
+            sent += 100_000
+
+    async with RawServer(behave) as server:
+        with pytest.raises(OutcomeUnknown) as caught:
+            await post(server.url, options={"timeout_seconds": 20})
+    assert "AnswerTooLong" in str(caught.value)
+    assert sent < 20_000_000
+    assert len(caught.value.evidence.raw) == http.MAX_EVIDENCE_BYTES
+
+
+async def test_compressed_answers_are_read_though_none_are_asked_for():
+    packed = gzip.compress(b'{"success":true}')
+    answer = OK_HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed
+    async with RawServer(answers_with(answer)) as server:
+        assert (await post(server.url)).body == b'{"success":true}'
+        assert b"accept-encoding: identity" in server.executed[0].lower()
+
+
+# -- Connections ----------------------------------------------------------------------------------------------------------
+
+
+async def test_each_request_has_a_connection_of_its_own():
+    async def behave(talk):
+        while True:
+            await talk.request()
+            await talk.say(ok())
+
+    async with RawServer(behave) as server, clients() as http_clients:
+        for _ in range(5):
+            await http_clients.exchange("POST", server.url, repeatable=False, content=BODY)
+        assert server.connections == 5
+
+
+async def test_a_server_that_closes_idle_connections_leaves_no_outcome_unknown():
+    """Protocol.md test 14. The server drops a connection 15 ms after an answer, just when the next request is written."""
+
+    async def behave(talk):
+        while True:
+            await asyncio.wait_for(talk.request(), 0.015)
+            await talk.say(ok())
+
+    async with RawServer(behave) as server, clients(concurrency=8) as http_clients:
+
+        async def sender(pause):
+            for _ in range(25):
+                assert (await http_clients.exchange("POST", server.url, repeatable=False, content=BODY)).status == 200
+                await asyncio.sleep(pause)
+
+        await asyncio.gather(*(sender(0.0145 + step * 0.0002) for step in range(8)))
+        assert len(server.executed) == 200
+
+
+async def test_keepalive_where_asked_for_reuses_a_fresh_connection_and_no_stale_one():
+    async def behave(talk):
+        while True:
+            await talk.request()
+            await talk.say(ok())
+
+    async with RawServer(behave) as server, clients(keepalive_seconds=0.1) as http_clients:
+        for _ in range(3):
+            await http_clients.exchange("POST", server.url, repeatable=False, content=BODY)
+        assert server.connections == 1
+        await asyncio.sleep(0.15)
+        await http_clients.exchange("POST", server.url, repeatable=False, content=BODY)
+        assert server.connections == 2
+
+
+async def test_no_cookie_is_kept():
+    cookie = b"HTTP/1.1 200 OK\r\nSet-Cookie: session=1; Path=/\r\nContent-Length: 2\r\n\r\n{}"
+    async with RawServer(answers_with(cookie)) as server, clients() as http_clients:
+        for _ in range(2):
+            await http_clients.exchange("POST", server.url, repeatable=False, content=BODY)
+        assert b"cookie" not in server.executed[1].lower()
+
+
+async def test_a_proxy_of_the_environment_is_not_used(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    async with RawServer(answers_with(ok())) as server:
+        assert (await post(server.url)).status == 200
+
+
+# -- Cancellation and mistakes of our own ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("place", "left"),
+    [(unanswered_syn, False), (lambda: RawServer(no_answer), True)],
+    ids=["while connecting: surely unsent", "while waiting for the answer: maybe sent"],
+)
+async def test_cancellation_passes_through_and_the_trace_knows(place, left):
+    trace = Trace()
+    async with place() as server:
+        url = server if isinstance(server, str) else server.url
+        task = asyncio.create_task(post(url, trace=trace, options={"timeout_seconds": 30}))
+        await asyncio.sleep(0.2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert trace.left is left
+
+
+async def test_after_cancellation_the_place_is_free_again():
+    async with RawServer(no_answer) as server, clients(concurrency=1, timeout_seconds=10) as http_clients:
+        task = asyncio.create_task(http_clients.exchange("POST", server.url, repeatable=False, content=BODY))
+        while not server.executed:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with RawServer(answers_with(ok())) as other:
+            assert (await http_clients.exchange("POST", other.url, repeatable=False, content=BODY)).status == 200
+
+
+async def test_a_mistake_of_our_own_is_not_called_unreachable():
+    with pytest.raises(TypeError):
+        await post("http://127.0.0.1:9", no_such_option=True)
+
+
+OPAQUE = [
+    (httpx.ConnectError, Unreachable),
+    (httpx.ConnectTimeout, Unreachable),
+    (httpx.PoolTimeout, Unreachable),
+    (httpx.ReadError, OutcomeUnknown),
+    (httpx.ReadTimeout, OutcomeUnknown),
+    (httpx.WriteError, OutcomeUnknown),
+    (httpx.RemoteProtocolError, OutcomeUnknown),
+    (httpx.LocalProtocolError, OutcomeUnknown),
+]
+
+
+@pytest.mark.parametrize(("raised", "expected"), OPAQUE)
+async def test_a_transport_that_does_not_trace_is_believed_only_where_no_request_can_have_left(raised, expected):
+    def handler(request):
+        raise raised("said by the transport")
+
+    with pytest.raises(expected):
+        await post("http://127.0.0.1", options={"transport": httpx.MockTransport(handler)})
+
+
+async def test_no_header_body_or_url_reaches_a_log(caplog):
+    caplog.set_level(logging.DEBUG)
+    async with RawServer(answers_with(ok(b'{"phone":"+48500600700"}'))) as server:
+        await post(server.url + "/?api_key=s3cret", headers={"Authorization": "Bearer s3cret"})
+    assert "s3cret" not in caplog.text
+    assert "500600700" not in caplog.text
