@@ -214,7 +214,7 @@ def expectation(model: type[BaseModel], item: Mapping[str, Any]) -> str:
     if item["type"] == "value_error":
         expected = str(item["ctx"]["error"])
     else:
-        described = _described(info) if info else ""
+        described = _described(info, whole=item["type"] != "string_type") if info else ""
         expected = f"expected {described}" if described else str(item["msg"]).replace("Input should be", "expected")
     return expected + ("" if info is None or _is_private(info) else _got(item["input"]))
 
@@ -233,9 +233,11 @@ def _field(model: type[BaseModel], location: Sequence[int | str]) -> FieldInfo |
     return info
 
 
-def _described(info: FieldInfo) -> str:
-    """The values a field takes, in words; nothing for a type that has none here."""
-    kinds = [kind for kind in get_args(info.annotation) or (info.annotation,) if kind is not NoneType]
+def _described(info: FieldInfo, *, whole: bool) -> str:
+    """The values a field takes, or one entry of it, in words; nothing for a type that has none here."""
+    if whole and get_origin(info.annotation) is list:
+        return "a list in square brackets"
+    kinds = [_bare(kind) for kind in get_args(info.annotation) or (info.annotation,) if kind is not NoneType]
     if get_origin(info.annotation) is Literal:
         return " or ".join(kinds)
     words = {
@@ -246,11 +248,16 @@ def _described(info: FieldInfo) -> str:
         str: "text in quotes",
         SecretStr: "text",
         Path: "a path",
-        datetime: "a date and time with its offset from UTC",
+        datetime: "a date and time with its offset from UTC, such as 2026-11-30T09:00:00+01:00",
     }
     if isinstance(kinds[0], type) and issubclass(kinds[0], BaseModel):
         return "its parts, each set by itself"
     return words.get(kinds[0], "")
+
+
+def _bare(kind: Any) -> Any:
+    """The type itself where it carries validators."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _bounds(info: FieldInfo) -> str:

@@ -99,9 +99,15 @@ def check_media(source: str, base_dir: Path, *, allow_loopback: bool = False) ->
     return Media(source=source, name=path.name, content_type=content_type, path=str(path), sha256=sha256, size=size)
 
 
-def retired_types_warning(media: Iterable[Media]) -> str | None:
-    """A sentence naming the items whose type the provider's newer page no longer lists, or None."""
-    retired = [item.source for item in media if _extension(item.name) not in CURRENT_EXTENSIONS]
+def media_name(source: str) -> str:
+    """The file name at the end of a path or URL."""
+    is_url = "://" in source
+    return urlsplit(source).path.rpartition("/")[2] if is_url else Path(source).name
+
+
+def retired_types_warning(names: Iterable[str]) -> str | None:
+    """A sentence about those of the file ``names`` whose type the provider's newer page no longer lists, or None."""
+    retired = [name for name in names if _extension(name) not in CURRENT_EXTENSIONS]
     if not retired:
         return None
     return (
@@ -155,7 +161,7 @@ def _checked_url(source: str, scheme: str, *, allow_loopback: bool) -> Media:
     if not parts.hostname or source != source.strip() or not source.isprintable() or " " in source:
         raise InputError("media", f"{source}: not a URL; expected https://host/path/name.jpg")
     _refuse_private(source, parts, allow_loopback=allow_loopback)
-    name = parts.path.rpartition("/")[2]
+    name = media_name(source)
     return Media(source=source, name=name, content_type=_content_type(source, name))
 
 

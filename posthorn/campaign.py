@@ -1,0 +1,313 @@
+"""A campaign file (TOML) as a checked ``Campaign``: what is sent, to which file of recipients, and when.
+
+All that is wrong with a file is said at once. It reads files, and never sends or stores anything.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+
+from posthorn.errors import InputError
+from posthorn.media.files import check_media, media_name, retired_types_warning
+from posthorn.models import Media
+from posthorn.settings import expectation
+
+MOST_MEDIA = 10
+"""Files one MMS may carry ("Sending MMS" page: up to 10 files)."""
+MOST_TITLE = 40
+"""Characters of a title (the same page)."""
+ADVISED_CHUNK = (50, 200)
+"""Numbers per request that the same page recommends."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+_Problem = tuple[str, str]
+
+
+def _checked_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("expected 1 to 80 letters (a-z), digits, dots, dashes or underscores, first a letter or digit")
+    return name
+
+
+def _checked_title(title: str) -> str:
+    if not title.strip() or len(title) > MOST_TITLE:
+        raise ValueError(f"expected 1 to {MOST_TITLE} characters ({len(title)} are given)")
+    if not title.isprintable():
+        raise ValueError("expected one line of printable characters")
+    return title
+
+
+def _checked_text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected words; leave the key out where there are none")
+    return text
+
+
+def _checked_media(sources: list[str]) -> list[str]:
+    if len(sources) > MOST_MEDIA:
+        raise ValueError(f"expected at most {MOST_MEDIA} items ({len(sources)} are given)")
+    repeated = sorted({source for source in sources if sources.count(source) > 1})
+    if repeated:
+        raise ValueError(f"expected each item once; {', '.join(repeated)} is given again")
+    return sources
+
+
+def _checked_source(source: str) -> str:
+    if not source.strip() or not source.isprintable():
+        raise ValueError("expected a path or a URL")
+    return source
+
+
+def _checked_moment(moment: datetime) -> datetime:
+    if moment.utcoffset() is None:
+        raise ValueError(
+            "expected an offset from UTC, as in 2026-11-30T09:00:00+01:00; without it the moment is not certain"
+        )
+    return moment
+
+
+def _decimal(price: object) -> object:
+    """TOML's 0.19 is a binary fraction; its shortest decimal form is what the operator wrote."""
+    is_number = isinstance(price, int | float) and not isinstance(price, bool)
+    return Decimal(str(price)) if is_number else price
+
+
+Source = Annotated[str, AfterValidator(_checked_source)]
+
+
+class Campaign(BaseModel):
+    """One MMS to many recipients, as its file describes it. Paths are relative to the file's folder."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: Annotated[str, AfterValidator(_checked_name)] = Field(description="Identity: running it again resumes")
+    title: Annotated[str, AfterValidator(_checked_title)] = Field(description="Title of the MMS, 1 to 40 characters")
+    text: Annotated[str, AfterValidator(_checked_text)] | None = Field(None, description="Words of the MMS")
+    media: Annotated[list[Source], AfterValidator(_checked_media)] = Field(
+        default_factory=list, description="Paths or URLs of up to 10 files"
+    )
+    recipients: Source = Field(description="CSV with a column phone, or one number per line")
+    send_at: Annotated[datetime, AfterValidator(_checked_moment)] | None = Field(
+        None, description="When the provider dispatches; with its offset from UTC"
+    )
+    test: bool = Field(False, description="The provider checks the request and sends nothing")
+    chunk_size: int | None = Field(None, ge=1, le=100_000, description="Numbers per request, instead of the setting")
+    hold_minutes: int | None = Field(
+        None, ge=0, le=10_080, description="The provider keeps the messages this long, so that they can be withdrawn"
+    )
+    resend_unconfirmed: bool = Field(False, description="Send again what the provider does not know after a lookup")
+    approve: bool = Field(False, description="A person approves before anything is sent")
+    approve_above: int | None = Field(None, ge=0, description="A person approves from more recipients than this on")
+    price_per_message: Annotated[Decimal, BeforeValidator(_decimal)] | None = Field(
+        None, ge=0, description="For the estimate of the cost, in any currency"
+    )
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        problems = _conflicts(self.text, self.media, self.send_at, self.hold_minutes)
+        if problems:
+            raise ValueError("; ".join(f"{field}: {problem}" for field, problem in problems))
+        return self
+
+    @property
+    def recipients_path(self) -> Path:
+        """Where the file of recipients is."""
+        return self._folder / self.recipients
+
+    def check(self, now: datetime, *, allow_loopback: bool = False) -> None:
+        """Check what the file alone cannot tell: ``send_at`` against ``now``, the media, the file of recipients.
+
+        Raises:
+            InputError: with everything that is wrong.
+        """
+        problems = []
+        if self.send_at is not None and self.send_at <= now:
+            moment = self.send_at.isoformat(sep=" ", timespec="minutes")
+            problems.append(("send_at", f"{moment} has passed; expected a moment to come, or leave it out to send at once"))
+        problems += self._media(allow_loopback=allow_loopback)[1]
+        if not self.recipients_path.is_file():
+            problems.append(("recipients", f"{self.recipients_path} is not a file"))
+        if problems:
+            raise _input_error(problems)
+
+    def media_items(self, *, allow_loopback: bool = False) -> list[Media]:
+        """The media, each checked and hashed, in the file's order.
+
+        Raises:
+            InputError: with every item that cannot be used.
+        """
+        items, problems = self._media(allow_loopback=allow_loopback)
+        if problems:
+            raise _input_error(problems)
+        return items
+
+    def _media(self, *, allow_loopback: bool) -> tuple[list[Media], list[_Problem]]:
+        items, problems = [], []
+        for source in self.media:
+            try:
+                items.append(check_media(source, self._folder, allow_loopback=allow_loopback))
+            except InputError as error:
+                problems.append((error.field, error.problem))
+        return items, problems
+
+    def warnings(self) -> list[str]:
+        """Sentences about what is allowed but unwise."""
+        low, high = ADVISED_CHUNK
+        sentences = []
+        if self.chunk_size is not None and not low <= self.chunk_size <= high:
+            sentences.append(f"chunk_size: {self.chunk_size} is outside the {low} to {high} that the provider advises")
+        retired = retired_types_warning(map(media_name, self.media))
+        if retired:
+            sentences.append(retired)
+        if not self.media:
+            sentences.append("media: there are none; the provider's documentation does not say that it sends text alone")
+        return sentences
+
+    def definition(self, *, allow_loopback: bool = False) -> dict[str, object]:
+        """What makes this campaign what it is, as JSON values: content, not paths or pace. It reads every file.
+
+        Media are listed as ``sha256:…`` or by URL; ``send_at`` is in UTC.
+
+        Raises:
+            InputError: a file cannot be used.
+        """
+        return {
+            "title": self.title,
+            "text": self.text,
+            "media": [
+                f"sha256:{item.sha256}" if item.sha256 else item.source
+                for item in self.media_items(allow_loopback=allow_loopback)
+            ],
+            "recipients": _sha256(self.recipients_path),
+            "send_at": self.send_at.astimezone(UTC).isoformat() if self.send_at else None,
+            "hold_minutes": self.hold_minutes,
+            "test": self.test,
+        }
+
+
+def load_campaign(path: Path) -> Campaign:
+    """The campaign described in ``path``.
+
+    Raises:
+        InputError: the file cannot be read, is no TOML, or holds something wrong; every problem is a line of its own.
+    """
+    data = _toml(path)
+    try:
+        campaign = Campaign.model_validate(data)
+    except ValidationError as error:
+        raise _input_error(list(_problems(error, data))) from None
+    campaign._folder = path.parent  # noqa: SLF001 - set once, here: no key of the file may name it
+    return campaign
+
+
+def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
+    """A sentence for each thing in which two definitions differ."""
+    sentences = []
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if before == after:
+            continue
+        if key == "recipients":
+            sentences.append("recipients: the file's content changed")
+        elif isinstance(before, list) and isinstance(after, list):
+            sentences.append(f"{key}: {_list_difference(before, after)}")
+        else:
+            sentences.append(f"{key} was {_shown(before)}, is now {_shown(after)}")
+    return sentences
+
+
+def _list_difference(before: list[object], after: list[object]) -> str:
+    if len(before) != len(after):
+        return f"there were {len(before)} items, there are now {len(after)}"
+    if sorted(map(str, before)) == sorted(map(str, after)):
+        return "the same items in another order"
+    changed = [str(index) for index, pair in enumerate(zip(before, after, strict=True), start=1) if pair[0] != pair[1]]
+    return f"item {', '.join(changed)} changed"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"' if len(value) <= 60 else f'"{value[:60]}…" ({len(value)} characters)'
+    return str(value)
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    """The file's keys. A byte order mark, as some editors write it, is no error."""
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        problem = "does not exist"
+    except IsADirectoryError:
+        problem = "is a folder; expected a TOML file"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or error})"
+    except UnicodeDecodeError:
+        problem = "is not text in UTF-8"
+    except tomllib.TOMLDecodeError as error:
+        problem = f"is not TOML: {error}"
+    raise InputError("campaign file", f"{path} {problem}")
+
+
+def _problems(error: ValidationError, data: Mapping[str, Any]) -> Iterator[_Problem]:
+    for item in error.errors():
+        if not item["loc"]:
+            continue
+        key, *entry = item["loc"]
+        label = f"{key}, item {int(entry[0]) + 1}" if entry else str(key)
+        yield label, _unknown_key(str(key)) if item["type"] == "extra_forbidden" else expectation(Campaign, item)
+    yield from _conflicts(*(data.get(key) for key in ("text", "media", "send_at", "hold_minutes")))
+
+
+def _unknown_key(key: str) -> str:
+    close = difflib.get_close_matches(key, Campaign.model_fields, n=1)
+    return "is no key of a campaign file" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _conflicts(text: object, media: object, send_at: object, hold_minutes: object) -> list[_Problem]:
+    """What is wrong with several keys together."""
+    problems = []
+    if text is None and not media:
+        problems.append(("text", "is missing, and so are media; expected at least one of them"))
+    if send_at is not None and hold_minutes is not None:
+        problems.append(("hold_minutes", "expected either this or send_at: both say when the provider dispatches"))
+    return problems
+
+
+def _input_error(problems: list[_Problem]) -> InputError:
+    """All problems in one error, each on a line of its own as ``field: problem``."""
+    (field, problem), *others = problems
+    return InputError(field, "\n".join([problem, *(f"{name}: {text}" for name, text in others)]))
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError("recipients", f"{path} cannot be read ({error.strerror or error})") from None
