@@ -1,1 +1,26 @@
-"""The `posthorn` command, one file per group."""
+"""The `posthorn` command, one file per group. Commands import what they need when they run, so that `status` is quick."""
+
+from __future__ import annotations
+
+import sys
+
+from posthorn.cli.app import app
+from posthorn.cli.output import fail
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 accounted for, 1 unexpected, 2 input or settings, 3 attention, 4 stopped."""
+    from posthorn.cli.prefect_server import PrefectServerError  # noqa: PLC0415
+    from posthorn.errors import AlreadyRunning, CampaignChanged, CampaignNotFound, GatewayError, InputError, LedgerError  # noqa: PLC0415
+    from posthorn.settings import SettingsError  # noqa: PLC0415
+
+    try:
+        app()
+    except AlreadyRunning as error:
+        print(error)  # another run does the work: nothing is wrong
+    except (InputError, SettingsError, CampaignChanged, CampaignNotFound) as error:
+        sys.exit(fail(error, 2))
+    except GatewayError as error:
+        sys.exit(fail(error, 4 if error.stops_run else 1))
+    except (LedgerError, PrefectServerError) as error:
+        sys.exit(fail(error, 1))

@@ -91,11 +91,14 @@ def all_records(ledger: Ledger, kind: Kind | None = None) -> list[CampaignRecord
         return [_record(row) for row in connection.execute(query).mappings()]
 
 
-def start_run(ledger: Ledger, campaign: CampaignRecord, *, by: str, options: dict[str, Any]) -> None:
-    """Note who runs it, with which options; the reason of an earlier stop is forgotten."""
-    _update(
-        ledger, campaign.id, run_started_at=time.time(), run_ended_at=None, run_by=by, options=options, stopped_because=None
-    )
+def start_run(ledger: Ledger, campaign: CampaignRecord, *, by: str) -> None:
+    """Note who runs it; the reason of an earlier stop is forgotten."""
+    _update(ledger, campaign.id, run_started_at=time.time(), run_ended_at=None, run_by=by, stopped_because=None)
+
+
+def change_options(ledger: Ledger, campaign: CampaignRecord, options: dict[str, Any]) -> None:
+    """Replace what may change between runs."""
+    _update(ledger, campaign.id, options=options)
 
 
 def end_run(ledger: Ledger, campaign: CampaignRecord, *, stopped_because: str | None) -> None:

@@ -38,9 +38,17 @@ class Row:
 class Rows(Protocol):
     """Batches of accepted rows, ``(line, phone)`` or ``Row``; the counts are complete once the iteration has ended."""
 
-    input: int
-    invalid: int
-    duplicate: int
+    @property
+    def input(self) -> int:
+        """Rows read."""
+
+    @property
+    def invalid(self) -> int:
+        """Rows without a valid number."""
+
+    @property
+    def duplicate(self) -> int:
+        """Rows whose number (or barcode) stood in an earlier row."""
 
     def __iter__(self) -> Iterator[Sequence[tuple[int, Phone]] | Sequence[Row]]:
         """Iterate once."""
@@ -62,8 +70,8 @@ class NewCampaign:
     rejects_file: str | None = None
 
 
-def plan(ledger: Ledger, new: NewCampaign, rows: Rows) -> CampaignRecord:
-    """Write a campaign and every one of its recipients, once; the caller holds the campaign's lock.
+def plan(ledger: Ledger, new: NewCampaign, rows: Rows) -> CampaignRecord | None:
+    """Write a campaign and every one of its recipients, once; None when no row was valid. The caller holds its lock.
 
     A test campaign replaces an earlier test of that name: it sends nothing, so nothing can be repeated.
 
@@ -75,6 +83,8 @@ def plan(ledger: Ledger, new: NewCampaign, rows: Rows) -> CampaignRecord:
             raise LedgerError("another campaign has been planned for ten minutes; look at it and start again")
         campaign_id = _begin(ledger, new)
         first, last = _load(ledger, campaign_id, new.chunk_size, rows)
+        if not last:
+            return None
         with ledger.write() as connection:
             connection.execute(
                 tables.campaign.update()
@@ -139,8 +149,8 @@ def _forget(connection: Connection, campaign_id: int) -> None:
     connection.execute(tables.campaign.delete().where(tables.campaign.c.id == campaign_id))
 
 
-def _load(ledger: Ledger, campaign_id: int, chunk_size: int, rows: Rows) -> tuple[int | None, int | None]:
-    """Write the rows in chunks of ``chunk_size``; the ids of the first and the last chunk, or None twice."""
+def _load(ledger: Ledger, campaign_id: int, chunk_size: int, rows: Rows) -> tuple[int, int]:
+    """Write the rows in chunks of ``chunk_size``; the ids of the first and the last chunk, ``(0, 0)`` if there is none."""
     with ledger.read() as connection:
         first: int = connection.execute(sa.select(sa.func.coalesce(sa.func.max(tables.chunk.c.id), 0))).scalar_one() + 1
     chunk = first
@@ -150,7 +160,7 @@ def _load(ledger: Ledger, campaign_id: int, chunk_size: int, rows: Rows) -> tupl
                 ledger, connection, campaign_id, chunk, [batch[at : at + chunk_size] for at in _steps(batch, chunk_size)]
             )
         chunk += len(_steps(batch, chunk_size))
-    return (first, chunk - 1) if chunk > first else (None, None)
+    return (first, chunk - 1) if chunk > first else (0, 0)
 
 
 def _steps(batch: Sequence[Any], size: int) -> range:

@@ -39,7 +39,7 @@ def errors(ledger: Ledger, campaign: CampaignRecord) -> dict[str, int]:
         .order_by(sa.desc(sa.func.count()), message.c.error)
     )
     with ledger.read() as connection:
-        return {code: count for code, count in connection.execute(query)}
+        return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def status(ledger: Ledger, campaign: CampaignRecord) -> dict[str, Any]:

@@ -1,0 +1,32 @@
+"""The final state of a run, by name: what an operator sees first in the Prefect UI and what automations listen to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from posthorn.errors import AlreadyRunning
+
+
+def ending(status: Mapping[str, Any]) -> State[Any]:
+    """``Completed``, ``NeedsAttention`` (finished, but a person is asked), ``Stopped`` (failed) or ``Cancelled``."""
+    counted = status["totals"]
+    if status["state"] == "stopped":
+        because = status["because"] or "interrupted"
+        left = counted["pending"] + counted["sending"]
+        return Failed(name="Stopped", message=f"{because}. Not sent yet: {left:,}. Run it again when the cause is gone.")
+    if status["state"] == "needs_attention":
+        return Completed(
+            name="NeedsAttention", message=f"unknown: {counted['unknown']:,}, rejected: {counted['rejected']:,}"
+        )
+    if status["state"] == "cancelled":
+        return Completed(name="Withdrawn", message=f"cancelled: {counted['cancelled']:,}")
+    return Completed(message=f"all {counted['input']:,} rows accounted for")
+
+
+def already_running(error: AlreadyRunning) -> State[Any]:
+    """``AlreadyRunning``: another run sends this campaign; nothing was done here."""
+    return Completed(name="AlreadyRunning", message=str(error))

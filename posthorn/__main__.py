@@ -1,0 +1,5 @@
+"""`python -m posthorn`: the same as the `posthorn` command."""
+
+from posthorn.cli import main
+
+main()

@@ -1,0 +1,102 @@
+"""`posthorn campaign …`: check, send, status, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from posthorn.cli.output import following, say, show_status
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Send an MMS campaign and see what became of it.")
+
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The campaign file (TOML); `posthorn campaign --help` shows one.")
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The campaign's name, as in its file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
+Test = Annotated[bool, typer.Option("--test", help="The test of that name (test = true in its file).")]
+
+
+@app.callback()
+def campaign() -> None:
+    """Send an MMS campaign and see what became of it.
+
+    A campaign is a TOML file:
+
+    \b
+        name = "autumn-sale"                 identity: running it again resumes, never repeats
+        title = "Autumn sale"                at most 40 characters
+        text = "Everything -30%"             optional if there is media
+        media = ["poster.jpg"]               up to 10 files or URLs
+        recipients = "recipients.csv"        column phone, or one number per line
+        send_at = 2026-11-30T09:00:00+01:00  optional: the provider dispatches then
+        test = false                         true: the provider checks the request and sends nothing
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
+
+
+@app.command()
+def check(file: File, as_json: Json = False) -> None:
+    """Validate everything and send nothing: print the plan and every rejected row.
+
+    Exit code 0 when it could be sent, 2 when not.
+    """
+    from posthorn.delivery.check import check_campaign  # noqa: PLC0415
+
+    checked = check_campaign(file)
+    print(checked.as_json() if as_json else checked.as_text())
+
+
+@app.command()
+def send(file: File, as_json: Json = False) -> None:
+    """Send the campaign, or go on with one that was not finished.
+
+    Safe to run again at any time: whoever was sent to is never sent to again. Where no Prefect server is configured
+    (PREFECT_API_URL), one is started for the run.
+    """
+    from posthorn.campaign import load_campaign  # noqa: PLC0415
+    from posthorn.cli import runs  # noqa: PLC0415
+    from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
+    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
+    from posthorn.gateways.registry import check_campaign_gateway  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings()
+    campaign = load_campaign(file)
+    check_campaign_gateway(settings)
+    refuse_if_running(settings, campaign.name, test=campaign.test)
+    say(f"campaign {campaign.name}: starting")
+    with runs.prefect_api(settings), following(settings.database_url, campaign.name, test=campaign.test):
+        runs.send_campaign(str(file.absolute()))
+    status = status_now(campaign.name, test=campaign.test)
+    show_status(status, as_json=as_json)
+    raise typer.Exit(exit_code(status))
+
+
+@app.command()
+def status(name: Name, test: Test = False, as_json: Json = False) -> None:
+    """How a campaign stands: one line per state, adding up to its input.
+
+    Exit code as after sending: 0, 3 when something needs a person, 4 when it stopped before the end.
+    """
+    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
+
+    now = status_now(name, test=test)
+    show_status(now, as_json=as_json)
+    raise typer.Exit(exit_code(now))
+
+
+@app.command()
+def report(name: Name, as_json: Json = False) -> None:
+    """Pull the delivery reports of every open message, then show how the campaign stands."""
+    import asyncio  # noqa: PLC0415
+
+    from posthorn.delivery.report import pull_reports_of  # noqa: PLC0415
+    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
+
+    pulled = asyncio.run(pull_reports_of(name))
+    say(f"{pulled.requests} requests, {pulled.moved:,} messages moved on, {pulled.expired:,} without a report for 72 hours")
+    now = status_now(name)
+    show_status(now, as_json=as_json)
+    raise typer.Exit(exit_code(now))

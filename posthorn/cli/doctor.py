@@ -1,0 +1,129 @@
+"""`posthorn doctor`: the settings with secrets masked, what works, and what to do about what does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from posthorn.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. ``advice`` says what to do where it is not well."""
+
+    what: str
+    well: bool
+    seen: str
+    advice: str = ""
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")] = False,
+) -> None:
+    """Show the settings (secrets masked) and look at credentials, ledger, gateway and Prefect.
+
+    Sends no message. Exit code 0 when all is well, 2 when something has to be done first.
+    """
+    import orjson  # noqa: PLC0415
+    from tabulate import tabulate  # noqa: PLC0415
+
+    from posthorn.settings import load_settings, unknown_variables  # noqa: PLC0415
+
+    settings = load_settings()
+    shown = _shown(settings)
+    findings = [Finding("settings", False, sentence, "correct or remove it") for sentence in unknown_variables()]
+    findings += list(_findings(settings))
+    if as_json:
+        listed = [{"what": one.what, "well": one.well, "seen": one.seen, "advice": one.advice} for one in findings]
+        print(orjson.dumps({"settings": dict(shown), "findings": listed}, option=orjson.OPT_INDENT_2).decode())
+    else:
+        print(tabulate(shown, headers=("setting", "value"), tablefmt="simple_outline", disable_numparse=True))
+        rows = [("ok" if one.well else "TO DO", one.what, one.seen, one.advice) for one in findings]
+        print(tabulate(rows, headers=("", "what", "seen", "what to do"), tablefmt="simple_outline", maxcolwidths=60))
+    raise typer.Exit(0 if all(one.well for one in findings) else 2)
+
+
+def _shown(settings: Settings) -> list[tuple[str, str]]:
+    """Every variable with its value as it may be shown."""
+    from pydantic import BaseModel, SecretStr  # noqa: PLC0415
+    from sqlalchemy.engine import make_url  # noqa: PLC0415
+
+    from posthorn.settings import variables  # noqa: PLC0415
+
+    def value_of(name: str) -> Any:
+        value: Any = settings
+        for part in name.removeprefix("POSTHORN_").lower().split("__"):
+            value = getattr(value, part)
+        return value
+
+    def text_of(name: str, value: Any) -> str:
+        if isinstance(value, (SecretStr, BaseModel)):
+            return "(set)" if isinstance(value, SecretStr) and value.get_secret_value() else "(empty)"
+        if name == "POSTHORN_DATABASE_URL":
+            return make_url(value).render_as_string(hide_password=True)
+        return "(not set)" if value is None else str(value)
+
+    return [(name, text_of(name, value_of(name))) for name, _ in variables()]
+
+
+def _findings(settings: Settings) -> Iterator[Finding]:
+    yield _ledger(settings)
+    yield asyncio.run(_campaign_gateway(settings))
+    yield _prefect()
+
+
+def _ledger(settings: Settings) -> Finding:
+    from posthorn.errors import LedgerError  # noqa: PLC0415
+    from posthorn.ledger import campaigns  # noqa: PLC0415
+    from posthorn.ledger.store import Ledger  # noqa: PLC0415
+
+    try:
+        ledger = Ledger(settings.database_url)
+    except LedgerError as error:
+        return Finding("ledger", False, str(error), "check POSTHORN_DATABASE_URL, the folder's rights and the disk")
+    try:
+        return Finding("ledger", True, f"opens; {len(campaigns.all_records(ledger))} campaigns and events in it")
+    finally:
+        ledger.close()
+
+
+async def _campaign_gateway(settings: Settings) -> Finding:
+    from posthorn.errors import GatewayError  # noqa: PLC0415
+    from posthorn.gateways.registry import campaign_gateway  # noqa: PLC0415
+    from posthorn.settings import SettingsError  # noqa: PLC0415
+
+    what = "campaign gateway"
+    try:
+        gateway = campaign_gateway(settings)
+    except SettingsError as error:
+        return Finding(what, False, str(error), "set them in .env, or try without an account: posthorn demo")
+    try:
+        credit = await gateway.credit()
+    except GatewayError as error:
+        return Finding(what, False, str(error), "check the account and POSTHORN_SERWERSMS__BASE_URL")
+    finally:
+        await gateway.aclose()
+    if not credit.available:
+        return Finding(what, False, "answers; the account has no MMS", "ask the provider to enable MMS")
+    left = "without limit" if credit.left is None else f"{credit.left:,} left"
+    return Finding(what, credit.left != 0, f"answers; MMS {left}", "" if credit.left != 0 else "top up the account")
+
+
+def _prefect() -> Finding:
+    import httpx  # noqa: PLC0415
+
+    from posthorn.cli.prefect_server import configured_api_url  # noqa: PLC0415
+
+    url = configured_api_url()
+    if url is None:
+        return Finding("Prefect", True, "no server configured: each run starts one of its own")
+    try:
+        well = httpx.get(f"{url}/health", timeout=5).is_success
+    except httpx.HTTPError as error:
+        return Finding("Prefect", False, f"{url}: {error}", "start the server, or unset PREFECT_API_URL")
+    return Finding("Prefect", well, f"{url} " + ("answers" if well else "is not well"), "" if well else "look at its log")

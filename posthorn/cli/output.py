@@ -1,0 +1,92 @@
+"""What the commands print: status tables or JSON on standard output, progress and problems on standard error."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+
+POLL_SECONDS = 0.5
+PLAIN_EVERY_SECONDS = 5.0
+
+
+def fail(error: Exception, code: int) -> int:
+    """Say what is wrong, on standard error; returns the exit code."""
+    for line in str(error).splitlines() or [type(error).__name__]:
+        print(f"posthorn: {line}", file=sys.stderr)
+    return code
+
+
+def say(line: str) -> None:
+    """One line for the person who watches, on standard error, so that standard output stays a report."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a status as a table, or as JSON."""
+    from posthorn.delivery.status import status_table  # noqa: PLC0415
+
+    print(orjson.dumps(status, option=orjson.OPT_INDENT_2).decode() if as_json else status_table(status))
+
+
+@contextmanager
+def following(database_url: str, name: str, *, test: bool) -> Iterator[None]:
+    """Show how far a campaign is while the block runs: a bar in a terminal, a plain line now and then otherwise.
+
+    It reads the ledger, as anybody may, so it shows what is recorded and nothing else.
+    """
+    ended = threading.Event()
+    show = _bar if sys.stderr.isatty() else _lines
+    follower = threading.Thread(target=show, args=(database_url, name, test, ended), daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        follower.join()
+
+
+def _counts(database_url: str, name: str, *, test: bool, ended: threading.Event, every: float) -> Iterator[dict[str, int]]:
+    """The campaign's totals, again and again, as soon as it is planned; the last ones when the block has ended."""
+    from posthorn.ledger import campaigns, totals  # noqa: PLC0415
+    from posthorn.ledger.store import Ledger  # noqa: PLC0415
+
+    ledger = Ledger(database_url)
+    try:
+        is_last = False
+        while not is_last:
+            is_last = ended.wait(every)
+            if (record := campaigns.find(ledger, name, test=test)) is not None:
+                yield totals.totals(ledger, record)
+    finally:
+        ledger.close()
+
+
+def _bar(database_url: str, name: str, test: bool, ended: threading.Event) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("planning", total=None)
+        for counted in _counts(database_url, name, test=test, ended=ended, every=POLL_SECONDS):
+            done, total = _done(counted)
+            progress.update(bar, description="sending", completed=done, total=total)
+
+
+def _lines(database_url: str, name: str, test: bool, ended: threading.Event) -> None:
+    shown = -1
+    for counted in _counts(database_url, name, test=test, ended=ended, every=PLAIN_EVERY_SECONDS):
+        done, total = _done(counted)
+        if done != shown:
+            say(f"sent {done:,} of {total:,}; in flight {counted['sending']:,}, unknown {counted['unknown']:,}")
+            shown = done
+
+
+def _done(counted: Mapping[str, int]) -> tuple[int, int]:
+    total = counted["input"] - counted["invalid"] - counted["duplicate"]
+    return total - counted["pending"] - counted["sending"], total

@@ -1,0 +1,154 @@
+"""A Prefect server of our own for the length of one run, where none is configured.
+
+It keeps its history in ``<state dir>/prefect``, so the next server there (`make serve`) shows these runs too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+START_SECONDS = 90.0
+_STOP_SECONDS = 15.0
+_POLL_SECONDS = 0.1
+_PR_SET_PDEATHSIG = 1
+
+SERVER_ENVIRONMENT = {
+    # Task runs are recorded in batches: one by one they cost the server four times as much, and it loses some.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    # Leases on disk: with those in memory a restarted server never gives the slots back.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "DO_NOT_TRACK": "1",
+}
+"""What every Prefect server that Posthorn starts is given; an operator's own environment wins."""
+
+
+class PrefectServerError(Exception):
+    """The local Prefect server did not come up; the message says where its log is."""
+
+
+def configured_api_url() -> str | None:
+    """The Prefect API that the operator configured: PREFECT_API_URL, or the active profile; None where there is none.
+
+    Read without importing Prefect, which takes a second and settles its settings for good.
+    """
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
+    try:
+        profiles = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError):
+        return None
+    active = os.environ.get("PREFECT_PROFILE", profiles.get("active", ""))
+    url = profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
+    return str(url) if url else None
+
+
+@contextmanager
+def local_prefect_server(state_dir: Path) -> Iterator[str]:
+    """A private Prefect server on loopback; yields its API URL once it answers, and stops it at the end.
+
+    Raises:
+        PrefectServerError: it did not answer within ``START_SECONDS``.
+    """
+    with _home(state_dir) as home:
+        port = _free_port()
+        log = home / "server.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "prefect", "server", "start"],
+                env=_environment(home, port),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the run, which needs its server to the end
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - no threads of ours run yet
+            )
+        try:
+            url = f"http://127.0.0.1:{port}/api"
+            _await_health(process, url, log)
+            yield url
+        finally:
+            _stop(process)
+
+
+@contextmanager
+def _home(state_dir: Path) -> Iterator[Path]:
+    """The shared home, or one for this run alone while another run's server uses the shared one."""
+    shared = (state_dir / "prefect").absolute()
+    shared.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (shared / "in-use.lock").open("w") as lock, tempfile.TemporaryDirectory(prefix="posthorn-prefect-") as own:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield Path(own)
+        else:
+            yield shared
+
+
+def _environment(home: Path, port: int) -> dict[str, str]:
+    return {
+        **SERVER_ENVIRONMENT,
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+        # A run needs a record, not schedules: those belong to the server that the deployments run on.
+        "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _await_health(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    with httpx.Client(timeout=2, trust_env=False) as client:
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise PrefectServerError(f"the local Prefect server ended at once; its log: {log}")
+            try:
+                if client.get(f"{url}/health").is_success:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(_POLL_SECONDS)
+    raise PrefectServerError(f"the local Prefect server did not answer within {START_SECONDS:.0f} s; its log: {log}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def die_with_parent() -> None:
+    """Let the server end with a run that is killed (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,92 @@
+"""The one place of the core that starts flows: with the configured Prefect server, or with one of our own for the run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from posthorn.cli.prefect_server import SERVER_ENVIRONMENT, configured_api_url, local_prefect_server
+from posthorn.settings import Settings
+
+_RECORD_SECONDS = 5.0
+_POLL_SECONDS = 0.2
+
+
+@contextmanager
+def prefect_api(settings: Settings) -> Iterator[str]:
+    """The Prefect API that this process's flows report to; must be entered before Prefect is imported."""
+    for name, value in {
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",  # the CLI shows the progress itself
+        "PREFECT_CLI_PROMPT": "false",
+        **SERVER_ENVIRONMENT,
+    }.items():
+        os.environ.setdefault(name, value)
+    if configured := configured_api_url():
+        yield configured
+        return
+    with local_prefect_server(settings.state_dir) as url:
+        os.environ["PREFECT_API_URL"] = url
+        try:
+            yield url
+        finally:
+            del os.environ["PREFECT_API_URL"]
+
+
+def send_campaign(campaign_file: str) -> None:
+    """Run the campaign flow here, to its end. What came of it is in the ledger.
+
+    Raises:
+        PosthornError, SettingsError: as the flow's tasks raised it.
+    """
+    from flows.campaign import send_campaign as flow  # noqa: PLC0415  # Prefect takes a second to import
+
+    asyncio.run(_recorded(lambda: flow(campaign_file, return_state=True)))
+
+
+async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:
+    """Run a flow, wait until the server has recorded its task runs, and raise what it raised."""
+    from prefect.logging.handlers import APILogHandler  # noqa: PLC0415
+
+    from posthorn.errors import PosthornError  # noqa: PLC0415
+    from posthorn.settings import SettingsError  # noqa: PLC0415
+
+    state = await _interruptible(start())
+    await _await_recorded(state)
+    await asyncio.to_thread(APILogHandler.flush)  # the last lines, before a server of our own is stopped
+    error = await state.aresult(raise_on_failure=False)
+    if isinstance(error, (PosthornError, SettingsError)):
+        raise error
+    if isinstance(error, BaseException) and state.name not in ("Stopped", "Cancelled"):
+        raise error
+
+
+async def _interruptible(run: Awaitable[Any]) -> Any:
+    """Await the run; the first Ctrl-C or SIGTERM cancels it kindly, so that what is in flight is finished and recorded."""
+    task = asyncio.ensure_future(run)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def _await_recorded(state: Any) -> None:
+    """Wait (a little) until no task run of the flow run is open: a server stopped too early shows them running for ever."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId  # noqa: PLC0415
+
+    flow_run_id = state.state_details.flow_run_id
+    deadline = asyncio.get_running_loop().time() + _RECORD_SECONDS
+    async with get_client() as client:
+        while asyncio.get_running_loop().time() < deadline:
+            runs = await client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
+            if runs and all(run.state is not None and run.state.is_final() for run in runs):
+                return
+            await asyncio.sleep(_POLL_SECONDS)

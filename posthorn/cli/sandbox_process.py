@@ -1,0 +1,43 @@
+"""The sandbox in a process of its own, for the demo."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from posthorn.cli.prefect_server import die_with_parent
+
+_TOKEN = "demo-token"  # noqa: S105 - the sandbox's own
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxProcess:
+    """A running sandbox: where it is, and the variables that point Posthorn to it."""
+
+    url: str
+    variables: dict[str, str]
+
+
+@contextmanager
+def sandbox_process(*options: str) -> Iterator[SandboxProcess]:
+    """Run ``posthorn sandbox`` with ``options`` on a free port until the block ends."""
+    command = [sys.executable, "-m", "posthorn", "sandbox", "--quiet", "--port", "0", "--token", _TOKEN, *options]
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - no threads of ours run yet
+    )
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        if not line.startswith("ready "):
+            raise RuntimeError("the sandbox did not start")
+        url = line.split()[1]
+        yield SandboxProcess(url, {"POSTHORN_SERWERSMS__BASE_URL": url, "POSTHORN_SERWERSMS__TOKEN": _TOKEN})
+    finally:
+        process.terminate()
+        process.communicate()

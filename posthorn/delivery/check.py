@@ -1,0 +1,120 @@
+"""Checking: everything that can be known about a campaign before anything is sent, or even planned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+from tabulate import tabulate
+
+from posthorn.campaign import load_campaign
+from posthorn.delivery.plan import allows_loopback, read_rows, refuse_changes
+from posthorn.errors import InputError
+from posthorn.ledger import campaigns, totals
+from posthorn.ledger.store import Ledger
+from posthorn.models import Media
+from posthorn.recipients.rejects import Reject
+from posthorn.settings import load_settings
+
+SHOWN_REJECTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A campaign that could be sent, and how: rows counted, chunks, media, warnings, the first rejected rows.
+
+    ``already`` is how many messages an earlier run has dealt with, None where the name is new.
+    """
+
+    name: str
+    title: str
+    input: int
+    valid: int
+    invalid: int
+    duplicate: int
+    chunk_size: int
+    requests: int
+    send_at: str | None
+    test: bool
+    media: Sequence[Media]
+    warnings: Sequence[str]
+    rejects: Sequence[Reject]
+    already: int | None
+
+    def as_json(self) -> str:
+        """The plan as JSON."""
+        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2).decode()
+
+    def as_text(self) -> str:
+        """The plan as tables."""
+        when = self.send_at or "at once"
+        rows = [
+            ("campaign", self.name + (" (test: nothing will be sent)" if self.test else "")),
+            ("title", self.title),
+            ("rows", f"{self.input:,}: {self.valid:,} valid, {self.invalid:,} invalid, {self.duplicate:,} duplicate"),
+            ("requests", f"{self.requests:,} of up to {self.chunk_size:,} numbers"),
+            ("dispatched", when),
+            *(("media", f"{item.source} ({item.content_type}{_size(item)})") for item in self.media),
+            *(("warning", warning) for warning in self.warnings),
+        ]
+        if self.already is not None:
+            rows.append(("already sent", f"{self.already:,}; sending goes on with the rest"))
+        text = tabulate(rows, tablefmt="plain")
+        if not self.rejects:
+            return text
+        listed = [(reject.line, reject.value, reject.reason) for reject in self.rejects[:SHOWN_REJECTS]]
+        more = self.invalid + self.duplicate - len(listed)
+        table = tabulate(listed, headers=("line", "value", "reason"), tablefmt="simple_outline", disable_numparse=True)
+        return f"{text}\n\nRejected rows:\n{table}" + (f"\nand {more:,} more" if more else "")
+
+
+def check_campaign(path: Path) -> Checked:
+    """Check the campaign of that file; nothing is sent, planned or written.
+
+    Raises:
+        InputError: it could not be sent; every problem is named.
+        CampaignChanged: its name is taken by other content.
+    """
+    settings = load_settings()
+    campaign = load_campaign(path)
+    loopback = allows_loopback(settings)
+    definition = campaign.definition(allow_loopback=loopback)
+    ledger = Ledger(settings.database_url)
+    try:
+        planned = campaigns.find(ledger, campaign.name) if not campaign.test else None
+        if planned is None:
+            campaign.check(datetime.now(UTC), allow_loopback=loopback)
+        else:
+            refuse_changes(planned, definition)
+        counted = totals.totals(ledger, planned) if planned else None
+    finally:
+        ledger.close()
+    rows = read_rows(campaign, settings, None)
+    for _ in rows:
+        pass
+    if not rows.accepted:
+        raise InputError("recipients", f"none of the {rows.input:,} rows of {rows.path} is a valid number")
+    size = campaign.chunk_size or settings.serwersms.chunk_size
+    return Checked(
+        name=campaign.name,
+        title=campaign.title,
+        input=rows.input,
+        valid=rows.accepted,
+        invalid=rows.invalid,
+        duplicate=rows.duplicate,
+        chunk_size=size,
+        requests=-(-rows.accepted // size),
+        send_at=campaign.send_at.isoformat(sep=" ", timespec="minutes") if campaign.send_at else None,
+        test=campaign.test,
+        media=campaign.media_items(allow_loopback=loopback),
+        warnings=campaign.warnings(),
+        rejects=rows.first_rejects,
+        already=rows.accepted - counted["pending"] if counted else None,
+    )
+
+
+def _size(media: Media) -> str:
+    return "" if media.size is None else f", {media.size:,} bytes"

@@ -1,0 +1,137 @@
+"""Planning: a campaign file becomes a campaign in the ledger, every recipient once; or the one that is there goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from posthorn.campaign import Campaign, differences, load_campaign
+from posthorn.delivery.run import take_lock
+from posthorn.errors import AlreadyRunning, CampaignChanged, InputError
+from posthorn.ledger import campaigns, planning
+from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.planning import NewCampaign
+from posthorn.ledger.store import Ledger
+from posthorn.models import Kind
+from posthorn.recipients.intake import Intake, read_recipients
+from posthorn.settings import Settings, load_settings
+
+GATEWAY = "serwersms"
+
+
+async def plan_campaign(path: Path) -> CampaignRecord:
+    """Plan the campaign of that file, or find it planned with the same content. See ``plan_file``."""
+    return await asyncio.to_thread(plan_file, path, load_settings())
+
+
+def plan_file(path: Path, settings: Settings) -> CampaignRecord:
+    """Plan the campaign of that file, or find it planned with the same content; a test is planned anew each time.
+
+    Rejected rows go to ``<name>.rejects.csv`` beside the campaign file; they never stop the rest.
+
+    Raises:
+        InputError: the file, its media or its recipients cannot be used; nothing was planned.
+        CampaignChanged: the name is planned with other content; what differs is listed.
+        AlreadyRunning: another process plans or sends it right now.
+    """
+    campaign = load_campaign(path)
+    ledger = Ledger(settings.database_url)
+    try:
+        with _locked(ledger, campaign):
+            definition = campaign.definition(allow_loopback=allows_loopback(settings))
+            planned = campaigns.find(ledger, campaign.name, test=campaign.test)
+            if planned is None or campaign.test:
+                return _plan(ledger, campaign, definition, path, settings)
+            refuse_changes(planned, definition)
+            campaigns.change_options(ledger, planned, options(campaign))
+            return planned
+    finally:
+        ledger.close()
+
+
+def allows_loopback(settings: Settings) -> bool:
+    """Whether media URLs may point to this machine: only where the gateway is the sandbox on it."""
+    return settings.serwersms.base_url.startswith("http://")
+
+
+def refuse_changes(planned: CampaignRecord, definition: dict[str, Any]) -> None:
+    """Refuse a file that has the name of a planned campaign, but not its content.
+
+    Raises:
+        CampaignChanged: with each difference, one a line.
+    """
+    changed = differences(planned.definition, definition)
+    if changed:
+        listed = "\n".join(f"  {sentence}" for sentence in changed)
+        raise CampaignChanged(
+            f"a campaign named {planned.name} is in the ledger with other content:\n{listed}\n"
+            "Give this one another name, or take the changes back to go on with the old one."
+        )
+
+
+def refuse_if_running(settings: Settings, name: str, *, test: bool) -> None:
+    """Say at once that the campaign is running elsewhere, before anything is started for it.
+
+    Raises:
+        AlreadyRunning: with since when and by whom.
+    """
+    ledger = Ledger(settings.database_url)
+    try:
+        planned = campaigns.find(ledger, name, test=test)
+        if planned is not None:
+            take_lock(ledger, planned)
+    finally:
+        ledger.close()
+
+
+def read_rows(campaign: Campaign, settings: Settings, rejects: Path | None) -> Intake:
+    """The campaign's recipients; rejected rows go to ``rejects``."""
+    return read_recipients(campaign.recipients_path, region=settings.default_region, rejects=rejects)
+
+
+def rejects_path(path: Path, name: str) -> Path:
+    """Where rejected rows of the campaign in ``path`` go."""
+    return path.parent / f"{name}.rejects.csv"
+
+
+def options(campaign: Campaign) -> dict[str, Any]:
+    """What may change between runs of the same campaign."""
+    return {"resend_unconfirmed": campaign.resend_unconfirmed}
+
+
+def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: Path, settings: Settings) -> CampaignRecord:
+    loopback = allows_loopback(settings)
+    campaign.check(datetime.now(UTC), allow_loopback=loopback)
+    rejects = rejects_path(path, campaign.name)
+    new = NewCampaign(
+        kind=Kind.CAMPAIGN,
+        name=campaign.name,
+        gateway=GATEWAY,
+        definition=definition,
+        options=options(campaign),
+        chunk_size=campaign.chunk_size or settings.serwersms.chunk_size,
+        test=campaign.test,
+        media=campaign.media_items(allow_loopback=loopback),
+        rejects_file=str(rejects.absolute()),
+    )
+    rows = read_rows(campaign, settings, rejects)
+    planned = planning.plan(ledger, new, rows)
+    if planned is None:
+        raise InputError("recipients", f"none of the {rows.input:,} rows of {rows.path} is a valid number; see {rejects}")
+    return planned
+
+
+@contextmanager
+def _locked(ledger: Ledger, campaign: Campaign) -> Iterator[None]:
+    key = campaigns.lock_key(campaign.name, test=campaign.test)
+    with ledger.locks.hold(key) as held:
+        if not held:
+            planned = campaigns.find(ledger, campaign.name, test=campaign.test)
+            if planned is not None:
+                take_lock(ledger, planned)
+            raise AlreadyRunning(f"{campaign.name} is being planned by another process")
+        yield

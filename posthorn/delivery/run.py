@@ -1,0 +1,153 @@
+"""One campaign's run in this process: its lock, its ledger thread, its pace, and the reason why it stops early.
+
+The run holds the campaign's lock from the first step to the last, so there is one sender per campaign. The lock is the
+operating system's or the database's: it is free the moment this process dies, and not before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Concatenate, ParamSpec, TypeVar
+
+from posthorn.delivery.pace import Pace
+from posthorn.errors import AlreadyRunning
+from posthorn.gateways.contract import CampaignGateway
+from posthorn.gateways.registry import campaign_gateway
+from posthorn.ledger import campaigns, sending
+from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.store import Ledger
+from posthorn.settings import Settings, load_settings
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_POSTGRES_WRITERS = 4
+
+
+class CampaignRun:
+    """What the steps of one run share. ``owner`` names this process in claims; ``stopped`` says why nothing more is sent.
+
+    A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
+    """
+
+    __slots__ = ("_executor", "campaign", "gateway", "ledger", "owner", "pace", "settings", "slots", "stopped")
+
+    def __init__(self, settings: Settings, ledger: Ledger, campaign: CampaignRecord, gateway: CampaignGateway) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self.campaign = campaign
+        self.gateway = gateway
+        self.owner = new_owner()
+        self.pace = Pace(settings.serwersms.breaker_after)
+        self.slots = asyncio.Semaphore(settings.serwersms.concurrency)
+        self.stopped: Exception | None = None
+        # SQLite has one writer at a time; a second thread would only wait for the file's lock.
+        self._executor = ThreadPoolExecutor(1 if ledger.is_sqlite else _POSTGRES_WRITERS, thread_name_prefix="ledger")
+
+    async def do(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run one of the ledger's verbs in the ledger's thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: verb(self.ledger, *args, **kwargs))
+
+    def stop(self, reason: Exception) -> None:
+        """Send nothing more in this run; what is in flight is finished. The first reason stands."""
+        self.stopped = self.stopped or reason
+        self.pace.wake()
+
+    def is_stopped(self) -> bool:
+        """Whether nothing more is to be sent in this run."""
+        return self.stopped is not None
+
+    def close(self) -> None:
+        """End the ledger's thread, after what it was given."""
+        self._executor.shutdown()
+
+
+@asynccontextmanager
+async def open_run(
+    name: str, *, test: bool = False, by: str = "", settings: Settings | None = None
+) -> AsyncIterator[CampaignRun]:
+    """Run a planned campaign: hold its lock, and tell the ledger at the end how the run ended.
+
+    Chunks that a dead process left in the middle of a request become unknown first.
+
+    Raises:
+        AlreadyRunning: another process runs it.
+        CampaignNotFound: it was never planned.
+        SettingsError: credentials are missing.
+    """
+    async with open_desk(name, test=test, settings=settings) as run:
+        ledger, campaign = run.ledger, run.campaign
+        take_lock(ledger, campaign)
+        ledger.locks.acquire(sending.owner_key(run.owner))
+        await run.do(sending.abandon_dead, campaign)
+        await run.do(campaigns.start_run, campaign, by=by or process_name())
+        try:
+            yield run
+        except BaseException as error:
+            run.stop(error if isinstance(error, Exception) else InterruptedError("the run was interrupted"))
+            raise
+        finally:
+            campaigns.end_run(ledger, campaign, stopped_because=_reason(run.stopped))
+
+
+@asynccontextmanager
+async def open_desk(name: str, *, test: bool = False, settings: Settings | None = None) -> AsyncIterator[CampaignRun]:
+    """What the steps need of a planned campaign, without being the one that runs it: enough to pull its reports.
+
+    Raises:
+        CampaignNotFound: it was never planned.
+        SettingsError: credentials are missing.
+    """
+    settings = settings or load_settings()
+    ledger = Ledger(settings.database_url)
+    try:
+        run = CampaignRun(settings, ledger, campaigns.get(ledger, name, test=test), campaign_gateway(settings))
+        try:
+            yield run
+        finally:
+            run.close()
+            await run.gateway.aclose()
+    finally:
+        ledger.close()
+
+
+def take_lock(ledger: Ledger, campaign: CampaignRecord) -> None:
+    """Become the one that runs this campaign.
+
+    Raises:
+        AlreadyRunning: with since when and by whom.
+    """
+    if not ledger.locks.acquire(campaign.lock_key):
+        raise AlreadyRunning(
+            f"{campaign.name} is already running {_since(campaigns.get(ledger, campaign.name, test=campaign.test))}"
+        )
+
+
+def process_name() -> str:
+    """This process, for people: ``ops@host, process 4711``."""
+    return f"{os.environ.get('USER', 'somebody')}@{socket.gethostname()}, process {os.getpid()}"
+
+
+def new_owner() -> str:
+    """A name for this process's claims that no other process ever has."""
+    return f"{socket.gethostname()[:60]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+
+
+def _since(campaign: CampaignRecord) -> str:
+    if campaign.run_started_at is None:
+        return "elsewhere: it is being planned"
+    moment = datetime.fromtimestamp(campaign.run_started_at).astimezone()
+    minutes = (time.time() - campaign.run_started_at) / 60
+    return f"since {moment:%Y-%m-%d %H:%M:%S %Z} ({minutes:.0f} min), by {campaign.run_by}"
+
+
+def _reason(stopped: Exception | None) -> str | None:
+    return None if stopped is None else str(stopped) or type(stopped).__name__

@@ -1,0 +1,91 @@
+"""What a campaign's status looks like: rows for tables, the table in text, the exit code for scripts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tabulate import tabulate
+
+from posthorn.ledger import campaigns, totals
+from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.store import Ledger
+from posthorn.settings import load_settings
+
+EXIT_OK = 0
+EXIT_NEEDS_ATTENTION = 3
+EXIT_STOPPED = 4
+
+_MEANINGS = {
+    "invalid": "not a phone number; see the rejects file",
+    "duplicate": "the number stands in the file already; see the rejects file",
+    "suppressed": "on the provider's blacklist, not sent",
+    "pending": "not sent yet",
+    "sending": "in a request right now",
+    "accepted": "taken by the provider, no report yet",
+    "scheduled": "kept by the provider until its time",
+    "rejected": "refused by the provider",
+    "unknown": "nobody can tell yet whether it was taken; never simply sent again",
+    "delivered": "reported as delivered",
+    "undelivered": "reported as not delivered",
+    "no_report": "no report within 72 hours",
+    "cancelled": "withdrawn or stopped before it was sent",
+}
+
+
+def campaign_status(ledger: Ledger, name: str, *, test: bool = False) -> dict[str, Any]:
+    """The status of a campaign or event, in the shape of ``status --json``.
+
+    Raises:
+        CampaignNotFound: there is none of that name.
+    """
+    return totals.status(ledger, campaigns.get(ledger, name, test=test))
+
+
+def status_now(name: str, *, test: bool = False) -> dict[str, Any]:
+    """``campaign_status`` on the ledger of the settings."""
+    ledger = Ledger(load_settings().database_url)
+    try:
+        return campaign_status(ledger, name, test=test)
+    finally:
+        ledger.close()
+
+
+def status_rows(status: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row per state that holds a message, its meaning in words, and the sum, which must be the input."""
+    counted = {name: count for name, count in status["totals"].items() if name != "input" and count}
+    rows = [{"state": name, "messages": count, "meaning": _MEANINGS[name]} for name, count in counted.items()]
+    balance = "equals the input" if status["balanced"] else f"differs from the input of {status['totals']['input']}"
+    rows.append({"state": "sum", "messages": sum(counted.values()), "meaning": balance})
+    return rows
+
+
+def status_table(status: Mapping[str, Any]) -> str:
+    """The status as text: name, state, totals, provider codes."""
+    test = " (test: nothing was sent)" if status["test"] else ""
+    because = f" because {status['because']}" if status["state"] == "stopped" and status["because"] else ""
+    lines = [f"{status['kind']} {status['name']}{test}: {status['state'].replace('_', ' ')}{because}", ""]
+    lines.append(tabulate(status_rows(status), headers="keys", tablefmt="simple_outline", intfmt=","))
+    if status["errors"]:
+        codes = [{"code": code, "messages": count} for code, count in status["errors"].items()]
+        lines += ["", tabulate(codes, headers="keys", tablefmt="simple_outline", intfmt=",")]
+    return "\n".join(lines)
+
+
+def percent_sent(ledger: Ledger, campaign: CampaignRecord) -> float:
+    """How much of what is to be sent has been, in percent."""
+    counted = totals.totals(ledger, campaign)
+    waiting = counted["pending"] + counted["sending"]
+    to_send = counted["input"] - counted["invalid"] - counted["duplicate"]
+    return 100.0 * (to_send - waiting) / to_send if to_send else 100.0
+
+
+def artifact_key(kind: str, name: str) -> str:
+    """``campaign-autumn-sale``: Prefect allows lower-case letters, digits and dashes in a key."""
+    return f"{kind}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}"
+
+
+def exit_code(status: Mapping[str, Any]) -> int:
+    """0 all accounted for, 3 something needs a person, 4 stopped before the end."""
+    return {"needs_attention": EXIT_NEEDS_ATTENTION, "stopped": EXIT_STOPPED}.get(status["state"], EXIT_OK)

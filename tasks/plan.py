@@ -1,0 +1,17 @@
+"""Plan a campaign: its file becomes recipients in the ledger, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+
+from posthorn.delivery.plan import plan_campaign
+from tasks.policy import POLICY
+
+
+@task(name="plan", task_run_name="plan {campaign_file}", **POLICY)
+async def plan(campaign_file: str) -> tuple[str, bool]:
+    """Plan the campaign of that file, or find it planned; its name, and whether it is a test."""
+    planned = await plan_campaign(Path(campaign_file))
+    return planned.name, planned.test

@@ -1,0 +1,15 @@
+"""Upload the media of a campaign."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from posthorn.delivery.run import CampaignRun
+from posthorn.delivery.upload import upload_media
+from tasks.policy import POLICY
+
+
+@task(name="upload", task_run_name="upload media", **POLICY)
+async def upload(run: CampaignRun) -> int:
+    """Give each media item an id at the provider; how many had to be uploaded."""
+    return await upload_media(run)
