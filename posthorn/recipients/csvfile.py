@@ -114,7 +114,7 @@ class CsvFile:
             elif problem or len(cells) > width:
                 crowded = any(cell.strip() for cell in cells[width:])
                 yield begins, cells, problem or (TOO_MANY_CELLS if crowded else None)
-            elif (len(cells) > column and cells[column]) or any(cell.strip() for cell in cells):
+            elif (len(cells) > column and cells[column].strip()) or any(cell.strip() for cell in cells):
                 yield begins, cells, None
 
     def _records(self, lines: _Lines) -> Iterator[tuple[int, int, list[str], Reason | None]]:

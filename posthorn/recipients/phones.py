@@ -82,6 +82,10 @@ _DIALLED_CHARACTERS = _Dialled()
 class PhoneReader:
     """Reads numbers as they are written in ``region`` (two letters): national, with ``+`` or with the dialling prefix.
 
+    It departs from ``phonenumbers`` in one thing. In Germany and elsewhere ``4915123456789`` is a valid landline if it is
+    read as a national number, and a mobile if it is read with its country code. An MMS goes to mobiles, and lists leave
+    the plus out far oftener than a landline's zero: it is read as the mobile.
+
     Raises:
         InputError: no such region.
     """
@@ -99,7 +103,9 @@ class PhoneReader:
         self._viable = re.compile(home.viable)
         self._trunk = home.trunk
         self._untouched = re.compile(home.untouched)
-        self._national = re.compile(f"(?!{abroad}){home.untouched}{self._judge.valid}")
+        code, mobile = self._code, self._judge.mobile
+        self._without_plus = re.compile(f"(?!{abroad})(?!{mobile}){code}(?={mobile}){self._judge.settled}")
+        self._national = re.compile(f"(?!{abroad})(?!{code}{mobile}){home.untouched}{self._judge.valid}")
 
     def read(self, text: str) -> Phone | Reason:
         """The number in ``text``, or why there is none. Any valid number is taken, landlines too: the provider decides."""
@@ -114,6 +120,8 @@ class PhoneReader:
         """The number where the patterns prove what ``parse`` and ``is_valid_number`` would say; None asks them."""
         if self._national.match(number):
             return Phone(int(self._code + number))
+        if self._without_plus.match(number):
+            return Phone(int(number))
         abroad = number[0] == "+" or self._abroad.match(number)
         if abroad:
             return self._settled_abroad(number[1 if abroad is True else abroad.end() :])
@@ -199,7 +207,9 @@ class _Numbering:
         self.valid = f"(?={_pattern(general) or '(?!)'})(?:{'|'.join(patterns) or '(?!)'})"
         self.untouched = f"(?!{prefix}){self.viable}"
         self.trunk = re.compile(rf"\A(?:{prefix})") if simple else None
-        self._settled = re.compile(f"(?!{prefix}){self.valid}")
+        self.mobile = _pattern(metadata.mobile) or "(?!)"
+        self.settled = f"(?!{prefix}){self.valid}"
+        self._settled = re.compile(self.settled)
 
     def settles(self, national: str) -> bool:
         """Whether a national number is surely valid as it stands."""
