@@ -6,10 +6,10 @@ number), never of contradiction: what does not bind to exactly one recipient of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, datetime
 from typing import Any, Literal
 from xml.etree.ElementTree import Element, ParseError
 from zoneinfo import ZoneInfo
@@ -30,7 +30,9 @@ NATIONAL_PREFIX = "+48"
 MAX_DEPTH = 20
 MAX_ANOMALIES = 20
 
-_BEYOND_COUNTING = 10**18  # "1e999999999" is a number too, and would fill the memory
+_NUMBER = re.compile(r"\s*([+-]?[0-9]{1,15})(?:\.[0-9]*)?\s*")
+_PHONE = re.compile(r"(\+|00)?([1-9][0-9]{3,14})")
+_SEPARATORS = str.maketrans("", "", " -.()/\u00a0")
 
 _NO_RECEIPT = Receipt(MessageState.UNKNOWN)
 _TRUE = (True, 1, "1", "true", "True", "TRUE")
@@ -127,12 +129,9 @@ def is_true(value: Any) -> bool:
 
 
 def whole(value: Any) -> int | None:
-    """A number that may come as text; None where it is none, or beyond any count there can be."""
-    try:
-        number = Decimal(str(value).strip())
-    except InvalidOperation:
-        return None
-    return int(number) if number.is_finite() and abs(number) < _BEYOND_COUNTING else None
+    """A number that may come as text (``6``, ``"6"``, ``"6.0"``); None where it is none or beyond any count."""
+    matched = _NUMBER.fullmatch(str(value))
+    return int(matched[1]) if matched else None
 
 
 def digits(value: Any) -> str | None:
@@ -254,15 +253,11 @@ class _Binding:
 
 def _spellings(number: Any) -> list[str]:
     """What a number of an answer may mean, as ``+…``, likeliest first; empty where it is no number."""
-    written = "".join(sign for sign in str(number) if sign in "+0123456789")
-    bare = written.lstrip("+")
-    if not 4 <= len(bare) <= 20 or "+" in bare:
+    matched = _PHONE.fullmatch(str(number).translate(_SEPARATORS))
+    if matched is None:
         return []
-    if written.startswith("+"):
-        return [written]
-    if bare.startswith("00"):
-        return ["+" + bare[2:]]
-    return [NATIONAL_PREFIX + bare, "+" + bare] if len(bare) == 9 else ["+" + bare]
+    prefix, bare = matched.groups()
+    return [NATIONAL_PREFIX + bare, "+" + bare] if prefix is None and len(bare) == 9 else ["+" + bare]
 
 
 # -- Everything else ------------------------------------------------------------------------------------------------------
@@ -307,17 +302,16 @@ def phone_of(number: Any) -> Phone | None:
 
 
 def moment(value: Any, zone: ZoneInfo) -> datetime | None:
-    """A naive local time of an answer, in ``zone``; None where it is absent.
+    """A naive local time of an answer, read in ``zone``, as UTC; None where it is absent.
 
     The hour that the autumn change repeats is taken as its first passing (``fold=0``): the provider's text cannot tell.
+    UTC, because Python calls a time in that hour unequal to every time of another zone.
     """
-    if not isinstance(value, str):
-        return None
     try:
-        read_time = datetime.fromisoformat(value.strip())
-    except ValueError:
+        local = datetime.fromisoformat(value.strip()) if isinstance(value, str) else None
+        return local and (local if local.tzinfo else local.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return read_time if read_time.tzinfo else read_time.replace(tzinfo=zone)
 
 
 def pages_of(data: Plain, page: int) -> tuple[int, int]:

@@ -30,6 +30,7 @@ class Conversation:
         )
         whole = head + await self.reader.readexactly(length)
         self.server.executed.append(whole)
+        self.server.heard.set()
         return whole
 
     async def say(self, answer: bytes) -> None:
@@ -57,6 +58,7 @@ class RawServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections = 0
         self.executed: list[bytes] = []
+        self.heard = asyncio.Event()  # set with each request that was read whole
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)

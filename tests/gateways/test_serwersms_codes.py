@@ -2,7 +2,6 @@
 
 import httpx
 import pytest
-from scripted import Scripted
 
 from posthorn.errors import (
     AccountBlocked,
@@ -18,6 +17,7 @@ from posthorn.errors import (
 )
 from posthorn.gateways import serwersms_codes as codes
 from posthorn.models import MessageState, MmsRequest, Phone
+from tests.gateways.scripted import Scripted
 
 PHONES = [Phone(48500600700), Phone(48500600701)]
 REQUEST = MmsRequest("Autumn sale", PHONES, ("b67d70c22d",))

@@ -5,14 +5,14 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from raw_server import OK_HEAD, RawServer
-from scripted import Scripted, document, settings
 
 from posthorn.errors import InputError, OutcomeUnknown, TryAgain, Unreachable
 from posthorn.gateways.http import MAX_EVIDENCE_BYTES, Trace
 from posthorn.gateways.serwersms import SerwerSms
 from posthorn.gateways.serwersms_requests import dispatch_minute
 from posthorn.models import MessageState, MmsRequest, Phone
+from tests.gateways.raw_server import OK_HEAD, RawServer
+from tests.gateways.scripted import Scripted, document, settings
 
 ACCEPTED, SCHEDULED, REJECTED = MessageState.ACCEPTED, MessageState.SCHEDULED, MessageState.REJECTED
 UNKNOWN, PENDING = MessageState.UNKNOWN, MessageState.PENDING
@@ -245,9 +245,7 @@ async def test_an_unreadable_answer_leaves_the_send_unknown_with_the_answer_kept
     assert not caught.value.stops_run
 
 
-@pytest.mark.parametrize(
-    ("response_format", "body"), [("json", UNREADABLE["cut off"]), ("xml", UNREADABLE_XML["cut off"])]
-)
+@pytest.mark.parametrize(("response_format", "body"), [("json", UNREADABLE["cut off"]), ("xml", UNREADABLE_XML["cut off"])])
 async def test_an_unreadable_answer_to_another_call_is_try_again(response_format, body):
     with pytest.raises(TryAgain):
         await Scripted(body, response_format=response_format).gateway.credit()
