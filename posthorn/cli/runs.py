@@ -56,7 +56,7 @@ async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:
 
     state = await _interruptible(start())
     await _await_recorded(state)
-    await asyncio.to_thread(APILogHandler.flush)  # the last lines, before a server of our own is stopped
+    await APILogHandler.aflush()  # the last lines, before a server of our own is stopped
     error = await state.aresult(raise_on_failure=False)
     if isinstance(error, (PosthornError, SettingsError)):
         raise error

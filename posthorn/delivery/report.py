@@ -39,7 +39,7 @@ async def pull_reports(run: CampaignRun) -> Pulled:
         for ids in reporting.open_ids(run.ledger, run.campaign, IDS_PER_REQUEST):
             page = pages = 1
             while page <= pages:
-                answer = await run.gateway.reports(ids=ids, page=page)
+                answer = await run.gateway.reports(ids=ids, page=page, limit=IDS_PER_REQUEST)
                 requests += 1
                 moved += await run.do(reporting.apply_reports, answer.reports)
                 page, pages = page + 1, answer.pages

@@ -44,8 +44,9 @@ class CampaignGateway(Protocol):
         since: datetime | None = None,
         until: datetime | None = None,
         page: int = 1,
+        limit: int | None = None,
     ) -> ReportPage:
-        """One page of delivery reports, by ids, or by numbers and time of queueing."""
+        """One page of at most ``limit`` delivery reports, by ids, or by numbers and time of queueing."""
 
     async def withdraw(self, ids: Sequence[str]) -> tuple[int, int]:
         """Withdraw scheduled messages; ``(withdrawn, not withdrawn)``."""

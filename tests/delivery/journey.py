@@ -1,0 +1,69 @@
+"""A campaign's whole journey without Prefect: sample files, the steps one after the other, and the ledger's view after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from posthorn.delivery.plan import plan_file
+from posthorn.delivery.run import CampaignRun, open_run
+from posthorn.delivery.send import batches, send_batch
+from posthorn.delivery.status import campaign_status
+from posthorn.delivery.upload import upload_media
+from posthorn.delivery.verify import verify_media
+from posthorn.errors import GatewayError
+from posthorn.ledger import sending
+from posthorn.ledger.store import Ledger
+from posthorn.settings import Settings
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"picture" * 20
+
+
+def numbers(count: int) -> list[str]:
+    return [f"+48500{number:06}" for number in range(count)]
+
+
+def write_campaign(folder: Path, phones: Sequence[str], *, name: str = "sale", **keys: object) -> Path:
+    """A campaign file with one picture and a recipients file; ``keys`` are further TOML values, as text."""
+    (folder / "poster.png").write_bytes(PNG)
+    (folder / "recipients.csv").write_text("phone\n" + "\n".join(phones) + "\n", encoding="utf-8")
+    lines = {"title": '"Autumn sale"', "text": '"-30%"', "media": '["poster.png"]', "recipients": '"recipients.csv"', **keys}
+    file = folder / f"{name}.toml"
+    file.write_text(f'name = "{name}"\n' + "".join(f"{key} = {value}\n" for key, value in lines.items()), encoding="utf-8")
+    return file
+
+
+async def deliver(file: Path, settings: Settings) -> dict[str, Any]:
+    """Plan, upload, verify, send; returns the status. What stops the run is in the status, not raised."""
+    campaign = plan_file(file, settings)
+    try:
+        async with open_run(campaign.name, test=campaign.test, settings=settings) as run:
+            await upload_media(run)
+            await verify_media(run)
+            await send_everything(run)
+    except GatewayError:
+        pass
+    return status_of(campaign.name, settings, test=campaign.test)
+
+
+async def send_everything(run: CampaignRun) -> None:
+    pending = await run.do(sending.pending_chunks, run.campaign)
+    for first, last in batches(pending, run.settings.serwersms.concurrency):
+        try:
+            await send_batch(run, first, last)
+        except GatewayError as error:
+            run.stop(error)
+
+
+def status_of(name: str, settings: Settings, *, test: bool = False) -> dict[str, Any]:
+    ledger = Ledger(settings.database_url)
+    try:
+        return campaign_status(ledger, name, test=test)
+    finally:
+        ledger.close()
+
+
+def counted(status: dict[str, Any]) -> dict[str, int]:
+    """The states that hold a message, without the input."""
+    return {state: count for state, count in status["totals"].items() if count and state != "input"}
