@@ -34,6 +34,9 @@ class Provider(Protocol):
     prefix: str
     send_calls: frozenset[str]
 
+    def variables(self, url: str) -> Mapping[str, str]:
+        """What to export so that Posthorn talks to the sandbox."""
+
     def call_of(self, path: str) -> str:
         """The name that faults and counts use for a path: ``messages/send_mms``."""
 

@@ -59,9 +59,9 @@ class Batch:
         """The provider's id of one message."""
         return self.blocks[position // _BLOCK] + _SUFFIXES[position % _BLOCK]
 
-    def ids(self) -> Iterator[str]:
-        """The ids of all positions, in order."""
-        return (block + suffix for block in self.blocks for suffix in _SUFFIXES)
+    def ids(self) -> list[str]:
+        """The ids of all positions, in order, and of those that would follow up to the end of the last block."""
+        return [block + suffix for block in self.blocks for suffix in _SUFFIXES]
 
 
 @dataclass(slots=True)

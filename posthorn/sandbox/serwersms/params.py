@@ -47,7 +47,7 @@ class Params:
         value = self.values.get(name)
         if isinstance(value, list):
             # The common case, numbers of a send, is a list of nothing but text: handed on as it is.
-            return value if all(type(item) is str for item in value) else [_plain(item) for item in value]
+            return value if set(map(type, value)) <= {str} else [_plain(item) for item in value]
         if isinstance(value, dict):
             return [_plain(item) for item in value.values()]
         return [] if value is None or value == "" else _plain(value).split(",")

@@ -66,6 +66,10 @@ class SerwerSms:
         self.options = options
         self.account = Account(options, clock)
 
+    def variables(self, url: str) -> Mapping[str, str]:
+        """What to export so that Posthorn talks to the sandbox."""
+        return {"POSTHORN_SERWERSMS__BASE_URL": url, "POSTHORN_SERWERSMS__TOKEN": self.options.token}
+
     def call_of(self, path: str) -> str:
         """The name that faults and the truth use for a path."""
         return _split(path)[0]

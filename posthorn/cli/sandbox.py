@@ -1,0 +1,134 @@
+"""``posthorn sandbox``: the stand-in for the providers, on loopback until stopped. Sends nothing to anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+# aiohttp takes a while to load, so what runs the sandbox is imported only once the command does.
+if TYPE_CHECKING:
+    from posthorn.sandbox.server import Sandbox
+
+_BANNER = """\
+==============================================================================
+  THIS IS A SANDBOX. It looks like the provider, but no message leaves this
+  machine, nobody is charged, and everything is forgotten when it stops.
+=============================================================================="""
+
+
+def sandbox(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1; 0 picks a free one")] = 8025,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds each answer takes, after the work is done")] = 0.0,
+    speed: Annotated[float, typer.Option(min=0, help="Seconds that messages age per real second")] = 60.0,
+    credit: Annotated[int | None, typer.Option(min=0, help="MMS the account may send (default: no limit)")] = None,
+    undelivered: Annotated[float, typer.Option(min=0, max=1, help="Share of messages that end undelivered")] = 0.02,
+    silent: Annotated[float, typer.Option(min=0, max=1, help="Share of messages that are never reported on")] = 0.01,
+    refused: Annotated[float, typer.Option(min=0, max=1, help="Share of correct numbers refused with 3103")] = 0.0,
+    visible_after: Annotated[float, typer.Option(min=0, help="Aged seconds until reports list a message")] = 0.0,
+    page_size: Annotated[int, typer.Option(min=1, max=500, help="Reports per page where none is asked for")] = 100,
+    seed: Annotated[int, typer.Option(help="The same seed gives each number the same fate")] = 1,
+    shuffle: Annotated[bool, typer.Option(help="Answer a send's items in random order")] = False,
+    test_account: Annotated[bool, typer.Option(help="Never list uploaded files, as on a test account")] = False,
+    fault: Annotated[list[str] | None, typer.Option(help="A fault rule, JSON or short; repeatable")] = None,
+    faults_file: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="JSON list of fault rules")] = None,
+    token: Annotated[str, typer.Option(help="The one Bearer token it accepts")] = "sandbox-token",  # noqa: S107 - its own
+    username: Annotated[str, typer.Option(help="The one API user it accepts")] = "sandbox",
+    password: Annotated[str, typer.Option(help="That user's password")] = "sandbox",  # noqa: S107 - its own
+    ready_file: Annotated[Path | None, typer.Option(help="File to write the URL to once it listens")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the ready line and the truth at the end")] = False,
+) -> None:
+    """Run a stand-in for the providers until stopped: real HTTP, faults to order, and the truth to compare with.
+
+    A fault is JSON like '{"fault": "status_after", "call": "messages/send_mms", "every": 10, "status": 502}' or, in short,
+    status_after@messages/send_mms:every=10:status=502; reset_after@messages/send_mms:2,5 strikes the second and the fifth.
+
+    What really happened: GET /_sandbox/truth, messages, counts, requests. While it runs: PUT /_sandbox/faults,
+    POST /_sandbox/clock, PUT /_sandbox/credit, POST /_sandbox/reset.
+    """
+    from posthorn.sandbox.faults import FaultError  # noqa: PLC0415 - see above
+    from posthorn.sandbox.server import Sandbox  # noqa: PLC0415 - see above
+    from posthorn.sandbox.serwersms import SerwerSmsOptions  # noqa: PLC0415 - see above
+
+    options = SerwerSmsOptions(
+        token=token,
+        username=username,
+        password=password,
+        seed=seed,
+        credit=credit,
+        undelivered=undelivered,
+        silent=silent,
+        refused=refused,
+        visible_after_seconds=visible_after,
+        page_size=page_size,
+        shuffle=shuffle,
+        test_account=test_account,
+    )
+    try:
+        rules = _rules(fault or [], faults_file)
+        box = Sandbox(port, serwersms=options, faults=rules, speed=speed, latency_seconds=latency)
+        asyncio.run(_run(box, ready_file, quiet=quiet))
+    except (FaultError, ValueError) as error:
+        typer.echo(f"--fault: {error}", err=True)
+        raise typer.Exit(2) from error
+    except OSError as error:
+        typer.echo(f"--port {port}: cannot listen: {error.strerror or error}", err=True)
+        raise typer.Exit(2) from error
+
+
+def _rules(given: list[str], file: Path | None) -> list[dict[str, Any] | str]:
+    """Rules of the file, then of the options."""
+    listed = json.loads(file.read_text()) if file else []
+    if not isinstance(listed, list):
+        raise typer.BadParameter(f"{file}: expected a JSON list of rules")
+    return [*listed, *(json.loads(rule) if rule.lstrip().startswith("{") else rule for rule in given)]
+
+
+async def _run(box: Sandbox, ready_file: Path | None, *, quiet: bool) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stopped.set)
+    async with box:
+        if not quiet:
+            _introduce(box)
+        _announce(box.url, ready_file)
+        await stopped.wait()
+    _conclude(box)
+
+
+def _announce(url: str, ready_file: Path | None) -> None:
+    """Tell whoever waits for it that it listens."""
+    typer.echo(f"ready {url}")
+    if ready_file is not None:
+        # Written aside and moved, so that nobody reads half a URL.
+        draft = ready_file.with_name(ready_file.name + ".part")
+        draft.write_text(url + "\n")
+        draft.replace(ready_file)
+
+
+def _introduce(box: Sandbox) -> None:
+    from posthorn.sandbox.sources import SOURCES  # noqa: PLC0415 - see above
+
+    typer.secho(_BANNER, fg=typer.colors.YELLOW, bold=True)
+    typer.echo("\nTo use it:\n")
+    for provider in box.providers:
+        for variable, value in provider.variables(box.url).items():
+            typer.echo(f"  export {variable}={value}")
+    typer.echo(f"\nWhat really happened: {box.url}/_sandbox/truth\n\nWhere its behaviour comes from:\n")
+    for label, sentence in SOURCES:
+        typer.echo(f"  {label:<6}  {sentence}")
+    typer.echo("")
+
+
+def _conclude(box: Sandbox) -> None:
+    truth = box.truth()
+    totals = ", ".join(f"{key} {truth[key]}" for key in ("accepted", "numbers", "twice", "scheduled", "withdrawn"))
+    typer.echo(f"stopped after {truth['send_requests']} sends: {totals}")
+    for name, fired in truth["faults"].items():
+        typer.echo(f"  {name} struck {fired} times")
