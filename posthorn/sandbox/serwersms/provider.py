@@ -79,7 +79,7 @@ class SerwerSms:
         call, suffix = _split(received.path)
         try:
             _refuse(rule, "error_code")
-            document = await self._done(call, received, rule)
+            document = await self._done(call, received, rule, as_json=suffix != "xml")
             _refuse(rule, "error_code_after")
         except ApiError as error:
             return error_reply(error, suffix)
@@ -87,7 +87,7 @@ class SerwerSms:
             return page(broken_off.status)
         return reply(distorted(document, rule), suffix)
 
-    async def _done(self, call: str, received: Received, rule: FaultRule | None) -> Document:
+    async def _done(self, call: str, received: Received, rule: FaultRule | None, *, as_json: bool) -> Document:
         controller, _, code = call.partition("/")
         if controller == "error" and code:
             raise ApiError(int(code) if code.isascii() and code.isdigit() and int(code) in ERRORS else 2002)
@@ -96,7 +96,7 @@ class SerwerSms:
         params = read_params(received)
         self._authenticate(received.headers.get("Authorization"), params)
         if call == SEND:
-            return await send_mms(self.account, params, rule)
+            return await send_mms(self.account, params, rule, as_json=as_json)
         return await _CALLS[call](self.account, params)
 
     def _authenticate(self, header: str | None, params: Params) -> None:

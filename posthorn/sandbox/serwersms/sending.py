@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+import orjson
+
 from posthorn.sandbox.faults import FaultRule
 from posthorn.sandbox.serwersms import files
 from posthorn.sandbox.serwersms.account import Account, normalised
@@ -40,8 +42,8 @@ class Numbers:
     blocked: dict[int, str] = field(default_factory=dict)
 
 
-async def send_mms(account: Account, params: Params, rule: FaultRule | None) -> Document:
-    """messages/send_mms.
+async def send_mms(account: Account, params: Params, rule: FaultRule | None, *, as_json: bool) -> Document:
+    """messages/send_mms. ``as_json`` allows ``items`` to be JSON already, where no rule wants to change them.
 
     Raises:
         ApiError: the whole request is refused; 3004 in the mode ``midway`` although its first part was taken.
@@ -68,7 +70,7 @@ async def send_mms(account: Account, params: Params, rule: FaultRule | None) -> 
         raise CutShort(rule.status)
     if ran_out:
         raise ApiError(3004)
-    return _document(account, batch, details=params.flag("details"))
+    return _document(account, batch, details=params.flag("details"), as_json=as_json and rule is None)
 
 
 def _checked(account: Account, params: Params) -> tuple[Sequence[str], float | None]:
@@ -176,12 +178,22 @@ def _batch(account: Account, numbers: Numbers, title: str, file_ids: Sequence[st
     )
 
 
-def _document(account: Account, batch: Batch, *, details: bool) -> Document:
+def _document(account: Account, batch: Batch, *, details: bool, as_json: bool) -> Document:
     success = batch.accepted > 0 or account.options.all_unsent_success
     document: Document = {"success": success, "queued": batch.accepted, "unsent": len(batch.refused)}
     if details:
-        document["items"] = _items(account, batch)
+        is_uniform = as_json and not batch.refused and not account.options.shuffle
+        document["items"] = _rendered_items(account, batch) if is_uniform else _items(account, batch)
     return document
+
+
+def _rendered_items(account: Account, batch: Batch) -> orjson.Fragment:
+    """The items of a request without refusals, as JSON at once: making them one by one was half of a send's time."""
+    rest = {"status": "queued", "queued": account.stamp(batch.queued), "parts": 1, "text": batch.title}
+    end = '",' + orjson.dumps(rest).decode()[1:]
+    pairs = zip(batch.ids(), batch.phones, strict=False)
+    items = ",".join([f'{{"id":"{message_id}","phone":"{phone}{end}' for message_id, phone in pairs])
+    return orjson.Fragment(f"[{items}]")
 
 
 def _items(account: Account, batch: Batch) -> list[Document]:
