@@ -19,7 +19,7 @@ from posthorn.gateways import http
 from posthorn.gateways.http import HttpClients, Trace, refusal
 from tests.gateways.raw_server import OK_HEAD, Conversation, RawServer, ok
 
-SHORT = 0.4
+SHORT = 0.6
 BODY = b'{"phone":["+48500600700"]}'
 
 
@@ -331,10 +331,10 @@ async def test_the_timeout_bounds_the_whole_exchange_not_each_read():
 async def test_waiting_for_a_free_place_does_not_use_up_the_time():
     async def slow(talk):
         await talk.request()
-        await asyncio.sleep(SHORT * 0.6)
+        await asyncio.sleep(0.4)
         await talk.say(ok())
 
-    async with RawServer(slow) as server, clients(concurrency=1) as http_clients:
+    async with RawServer(slow) as server, clients(concurrency=1, timeout_seconds=1) as http_clients:
         calls = [http_clients.exchange("POST", server.url, repeatable=False, content=BODY) for _ in range(3)]
         assert [answer.status for answer in await asyncio.gather(*calls)] == [200, 200, 200]
 
@@ -405,11 +405,12 @@ async def test_a_server_that_closes_idle_connections_leaves_no_outcome_unknown()
     """Protocol.md test 14. The server drops a connection 15 ms after an answer, just when the next request is written."""
 
     async def behave(talk):
+        await talk.request()
         while True:
-            await asyncio.wait_for(talk.request(), 0.015)
             await talk.say(ok())
+            await asyncio.wait_for(talk.request(), 0.015)
 
-    async with RawServer(behave) as server, clients(concurrency=8) as http_clients:
+    async with RawServer(behave) as server, clients(concurrency=8, timeout_seconds=20) as http_clients:
 
         async def sender(pause):
             for _ in range(25):
@@ -426,11 +427,11 @@ async def test_keepalive_where_asked_for_reuses_a_fresh_connection_and_no_stale_
             await talk.request()
             await talk.say(ok())
 
-    async with RawServer(behave) as server, clients(keepalive_seconds=0.1) as http_clients:
+    async with RawServer(behave) as server, clients(keepalive_seconds=0.5) as http_clients:
         for _ in range(3):
             await http_clients.exchange("POST", server.url, repeatable=False, content=BODY)
         assert server.connections == 1
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.6)
         await http_clients.exchange("POST", server.url, repeatable=False, content=BODY)
         assert server.connections == 2
 
