@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ import typer
 # aiohttp takes a while to load, so what runs the sandbox is imported only once the command does.
 if TYPE_CHECKING:
     from posthorn.sandbox.server import Sandbox
+    from posthorn.sandbox.serwersms import SerwerSmsOptions
 
 _BANNER = """\
 ==============================================================================
@@ -51,42 +53,47 @@ def sandbox(
     What really happened: GET /_sandbox/truth, messages, counts, requests. While it runs: PUT /_sandbox/faults,
     POST /_sandbox/clock, PUT /_sandbox/credit, POST /_sandbox/reset.
     """
-    from posthorn.sandbox.faults import FaultError  # noqa: PLC0415 - see above
-    from posthorn.sandbox.server import Sandbox  # noqa: PLC0415 - see above
     from posthorn.sandbox.serwersms import SerwerSmsOptions  # noqa: PLC0415 - see above
 
-    options = SerwerSmsOptions(
-        token=token,
-        username=username,
-        password=password,
-        seed=seed,
-        credit=credit,
-        undelivered=undelivered,
-        silent=silent,
-        refused=refused,
-        visible_after_seconds=visible_after,
-        page_size=page_size,
-        shuffle=shuffle,
-        test_account=test_account,
-    )
+    login = SerwerSmsOptions(token=token, username=username, password=password, seed=seed, credit=credit)
+    fates = replace(login, undelivered=undelivered, silent=silent, refused=refused, visible_after_seconds=visible_after)
+    options = replace(fates, page_size=page_size, shuffle=shuffle, test_account=test_account)
+    rules = _rules(fault or [], faults_file)
+    _serve(options, rules, port=port, speed=speed, latency=latency, ready_file=ready_file, quiet=quiet)
+
+
+def _serve(
+    options: SerwerSmsOptions,
+    rules: list[dict[str, Any] | str],
+    *,
+    port: int,
+    speed: float,
+    latency: float,
+    ready_file: Path | None,
+    quiet: bool,
+) -> None:
+    from posthorn.sandbox.faults import FaultError  # noqa: PLC0415 - see above
+    from posthorn.sandbox.server import Sandbox  # noqa: PLC0415 - see above
+
     try:
-        rules = _rules(fault or [], faults_file)
         box = Sandbox(port, serwersms=options, faults=rules, speed=speed, latency_seconds=latency)
         asyncio.run(_run(box, ready_file, quiet=quiet))
-    except (FaultError, ValueError) as error:
-        typer.echo(f"--fault: {error}", err=True)
-        raise typer.Exit(2) from error
+    except FaultError as error:
+        raise typer.BadParameter(str(error), param_hint="--fault") from error
     except OSError as error:
-        typer.echo(f"--port {port}: cannot listen: {error.strerror or error}", err=True)
-        raise typer.Exit(2) from error
+        raise typer.BadParameter(f"cannot listen on {port}: {error.strerror or error}", param_hint="--port") from error
 
 
 def _rules(given: list[str], file: Path | None) -> list[dict[str, Any] | str]:
     """Rules of the file, then of the options."""
-    listed = json.loads(file.read_text()) if file else []
+    try:
+        listed = json.loads(file.read_text()) if file else []
+        own = [json.loads(rule) if rule.lstrip().startswith("{") else rule for rule in given]
+    except ValueError as error:
+        raise typer.BadParameter(f"not JSON: {error}", param_hint="--fault or --faults-file") from error
     if not isinstance(listed, list):
-        raise typer.BadParameter(f"{file}: expected a JSON list of rules")
-    return [*listed, *(json.loads(rule) if rule.lstrip().startswith("{") else rule for rule in given)]
+        raise typer.BadParameter("expected a JSON list of rules", param_hint="--faults-file")
+    return [*listed, *own]
 
 
 async def _run(box: Sandbox, ready_file: Path | None, *, quiet: bool) -> None:
@@ -104,12 +111,12 @@ async def _run(box: Sandbox, ready_file: Path | None, *, quiet: bool) -> None:
 
 def _announce(url: str, ready_file: Path | None) -> None:
     """Tell whoever waits for it that it listens."""
-    typer.echo(f"ready {url}")
     if ready_file is not None:
         # Written aside and moved, so that nobody reads half a URL.
         draft = ready_file.with_name(ready_file.name + ".part")
         draft.write_text(url + "\n")
         draft.replace(ready_file)
+    typer.echo(f"ready {url}")
 
 
 def _introduce(box: Sandbox) -> None:

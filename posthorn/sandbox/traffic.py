@@ -87,7 +87,9 @@ class Traffic:
                     "call": entry.call,
                     "method": received.method,
                     "path": received.path,
-                    "headers": {key: value for key, value in received.headers.items() if key.lower() not in _HIDDEN_HEADERS},
+                    "headers": {
+                        str(key): value for key, value in received.headers.items() if key.lower() not in _HIDDEN_HEADERS
+                    },
                     "body": entry.body if entry.body is not None else entry.provider.described(received),
                     "fault": entry.fault,
                 }

@@ -132,7 +132,7 @@ class SerwerSms:
         if phone is not None:
             # In a query string the plus of a number is easily lost.
             bare = phone.strip().removeprefix("+")
-            known = normalised("+" + bare) or normalised(bare) or phone
+            known = normalised(bare) or normalised("+" + bare) or phone
             refs: Iterator[Ref] = messages.by_phone(known)
         else:
             refs = ((batch, position) for batch, positions in messages.runs() for position in positions)
