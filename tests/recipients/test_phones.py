@@ -194,6 +194,9 @@ def test_digits_are_read_as_phonenumbers_reads_them(case):
 
 @settings(max_examples=500, deadline=None)
 @given(digits(sorted(phonenumbers.SUPPORTED_REGIONS - {"AC", "TA"})))
+@example(("JP", "0037686550496491"))
+@example(("JP", "+810037686550496491"))
+@example(("BR", "55800901947"))
 def test_what_the_fast_path_settles_is_what_phonenumbers_says_in_every_region(case):
     region, number = case
     settled = READERS[region]._settled(number) if number not in ("", "+") else None
