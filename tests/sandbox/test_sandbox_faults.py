@@ -15,7 +15,7 @@ BEARER = {"Authorization": "Bearer sandbox-token"}
 BODY = {"title": "Autumn", "text": "x", "details": True, "phone": [f"+4850060070{number}" for number in range(4)]}
 
 
-async def _post(caller, patience=0.3):
+async def _post(caller, patience=5.0):
     return await caller.http.post(f"/{SEND}", json=BODY, headers=BEARER, timeout=patience)
 
 
@@ -55,7 +55,7 @@ BROKEN = {
 async def test_the_client_is_left_without_an_answer_by(sandbox, fault, error, taken):
     async with sandbox(faults=[f"{fault}@{SEND}:1"]) as caller:
         with pytest.raises(error):
-            await _post(caller)
+            await _post(caller, 0.3 if fault.startswith("hang") else 5.0)
         assert caller.box.truth()["accepted"] == taken
         assert caller.box.truth()["faults"] == {f"{fault}@{SEND}": 1}
         assert (await _post(caller)).json()["queued"] == 4
@@ -64,14 +64,14 @@ async def test_the_client_is_left_without_an_answer_by(sandbox, fault, error, ta
 @pytest.mark.parametrize(("fault", "end"), [("reset_after", "reset"), ("close_after", "eof"), ("hang_after", "silence")])
 async def test_the_connection_ends_with(sandbox, fault, end):
     async with sandbox(faults=[fault]) as caller:
-        assert await _raw(caller.box, 0.3) == (b"", end)
+        assert await _raw(caller.box, 0.3 if end == "silence" else 5.0) == (b"", end)
 
 
 async def test_a_hang_can_end_by_itself(sandbox):
     async with sandbox(faults=["hang_after:seconds=0.1"]) as caller:
         started = time.monotonic()
         assert await _raw(caller.box) == (b"", "eof")
-        assert 0.1 <= time.monotonic() - started < 1.5
+        assert 0.1 <= time.monotonic() - started < 2.0
 
 
 async def test_a_hang_ends_when_its_client_goes_and_when_the_sandbox_stops(sandbox):
@@ -148,8 +148,8 @@ async def test_a_huge_body_is_as_long_as_ordered(sandbox):
 async def test_a_dripped_answer_outlives_a_timeout_per_read(sandbox):
     async with sandbox(faults=["drip:seconds=0.003"]) as caller:
         started = time.monotonic()
-        answer = await _post(caller, 0.3)
-        assert time.monotonic() - started > 0.3
+        answer = await _post(caller, 1.0)
+        assert time.monotonic() - started > 1.0
         assert answer.json()["queued"] == 4
 
 
