@@ -14,6 +14,7 @@ from posthorn.delivery.run import open_run
 from posthorn.errors import AlreadyRunning, GatewayError
 from tasks.plan import plan
 from tasks.publish import progress, publish
+from tasks.reconcile import settle_all
 from tasks.report import report
 from tasks.send import send_all
 from tasks.upload import upload
@@ -43,6 +44,7 @@ async def send_campaign(campaign_file: str, run_by: str = "") -> State[Any]:
                 await verify(run)
                 async with progress(run):
                     await send_all(run)
+                    await settle_all(run)
                 await report(run)
         except GatewayError:
             pass  # the ledger has the reason, and the ending says it

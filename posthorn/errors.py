@@ -28,6 +28,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_TOO_MANY_REQUESTS = 429
+
 
 class PosthornError(Exception):
     """Anything Posthorn raises on purpose; ``str()`` is one sentence for the operator, without secrets or full numbers."""
@@ -120,6 +122,11 @@ class SlowDown(TryAgain):
     """The provider refused this request because there were too many; every sender on the account waits."""
 
     slows_all = True
+
+    @property
+    def is_undocumented(self) -> bool:
+        """Whether it is a bare HTTP 429, which no provider's page mentions: its own records must agree before a repeat."""
+        return self.evidence.status == _TOO_MANY_REQUESTS
 
 
 class RecipientRefused(GatewayError):

@@ -1,15 +1,16 @@
-"""Verify the media of a campaign with the provider's own list (files/index)."""
+"""Verify, before anything is sent, that the provider lists every file (files/index) and that the credit will do."""
 
 from __future__ import annotations
 
 from prefect import task
 
 from posthorn.delivery.run import CampaignRun
-from posthorn.delivery.verify import verify_media
+from posthorn.delivery.verify import verify_credit, verify_media
 from tasks.policy import POLICY
 
 
-@task(name="verify", task_run_name="verify media", **POLICY)
+@task(name="verify", task_run_name="verify", **POLICY)
 async def verify(run: CampaignRun) -> int:
-    """Check that the provider lists every file; how many were checked. Nothing is sent before."""
+    """Check files and credit; how many files were checked. Nothing is sent before."""
+    await verify_credit(run)
     return await verify_media(run)

@@ -51,8 +51,8 @@ def doctor(
 def _shown(settings: Settings) -> list[tuple[str, str]]:
     """Every variable with its value as it may be shown."""
     from pydantic import BaseModel, SecretStr  # noqa: PLC0415
-    from sqlalchemy.engine import make_url  # noqa: PLC0415
 
+    from posthorn.ledger.store import shown_url  # noqa: PLC0415
     from posthorn.settings import variables  # noqa: PLC0415
 
     def value_of(name: str) -> Any:
@@ -65,7 +65,7 @@ def _shown(settings: Settings) -> list[tuple[str, str]]:
         if isinstance(value, (SecretStr, BaseModel)):
             return "(set)" if isinstance(value, SecretStr) and value.get_secret_value() else "(empty)"
         if name == "POSTHORN_DATABASE_URL":
-            return make_url(value).render_as_string(hide_password=True)
+            return shown_url(value)
         return "(not set)" if value is None else str(value)
 
     return [(name, text_of(name, value_of(name))) for name, _ in variables()]

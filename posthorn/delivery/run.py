@@ -23,6 +23,7 @@ from posthorn.gateways.contract import CampaignGateway
 from posthorn.gateways.registry import campaign_gateway
 from posthorn.ledger import campaigns, sending
 from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.spool import Spool, import_spool
 from posthorn.ledger.store import Ledger
 from posthorn.settings import Settings, load_settings
 
@@ -37,7 +38,7 @@ class CampaignRun:
     A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
     """
 
-    __slots__ = ("_executor", "campaign", "gateway", "ledger", "owner", "pace", "settings", "slots", "stopped")
+    __slots__ = ("_executor", "campaign", "gateway", "ledger", "owner", "pace", "settings", "slots", "spool", "stopped")
 
     def __init__(self, settings: Settings, ledger: Ledger, campaign: CampaignRecord, gateway: CampaignGateway) -> None:
         self.settings = settings
@@ -47,6 +48,7 @@ class CampaignRun:
         self.owner = new_owner()
         self.pace = Pace(settings.serwersms.breaker_after)
         self.slots = asyncio.Semaphore(settings.serwersms.concurrency)
+        self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
         self.stopped: Exception | None = None
         # SQLite has one writer at a time; a second thread would only wait for the file's lock.
         self._executor = ThreadPoolExecutor(1 if ledger.is_sqlite else _POSTGRES_WRITERS, thread_name_prefix="ledger")
@@ -66,8 +68,9 @@ class CampaignRun:
         return self.stopped is not None
 
     def close(self) -> None:
-        """End the ledger's thread, after what it was given."""
+        """End the ledger's thread, after what it was given, and the spool."""
         self._executor.shutdown()
+        self.spool.close()
 
 
 @asynccontextmanager
@@ -87,6 +90,7 @@ async def open_run(
         ledger, campaign = run.ledger, run.campaign
         take_lock(ledger, campaign)
         ledger.locks.acquire(sending.owner_key(run.owner))
+        await run.do(_import_spool, run.spool)
         await run.do(sending.abandon_dead, campaign)
         await run.do(campaigns.start_run, campaign, by=by or process_name())
         try:
@@ -139,6 +143,10 @@ def process_name() -> str:
 def new_owner() -> str:
     """A name for this process's claims that no other process ever has."""
     return f"{socket.gethostname()[:60]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+
+
+def _import_spool(ledger: Ledger, spool: Spool) -> int:
+    return import_spool(spool.folder, ledger)
 
 
 def _since(campaign: CampaignRecord) -> str:

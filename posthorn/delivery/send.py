@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
+from posthorn.delivery.reconcile import confirm_refused
 from posthorn.delivery.run import CampaignRun
-from posthorn.errors import GatewayError, PosthornError, TryAgain
+from posthorn.errors import GatewayError, PosthornError, SlowDown, TryAgain
 from posthorn.ledger import media, sending
 from posthorn.ledger.sending import Claim
-from posthorn.models import Answer, MmsRequest
+from posthorn.ledger.spool import keep_answer, keep_not_taken
+from posthorn.models import Answer, MmsRequest, Phone
 
 MOST_BATCHES = 200
 """A campaign is a few hundred task runs at most, however large: Prefect's server loses events beyond."""
@@ -32,7 +34,13 @@ class Content:
     text: str | None
     file_ids: tuple[str, ...]
     send_at: datetime | None
+    hold_minutes: int | None
     test: bool
+
+    def request(self, phones: Sequence[Phone]) -> MmsRequest:
+        """The request for these numbers, dated now if the campaign is held."""
+        send_at = datetime.now(UTC) + timedelta(minutes=self.hold_minutes) if self.hold_minutes else self.send_at
+        return MmsRequest(self.title, phones, self.file_ids, self.text, send_at, self.test)
 
 
 def batches(chunks: Sequence[int], concurrency: int) -> Iterator[tuple[int, int]]:
@@ -82,9 +90,8 @@ async def _worker(run: CampaignRun, content: Content, first: int, last: int) -> 
 
 async def _send(run: CampaignRun, content: Content, claimed: Claim) -> None:
     """One request for one claim, and what became of it."""
-    request = MmsRequest(content.title, claimed.phones, content.file_ids, content.text, content.send_at, content.test)
     try:
-        answer = await run.gateway.send(request)
+        answer = await run.gateway.send(content.request(claimed.phones))
     except GatewayError as error:
         await _failed(run, claimed, error)
     except BaseException:
@@ -96,22 +103,42 @@ async def _send(run: CampaignRun, content: Content, claimed: Claim) -> None:
 
 
 async def _answered(run: CampaignRun, claimed: Claim, answer: Answer) -> None:
-    await run.do(sending.record, claimed, answer)
+    await run.do(keep_answer, run.spool, claimed, answer)
     run.pace.answered()
     if answer.stop is not None:
         run.stop(answer.stop)
 
 
 async def _failed(run: CampaignRun, claimed: Claim, error: GatewayError) -> None:
-    if error.maybe_sent:
-        await run.do(sending.record_unknown, claimed, error)
-        run.pace.unknown()
-    else:
-        await run.do(sending.release, claimed, error)
+    needs_lookup = isinstance(error, SlowDown) and error.is_undocumented and not run.campaign.test
     if error.slows_all:
         run.pace.slow(error.retry_after_seconds)
+    if error.maybe_sent or needs_lookup:
+        await run.do(sending.record_unknown, claimed, error)
+    else:
+        await run.do(keep_not_taken, run.spool, claimed, error)
+    if error.maybe_sent:
+        run.pace.unknown()
+    if needs_lookup:
+        await run.pace.wait()
+        await _confirm_refused(run, claimed)
+    _judge(run, error)
+
+
+async def _confirm_refused(run: CampaignRun, claimed: Claim) -> None:
+    try:
+        await confirm_refused(run, claimed)
+    except GatewayError as error:
+        if error.stops_run:
+            run.stop(error)  # otherwise it stays unknown, and the reconciliation at the end asks again
+
+
+def _judge(run: CampaignRun, error: GatewayError) -> None:
+    """Stop the run, or pass the error on for a retry, or neither."""
     if error.stops_run:
         run.stop(error)
+    elif run.pace.is_broken and run.campaign.definition.get("hold_minutes"):
+        run.pace.slow(None)  # what a held campaign sends twice can be withdrawn: wait, and go on
     elif run.pace.is_broken:
         run.stop(Stopped(f"too many unknown outcomes in a row, the last: {error}"))
     elif run.pace.is_out_of_patience:
@@ -131,5 +158,6 @@ async def _content(run: CampaignRun) -> Content:
         text=definition.get("text"),
         file_ids=tuple(item.file_id for item in items if item.file_id),
         send_at=datetime.fromisoformat(definition["send_at"]) if definition.get("send_at") else None,
+        hold_minutes=definition.get("hold_minutes"),
         test=run.campaign.test,
     )

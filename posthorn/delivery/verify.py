@@ -1,11 +1,11 @@
-"""Verifying: the provider's own list (files/index) must show every file before anything is sent."""
+"""Verifying, before anything is sent: the provider lists every file (files/index), and the account's credit will do."""
 
 from __future__ import annotations
 
 from posthorn.delivery.run import CampaignRun
 from posthorn.delivery.upload import by_id, is_listed
-from posthorn.errors import TryAgain
-from posthorn.ledger import media
+from posthorn.errors import CreditExhausted, PermissionMissing, TryAgain
+from posthorn.ledger import media, totals
 
 
 class NotListed(TryAgain):
@@ -31,3 +31,24 @@ async def verify_media(run: CampaignRun) -> int:
     if missing:
         raise NotListed(f"the provider does not list (or lists with another size): {', '.join(missing)}; nothing was sent")
     return len(items)
+
+
+async def verify_credit(run: CampaignRun) -> None:
+    """Check that the account may send as many messages as are still to be sent (account/limits).
+
+    Raises:
+        CreditExhausted: it may not; nothing was sent, and running again after a top-up goes on.
+        PermissionMissing: the account has no MMS at all.
+    """
+    if run.campaign.test:  # a test sends nothing, so it costs nothing
+        return
+    needed = (await run.do(totals.totals, run.campaign))["pending"]
+    if not needed:
+        return
+    credit = await run.gateway.credit()
+    if not credit.available:
+        raise PermissionMissing("the account may not send MMS; ask the provider to enable it. Nothing was sent")
+    if credit.left is not None and credit.left < needed:
+        raise CreditExhausted(
+            f"the account's MMS limit is {credit.left:,}, but {needed:,} are to be sent. Nothing was sent; top it up"
+        )

@@ -15,29 +15,57 @@ OPEN_STATES = (MessageState.ACCEPTED, MessageState.SCHEDULED, MessageState.NO_RE
 """States that a report may still change; a final state never goes back."""
 
 _IN_OPEN = ", ".join(str(int(state)) for state in OPEN_STATES)
-_WAITING = f"{int(MessageState.ACCEPTED)}, {int(MessageState.SCHEDULED)}"
+WAITING_STATES = (MessageState.ACCEPTED, MessageState.SCHEDULED)
+"""States in which news is worth asking for."""
 
 
 def open_ids(ledger: Ledger, campaign: CampaignRecord, size: int) -> Iterator[list[str]]:
-    """The provider ids of every message that waits for its report, in pages of ``size``, oldest first.
+    """The provider ids of every message that waits for its report, in pages of ``size``, oldest first."""
+    return ids_in(ledger, campaign, WAITING_STATES, size)
 
-    Each page is read when it is asked for, so news that arrives meanwhile shortens the list.
+
+def ids_in(ledger: Ledger, campaign: CampaignRecord, states: Sequence[MessageState], size: int) -> Iterator[list[str]]:
+    """The provider ids of every message in these states, in pages of ``size``, oldest first.
+
+    Each page is read when it is asked for, so moves made meanwhile shorten the list.
     """
     chunk, position = campaign.first_chunk, -1
     query = sa.text(
-        "SELECT m.chunk_id, m.position, m.provider_id FROM message m"  # noqa: S608
-        f" WHERE (m.chunk_id, m.position) > (:chunk, :position) AND m.chunk_id <= :last AND m.state IN ({_WAITING})"
-        " AND m.provider_id IS NOT NULL ORDER BY m.chunk_id, m.position LIMIT :size"
-    )
+        "SELECT chunk_id, position, provider_id FROM message"
+        " WHERE (chunk_id, position) > (:chunk, :position) AND chunk_id <= :last AND state IN :states"
+        " AND provider_id IS NOT NULL ORDER BY chunk_id, position LIMIT :size"
+    ).bindparams(sa.bindparam("states", expanding=True))
     while True:
         with ledger.read() as connection:
-            values = {"chunk": chunk, "position": position, "last": campaign.last_chunk, "size": size}
+            values = {
+                "chunk": chunk,
+                "position": position,
+                "last": campaign.last_chunk,
+                "size": size,
+                "states": [int(state) for state in states],
+            }
             page = connection.execute(query, values).all()
         if page:
             yield [row.provider_id for row in page]
             chunk, position = page[-1].chunk_id, page[-1].position
         if len(page) < size:
             return
+
+
+def mark_cancelled(ledger: Ledger, ids: Sequence[str]) -> int:
+    """Call cancelled what the provider held and has withdrawn; returns how many messages that were."""
+    with ledger.write() as connection:
+        chunks = list(
+            connection.execute(
+                sa.text(
+                    "UPDATE message SET state = :to WHERE provider_id IN :ids AND state = :from RETURNING chunk_id"
+                ).bindparams(sa.bindparam("ids", expanding=True)),
+                {"to": MessageState.CANCELLED, "from": MessageState.SCHEDULED, "ids": list(ids)},
+            ).scalars()
+        )
+        for chunk in sorted(set(chunks)):
+            recount(connection, "id = :chunk AND state <> 1", chunk=chunk)
+    return len(chunks)
 
 
 def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:

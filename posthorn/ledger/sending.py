@@ -145,7 +145,11 @@ def _abandon(ledger: Ledger, campaign: CampaignRecord, owner: str) -> int:
         chunks = list(connection.execute(sa.text(f"SELECT id FROM chunk WHERE {where}"), values).scalars())  # noqa: S608
         for chunk in chunks:
             connection.execute(
-                sa.text("UPDATE message SET state = 4 WHERE chunk_id = :chunk AND state = 0"), {"chunk": chunk}
+                sa.text(
+                    "UPDATE message SET state = 4, epoch = (SELECT epoch FROM chunk WHERE id = :chunk)"
+                    " WHERE chunk_id = :chunk AND state = 0"
+                ),
+                {"chunk": chunk},
             )
             connection.execute(
                 sa.text(
@@ -192,6 +196,11 @@ def _move(ledger: Ledger, connection: Connection, claimed: Claim, receipts: Sequ
             " FROM unnest(%s::smallint[], %s::text[], %s::text[], %s::int[]) AS new (state, provider_id, error, position)"
             f" WHERE chunk_id = %s AND message.position = new.position AND message.state IN ({_IN_FLIGHT})",
             (states, ids, errors, positions, claimed.chunk_id),
+        )
+    if any(receipt.state == MessageState.UNKNOWN for receipt in receipts):
+        connection.execute(
+            sa.text("UPDATE message SET epoch = :epoch WHERE chunk_id = :chunk AND state = 4 AND epoch IS NULL"),
+            {"epoch": claimed.epoch, "chunk": claimed.chunk_id},
         )
     recount(connection, "id = :chunk", chunk=claimed.chunk_id)
 

@@ -64,6 +64,11 @@ class Ledger:
         self._engine.dispose()
 
 
+def shown_url(url: str) -> str:
+    """The database URL as it may be shown: without the password."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
 @contextmanager
 def _explained(url: URL) -> Iterator[None]:
     """Turn the database's own errors into a sentence that names the ledger and hides the password.

@@ -112,6 +112,7 @@ message = Table(
     Column("state", SmallInteger, nullable=False),
     Column("provider_id", String(64)),
     Column("error", String(64), comment="the provider's code or reason"),
+    Column("epoch", Integer, comment="of the attempt that left it unknown"),
     Column("delivered_at", Double),
     sqlite_with_rowid=False,
 )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from posthorn.delivery.plan import plan_file
+from posthorn.delivery.reconcile import reconcile, seconds_to_next_look
 from posthorn.delivery.run import CampaignRun, open_run
 from posthorn.delivery.send import batches, send_batch
 from posthorn.delivery.status import campaign_status
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
+from posthorn.delivery.withdraw import withdraw_surplus
 from posthorn.errors import GatewayError
 from posthorn.ledger import sending
 from posthorn.ledger.store import Ledger
@@ -42,6 +45,7 @@ async def deliver(file: Path, settings: Settings) -> dict[str, Any]:
             await upload_media(run)
             await verify_media(run)
             await send_everything(run)
+            await settle_everything(run)
     except GatewayError:
         pass
     return status_of(campaign.name, settings, test=campaign.test)
@@ -54,6 +58,24 @@ async def send_everything(run: CampaignRun) -> None:
             await send_batch(run, first, last)
         except GatewayError as error:
             run.stop(error)
+
+
+async def settle_everything(run: CampaignRun) -> None:
+    """What ``tasks.reconcile.settle_all`` does, without Prefect."""
+    is_settled = False
+    while not is_settled:
+        await reconcile(run)
+        seconds = await seconds_to_next_look(run)
+        if run.is_stopped():
+            break
+        if await run.do(sending.pending_chunks, run.campaign):
+            await send_everything(run)
+        elif seconds is not None:
+            await asyncio.sleep(seconds)
+        else:
+            is_settled = True
+    if run.campaign.definition.get("hold_minutes"):
+        await withdraw_surplus(run)
 
 
 def status_of(name: str, settings: Settings, *, test: bool = False) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def upgrade() -> None:
         sa.Column("state", sa.SmallInteger(), nullable=False),
         sa.Column("provider_id", sa.String(length=64), nullable=True),
         sa.Column("error", sa.String(length=64), nullable=True, comment="the provider's code or reason"),
+        sa.Column("epoch", sa.Integer(), nullable=True, comment="of the attempt that left it unknown"),
         sa.Column("delivered_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("chunk_id", "position", name=op.f("pk_message")),
         sqlite_with_rowid=False,

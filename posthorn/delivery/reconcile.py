@@ -1,0 +1,211 @@
+"""Reconciling: ask the provider what it has of the messages whose outcome is unknown, and settle what that proves.
+
+Found means taken. Not found is weaker: only a second look, ``SETTLE_SECONDS`` after the first, in a listing that does show a
+message we know was taken, counts as absent; and an absent message stays unknown, unless the campaign says
+``resend_unconfirmed`` or is held, and then it is sent again once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from posthorn.delivery.run import CampaignRun, open_run
+from posthorn.ledger import reconciling
+from posthorn.ledger.reconciling import Decision, Unconfirmed
+from posthorn.ledger.sending import Claim
+from posthorn.models import MessageState, Phone, Report
+
+PHONES_PER_REQUEST = 200
+CLOCK_SKEW_SECONDS = 900.0
+"""How far the provider's clock and ours may be apart; its dates carry no zone, so the window is generous."""
+_CONTROLS = 3
+_SHARE_OF_HOLD = 0.1
+_RESENDS_IF_HELD = 5
+_MOST_READINGS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What a reconciliation did: unknown before, found taken, absent with evidence, to be sent again, unknown after."""
+
+    looked_up: int
+    found: int
+    absent: int
+    resend: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the provider lists for some numbers in a window. ``shows_control`` is whether a known message is in it."""
+
+    by_phone: Mapping[Phone, Sequence[Report]]
+    shows_control: bool
+    window: str
+
+
+async def reconcile_named(name: str, *, by: str = "") -> Reconciled:
+    """``reconcile`` for the campaign of that name.
+
+    Raises:
+        AlreadyRunning: it is being sent; the run reconciles at its own end.
+    """
+    async with open_run(name, by=by) as run:
+        return await reconcile(run)
+
+
+async def seconds_to_next_look(run: CampaignRun) -> float | None:
+    """How long until looking again can settle more by itself; None when nothing is unknown or only a person can."""
+    messages = await run.do(reconciling.unconfirmed, run.campaign, PHONES_PER_REQUEST)
+    waiting = [message for message in messages if message.last_decision == "look" and message.resends < most_resends(run)]
+    if not waiting:
+        return None
+    return max(0.0, min(next_look(run, message) for message in waiting) - time.time())
+
+
+async def reconcile(run: CampaignRun) -> Reconciled:
+    """Look up every message of unknown outcome once and settle what that proves.
+
+    Raises:
+        TryAgain: the provider could not be asked; nothing is concluded from silence.
+    """
+    looked_up = 0
+    counts: defaultdict[str, int] = defaultdict(int)
+    last = (0, 0)
+    while messages := await run.do(reconciling.unconfirmed, run.campaign, PHONES_PER_REQUEST, last):
+        last = (messages[-1].chunk_id, messages[-1].position)
+        looked_up += len(messages)
+        listing = await read_listing(run, messages)
+        now = time.time()
+        decisions = [
+            _found(candidates, message) if candidates else _decision(run, message, listing, now)
+            for message, candidates in await _with_candidates(run, messages, listing)
+        ]
+        await run.do(reconciling.settle, run.campaign, decisions, by="reconcile")
+        for decision in decisions:
+            counts[decision.decision] += 1
+    settled = counts["found"] + counts["resend"]
+    return Reconciled(looked_up, counts["found"], counts["absent"], counts["resend"], looked_up - settled)
+
+
+async def read_listing(run: CampaignRun, messages: Sequence[Unconfirmed]) -> Listing:
+    """All the provider lists for the messages' numbers since the first of them may have been taken, to the last page."""
+    since = min(message.since for message in messages) - CLOCK_SKEW_SECONDS
+    until = time.time() + CLOCK_SKEW_SECONDS
+    controls = await run.do(reconciling.controls, run.campaign, messages[0].since, _CONTROLS)
+    phones = [*dict.fromkeys([message.phone for message in messages] + list(controls.values()))]
+    reports = await _read_all(run, phones, since, until)
+    by_phone: defaultdict[Phone, list[Report]] = defaultdict(list)
+    for report in reports:
+        if report.phone is not None:
+            by_phone[report.phone].append(report)
+    shows_control = any(report.provider_id in controls for report in reports)
+    return Listing(by_phone, shows_control, f"{_moment(since)} to {_moment(until)}")
+
+
+async def _read_all(run: CampaignRun, phones: Sequence[Phone], since: float, until: float) -> list[Report]:
+    """Every page; from the start again when the number of pages changes meanwhile, for then rows may have moved."""
+    reports: list[Report] = []
+    for _ in range(_MOST_READINGS):
+        reports, page, pages, steady = [], 1, 1, True
+        while page <= pages:
+            answer = await run.gateway.reports(
+                phones=phones, since=datetime.fromtimestamp(since, UTC), until=datetime.fromtimestamp(until, UTC), page=page
+            )
+            steady = steady and (page == 1 or answer.pages == pages)
+            reports += answer.reports
+            page, pages = page + 1, answer.pages
+        if steady:
+            break
+    return reports
+
+
+async def confirm_refused(run: CampaignRun, claimed: Claim) -> None:
+    """Settle a chunk whose request was answered with a bare HTTP 429, before it may be sent again.
+
+    No page of the provider says that such a request was not carried out, so its own records must agree: what they list was
+    taken, the rest is pending again.
+    """
+    messages = await run.do(
+        reconciling.unconfirmed, run.campaign, len(claimed.phones), (claimed.chunk_id, -1), last_chunk=claimed.chunk_id
+    )
+    ours = [message for message in messages if message.position in claimed.positions]
+    listing = await read_listing(run, ours)
+    refused = "refused with HTTP 429 and not listed from " + listing.window
+    decisions = [
+        _found(candidates, message) if candidates else Decision(message, "refused", MessageState.PENDING, refused)
+        for message, candidates in await _with_candidates(run, ours, listing)
+    ]
+    await run.do(reconciling.settle, run.campaign, decisions, by="reconcile")
+
+
+async def _with_candidates(
+    run: CampaignRun, messages: Sequence[Unconfirmed], listing: Listing
+) -> list[tuple[Unconfirmed, list[Report]]]:
+    """Each message with the reports that can only be its own."""
+    ids = [report.provider_id for reports in listing.by_phone.values() for report in reports]
+    bound = await run.do(reconciling.bound_ids, ids)
+    return [(message, _candidates(run, message, listing, bound)) for message in messages]
+
+
+def _candidates(run: CampaignRun, message: Unconfirmed, listing: Listing, bound: set[str]) -> list[Report]:
+    """Reports that can only be this message: its number, the campaign's title, its time, and an id nobody else has."""
+    earliest = message.since - CLOCK_SKEW_SECONDS
+    return [
+        report
+        for report in listing.by_phone.get(message.phone, ())
+        if report.provider_id not in bound
+        and report.title == run.campaign.definition["title"]
+        and (report.queued_at is None or report.queued_at.timestamp() >= earliest)
+    ]
+
+
+def _decision(run: CampaignRun, message: Unconfirmed, listing: Listing, now: float) -> Decision:
+    """What to make of a message that no report is about."""
+    seen = f"not listed from {listing.window}"
+    if not listing.shows_control:
+        return Decision(message, "no control", MessageState.UNKNOWN, f"{seen}; but no known message was listed either")
+    if message.absent_since is None or now < next_look(run, message):
+        return Decision(message, "look", MessageState.UNKNOWN, f"{seen}; to be looked up again")
+    if message.resends < most_resends(run):
+        return Decision(message, "resend", MessageState.PENDING, f"{seen}, twice; sent again as the campaign says")
+    return Decision(message, "absent", MessageState.UNKNOWN, f"{seen}, twice, though a known message was listed")
+
+
+def most_resends(run: CampaignRun) -> int:
+    """How often a message may be sent again that the provider does not list.
+
+    Never, unless a person chose: ``resend_unconfirmed`` allows one more attempt; a held campaign a few, for what turns out
+    to be a second copy is withdrawn before it is dispatched.
+    """
+    if run.campaign.definition.get("hold_minutes"):
+        return _RESENDS_IF_HELD
+    return 1 if run.campaign.options.get("resend_unconfirmed") else 0
+
+
+def settle_seconds(run: CampaignRun) -> float:
+    """The time between the two looks; shorter for a held campaign, which has to be settled before it is dispatched."""
+    hold_minutes = run.campaign.definition.get("hold_minutes")
+    chosen = run.settings.serwersms.settle_seconds
+    return min(chosen, hold_minutes * 60 * _SHARE_OF_HOLD) if hold_minutes else chosen
+
+
+def next_look(run: CampaignRun, message: Unconfirmed) -> float:
+    """When the second look at a message may count."""
+    return max(message.absent_since or message.until, message.until) + settle_seconds(run)
+
+
+def _found(candidates: Sequence[Report], message: Unconfirmed) -> Decision:
+    report = candidates[0]
+    surplus = f"; {len(candidates) - 1} more like it: it may have been taken twice" if len(candidates) > 1 else ""
+    return Decision(
+        message, "found", report.state, f"listed as {report.status}{surplus}", report.provider_id, error=report.reason
+    )
+
+
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,146 @@
+"""Withdrawing what the provider still holds: surplus copies of a held campaign, or everything when it is cancelled.
+
+messages/delete and the states of messages/reports are documented; that both work for MMS is inferred (see
+docs/reliability.md), so what was withdrawn is believed only when the provider's own reports agree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from posthorn.delivery.reconcile import CLOCK_SKEW_SECONDS, PHONES_PER_REQUEST, reconcile
+from posthorn.delivery.report import IDS_PER_REQUEST
+from posthorn.delivery.run import CampaignRun, open_run
+from posthorn.errors import AlreadyRunning
+from posthorn.ledger import campaigns, reconciling, reporting, totals
+from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.store import Ledger
+from posthorn.models import MessageState, Report
+from posthorn.settings import load_settings
+
+_MOST_ROUNDS = 5
+_WAIT_FOR_RUN_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What a cancellation did: never sent, withdrawn from the provider, already out, of unknown outcome."""
+
+    never_sent: int
+    withdrawn: int
+    went_out: int
+    unknown: int
+
+
+async def cancel_campaign(name: str) -> Cancelled:
+    """Stop a campaign for good: claim nothing more, withdraw everything the provider still holds.
+
+    A run in another process stops by itself at its next claim; this waits until it has.
+
+    Raises:
+        AlreadyRunning: the run did not stop within two minutes; what is pending is cancelled all the same.
+    """
+    never_sent = await asyncio.to_thread(_stop_claims, name)
+    deadline = time.monotonic() + _WAIT_FOR_RUN_SECONDS
+    while True:
+        try:
+            async with open_run(name, by="cancel") as run:
+                never_sent += await run.do(campaigns.cancel, run.campaign)
+                await reconcile(run)
+                withdrawn = await withdraw_scheduled(run)
+                counted = await run.do(totals.totals, run.campaign)
+                gone = ("accepted", "delivered", "undelivered", "no_report", "scheduled")
+                return Cancelled(never_sent, withdrawn, sum(counted[state] for state in gone), counted["unknown"])
+        except AlreadyRunning:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(1)
+
+
+async def withdraw_scheduled(run: CampaignRun) -> int:
+    """Withdraw every scheduled message of the campaign; returns how many were.
+
+    The provider counts but does not name what it withdrew, so what it still reports is asked for afterwards.
+    """
+    withdrawn = 0
+    for _ in range(_MOST_ROUNDS):
+        rounds_withdrawn = 0
+        for ids in reporting.ids_in(run.ledger, run.campaign, (MessageState.SCHEDULED,), IDS_PER_REQUEST):
+            await run.gateway.withdraw(ids)
+            still_there = await _reports_of(run, ids)
+            listed = {report.provider_id for report in still_there}
+            await run.do(reporting.apply_reports, still_there)
+            rounds_withdrawn += await run.do(reporting.mark_cancelled, [one for one in ids if one not in listed])
+        withdrawn += rounds_withdrawn
+        if not (await run.do(totals.totals, run.campaign))["scheduled"] or not rounds_withdrawn:
+            break
+    return withdrawn
+
+
+async def withdraw_surplus(run: CampaignRun) -> int:
+    """Withdraw copies beyond the first of every number that was sent to again; returns how many were.
+
+    Raises:
+        TryAgain: the provider could not be asked; may be repeated.
+    """
+    resent = await run.do(reconciling.resent_messages, run.campaign)
+    withdrawn = 0
+    for phones in _slices(list(resent)):
+        for _ in range(_MOST_ROUNDS):
+            surplus = [
+                report.provider_id
+                for report in await _copies(run, phones)
+                if report.phone is not None and report.provider_id != resent[report.phone]
+            ]
+            if not surplus:
+                break
+            withdrawn += (await run.gateway.withdraw(surplus))[0]
+    return withdrawn
+
+
+async def _copies(run: CampaignRun, phones: Sequence[int]) -> list[Report]:
+    """What the provider still holds of this campaign for these numbers and no other message of ours accounts for."""
+    since = (await run.do(reconciling.first_attempt, run.campaign) or time.time()) - CLOCK_SKEW_SECONDS
+    reports = await _all_pages(run, phones=phones, since=datetime.fromtimestamp(since, UTC))
+    held = [
+        report
+        for report in reports
+        if report.state == MessageState.SCHEDULED and report.title == run.campaign.definition["title"]
+    ]
+    resent = await run.do(reconciling.resent_messages, run.campaign)
+    others = await run.do(reconciling.bound_ids, [report.provider_id for report in held]) - {
+        provider_id for provider_id in resent.values() if provider_id
+    }
+    return [report for report in held if report.provider_id not in others]
+
+
+async def _reports_of(run: CampaignRun, ids: Sequence[str]) -> list[Report]:
+    return await _all_pages(run, ids=ids, limit=IDS_PER_REQUEST)
+
+
+async def _all_pages(run: CampaignRun, **query: object) -> list[Report]:
+    reports: list[Report] = []
+    page = pages = 1
+    while page <= pages:
+        answer = await run.gateway.reports(page=page, **query)  # type: ignore[arg-type]
+        reports += answer.reports
+        page, pages = page + 1, answer.pages
+    return reports
+
+
+def _slices(phones: Sequence[int]) -> Iterator[Sequence[int]]:
+    for at in range(0, len(phones), PHONES_PER_REQUEST):
+        yield phones[at : at + PHONES_PER_REQUEST]
+
+
+def _stop_claims(name: str) -> int:
+    ledger = Ledger(load_settings().database_url)
+    try:
+        campaign: CampaignRecord = campaigns.get(ledger, name)
+        return campaigns.cancel(ledger, campaign)
+    finally:
+        ledger.close()

@@ -1,0 +1,200 @@
+"""Settling what is unknown: which messages wait for it, what lookups found, and the decisions, each with its evidence.
+
+A decision moves a message only while it is still unknown, so two who reconcile at once cannot undo each other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from posthorn.ledger import tables
+from posthorn.ledger.campaigns import CampaignRecord, recount
+from posthorn.ledger.store import Ledger
+from posthorn.models import MessageState, Phone
+
+_SURELY_UNSENT = "not_taken"
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """One message of unknown outcome. It may have been taken between ``since`` and ``until`` (seconds, our clock).
+
+    ``absent_since`` is when a lookup first did not find it, ``resends`` how often it was sent again already,
+    ``last_decision`` what was decided last.
+    """
+
+    chunk_id: int
+    position: int
+    phone: Phone
+    since: float
+    until: float
+    absent_since: float | None
+    resends: int
+    last_decision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is decided for one unknown message. ``decision`` is found, look, no control, absent, resend or refused."""
+
+    message: Unconfirmed
+    decision: str
+    state: MessageState
+    evidence: str
+    provider_id: str | None = None
+    error: str | None = None
+
+
+def unconfirmed(
+    ledger: Ledger, campaign: CampaignRecord, size: int, after: tuple[int, int] = (0, 0), last_chunk: int | None = None
+) -> list[Unconfirmed]:
+    """Up to ``size`` messages of unknown outcome, in order, behind ``after`` (chunk, position), to ``last_chunk``."""
+    query = sa.text(
+        "SELECT m.chunk_id, m.position, m.phone, coalesce(own.ended_at, own.started_at) AS until,"
+        " (SELECT min(started_at) FROM attempt a WHERE a.chunk_id = m.chunk_id AND a.outcome <> :unsent) AS since,"
+        " (SELECT min(settled_at) FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
+        " AND s.decision = 'look' AND s.settled_at >= own.started_at) AS absent_since,"
+        " (SELECT count(*) FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
+        " AND s.decision = 'resend') AS resends,"
+        " (SELECT s.decision FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
+        " AND s.settled_at >= own.started_at ORDER BY s.id DESC LIMIT 1) AS last_decision"
+        " FROM chunk c JOIN message m ON m.chunk_id = c.id"
+        " JOIN attempt own ON own.chunk_id = m.chunk_id AND own.epoch = m.epoch"
+        " WHERE c.campaign_id = :campaign AND c.state <> 2 AND c.unknown > 0 AND m.state = :unknown"
+        " AND (m.chunk_id, m.position) > (:chunk, :position) AND c.id <= :last"
+        " ORDER BY m.chunk_id, m.position LIMIT :size"
+    )
+    values = {
+        "campaign": campaign.id,
+        "unknown": MessageState.UNKNOWN,
+        "unsent": _SURELY_UNSENT,
+        "chunk": after[0],
+        "position": after[1],
+        "last": campaign.last_chunk if last_chunk is None else last_chunk,
+        "size": size,
+    }
+    with ledger.read() as connection:
+        return [
+            Unconfirmed(
+                row.chunk_id,
+                row.position,
+                Phone(row.phone),
+                row.since,
+                row.until,
+                row.absent_since,
+                row.resends,
+                row.last_decision,
+            )
+            for row in connection.execute(query, values)
+        ]
+
+
+def controls(ledger: Ledger, campaign: CampaignRecord, near: float, size: int) -> dict[str, Phone]:
+    """Messages that the provider surely took around that time, by their ids: a listing that shows none proves nothing."""
+    query = sa.text(
+        "SELECT m.provider_id, m.phone FROM message m JOIN (SELECT id, claimed_at FROM chunk WHERE campaign_id = :campaign"
+        " AND accepted + scheduled + delivered + undelivered > 0 ORDER BY abs(claimed_at - :near) LIMIT 2) c"
+        " ON c.id = m.chunk_id WHERE m.provider_id IS NOT NULL AND m.state <> :rejected LIMIT :size"
+    )
+    values = {"campaign": campaign.id, "near": near, "size": size, "rejected": MessageState.REJECTED}
+    with ledger.read() as connection:
+        return {row.provider_id: Phone(row.phone) for row in connection.execute(query, values)}
+
+
+def bound_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
+    """Those of the provider's ids that are a message's already."""
+    query = sa.select(tables.message.c.provider_id).where(tables.message.c.provider_id.in_(ids))
+    with ledger.read() as connection:
+        return {one for one in connection.execute(query).scalars() if one is not None}
+
+
+def settle(ledger: Ledger, campaign: CampaignRecord, decisions: Iterable[Decision], *, by: str) -> int:
+    """Carry out decisions and keep them with their evidence; returns how many messages are no longer unknown."""
+    news = [one for one in decisions if one.decision != one.message.last_decision or one.state != MessageState.UNKNOWN]
+    now = time.time()
+    settled = 0
+    with ledger.write() as connection:
+        for decision in news:
+            if _move(connection, decision):
+                settled += decision.state != MessageState.UNKNOWN
+                _keep(connection, campaign, decision, by, now)
+        for chunk in sorted({decision.message.chunk_id for decision in news}):
+            recount(connection, "id = :chunk AND state <> 1", chunk=chunk)
+    return settled
+
+
+def _move(connection: Connection, decision: Decision) -> bool:
+    """Move a message as decided, if it is still unknown; whether it was."""
+    moved = connection.execute(
+        sa.text(
+            "UPDATE message SET state = :state, provider_id = :id, error = :error,"
+            " epoch = CASE WHEN :state = :unknown THEN epoch END"
+            " WHERE chunk_id = :chunk AND position = :position AND state = :unknown"
+        ),
+        {
+            "state": decision.state,
+            "id": decision.provider_id,
+            "error": decision.error,
+            "chunk": decision.message.chunk_id,
+            "position": decision.message.position,
+            "unknown": MessageState.UNKNOWN,
+        },
+    )
+    return bool(moved.rowcount)
+
+
+def resent_messages(ledger: Ledger, campaign: CampaignRecord) -> dict[Phone, str | None]:
+    """Every number that was sent to again after an unknown outcome, with the provider id that is its message's now."""
+    query = sa.text(
+        "SELECT DISTINCT m.phone, m.provider_id FROM settlement s"
+        " JOIN message m ON m.chunk_id = s.chunk_id AND m.position = s.position"
+        " WHERE s.campaign_id = :campaign AND s.decision = 'resend'"
+    )
+    with ledger.read() as connection:
+        return {Phone(row.phone): row.provider_id for row in connection.execute(query, {"campaign": campaign.id})}
+
+
+def first_attempt(ledger: Ledger, campaign: CampaignRecord) -> float | None:
+    """When the campaign's first request was claimed."""
+    query = sa.select(sa.func.min(tables.attempt.c.started_at)).where(
+        tables.attempt.c.chunk_id.between(campaign.first_chunk, campaign.last_chunk)
+    )
+    with ledger.read() as connection:
+        moment: float | None = connection.execute(query).scalar()
+    return moment
+
+
+def evidence_of(ledger: Ledger, campaign: CampaignRecord) -> list[dict[str, object]]:
+    """Why each message of unknown outcome still is: chunk, line, what happened to its request, what lookups showed."""
+    query = sa.text(
+        "SELECT m.chunk_id AS chunk, m.line, m.phone,"
+        " (SELECT a.problem FROM attempt a WHERE a.chunk_id = m.chunk_id AND a.outcome <> :unsent"
+        " ORDER BY a.epoch DESC LIMIT 1) AS problem,"
+        " (SELECT s.evidence FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
+        " ORDER BY s.id DESC LIMIT 1) AS evidence"
+        " FROM chunk c JOIN message m ON m.chunk_id = c.id"
+        " WHERE c.campaign_id = :campaign AND c.unknown > 0 AND m.state = :unknown ORDER BY m.chunk_id, m.position"
+    )
+    values = {"campaign": campaign.id, "unknown": MessageState.UNKNOWN, "unsent": _SURELY_UNSENT}
+    with ledger.read() as connection:
+        return [dict(row) for row in connection.execute(query, values).mappings()]
+
+
+def _keep(connection: Connection, campaign: CampaignRecord, decision: Decision, by: str, now: float) -> None:
+    connection.execute(
+        tables.settlement.insert().values(
+            campaign_id=campaign.id,
+            chunk_id=decision.message.chunk_id,
+            position=decision.message.position,
+            settled_at=now,
+            decision=decision.decision,
+            state=int(decision.state),
+            by=by,
+            evidence=decision.evidence,
+        )
+    )

@@ -1,0 +1,190 @@
+"""What the provider answered, on disk before the ledger is written: a ledger that is away then costs no knowledge.
+
+One append-only file per sending process (mode 0600), a JSON line per request, fsynced. Lines whose outcome the ledger holds
+are worthless; a file is deleted when it holds no others. What a dead process left is imported by the next run.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import orjson
+
+from posthorn.errors import Evidence, GatewayError, LedgerError, TryAgain
+from posthorn.ledger import sending
+from posthorn.ledger.sending import Claim, ClaimLost, owner_key
+from posthorn.ledger.store import Ledger
+from posthorn.models import Answer, MessageState, Phone, Receipt
+
+_ROTATE_BYTES = 16 * 2**20
+_logger = logging.getLogger(__name__)
+
+
+class Spool:
+    """The spool of one sending process, for one ledger. Usable from several threads."""
+
+    def __init__(self, folder: Path, ledger: Ledger, owner: str) -> None:
+        self.folder = folder
+        self._ledger_uuid = ledger.uuid
+        self._owner = owner
+        self._guard = Lock()
+        self._files = 0
+        self._descriptor: int | None = None
+        self._path: Path | None = None
+        self._open_lines: dict[Path, set[tuple[int, int]]] = {}
+
+    @contextmanager
+    def before(self, claimed: Claim, line: dict[str, Any]) -> Iterator[None]:
+        """Spool the line, let the block write the ledger, and forget the line when it has.
+
+        Raises:
+            LedgerError: the spool cannot be written; the block was run all the same.
+        """
+        problem: OSError | None = None
+        try:
+            self.append(claimed, line)
+        except OSError as error:
+            problem = error
+        yield
+        self.recorded(claimed)
+        if problem is not None:
+            raise LedgerError(f"the spool {self.folder} cannot be written ({problem.strerror}); nothing more is sent")
+
+    def append(self, claimed: Claim, line: dict[str, Any]) -> None:
+        """Write a line about the claim's outcome, durably.
+
+        Raises:
+            OSError: the disk is full or the folder cannot be written.
+        """
+        data = orjson.dumps(
+            {
+                "ledger": self._ledger_uuid,
+                "owner": claimed.owner,
+                "chunk": claimed.chunk_id,
+                "epoch": claimed.epoch,
+                "positions": claimed.positions,
+                **line,
+            },
+            option=orjson.OPT_APPEND_NEWLINE,
+        )
+        with self._guard:
+            descriptor, path = self._current()
+            os.write(descriptor, data)
+            os.fsync(descriptor)
+            self._open_lines[path].add((claimed.chunk_id, claimed.epoch))
+
+    def recorded(self, claimed: Claim) -> None:
+        """The ledger holds the claim's outcome; its line is worthless, and so may be the file."""
+        with self._guard:
+            for path, lines in list(self._open_lines.items()):
+                lines.discard((claimed.chunk_id, claimed.epoch))
+                if not lines and path != self._path:
+                    self._forget(path)
+
+    def close(self) -> None:
+        """Close the file; delete what the ledger has recorded."""
+        with self._guard:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+            self._descriptor = self._path = None
+            for path, lines in list(self._open_lines.items()):
+                if not lines:
+                    self._forget(path)
+
+    def _current(self) -> tuple[int, Path]:
+        if self._descriptor is not None and self._path is not None:
+            if os.fstat(self._descriptor).st_size < _ROTATE_BYTES:
+                return self._descriptor, self._path
+            os.close(self._descriptor)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._files += 1
+        self._path = self.folder / f"{self._owner}.{self._files}.jsonl"
+        self._descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        _sync_folder(self.folder)
+        self._open_lines[self._path] = set()
+        return self._descriptor, self._path
+
+    def _forget(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        del self._open_lines[path]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new file's name durable too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def keep_answer(ledger: Ledger, spool: Spool, claimed: Claim, answer: Answer) -> None:
+    """Spool the provider's answer, then record it in the ledger.
+
+    Raises:
+        LedgerError: the ledger is away; the answer is on disk and the next run imports it. Or the spool cannot be written:
+            the ledger has the answer, but nothing more should be sent.
+    """
+    receipts = [[int(receipt.state), receipt.provider_id, receipt.error] for receipt in answer.receipts]
+    raw = base64.b64encode(answer.raw).decode()
+    with spool.before(claimed, {"receipts": receipts, "anomalies": list(answer.anomalies), "raw": raw}):
+        sending.record(ledger, claimed, answer)
+
+
+def keep_not_taken(ledger: Ledger, spool: Spool, claimed: Claim, error: GatewayError) -> None:
+    """Spool that the request was surely not carried out, then release its claim in the ledger.
+
+    Raises:
+        LedgerError: as ``keep_answer``.
+    """
+    with spool.before(claimed, {"not_taken": str(error), "code": error.code, "status": error.evidence.status}):
+        sending.release(ledger, claimed, error)
+
+
+def import_spool(folder: Path, ledger: Ledger) -> int:
+    """Record what dead processes left in their spools for this ledger; returns how many lines brought something.
+
+    May be repeated. A line that was cut short by the crash is the last of its file and is ignored; files of another ledger
+    are left alone.
+    """
+    imported = 0
+    for path in sorted(folder.glob("*.jsonl")):
+        owner = path.name.rsplit(".", 2)[0]
+        if not ledger.locks.is_free(owner_key(owner)):
+            continue
+        lines = list(_lines(path))
+        if any(line["ledger"] != ledger.uuid for line in lines):
+            continue
+        imported += sum(_import(ledger, line) for line in lines)
+        path.unlink(missing_ok=True)
+    return imported
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    for data in path.read_bytes().splitlines():
+        try:
+            yield orjson.loads(data)
+        except orjson.JSONDecodeError:
+            _logger.warning("%s holds a line that was cut short; it is ignored", path.name)
+
+
+def _import(ledger: Ledger, line: dict[str, Any]) -> bool:
+    positions = tuple(line["positions"])
+    claimed = Claim(line["chunk"], line["epoch"], line["owner"], positions, (Phone(0),) * len(positions))
+    try:
+        if "receipts" in line:
+            receipts = [Receipt(MessageState(state), provider_id, error) for state, provider_id, error in line["receipts"]]
+            sending.record(ledger, claimed, Answer(receipts, anomalies=line["anomalies"], raw=base64.b64decode(line["raw"])))
+        else:
+            error = TryAgain(line["not_taken"], code=line["code"], evidence=Evidence("answer", line["status"]))
+            sending.release(ledger, claimed, error)
+    except ClaimLost:
+        return False  # recorded before the crash, or settled since
+    return True

@@ -1,0 +1,49 @@
+"""Reconcile: look up what is unknown at the provider and settle what that proves."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prefect import task
+from prefect.logging import get_run_logger
+
+from posthorn.delivery.reconcile import reconcile as look_up
+from posthorn.delivery.reconcile import seconds_to_next_look
+from posthorn.delivery.run import CampaignRun
+from posthorn.delivery.withdraw import withdraw_surplus
+from posthorn.ledger import sending
+from tasks.policy import POLICY
+from tasks.send import send_all
+
+
+@task(name="reconcile", task_run_name="reconcile", **POLICY)
+async def reconcile(run: CampaignRun) -> float | None:
+    """Look up every unknown message once; the seconds until another look may settle more by itself, else None."""
+    done = await look_up(run)
+    if done.looked_up:
+        line = "looked up %d unknown: %d were taken, %d to be sent again, %d stay unknown"
+        get_run_logger().info(line, done.looked_up, done.found, done.resend, done.unknown)
+    return await seconds_to_next_look(run)
+
+
+@task(name="withdraw surplus", task_run_name="withdraw surplus", **POLICY)
+async def withdraw(run: CampaignRun) -> int:
+    """Withdraw copies beyond the first of every number that was sent to again; how many were."""
+    return await withdraw_surplus(run)
+
+
+async def settle_all(run: CampaignRun) -> None:
+    """Settle what is unknown as far as the campaign's file allows: look, wait, look again, send again what is absent."""
+    is_settled = False
+    while not is_settled:
+        seconds = await reconcile(run)
+        if run.is_stopped():
+            break
+        if await run.do(sending.pending_chunks, run.campaign):
+            await send_all(run)
+        elif seconds is not None:
+            await asyncio.sleep(seconds)
+        else:
+            is_settled = True
+    if run.campaign.definition.get("hold_minutes"):
+        await withdraw(run)
