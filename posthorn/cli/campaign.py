@@ -100,3 +100,50 @@ def report(name: Name, as_json: Json = False) -> None:
     now = status_now(name)
     show_status(now, as_json=as_json)
     raise typer.Exit(exit_code(now))
+
+
+@app.command()
+def reconcile(name: Name, as_json: Json = False) -> None:
+    """Ask the provider about every message of unknown outcome and settle what that proves.
+
+    What it lists was taken. What it does not list twice, POSTHORN_SERWERSMS__SETTLE_SECONDS apart, is shown as absent but
+    stays unknown: it is never sent again unless the campaign's file says so.
+    """
+    import asyncio  # noqa: PLC0415
+
+    from posthorn.delivery.reconcile import reconcile_named, unknown_table  # noqa: PLC0415
+    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
+
+    done = asyncio.run(reconcile_named(name))
+    say(
+        f"looked up {done.looked_up:,}: {done.found:,} were taken, {done.resend:,} are to be sent again,"
+        f" {done.unknown:,} stay unknown"
+    )
+    now = status_now(name)
+    show_status(now, as_json=as_json)
+    if done.unknown and not as_json:
+        print("\n" + unknown_table(name))
+    if done.resend:
+        say(f"run `posthorn campaign send` again to send those {done.resend:,}")
+    raise typer.Exit(exit_code(now))
+
+
+@app.command()
+def cancel(name: Name, as_json: Json = False) -> None:
+    """Stop a campaign for good and withdraw everything the provider still holds.
+
+    What is pending is never sent. What has been handed on to the phones cannot be called back; how many those are is said.
+    """
+    import asyncio  # noqa: PLC0415
+
+    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
+    from posthorn.delivery.withdraw import cancel_campaign  # noqa: PLC0415
+
+    done = asyncio.run(cancel_campaign(name))
+    say(
+        f"never sent {done.never_sent:,}, withdrawn {done.withdrawn:,}, already went out {done.went_out:,},"
+        f" unknown {done.unknown:,}"
+    )
+    now = status_now(name)
+    show_status(now, as_json=as_json)
+    raise typer.Exit(exit_code(now))

@@ -119,6 +119,8 @@ def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: 
         rejects_file=str(rejects.absolute()),
     )
     rows = read_rows(campaign, settings, rejects)
+    if rows.sha256 != definition["recipients"]:
+        raise InputError("recipients", f"{rows.path} changed while it was being planned; nothing was planned, start again")
     planned = planning.plan(ledger, new, rows)
     if planned is None:
         raise InputError("recipients", f"none of the {rows.input:,} rows of {rows.path} is a valid number; see {rejects}")

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tabulate import tabulate
+
 from posthorn.delivery.run import CampaignRun, open_run
-from posthorn.ledger import reconciling
+from posthorn.ledger import campaigns, reconciling, totals
 from posthorn.ledger.reconciling import Decision, Unconfirmed
 from posthorn.ledger.sending import Claim
-from posthorn.models import MessageState, Phone, Report
+from posthorn.ledger.store import Ledger
+from posthorn.models import MessageState, Phone, Report, mask_phone
+from posthorn.settings import load_settings
 
 PHONES_PER_REQUEST = 200
 CLOCK_SKEW_SECONDS = 900.0
@@ -26,6 +30,7 @@ _CONTROLS = 3
 _SHARE_OF_HOLD = 0.1
 _RESENDS_IF_HELD = 5
 _MOST_READINGS = 3
+_SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,21 @@ async def reconcile_named(name: str, *, by: str = "") -> Reconciled:
         return await reconcile(run)
 
 
+def unknown_table(name: str) -> str:
+    """Every message of unknown outcome with its evidence, masked, as text: what an operator decides by."""
+    ledger = Ledger(load_settings().database_url)
+    try:
+        rows = reconciling.evidence_of(ledger, campaigns.get(ledger, name))
+    finally:
+        ledger.close()
+    shown = [
+        (row.chunk_id, row.line, mask_phone(row.phone), row.problem, row.evidence or "not looked up yet") for row in rows
+    ]
+    return tabulate(
+        shown[:_SHOWN], headers=("chunk", "line", "number", "what happened", "what the provider lists"), maxcolwidths=50
+    ) + (f"\nand {len(shown) - _SHOWN:,} more" if len(shown) > _SHOWN else "")
+
+
 async def seconds_to_next_look(run: CampaignRun) -> float | None:
     """How long until looking again can settle more by itself; None when nothing is unknown or only a person can."""
     messages = await run.do(reconciling.unconfirmed, run.campaign, PHONES_PER_REQUEST)
@@ -73,11 +93,11 @@ async def reconcile(run: CampaignRun) -> Reconciled:
     Raises:
         TryAgain: the provider could not be asked; nothing is concluded from silence.
     """
+    if run.campaign.test:  # a test sent nothing, so the provider lists nothing
+        return Reconciled(0, 0, 0, 0, (await run.do(totals.totals, run.campaign))["unknown"])
     looked_up = 0
     counts: defaultdict[str, int] = defaultdict(int)
-    last = (0, 0)
-    while messages := await run.do(reconciling.unconfirmed, run.campaign, PHONES_PER_REQUEST, last):
-        last = (messages[-1].chunk_id, messages[-1].position)
+    async for messages in _pages(run, reconciling.unconfirmed):
         looked_up += len(messages)
         listing = await read_listing(run, messages)
         now = time.time()
@@ -88,8 +108,28 @@ async def reconcile(run: CampaignRun) -> Reconciled:
         await run.do(reconciling.settle, run.campaign, decisions, by="reconcile")
         for decision in decisions:
             counts[decision.decision] += 1
+    await _name_ids(run)
     settled = counts["found"] + counts["resend"]
     return Reconciled(looked_up, counts["found"], counts["absent"], counts["resend"], looked_up - settled)
+
+
+async def _name_ids(run: CampaignRun) -> None:
+    """Find the ids of messages that were taken by count, without ids: later reports can only name ids."""
+    async for messages in _pages(run, reconciling.without_id):
+        listing = await read_listing(run, messages)
+        decisions = [
+            _found(candidates, message)
+            for message, candidates in await _with_candidates(run, messages, listing)
+            if candidates
+        ]
+        await run.do(reconciling.settle, run.campaign, decisions, by="reconcile")
+
+
+async def _pages(run: CampaignRun, verb: Callable[..., list[Unconfirmed]]) -> AsyncIterator[list[Unconfirmed]]:
+    last = (0, 0)
+    while messages := await run.do(verb, run.campaign, PHONES_PER_REQUEST, last):
+        last = (messages[-1].chunk_id, messages[-1].position)
+        yield messages
 
 
 async def read_listing(run: CampaignRun, messages: Sequence[Unconfirmed]) -> Listing:

@@ -11,6 +11,7 @@ from tabulate import tabulate
 from posthorn.ledger import campaigns, totals
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.store import Ledger
+from posthorn.models import Kind
 from posthorn.settings import load_settings
 
 EXIT_OK = 0
@@ -48,6 +49,16 @@ def status_now(name: str, *, test: bool = False) -> dict[str, Any]:
     ledger = Ledger(load_settings().database_url)
     try:
         return campaign_status(ledger, name, test=test)
+    finally:
+        ledger.close()
+
+
+def names_with_unknown() -> list[str]:
+    """The names of the campaigns, tests aside, that have messages of unknown outcome."""
+    ledger = Ledger(load_settings().database_url)
+    try:
+        records = [record for record in campaigns.all_records(ledger, Kind.CAMPAIGN) if not record.test]
+        return [record.name for record in records if totals.totals(ledger, record)["unknown"]]
     finally:
         ledger.close()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,7 +19,7 @@ from posthorn.errors import AlreadyRunning
 from posthorn.ledger import campaigns, reconciling, reporting, totals
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.store import Ledger
-from posthorn.models import MessageState, Report
+from posthorn.models import MessageState, Phone, Report
 from posthorn.settings import load_settings
 
 _MOST_ROUNDS = 5
@@ -91,18 +91,23 @@ async def withdraw_surplus(run: CampaignRun) -> int:
     withdrawn = 0
     for phones in _slices(list(resent)):
         for _ in range(_MOST_ROUNDS):
-            surplus = [
-                report.provider_id
-                for report in await _copies(run, phones)
-                if report.phone is not None and report.provider_id != resent[report.phone]
-            ]
+            surplus = _surplus(await _copies(run, phones), resent)
             if not surplus:
                 break
             withdrawn += (await run.gateway.withdraw(surplus))[0]
     return withdrawn
 
 
-async def _copies(run: CampaignRun, phones: Sequence[int]) -> list[Report]:
+def _surplus(copies: Sequence[Report], resent: Mapping[Phone, str | None]) -> list[str]:
+    """The ids of the copies beyond one for each number: the one the ledger knows stays; where it knows none, the first."""
+    kept = {phone: provider_id for phone, provider_id in resent.items() if provider_id}
+    for copy in copies:
+        if copy.phone is not None:
+            kept.setdefault(copy.phone, copy.provider_id)
+    return [copy.provider_id for copy in copies if copy.phone is not None and copy.provider_id != kept[copy.phone]]
+
+
+async def _copies(run: CampaignRun, phones: Sequence[Phone]) -> list[Report]:
     """What the provider still holds of this campaign for these numbers and no other message of ours accounts for."""
     since = (await run.do(reconciling.first_attempt, run.campaign) or time.time()) - CLOCK_SKEW_SECONDS
     reports = await _all_pages(run, phones=phones, since=datetime.fromtimestamp(since, UTC))
@@ -132,7 +137,7 @@ async def _all_pages(run: CampaignRun, **query: object) -> list[Report]:
     return reports
 
 
-def _slices(phones: Sequence[int]) -> Iterator[Sequence[int]]:
+def _slices(phones: Sequence[Phone]) -> Iterator[Sequence[Phone]]:
     for at in range(0, len(phones), PHONES_PER_REQUEST):
         yield phones[at : at + PHONES_PER_REQUEST]
 

@@ -22,7 +22,9 @@ _SURELY_UNSENT = "not_taken"
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """One message of unknown outcome. It may have been taken between ``since`` and ``until`` (seconds, our clock).
+    """One message of unknown outcome, or one that was taken but whose id is not known (``is_taken``).
+
+    It may have been taken between ``since`` and ``until`` (seconds, our clock).
 
     ``absent_since`` is when a lookup first did not find it, ``resends`` how often it was sent again already,
     ``last_decision`` what was decided last.
@@ -36,6 +38,7 @@ class Unconfirmed:
     absent_since: float | None
     resends: int
     last_decision: str | None = None
+    is_taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,22 @@ def unconfirmed(
     ledger: Ledger, campaign: CampaignRecord, size: int, after: tuple[int, int] = (0, 0), last_chunk: int | None = None
 ) -> list[Unconfirmed]:
     """Up to ``size`` messages of unknown outcome, in order, behind ``after`` (chunk, position), to ``last_chunk``."""
+    where = "c.state <> 2 AND c.unknown > 0 AND m.state = 4"
+    last = campaign.last_chunk if last_chunk is None else last_chunk
+    return _select(ledger, campaign, where, size=size, after=after, last_chunk=last)
+
+
+def without_id(ledger: Ledger, campaign: CampaignRecord, size: int, after: tuple[int, int] = (0, 0)) -> list[Unconfirmed]:
+    """Up to ``size`` messages that the provider took without naming their ids, in order, behind ``after``."""
+    where = "m.campaign_id = :campaign AND m.provider_id IS NULL AND m.state IN (1, 2)"
+    return _select(ledger, campaign, where, size=size, after=after, last_chunk=campaign.last_chunk)
+
+
+def _select(
+    ledger: Ledger, campaign: CampaignRecord, where: str, *, size: int, after: tuple[int, int], last_chunk: int
+) -> list[Unconfirmed]:
     query = sa.text(
-        "SELECT m.chunk_id, m.position, m.phone, coalesce(own.ended_at, own.started_at) AS until,"
+        "SELECT m.chunk_id, m.position, m.phone, m.state, coalesce(own.ended_at, own.started_at) AS until,"  # noqa: S608 - where is one of the two above
         " (SELECT min(started_at) FROM attempt a WHERE a.chunk_id = m.chunk_id AND a.outcome <> :unsent) AS since,"
         " (SELECT min(settled_at) FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
         " AND s.decision = 'look' AND s.settled_at >= own.started_at) AS absent_since,"
@@ -65,17 +82,16 @@ def unconfirmed(
         " AND s.settled_at >= own.started_at ORDER BY s.id DESC LIMIT 1) AS last_decision"
         " FROM chunk c JOIN message m ON m.chunk_id = c.id"
         " JOIN attempt own ON own.chunk_id = m.chunk_id AND own.epoch = m.epoch"
-        " WHERE c.campaign_id = :campaign AND c.state <> 2 AND c.unknown > 0 AND m.state = :unknown"
+        f" WHERE c.campaign_id = :campaign AND {where}"
         " AND (m.chunk_id, m.position) > (:chunk, :position) AND c.id <= :last"
         " ORDER BY m.chunk_id, m.position LIMIT :size"
     )
     values = {
         "campaign": campaign.id,
-        "unknown": MessageState.UNKNOWN,
         "unsent": _SURELY_UNSENT,
         "chunk": after[0],
         "position": after[1],
-        "last": campaign.last_chunk if last_chunk is None else last_chunk,
+        "last": last_chunk,
         "size": size,
     }
     with ledger.read() as connection:
@@ -89,6 +105,7 @@ def unconfirmed(
                 row.absent_since,
                 row.resends,
                 row.last_decision,
+                row.state != MessageState.UNKNOWN,
             )
             for row in connection.execute(query, values)
         ]
@@ -129,12 +146,13 @@ def settle(ledger: Ledger, campaign: CampaignRecord, decisions: Iterable[Decisio
 
 
 def _move(connection: Connection, decision: Decision) -> bool:
-    """Move a message as decided, if it is still unknown; whether it was."""
+    """Move a message as decided, if it is still unknown (or without an id); whether it was."""
     moved = connection.execute(
         sa.text(
             "UPDATE message SET state = :state, provider_id = :id, error = :error,"
             " epoch = CASE WHEN :state = :unknown THEN epoch END"
-            " WHERE chunk_id = :chunk AND position = :position AND state = :unknown"
+            " WHERE chunk_id = :chunk AND position = :position"
+            " AND (state = :unknown OR (provider_id IS NULL AND state IN (1, 2)))"
         ),
         {
             "state": decision.state,
@@ -169,20 +187,30 @@ def first_attempt(ledger: Ledger, campaign: CampaignRecord) -> float | None:
     return moment
 
 
-def evidence_of(ledger: Ledger, campaign: CampaignRecord) -> list[dict[str, object]]:
-    """Why each message of unknown outcome still is: chunk, line, what happened to its request, what lookups showed."""
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Why a message of unknown outcome still is: what happened to its request, what the last lookup showed."""
+
+    chunk_id: int
+    line: int
+    phone: Phone
+    problem: str | None
+    evidence: str | None
+
+
+def evidence_of(ledger: Ledger, campaign: CampaignRecord) -> list[Evidence]:
+    """The evidence on every message of unknown outcome, in order."""
     query = sa.text(
-        "SELECT m.chunk_id AS chunk, m.line, m.phone,"
-        " (SELECT a.problem FROM attempt a WHERE a.chunk_id = m.chunk_id AND a.outcome <> :unsent"
-        " ORDER BY a.epoch DESC LIMIT 1) AS problem,"
+        "SELECT m.chunk_id, m.line, m.phone, own.problem,"
         " (SELECT s.evidence FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
         " ORDER BY s.id DESC LIMIT 1) AS evidence"
         " FROM chunk c JOIN message m ON m.chunk_id = c.id"
+        " LEFT JOIN attempt own ON own.chunk_id = m.chunk_id AND own.epoch = m.epoch"
         " WHERE c.campaign_id = :campaign AND c.unknown > 0 AND m.state = :unknown ORDER BY m.chunk_id, m.position"
     )
-    values = {"campaign": campaign.id, "unknown": MessageState.UNKNOWN, "unsent": _SURELY_UNSENT}
     with ledger.read() as connection:
-        return [dict(row) for row in connection.execute(query, values).mappings()]
+        rows = connection.execute(query, {"campaign": campaign.id, "unknown": MessageState.UNKNOWN})
+        return [Evidence(row.chunk_id, row.line, Phone(row.phone), row.problem, row.evidence) for row in rows]
 
 
 def _keep(connection: Connection, campaign: CampaignRecord, decision: Decision, by: str, now: float) -> None:

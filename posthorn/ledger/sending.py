@@ -197,12 +197,22 @@ def _move(ledger: Ledger, connection: Connection, claimed: Claim, receipts: Sequ
             f" WHERE chunk_id = %s AND message.position = new.position AND message.state IN ({_IN_FLIGHT})",
             (states, ids, errors, positions, claimed.chunk_id),
         )
-    if any(receipt.state == MessageState.UNKNOWN for receipt in receipts):
+    if any(_needs_lookup(receipt) for receipt in receipts):
         connection.execute(
-            sa.text("UPDATE message SET epoch = :epoch WHERE chunk_id = :chunk AND state = 4 AND epoch IS NULL"),
+            sa.text(
+                "UPDATE message SET epoch = :epoch WHERE chunk_id = :chunk AND epoch IS NULL"
+                " AND (state = 4 OR (provider_id IS NULL AND state IN (1, 2)))"
+            ),
             {"epoch": claimed.epoch, "chunk": claimed.chunk_id},
         )
     recount(connection, "id = :chunk", chunk=claimed.chunk_id)
+
+
+def _needs_lookup(receipt: Receipt) -> bool:
+    """Whether the provider must be asked again: unknown, or taken without an id that reports could name."""
+    if receipt.state in (MessageState.ACCEPTED, MessageState.SCHEDULED):
+        return receipt.provider_id is None
+    return receipt.state == MessageState.UNKNOWN
 
 
 def _record(ledger: Ledger, claimed: Claim, answer: Answer, receipts: Sequence[Receipt]) -> None:

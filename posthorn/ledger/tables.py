@@ -131,6 +131,14 @@ Index(
     sqlite_where=text("error IS NOT NULL"),
     postgresql_where=text("error IS NOT NULL"),
 )
+Index(
+    "ix_message_without_id",
+    message.c.campaign_id,
+    message.c.chunk_id,
+    message.c.position,
+    sqlite_where=text("provider_id IS NULL AND state IN (1, 2)"),
+    postgresql_where=text("provider_id IS NULL AND state IN (1, 2)"),
+)
 
 attempt = Table(
     "attempt",

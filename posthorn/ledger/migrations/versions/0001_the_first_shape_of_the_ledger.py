@@ -85,6 +85,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("error IS NOT NULL"),
         postgresql_where=sa.text("error IS NOT NULL"),
     )
+    op.create_index(
+        "ix_message_without_id",
+        "message",
+        ["campaign_id", "chunk_id", "position"],
+        unique=False,
+        sqlite_where=sa.text("provider_id IS NULL AND state IN (1, 2)"),
+        postgresql_where=sa.text("provider_id IS NULL AND state IN (1, 2)"),
+    )
     op.create_index("uq_message_phone", "message", ["phone", "campaign_id", "copy"], unique=True)
     op.create_index(
         "uq_message_provider_id",

@@ -1,0 +1,105 @@
+"""A held campaign: lost answers are settled by the run itself, exactly one dispatch each; and it can be called back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from posthorn.delivery.run import open_run
+from posthorn.delivery.upload import upload_media
+from posthorn.delivery.verify import verify_media
+from posthorn.delivery.withdraw import cancel_campaign, withdraw_surplus
+from posthorn.sandbox.server import Sandbox
+from posthorn.settings import Settings
+from tests.conftest import sandbox_settings
+from tests.delivery.journey import counted, deliver, numbers, plan_file, send_everything, status_of, write_campaign
+from tests.delivery.waiting import until
+
+SEND = "messages/send_mms"
+LOST_ANSWERS = [
+    {"call": SEND, "fault": fault, "probability": 0.04, "seed": seed, **more}
+    for seed, (fault, more) in enumerate(
+        [
+            ("reset_before", {}),
+            ("reset_after", {}),
+            ("close_before", {}),
+            ("close_after", {}),
+            ("hang_after", {}),
+            ("status_before", {"status": 502}),
+            ("status_after", {"status": 502}),
+            ("truncated", {}),
+            ("empty", {}),
+            ("html", {}),
+            ("missing_items", {"items": 7}),
+            ("prefix_then_status", {"items": 20}),
+        ]
+    )
+]
+HOLD_SECONDS = 15 * 60
+
+
+@pytest.fixture
+def point_to_sandbox(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what reads its settings from the environment."""
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
+    monkeypatch.setenv("POSTHORN_SERWERSMS__BASE_URL", settings.serwersms.base_url)
+    monkeypatch.setenv("POSTHORN_SERWERSMS__TOKEN", "sandbox-token")
+
+
+async def test_each_number_is_dispatched_once_whatever_answers_are_lost(box: Sandbox, tmp_path: Path) -> None:
+    box.faults.replace(LOST_ANSWERS)
+    settings = sandbox_settings(box.url, tmp_path, settle_seconds=0.3)
+    settings.serwersms.timeout_seconds = 0.7
+    status = await deliver(write_campaign(tmp_path, numbers(2000), hold_minutes="15"), settings)
+    before = box.truth()
+    assert sum(before["faults"].values()) >= 10
+    assert counted(status) == {"scheduled": 2000}
+    assert before["dispatched"] == 0
+    box.clock.advance(HOLD_SECONDS + 120)
+    after = box.truth()
+    assert (after["dispatched"], after["numbers"]) == (2000, 2000)
+
+
+async def test_a_copy_that_arrives_after_the_lookups_is_withdrawn(box: Sandbox, tmp_path: Path) -> None:
+    # The request is held back for longer than both looks take, then carried out although nobody waits any more.
+    box.faults.replace([{"call": SEND, "fault": "late", "at": [3], "seconds": 2.0}])
+    settings = sandbox_settings(box.url, tmp_path, concurrency=2, settle_seconds=0.1)
+    settings.serwersms.timeout_seconds = 0.5
+    file = write_campaign(tmp_path, numbers(300), hold_minutes="15")
+    status = await deliver(file, settings)
+    assert counted(status) == {"scheduled": 300}
+    async with open_run("sale", settings=settings) as run:
+        await until(lambda: box.truth()["accepted"] == 350)
+        assert await withdraw_surplus(run) == 50
+    box.clock.advance(HOLD_SECONDS + 120)
+    assert (box.truth()["dispatched"], box.truth()["withdrawn"]) == (300, 50)
+
+
+@pytest.mark.usefixtures("point_to_sandbox")
+async def test_cancel_before_dispatch_leaves_nothing_dispatched(box: Sandbox, settings: Settings, tmp_path: Path) -> None:
+    status = await deliver(write_campaign(tmp_path, numbers(1200), hold_minutes="15"), settings)
+    assert counted(status) == {"scheduled": 1200}
+    done = await cancel_campaign("sale")
+    assert (done.withdrawn, done.went_out, done.unknown) == (1200, 0, 0)
+    box.clock.advance(HOLD_SECONDS + 120)
+    assert (box.truth()["dispatched"], box.truth()["withdrawn"]) == (0, 1200)
+    assert status_of("sale", settings)["state"] == "cancelled"
+    assert counted(status_of("sale", settings)) == {"cancelled": 1200}
+
+
+@pytest.mark.usefixtures("point_to_sandbox")
+async def test_cancel_in_the_middle_says_how_many_went_out(box: Sandbox, settings: Settings, tmp_path: Path) -> None:
+    box.faults.replace([{"call": SEND, "fault": "error_code", "code": 1011, "at": [5]}])
+    settings.serwersms.concurrency = 1
+    await deliver(write_campaign(tmp_path, numbers(500), hold_minutes="15"), settings)
+    assert counted(status_of("sale", settings)) == {"scheduled": 200, "pending": 300}
+    box.clock.advance(HOLD_SECONDS + 120)
+    done = await cancel_campaign("sale")
+    assert (done.never_sent, done.withdrawn, done.went_out) == (300, 0, 200)
+    file = tmp_path / "sale.toml"
+    async with open_run(plan_file(file, settings).name, settings=settings) as run:
+        await upload_media(run)
+        await verify_media(run)
+        await send_everything(run)
+    assert box.truth()["accepted"] == 200, "a cancelled campaign sends nothing more"
