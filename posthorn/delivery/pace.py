@@ -19,10 +19,12 @@ class Pace:
     """When the next request may leave.
 
     ``breaker_after`` unknown outcomes in a row open the breaker; any clear answer closes the count again.
+    ``min_interval_seconds`` is the shortest time between the starts of two requests.
     """
 
-    def __init__(self, breaker_after: int) -> None:
+    def __init__(self, breaker_after: int, *, min_interval_seconds: float = 0.0) -> None:
         self._breaker_after = breaker_after
+        self._min_interval_seconds = min_interval_seconds
         self._not_before = 0.0
         self._woken = asyncio.Event()
         self._slowed_since: float | None = None
@@ -30,10 +32,12 @@ class Pace:
         self._unknown_in_a_row = 0
 
     async def wait(self) -> None:
-        """Wait until the next request may leave, or until ``wake``."""
+        """Wait until the next request may leave, or until ``wake``; each waiter gets a moment of its own."""
         while not self._woken.is_set() and (seconds := self.waiting_seconds) > 0:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), seconds)
+        if self._min_interval_seconds:
+            self._not_before = max(self._not_before, time.monotonic() + self._min_interval_seconds)
 
     def wake(self) -> None:
         """Wait no more: the run has stopped."""

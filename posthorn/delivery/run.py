@@ -15,39 +15,54 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
 from posthorn.delivery.pace import Pace
 from posthorn.errors import AlreadyRunning
-from posthorn.gateways.contract import CampaignGateway
-from posthorn.gateways.registry import campaign_gateway
+from posthorn.gateways.contract import CampaignGateway, TicketGateway
+from posthorn.gateways.registry import campaign_gateway, ticket_gateway
 from posthorn.ledger import campaigns, sending
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.spool import Spool, import_spool
 from posthorn.ledger.store import Ledger
-from posthorn.settings import Settings, load_settings
+from posthorn.models import Kind
+from posthorn.settings import SerwerSmsSettings, Settings, SkycoreSettings, load_settings
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_G = TypeVar("_G", bound=CampaignGateway | TicketGateway)
 _POSTGRES_WRITERS = 4
 
 
-class CampaignRun:
+class Run(Generic[_G]):
     """What the steps of one run share. ``owner`` names this process in claims; ``stopped`` says why nothing more is sent.
 
     A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
     """
 
-    __slots__ = ("_executor", "campaign", "gateway", "ledger", "owner", "pace", "settings", "slots", "spool", "stopped")
+    __slots__ = (
+        "_executor",
+        "campaign",
+        "concurrency",
+        "gateway",
+        "ledger",
+        "owner",
+        "pace",
+        "settings",
+        "slots",
+        "spool",
+        "stopped",
+    )
 
-    def __init__(self, settings: Settings, ledger: Ledger, campaign: CampaignRecord, gateway: CampaignGateway) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, campaign: CampaignRecord, gateway: _G, pace: Pace) -> None:
         self.settings = settings
         self.ledger = ledger
         self.campaign = campaign
         self.gateway = gateway
         self.owner = new_owner()
-        self.pace = Pace(settings.serwersms.breaker_after)
-        self.slots = asyncio.Semaphore(settings.serwersms.concurrency)
+        self.pace = pace
+        self.concurrency = _account(settings, campaign).concurrency
+        self.slots = asyncio.Semaphore(self.concurrency)
         self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
         self.stopped: Exception | None = None
         # SQLite has one writer at a time; a second thread would only wait for the file's lock.
@@ -73,6 +88,10 @@ class CampaignRun:
         self.spool.close()
 
 
+CampaignRun: TypeAlias = Run[CampaignGateway]
+TicketRun: TypeAlias = Run[TicketGateway]
+
+
 @asynccontextmanager
 async def open_run(
     name: str, *, test: bool = False, by: str = "", settings: Settings | None = None
@@ -86,20 +105,16 @@ async def open_run(
         CampaignNotFound: it was never planned.
         SettingsError: credentials are missing.
     """
-    async with open_desk(name, test=test, settings=settings) as run:
-        ledger, campaign = run.ledger, run.campaign
-        take_lock(ledger, campaign)
-        ledger.locks.acquire(sending.owner_key(run.owner))
-        await run.do(_import_spool, run.spool)
-        await run.do(sending.abandon_dead, campaign)
-        await run.do(campaigns.start_run, campaign, by=by or process_name())
-        try:
-            yield run
-        except BaseException as error:
-            run.stop(error if isinstance(error, Exception) else InterruptedError("the run was interrupted"))
-            raise
-        finally:
-            campaigns.end_run(ledger, campaign, stopped_because=_reason(run.stopped))
+    async with open_desk(name, test=test, settings=settings) as run, _running(run, by):
+        yield run
+
+
+@asynccontextmanager
+async def open_ticket_run(name: str, *, by: str = "", settings: Settings | None = None) -> AsyncIterator[TicketRun]:
+    """``open_run`` for a planned event."""
+    settings = settings or load_settings()
+    async with _desk(settings, name, Kind.EVENT, ticket_gateway) as run, _running(run, by):
+        yield run
 
 
 @asynccontextmanager
@@ -110,10 +125,20 @@ async def open_desk(name: str, *, test: bool = False, settings: Settings | None 
         CampaignNotFound: it was never planned.
         SettingsError: credentials are missing.
     """
-    settings = settings or load_settings()
+    async with _desk(settings or load_settings(), name, Kind.CAMPAIGN, campaign_gateway, test=test) as run:
+        yield run
+
+
+@asynccontextmanager
+async def _desk(
+    settings: Settings, name: str, kind: Kind, open_gateway: Callable[[Settings], _G], *, test: bool = False
+) -> AsyncIterator[Run[_G]]:
     ledger = Ledger(settings.database_url)
     try:
-        run = CampaignRun(settings, ledger, campaigns.get(ledger, name, test=test), campaign_gateway(settings))
+        campaign = campaigns.get(ledger, name, test=test, kind=kind)
+        account = _account(settings, campaign)
+        pace = Pace(account.breaker_after, min_interval_seconds=getattr(account, "min_interval_seconds", 0.0))
+        run = Run(settings, ledger, campaign, open_gateway(settings), pace)
         try:
             yield run
         finally:
@@ -121,6 +146,27 @@ async def open_desk(name: str, *, test: bool = False, settings: Settings | None 
             await run.gateway.aclose()
     finally:
         ledger.close()
+
+
+@asynccontextmanager
+async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
+    ledger, campaign = run.ledger, run.campaign
+    take_lock(ledger, campaign)
+    ledger.locks.acquire(sending.owner_key(run.owner))
+    await run.do(_import_spool, run.spool)
+    await run.do(sending.abandon_dead, campaign)
+    await run.do(campaigns.start_run, campaign, by=by or process_name())
+    try:
+        yield
+    except BaseException as error:
+        run.stop(error if isinstance(error, Exception) else InterruptedError("the run was interrupted"))
+        raise
+    finally:
+        campaigns.end_run(ledger, campaign, stopped_because=_reason(run.stopped))
+
+
+def _account(settings: Settings, campaign: CampaignRecord) -> SerwerSmsSettings | SkycoreSettings:
+    return settings.skycore if campaign.kind == Kind.EVENT else settings.serwersms
 
 
 def take_lock(ledger: Ledger, campaign: CampaignRecord) -> None:

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
 
-from posthorn.delivery.reconcile import confirm_refused
-from posthorn.delivery.run import CampaignRun
-from posthorn.errors import GatewayError, PosthornError, SlowDown, TryAgain
-from posthorn.ledger import media, sending
+from posthorn.delivery.run import Run
+from posthorn.errors import GatewayError, InputError, LedgerError, PosthornError, SlowDown, TryAgain
+from posthorn.ledger import sending
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.spool import keep_answer, keep_not_taken
-from posthorn.models import Answer, MmsRequest, Phone
+from posthorn.ledger.store import Ledger
+from posthorn.models import Answer
 
 MOST_BATCHES = 200
 """A campaign is a few hundred task runs at most, however large: Prefect's server loses events beyond."""
@@ -26,21 +25,14 @@ class Stopped(PosthornError):
     """Nothing more is sent in this run, for a reason that no single request has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What every request of a campaign has in common."""
+class Exchange(Protocol):
+    """What a request for a claim is made of, and what a gateway without documents for it may still know."""
 
-    title: str
-    text: str | None
-    file_ids: tuple[str, ...]
-    send_at: datetime | None
-    hold_minutes: int | None
-    test: bool
+    async def send(self, claimed: Claim) -> Answer:
+        """Make the one request for this claim. Raises ``GatewayError``, or ``InputError`` before anything has left."""
 
-    def request(self, phones: Sequence[Phone]) -> MmsRequest:
-        """The request for these numbers, dated now if the campaign is held."""
-        send_at = datetime.now(UTC) + timedelta(minutes=self.hold_minutes) if self.hold_minutes else self.send_at
-        return MmsRequest(self.title, phones, self.file_ids, self.text, send_at, self.test)
+    async def confirm_refused(self, claimed: Claim) -> None:
+        """Settle a claim that is unknown only because a bare HTTP 429 is nowhere explained, if the provider can be asked."""
 
 
 def batches(chunks: Sequence[int], concurrency: int) -> Iterator[tuple[int, int]]:
@@ -50,7 +42,7 @@ def batches(chunks: Sequence[int], concurrency: int) -> Iterator[tuple[int, int]
         yield chunks[at], chunks[min(at + size, len(chunks)) - 1]
 
 
-async def send_batch(run: CampaignRun, first: int, last: int) -> int:
+async def send_batch(run: Run[Any], exchange: Exchange, first: int, last: int) -> int:
     """Send every pending chunk with an id from ``first`` to ``last``; returns how many requests were made.
 
     May be run again at any time: it claims only what is pending.
@@ -58,8 +50,7 @@ async def send_batch(run: CampaignRun, first: int, last: int) -> int:
     Raises:
         TryAgain: the provider could not be reached; what was not sent is pending.
     """
-    content = await _content(run)
-    workers = [asyncio.create_task(_worker(run, content, first, last)) for _ in range(run.settings.serwersms.concurrency)]
+    workers = [asyncio.create_task(_worker(run, exchange, first, last)) for _ in range(run.concurrency)]
     try:
         await asyncio.wait(workers)  # unlike gather, it lets the workers live when this task is cancelled
     except asyncio.CancelledError:
@@ -72,7 +63,7 @@ async def send_batch(run: CampaignRun, first: int, last: int) -> int:
     return sum(worker.result() for worker in workers)
 
 
-async def _worker(run: CampaignRun, content: Content, first: int, last: int) -> int:
+async def _worker(run: Run[Any], exchange: Exchange, first: int, last: int) -> int:
     """Send chunk after chunk until there is none left or the run stops."""
     requests = 0
     while not run.is_stopped():
@@ -80,20 +71,30 @@ async def _worker(run: CampaignRun, content: Content, first: int, last: int) -> 
             await run.pace.wait()
             if run.is_stopped():
                 break
-            claimed = await run.do(sending.claim, run.campaign, run.owner, first, last)
+            claimed = await run.do(_claim, run, first, last)
             if claimed is None:
                 break
             requests += 1
-            await _send(run, content, claimed)
+            await _send(run, exchange, claimed)
     return requests
 
 
-async def _send(run: CampaignRun, content: Content, claimed: Claim) -> None:
+def _claim(ledger: Ledger, run: Run[Any], first: int, last: int) -> Claim | None:
+    """Claim a chunk, if this process still is the campaign's one sender: a database may have dropped its lock's session."""
+    if not ledger.locks.still_held(run.campaign.lock_key):
+        raise LedgerError(f"the lock of {run.campaign.name} is lost; nothing more is sent. Run it again")
+    return sending.claim(ledger, run.campaign, run.owner, first, last)
+
+
+async def _send(run: Run[Any], exchange: Exchange, claimed: Claim) -> None:
     """One request for one claim, and what became of it."""
     try:
-        answer = await run.gateway.send(content.request(claimed.phones))
+        answer = await exchange.send(claimed)
+    except InputError as error:  # refused here, before any request
+        await run.do(sending.release, claimed)
+        run.stop(error)
     except GatewayError as error:
-        await _failed(run, claimed, error)
+        await _failed(run, exchange, claimed, error)
     except BaseException:
         # Interrupted at an unknown moment: at once and in this thread, there may be no other.
         sending.record_unknown(run.ledger, claimed)
@@ -102,14 +103,14 @@ async def _send(run: CampaignRun, content: Content, claimed: Claim) -> None:
         await _answered(run, claimed, answer)
 
 
-async def _answered(run: CampaignRun, claimed: Claim, answer: Answer) -> None:
+async def _answered(run: Run[Any], claimed: Claim, answer: Answer) -> None:
     await run.do(keep_answer, run.spool, claimed, answer)
     run.pace.answered()
     if answer.stop is not None:
         run.stop(answer.stop)
 
 
-async def _failed(run: CampaignRun, claimed: Claim, error: GatewayError) -> None:
+async def _failed(run: Run[Any], exchange: Exchange, claimed: Claim, error: GatewayError) -> None:
     needs_lookup = isinstance(error, SlowDown) and error.is_undocumented and not run.campaign.test
     if error.slows_all:
         run.pace.slow(error.retry_after_seconds)
@@ -120,20 +121,20 @@ async def _failed(run: CampaignRun, claimed: Claim, error: GatewayError) -> None
     if error.maybe_sent:
         run.pace.unknown()
     if needs_lookup:
-        await run.pace.wait()
-        await _confirm_refused(run, claimed)
+        await _confirm_refused(run, exchange, claimed)
     _judge(run, error)
 
 
-async def _confirm_refused(run: CampaignRun, claimed: Claim) -> None:
+async def _confirm_refused(run: Run[Any], exchange: Exchange, claimed: Claim) -> None:
+    await run.pace.wait()
     try:
-        await confirm_refused(run, claimed)
+        await exchange.confirm_refused(claimed)
     except GatewayError as error:
         if error.stops_run:
             run.stop(error)  # otherwise it stays unknown, and the reconciliation at the end asks again
 
 
-def _judge(run: CampaignRun, error: GatewayError) -> None:
+def _judge(run: Run[Any], error: GatewayError) -> None:
     """Stop the run, or pass the error on for a retry, or neither."""
     if error.stops_run:
         run.stop(error)
@@ -145,19 +146,3 @@ def _judge(run: CampaignRun, error: GatewayError) -> None:
         run.stop(Stopped(f"the provider asks for nothing but pauses: {error}"))
     elif error.retryable and not error.slows_all:
         raise error
-
-
-async def _content(run: CampaignRun) -> Content:
-    definition = run.campaign.definition
-    items = await run.do(media.of, run.campaign)
-    missing = [item.media.source for item in items if item.file_id is None or item.verified_at is None]
-    if missing:
-        raise Stopped(f"media not verified with the provider: {', '.join(missing)}; nothing was sent")
-    return Content(
-        title=definition["title"],
-        text=definition.get("text"),
-        file_ids=tuple(item.file_id for item in items if item.file_id),
-        send_at=datetime.fromisoformat(definition["send_at"]) if definition.get("send_at") else None,
-        hold_minutes=definition.get("hold_minutes"),
-        test=run.campaign.test,
-    )

@@ -63,14 +63,16 @@ def find(ledger: Ledger, name: str, *, test: bool = False) -> CampaignRecord | N
         return _find(connection, name, test=test)
 
 
-def get(ledger: Ledger, name: str, *, test: bool = False) -> CampaignRecord:
-    """The planned campaign or event of that name.
+def get(ledger: Ledger, name: str, *, test: bool = False, kind: Kind | None = None) -> CampaignRecord:
+    """The planned campaign or event of that name, of that kind if one is given.
 
     Raises:
         CampaignNotFound: there is none; the message lists the newest names there are.
     """
     with ledger.read() as connection:
         if (record := _find(connection, name, test=test)) is not None:
+            if kind is not None and record.kind != kind:
+                raise CampaignNotFound(f"{name} is {_a(record.kind)}, not {_a(kind)}")
             return record
         names = connection.execute(
             sa.select(tables.campaign.c.name)
@@ -150,6 +152,10 @@ def recount(connection: Connection, where: str, **values: object) -> None:
     """
     connection.execute(sa.text(f"{_RECOUNT} WHERE {where}"), values)
     connection.execute(sa.text(f"{_RESTATE} WHERE {where}"), values)
+
+
+def _a(kind: Kind) -> str:
+    return "an event" if kind == Kind.EVENT else "a campaign"
 
 
 def _find(connection: Connection, name: str, *, test: bool) -> CampaignRecord | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from posthorn.delivery.exchange import campaign_exchange
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.reconcile import reconcile, seconds_to_next_look
 from posthorn.delivery.run import CampaignRun, open_run
@@ -53,9 +54,10 @@ async def deliver(file: Path, settings: Settings) -> dict[str, Any]:
 
 async def send_everything(run: CampaignRun) -> None:
     pending = await run.do(sending.pending_chunks, run.campaign)
-    for first, last in batches(pending, run.settings.serwersms.concurrency):
+    exchange = await campaign_exchange(run)
+    for first, last in batches(pending, run.concurrency):
         try:
-            await send_batch(run, first, last)
+            await send_batch(run, exchange, first, last)
         except GatewayError as error:
             run.stop(error)
 
