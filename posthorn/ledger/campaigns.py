@@ -54,7 +54,7 @@ class CampaignRecord:
 
 def lock_key(name: str, *, test: bool = False) -> str:
     """The name of the lock that makes one sender per campaign."""
-    return f"campaign-{name}{'.test' if test else ''}"
+    return f"{'test' if test else 'campaign'}-{name}"
 
 
 def find(ledger: Ledger, name: str, *, test: bool = False) -> CampaignRecord | None:
@@ -117,19 +117,17 @@ def cancel(ledger: Ledger, campaign: CampaignRecord) -> int:
         connection.execute(
             tables.campaign.update().where(tables.campaign.c.id == campaign.id).values(cancelled_at=time.time())
         )
+        hold_chunks(connection, "campaign_id = :campaign", campaign=campaign.id)
+        still_open = "campaign_id = :campaign AND state = :open"
+        values: dict[str, Any] = {"campaign": campaign.id, "open": int(ChunkState.PENDING)}
         moved = connection.execute(
             sa.text(
-                "UPDATE message SET state = :cancelled WHERE state = :pending AND chunk_id IN"
-                " (SELECT id FROM chunk WHERE campaign_id = :campaign AND state = :open)"
+                "UPDATE message SET state = :cancelled WHERE state = :pending"  # noqa: S608 - own words
+                f" AND chunk_id IN (SELECT id FROM chunk WHERE {still_open})"
             ),
-            {
-                "cancelled": MessageState.CANCELLED,
-                "pending": MessageState.PENDING,
-                "campaign": campaign.id,
-                "open": ChunkState.PENDING,
-            },
+            {**values, "cancelled": MessageState.CANCELLED, "pending": MessageState.PENDING},
         ).rowcount
-        recount(connection, "campaign_id = :campaign AND state = :open", campaign=campaign.id, open=ChunkState.PENDING)
+        recount(connection, still_open, **values)
     return moved
 
 
@@ -145,13 +143,25 @@ _RESTATE = (
 )
 
 
-def recount(connection: Connection, where: str, **values: object) -> None:
+def hold_chunks(connection: Connection, where: str, **values: object) -> list[int]:
+    """The ids of the chunks that ``where`` picks, kept from every other writer until the transaction ends.
+
+    Every verb that moves messages holds their chunks first, in the order of their ids: so two of them cannot wait for each
+    other, and each counts what the other has committed. SQLite has one writer at a time anyway.
+    """
+    lock = "" if connection.dialect.name == "sqlite" else " FOR UPDATE"
+    return list(connection.execute(sa.text(f"SELECT id FROM chunk WHERE {where} ORDER BY id{lock}"), values).scalars())  # noqa: S608
+
+
+def recount(connection: Connection, where: str, *, ends_sending: bool = False, **values: object) -> None:
     """Count the messages of the chunks that ``where`` picks anew, and give the chunks the state that follows.
 
-    Never for a chunk that is being sent: its pending messages are in flight.
+    The chunks are held already. One that is being sent keeps that state, for its pending messages are in flight, unless
+    its sending ends here.
     """
     connection.execute(sa.text(f"{_RECOUNT} WHERE {where}"), values)
-    connection.execute(sa.text(f"{_RESTATE} WHERE {where}"), values)
+    in_flight = "" if ends_sending else f" AND state <> {int(ChunkState.SENDING)}"
+    connection.execute(sa.text(f"{_RESTATE} WHERE {where}{in_flight}"), values)
 
 
 def _a(kind: Kind) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
@@ -18,6 +18,9 @@ from typing import Protocol
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from typing_extensions import override
+
+from posthorn.errors import LedgerError
+from posthorn.ledger.failures import explained
 
 _PATIENCE_SECONDS = 0.2  # a reader that asks whether a lock is free holds it for an instant
 _PAUSE_SECONDS = 0.02
@@ -27,7 +30,11 @@ class Locks(Protocol):
     """Named locks, exclusive among all processes that use the ledger (and among holders within one process)."""
 
     def acquire(self, key: str) -> bool:
-        """Take the lock; False when another holds it. It stays held until ``release`` or the end of this process."""
+        """Take the lock; False when another holds it. It stays held until ``release`` or the end of this process.
+
+        Raises:
+            LedgerError: the lock can be neither taken nor refused: the disk or the database is away.
+        """
 
     def release(self, key: str) -> None:
         """Give the lock back; harmless when it is not held."""
@@ -82,6 +89,7 @@ class FileLocks(Locks):
         with self._guard:
             descriptor = self._held.pop(key, None)
             if descriptor is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked child may hold a copy of the descriptor
                 os.close(descriptor)
 
     @override
@@ -102,8 +110,11 @@ class FileLocks(Locks):
             self.release(key)
 
     def _try(self, key: str) -> int | None:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(self._folder / f"{key}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(self._folder / f"{key}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        except OSError as error:
+            raise LedgerError(f"the lock {self._folder / key}.lock cannot be opened: {error.strerror}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -113,7 +124,10 @@ class FileLocks(Locks):
 
 
 class PostgresLocks(Locks):
-    """Session advisory locks on one connection of their own. Not through a pooler that shares sessions."""
+    """Session advisory locks on one connection of their own. Not through a pooler that shares sessions.
+
+    Once that connection fails, every lock is gone, and nothing is held until it is taken anew.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -136,7 +150,8 @@ class PostgresLocks(Locks):
         with self._guard:
             if key in self._held:
                 self._held.discard(key)
-                self._ask("SELECT pg_advisory_unlock(:number)", key)
+                with suppress(LedgerError):  # the session is gone, and the lock with it
+                    self._ask("SELECT pg_advisory_unlock(:number)", key)
 
     @override
     def is_free(self, key: str) -> bool:
@@ -152,29 +167,33 @@ class PostgresLocks(Locks):
     @override
     def still_held(self, key: str) -> bool:
         with self._guard:
-            if key not in self._held or self._session is None:
-                return False
-            try:
-                self._session.exec_driver_sql("SELECT 1")
-            except sa.exc.DBAPIError:
-                self._held.clear()
-                self._session = None
-                return False
-            return True
+            with suppress(LedgerError):
+                if key in self._held:
+                    self._ask("SELECT :number", key)
+            return key in self._held
 
     @override
     def close(self) -> None:
         with self._guard:
-            if self._session is not None:
-                self._session.invalidate()  # ends the database session, and with it every lock
-                self._session.close()
-            self._session = None
-            self._held.clear()
+            self._drop()
 
     def _ask(self, statement: str, key: str) -> object:
-        if self._session is None:
-            self._session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        return self._session.execute(sa.text(statement), {"number": _number(key)}).scalar()
+        """One statement on the session that holds the locks; it is never replaced while it is believed to hold any."""
+        try:
+            with explained(self._engine):
+                if self._session is None:
+                    self._session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+                return self._session.execute(sa.text(statement), {"number": _number(key)}).scalar()
+        except LedgerError:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        session, self._session = self._session, None
+        self._held.clear()
+        if session is not None:
+            session.invalidate()  # ends the database session, and with it every lock
+            session.close()
 
 
 def _number(key: str) -> int:

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.ledger import tables
-from posthorn.ledger.campaigns import CampaignRecord, recount
+from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
+from posthorn.ledger.failures import Conflict
 from posthorn.ledger.store import Ledger
 from posthorn.models import MessageState, Phone
 
@@ -124,46 +125,73 @@ def controls(ledger: Ledger, campaign: CampaignRecord, near: float, size: int) -
 
 
 def bound_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
-    """Those of the provider's ids that are a message's already."""
-    query = sa.select(tables.message.c.provider_id).where(tables.message.c.provider_id.in_(ids))
+    """Those of the provider's ids that are another message's already; an unknown message's own id settles it."""
+    message = tables.message.c
+    query = sa.select(message.provider_id).where(message.provider_id.in_(ids), message.state != int(MessageState.UNKNOWN))
     with ledger.read() as connection:
         return {one for one in connection.execute(query).scalars() if one is not None}
 
 
 def settle(ledger: Ledger, campaign: CampaignRecord, decisions: Iterable[Decision], *, by: str) -> int:
-    """Carry out decisions and keep them with their evidence; returns how many messages are no longer unknown."""
+    """Carry out decisions and keep them with their evidence; returns how many messages are no longer unknown.
+
+    A decision whose provider id another message has got meanwhile is dropped: the next lookup decides anew.
+    """
     news = [one for one in decisions if one.decision != one.message.last_decision or one.state != MessageState.UNKNOWN]
+    try:
+        return _settle(ledger, campaign, news, by)
+    except Conflict:  # rare, so asked for only when the unique index has spoken
+        return _settle(ledger, campaign, _without_bound_ids(ledger, news), by)
+
+
+def _settle(ledger: Ledger, campaign: CampaignRecord, news: Sequence[Decision], by: str) -> int:
     now = time.time()
     settled = 0
+    chunks = sorted({decision.message.chunk_id for decision in news})
     with ledger.write() as connection:
+        for chunk in chunks:
+            hold_chunks(connection, "id = :chunk", chunk=chunk)
         for decision in news:
             if _move(connection, decision):
                 settled += decision.state != MessageState.UNKNOWN
                 _keep(connection, campaign, decision, by, now)
-        for chunk in sorted({decision.message.chunk_id for decision in news}):
-            recount(connection, "id = :chunk AND state <> 1", chunk=chunk)
+        for chunk in chunks:
+            recount(connection, "id = :chunk", chunk=chunk)
     return settled
 
 
 def _move(connection: Connection, decision: Decision) -> bool:
-    """Move a message as decided, if it is still unknown (or without an id); whether it was."""
+    """Move a message as decided, if it still is as it was when that was decided; whether it was."""
+    if decision.message.is_taken:
+        still = f"provider_id IS NULL AND state IN ({int(MessageState.ACCEPTED)}, {int(MessageState.SCHEDULED)})"
+    else:
+        still = f"state = {int(MessageState.UNKNOWN)}"
+    stays = decision.state == MessageState.UNKNOWN
+    change = "state = state" if stays else "state = :state, provider_id = :id, error = :error, epoch = NULL"
     moved = connection.execute(
-        sa.text(
-            "UPDATE message SET state = :state, provider_id = :id, error = :error,"
-            " epoch = CASE WHEN :state = :unknown THEN epoch END"
-            " WHERE chunk_id = :chunk AND position = :position"
-            " AND (state = :unknown OR (provider_id IS NULL AND state IN (1, 2)))"
-        ),
+        sa.text(f"UPDATE message SET {change} WHERE chunk_id = :chunk AND position = :position AND {still}"),  # noqa: S608
         {
-            "state": decision.state,
-            "id": decision.provider_id,
-            "error": decision.error,
             "chunk": decision.message.chunk_id,
             "position": decision.message.position,
-            "unknown": MessageState.UNKNOWN,
+            **({} if stays else {"state": int(decision.state), "id": decision.provider_id, "error": decision.error}),
         },
     )
     return bool(moved.rowcount)
+
+
+def _without_bound_ids(ledger: Ledger, decisions: Sequence[Decision]) -> list[Decision]:
+    """The decisions, but for those whose provider id is another message's (or another decision's) already."""
+    message = tables.message.c
+    ids = [decision.provider_id for decision in decisions if decision.provider_id]
+    with ledger.read() as connection:
+        query = sa.select(message.provider_id, message.chunk_id, message.position).where(message.provider_id.in_(ids))
+        owners = {row.provider_id: (row.chunk_id, row.position) for row in connection.execute(query)}
+    free = []
+    for decision in decisions:
+        place = decision.message.chunk_id, decision.message.position
+        if decision.provider_id is None or owners.setdefault(decision.provider_id, place) == place:
+            free.append(decision)
+    return free
 
 
 def resent_messages(ledger: Ledger, campaign: CampaignRecord) -> dict[Phone, str | None]:

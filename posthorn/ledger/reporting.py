@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import Connection, Row
 
-from posthorn.ledger.campaigns import CampaignRecord, recount
+from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
 from posthorn.ledger.store import Ledger
 from posthorn.models import FINAL_STATES, MessageState, Report
 
@@ -54,71 +56,93 @@ def ids_in(ledger: Ledger, campaign: CampaignRecord, states: Sequence[MessageSta
 
 def mark_cancelled(ledger: Ledger, ids: Sequence[str]) -> int:
     """Call cancelled what the provider held and has withdrawn; returns how many messages that were."""
+    named = "provider_id IN :ids AND state = :from"
+    values = {"ids": list(ids), "from": MessageState.SCHEDULED}
     with ledger.write() as connection:
-        chunks = list(
-            connection.execute(
-                sa.text(
-                    "UPDATE message SET state = :to WHERE provider_id IN :ids AND state = :from RETURNING chunk_id"
-                ).bindparams(sa.bindparam("ids", expanding=True)),
-                {"to": MessageState.CANCELLED, "from": MessageState.SCHEDULED, "ids": list(ids)},
-            ).scalars()
-        )
-        for chunk in sorted(set(chunks)):
-            recount(connection, "id = :chunk AND state <> 1", chunk=chunk)
-    return len(chunks)
+        chunks = _hold_chunks_of(connection, named, values)
+        moved = connection.execute(
+            sa.text(f"UPDATE message SET state = :to WHERE {named}").bindparams(sa.bindparam("ids", expanding=True)),  # noqa: S608
+            {**values, "to": MessageState.CANCELLED},
+        ).rowcount
+        _recount(connection, chunks)
+    return moved
 
 
 def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:
     """Move messages as their reports say; returns how many changed. Unknown ids and stale news change nothing."""
-    now = time.time()
     news = {report.provider_id: report for report in reports}
+    named = f"provider_id IN :ids AND state IN ({_IN_OPEN})"
     with ledger.write() as connection:
+        chunks = _hold_chunks_of(connection, named, {"ids": list(news)})
         rows = connection.execute(
-            sa.text(
-                "SELECT chunk_id, position, provider_id, state FROM message"  # noqa: S608
-                f" WHERE provider_id IN :ids AND state IN ({_IN_OPEN})"
-            ).bindparams(sa.bindparam("ids", expanding=True)),
+            sa.text(f"SELECT chunk_id, position, provider_id, state FROM message WHERE {named}").bindparams(  # noqa: S608
+                sa.bindparam("ids", expanding=True)
+            ),
             {"ids": list(news)},
         ).all()
         moves = [
-            {
-                "chunk": row.chunk_id,
-                "position": row.position,
-                "state": int(news[row.provider_id].state),
-                "error": news[row.provider_id].reason,
-                "delivered": _seconds(news[row.provider_id]),
-            }
+            _move(row, news[row.provider_id])
             for row in rows
-            if _is_news(row.state, news[row.provider_id].state)
+            if row.chunk_id in chunks and _is_news(row.state, news[row.provider_id].state)
         ]
         if moves:
             connection.execute(
                 sa.text(
-                    "UPDATE message SET state = :state, error = :error, delivered_at = :delivered"  # noqa: S608
-                    f" WHERE chunk_id = :chunk AND position = :position AND state IN ({_IN_OPEN})"
+                    "UPDATE message SET state = :state, error = :error, delivered_at = :delivered"
+                    " WHERE chunk_id = :chunk AND position = :position"
                 ),
                 moves,
             )
-            for chunk in sorted({move["chunk"] for move in moves}):
-                recount(connection, "id = :chunk AND state <> 1", chunk=chunk)
-                connection.execute(sa.text("UPDATE chunk SET reported_at = :now WHERE id = :id"), {"now": now, "id": chunk})
+            moved_chunks = sorted({move["chunk"] for move in moves})
+            _recount(connection, moved_chunks)
+            _note_reported(connection, moved_chunks)
     return len(moves)
 
 
 def expire(ledger: Ledger, campaign: CampaignRecord, *, sent_before: float) -> int:
     """Call ``no_report`` what was sent before that time and still waits; a later report is news all the same."""
     where = "campaign_id = :campaign AND state <> 1 AND accepted > 0 AND finished_at < :before"
-    values = {"campaign": campaign.id, "before": sent_before}
     with ledger.write() as connection:
-        chunks = list(connection.execute(sa.text(f"SELECT id FROM chunk WHERE {where}"), values).scalars())  # noqa: S608
+        chunks = hold_chunks(connection, where, campaign=campaign.id, before=sent_before)
         expired = 0
         for chunk in chunks:
             expired += connection.execute(
                 sa.text("UPDATE message SET state = :to WHERE chunk_id = :chunk AND state = :from"),
                 {"to": MessageState.NO_REPORT, "chunk": chunk, "from": MessageState.ACCEPTED},
             ).rowcount
-            recount(connection, "id = :chunk AND state <> 1", chunk=chunk)
+        _recount(connection, chunks)
     return expired
+
+
+def _hold_chunks_of(connection: Connection, named: str, values: dict[str, object]) -> list[int]:
+    """Hold the chunks of the messages that ``named`` picks; their ids."""
+    query = sa.text(f"SELECT DISTINCT chunk_id FROM message WHERE {named}").bindparams(sa.bindparam("ids", expanding=True))  # noqa: S608
+    chunks = sorted(connection.execute(query, values).scalars())
+    for chunk in chunks:
+        hold_chunks(connection, "id = :chunk", chunk=chunk)
+    return chunks
+
+
+def _recount(connection: Connection, chunks: Sequence[int]) -> None:
+    for chunk in chunks:
+        recount(connection, "id = :chunk", chunk=chunk)
+
+
+def _note_reported(connection: Connection, chunks: Sequence[int]) -> None:
+    now = time.time()
+    connection.execute(
+        sa.text("UPDATE chunk SET reported_at = :now WHERE id = :id"), [{"now": now, "id": chunk} for chunk in chunks]
+    )
+
+
+def _move(row: Row[Any], report: Report) -> dict[str, Any]:
+    return {
+        "chunk": row.chunk_id,
+        "position": row.position,
+        "state": int(report.state),
+        "error": report.reason,
+        "delivered": _seconds(report),
+    }
 
 
 def _is_news(now: int, reported: MessageState) -> bool:

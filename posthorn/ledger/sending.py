@@ -6,6 +6,7 @@ known since.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,16 +16,25 @@ from sqlalchemy import Connection
 
 from posthorn.errors import Evidence, GatewayError, LedgerError
 from posthorn.ledger import tables
-from posthorn.ledger.campaigns import CampaignRecord, recount
+from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
+from posthorn.ledger.failures import Conflict
 from posthorn.ledger.store import Ledger
 from posthorn.models import Answer, ChunkState, MessageState, Phone, Receipt
 
 _RAW_KEPT_BYTES = 65_536
 _IN_FLIGHT = f"{int(MessageState.PENDING)}, {int(MessageState.UNKNOWN)}"
+_UNCLAIMED_SINCE = f"{int(ChunkState.PENDING)}, {int(ChunkState.SENDING)}, {int(ChunkState.UNKNOWN)}"
+"""States in which a claim's answer is still welcome. PENDING: decided to be sent again, and not claimed for it yet."""
+_IDS_PER_QUERY = 1_000
+_LATE = "the answer came after the claim was over; what was taken by it may have been taken twice"
+_logger = logging.getLogger(__name__)
 
 
 class ClaimLost(LedgerError):
-    """The chunk has been claimed again since; what this claim learned stands in its attempt and must be looked at."""
+    """The claim is over: its outcome is recorded already, or the chunk has been claimed again since.
+
+    What a late answer said then stands in its attempt (outcome ``late``), for it may prove a second copy.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +83,30 @@ def claim(ledger: Ledger, campaign: CampaignRecord, owner: str, first: int, last
 
 
 def record(ledger: Ledger, claimed: Claim, answer: Answer) -> None:
-    """Record what the provider answered for every recipient of the claim, in one transaction. May be repeated.
+    """Record what the provider answered for every recipient of the claim, in one transaction.
 
-    A provider id that is bound to another message already is not bound twice: that recipient becomes unknown.
+    A late answer adds what it knows as long as the chunk has not been claimed again, even if the claim was abandoned. A
+    provider id that is bound to another message already is not bound twice: that recipient becomes unknown.
 
     Raises:
-        ClaimLost: the chunk has been claimed again since.
+        ClaimLost: the outcome is recorded already, or the chunk has been claimed again since; no message was moved.
     """
     try:
-        _record(ledger, claimed, answer, answer.receipts)
-    except sa.exc.IntegrityError:  # rare, so asked for only when the unique index has spoken
-        _record(ledger, claimed, answer, _without_bound_ids(ledger, claimed, answer.receipts))
+        try:
+            _record(ledger, claimed, answer, answer.receipts)
+        except Conflict:  # rare, so asked for only when the unique index has spoken
+            _record(ledger, claimed, answer, _without_bound_ids(ledger, claimed, answer.receipts))
+    except ClaimLost:
+        _keep_late(ledger, claimed, answer)
+        raise
 
 
 def record_unknown(ledger: Ledger, claimed: Claim, error: GatewayError | None = None) -> None:
-    """Record that nobody can tell whether the claim's request was carried out."""
+    """Record that nobody can tell whether the claim's request was carried out.
+
+    Raises:
+        ClaimLost: as ``record``.
+    """
     receipts = [Receipt(MessageState.UNKNOWN, error=error.code if error else None)] * len(claimed.positions)
     with ledger.write() as connection:
         _move(ledger, connection, claimed, receipts)
@@ -97,11 +116,14 @@ def record_unknown(ledger: Ledger, claimed: Claim, error: GatewayError | None = 
 def release(ledger: Ledger, claimed: Claim, error: GatewayError | None = None) -> None:
     """Record that the claim's request was surely not carried out: its recipients are pending again.
 
-    Only the process that made the claim may say so.
+    Only the process that made the claim may say so, and only while the claim stands.
+
+    Raises:
+        ClaimLost: the claim was abandoned, or its outcome is recorded already.
     """
     with ledger.write() as connection:
         _guard(connection, claimed, f"{int(ChunkState.SENDING)}")
-        recount(connection, "id = :chunk", chunk=claimed.chunk_id)
+        recount(connection, "id = :chunk", ends_sending=True, chunk=claimed.chunk_id)
         _close_failed(connection, claimed, "not_taken", error)
 
 
@@ -142,7 +164,7 @@ def _abandon(ledger: Ledger, campaign: CampaignRecord, owner: str) -> int:
     with ledger.write() as connection:
         where = "campaign_id = :campaign AND owner = :owner AND state = 1"
         values = {"campaign": campaign.id, "owner": owner}
-        chunks = list(connection.execute(sa.text(f"SELECT id FROM chunk WHERE {where}"), values).scalars())  # noqa: S608
+        chunks = hold_chunks(connection, where, **values)
         for chunk in chunks:
             connection.execute(
                 sa.text(
@@ -161,7 +183,7 @@ def _abandon(ledger: Ledger, campaign: CampaignRecord, owner: str) -> int:
             connection.execute(
                 sa.text("UPDATE chunk SET finished_at = :now WHERE id = :id"), {"id": chunk, "now": time.time()}
             )
-        recount(connection, where, **values)
+        recount(connection, where, ends_sending=True, **values)
     return len(chunks)
 
 
@@ -169,43 +191,44 @@ def _guard(connection: Connection, claimed: Claim, states: str) -> None:
     """The compare-and-set of every write after a claim."""
     moved = connection.execute(
         sa.text(
-            f"UPDATE chunk SET finished_at = :now WHERE id = :id AND epoch = :epoch AND state IN ({states})"  # noqa: S608
+            "UPDATE chunk SET finished_at = :now"  # noqa: S608
+            f" WHERE id = :id AND epoch = :epoch AND owner = :owner AND state IN ({states})"
         ),
-        {"now": time.time(), "id": claimed.chunk_id, "epoch": claimed.epoch},
+        {"now": time.time(), "id": claimed.chunk_id, "epoch": claimed.epoch, "owner": claimed.owner},
     ).rowcount
     if moved != 1:
-        raise ClaimLost(f"chunk {claimed.chunk_id} has been claimed again since its request of epoch {claimed.epoch}")
+        raise ClaimLost(f"the claim of chunk {claimed.chunk_id}, epoch {claimed.epoch}, is over; its outcome stands already")
 
 
 def _move(ledger: Ledger, connection: Connection, claimed: Claim, receipts: Sequence[Receipt]) -> None:
-    _guard(connection, claimed, f"{int(ChunkState.SENDING)}, {int(ChunkState.UNKNOWN)}")
+    _guard(connection, claimed, _UNCLAIMED_SINCE)
     rows = [
-        (int(receipt.state), receipt.provider_id, receipt.error, claimed.chunk_id, position)
+        (
+            int(receipt.state),
+            receipt.provider_id,
+            receipt.error,
+            claimed.epoch if _needs_lookup(receipt) else None,
+            claimed.chunk_id,
+            position,
+        )
         for position, receipt in zip(claimed.positions, receipts, strict=True)
     ]
     if ledger.is_sqlite:
         connection.exec_driver_sql(
-            "UPDATE message SET state = ?, provider_id = ?, error = ?"  # noqa: S608
+            "UPDATE message SET state = ?, provider_id = ?, error = ?, epoch = ?"  # noqa: S608
             f" WHERE chunk_id = ? AND position = ? AND state IN ({_IN_FLIGHT})",
             rows,
         )
     else:
-        states, ids, errors, _, positions = (list(column) for column in zip(*rows, strict=True))
+        states, ids, errors, epochs, _, positions = (list(column) for column in zip(*rows, strict=True))
         connection.exec_driver_sql(
-            "UPDATE message SET state = new.state, provider_id = new.provider_id, error = new.error"  # noqa: S608
-            " FROM unnest(%s::smallint[], %s::text[], %s::text[], %s::int[]) AS new (state, provider_id, error, position)"
+            "UPDATE message SET state = new.state, provider_id = new.provider_id, error = new.error, epoch = new.epoch"  # noqa: S608
+            " FROM unnest(%s::smallint[], %s::text[], %s::text[], %s::int[], %s::int[])"
+            " AS new (state, provider_id, error, epoch, position)"
             f" WHERE chunk_id = %s AND message.position = new.position AND message.state IN ({_IN_FLIGHT})",
-            (states, ids, errors, positions, claimed.chunk_id),
+            (states, ids, errors, epochs, positions, claimed.chunk_id),
         )
-    if any(_needs_lookup(receipt) for receipt in receipts):
-        connection.execute(
-            sa.text(
-                "UPDATE message SET epoch = :epoch WHERE chunk_id = :chunk AND epoch IS NULL"
-                " AND (state = 4 OR (provider_id IS NULL AND state IN (1, 2)))"
-            ),
-            {"epoch": claimed.epoch, "chunk": claimed.chunk_id},
-        )
-    recount(connection, "id = :chunk", chunk=claimed.chunk_id)
+    recount(connection, "id = :chunk", ends_sending=True, chunk=claimed.chunk_id)
 
 
 def _needs_lookup(receipt: Receipt) -> bool:
@@ -228,22 +251,34 @@ def _record(ledger: Ledger, claimed: Claim, answer: Answer, receipts: Sequence[R
 def _without_bound_ids(ledger: Ledger, claimed: Claim, receipts: Sequence[Receipt]) -> list[Receipt]:
     """The receipts, unknown where their provider id is another message's (or another receipt's) already."""
     ids = [receipt.provider_id for receipt in receipts if receipt.provider_id]
+    message = tables.message.c
+    query = sa.select(message.provider_id, message.chunk_id, message.position)
+    bound: set[str | None] = set()
     with ledger.read() as connection:
-        bound = {
-            row.provider_id
-            for row in connection.execute(
-                sa.select(tables.message.c.provider_id, tables.message.c.chunk_id, tables.message.c.position).where(
-                    tables.message.c.provider_id.in_(ids)
-                )
-            )
-            if row.chunk_id != claimed.chunk_id or row.position not in claimed.positions
-        }
+        for at in range(0, len(ids), _IDS_PER_QUERY):
+            for row in connection.execute(query.where(message.provider_id.in_(ids[at : at + _IDS_PER_QUERY]))):
+                if row.chunk_id != claimed.chunk_id or row.position not in claimed.positions:
+                    bound.add(row.provider_id)
     free = []
     for receipt in receipts:
         is_bound = receipt.provider_id is not None and receipt.provider_id in bound
         free.append(Receipt(MessageState.UNKNOWN, error="id bound already") if is_bound else receipt)
         bound |= {receipt.provider_id} - {None}
     return free
+
+
+def _keep_late(ledger: Ledger, claimed: Claim, answer: Answer) -> None:
+    """Keep an answer that came after its claim was over, unless it is the very one that is recorded."""
+    attempt = tables.attempt.c
+    of_claim = sa.and_(attempt.chunk_id == claimed.chunk_id, attempt.epoch == claimed.epoch, attempt.owner == claimed.owner)
+    with ledger.write() as connection:
+        kept = connection.execute(
+            tables.attempt.update()
+            .where(of_claim, attempt.outcome.not_in(("answered", "late")))
+            .values(outcome="late", problem=_LATE, raw=answer.raw[:_RAW_KEPT_BYTES] or None)
+        ).rowcount
+    if kept:
+        _logger.warning("chunk %d, epoch %d: %s", claimed.chunk_id, claimed.epoch, _LATE)
 
 
 def _close_failed(connection: Connection, claimed: Claim, outcome: str, error: GatewayError | None) -> None:

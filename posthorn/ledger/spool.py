@@ -1,7 +1,7 @@
 """What the provider answered, on disk before the ledger is written: a ledger that is away then costs no knowledge.
 
-One append-only file per sending process (mode 0600), a JSON line per request, fsynced. Lines whose outcome the ledger holds
-are worthless; a file is deleted when it holds no others. What a dead process left is imported by the next run.
+One append-only file per ledger and sending process (mode 0600), a JSON line per request, fsynced. Lines whose outcome the
+ledger holds are worthless; a file is deleted when it holds no others. What a dead process left is imported by the next run.
 """
 
 from __future__ import annotations
@@ -76,8 +76,11 @@ class Spool:
         )
         with self._guard:
             descriptor, path = self._current()
-            os.write(descriptor, data)
-            os.fsync(descriptor)
+            try:
+                _write(descriptor, data)
+            except OSError:
+                self._close_file()  # it may end in half a line: the next one goes to a file of its own
+                raise
             self._open_lines[path].add((claimed.chunk_id, claimed.epoch))
 
     def recorded(self, claimed: Claim) -> None:
@@ -91,9 +94,7 @@ class Spool:
     def close(self) -> None:
         """Close the file; delete what the ledger has recorded."""
         with self._guard:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-            self._descriptor = self._path = None
+            self._close_file()
             for path, lines in list(self._open_lines.items()):
                 if not lines:
                     self._forget(path)
@@ -102,18 +103,30 @@ class Spool:
         if self._descriptor is not None and self._path is not None:
             if os.fstat(self._descriptor).st_size < _ROTATE_BYTES:
                 return self._descriptor, self._path
-            os.close(self._descriptor)
+            self._close_file()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._files += 1
-        self._path = self.folder / f"{self._owner}.{self._files}.jsonl"
+        self._path = self.folder / f"{self._ledger_uuid}.{self._owner}.{self._files}.jsonl"
         self._descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         _sync_folder(self.folder)
         self._open_lines[self._path] = set()
         return self._descriptor, self._path
 
+    def _close_file(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = self._path = None
+
     def _forget(self, path: Path) -> None:
         path.unlink(missing_ok=True)
         del self._open_lines[path]
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write all of it, durably: a nearly full disk takes the first part of a line and says nothing."""
+    while data:
+        data = data[os.write(descriptor, data) :]
+    os.fsync(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -151,28 +164,37 @@ def keep_not_taken(ledger: Ledger, spool: Spool, claimed: Claim, error: GatewayE
 def import_spool(folder: Path, ledger: Ledger) -> int:
     """Record what dead processes left in their spools for this ledger; returns how many lines brought something.
 
-    May be repeated. A line that was cut short by the crash is the last of its file and is ignored; files of another ledger
+    May be repeated, by several processes at once. What a crash or a full disk cut short is ignored; files of another ledger
     are left alone.
     """
     imported = 0
-    for path in sorted(folder.glob("*.jsonl")):
-        owner = path.name.rsplit(".", 2)[0]
-        if not ledger.locks.is_free(owner_key(owner)):
-            continue
-        lines = list(_lines(path))
-        if any(line["ledger"] != ledger.uuid for line in lines):
-            continue
-        imported += sum(_import(ledger, line) for line in lines)
-        path.unlink(missing_ok=True)
+    for path in sorted(folder.glob(f"{ledger.uuid}.*.jsonl")):
+        lines = list(_lines(path, ledger))
+        if all(ledger.locks.is_free(owner_key(owner)) for owner in {_owner_of(path), *(line["owner"] for line in lines)}):
+            imported += sum(_import(ledger, line) for line in lines)
+            path.unlink(missing_ok=True)
     return imported
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    for data in path.read_bytes().splitlines():
+def _owner_of(path: Path) -> str:
+    """``<ledger>.<owner>.<number>.jsonl``; the owner's host name may hold dots."""
+    return path.name.split(".", 1)[1].rsplit(".", 2)[0]
+
+
+def _lines(path: Path, ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """The whole lines of a spool that are about this ledger."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:  # imported by another process since
+        return
+    for data in content.splitlines():
         try:
-            yield orjson.loads(data)
+            line = orjson.loads(data)
         except orjson.JSONDecodeError:
             _logger.warning("%s holds a line that was cut short; it is ignored", path.name)
+            continue
+        if line["ledger"] == ledger.uuid:
+            yield line
 
 
 def _import(ledger: Ledger, line: dict[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL, make_url
 
 from posthorn.errors import LedgerError
 from posthorn.ledger import tables
+from posthorn.ledger.failures import explained, shown
 from posthorn.ledger.locks import FileLocks, Locks, PostgresLocks
 from posthorn.ledger.migrations import HEAD
 
@@ -41,21 +42,24 @@ class Ledger:
         self._engine = _sqlite_engine(self._url) if self.is_sqlite else _postgres_engine(self._url)
         self._reading = self._engine.execution_options(posthorn_reading=True)
         self.locks: Locks = FileLocks(Path(f"{self._url.database}.locks")) if self.is_sqlite else PostgresLocks(self._engine)
-        with _explained(self._url):
+        try:
             _migrate(self)
             with self.read() as connection:
                 self.uuid: str = connection.execute(sa.select(tables.identity.c.uuid)).scalar_one()
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that will write; committed durably when the block ends without an exception."""
-        with _explained(self._url), self._engine.begin() as connection:
+        with explained(self._engine), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads; it neither waits for writers nor keeps them waiting."""
-        with _explained(self._url), self._reading.begin() as connection:
+        with explained(self._engine), self._reading.begin() as connection:
             yield connection
 
     def close(self) -> None:
@@ -66,29 +70,7 @@ class Ledger:
 
 def shown_url(url: str) -> str:
     """The database URL as it may be shown: without the password."""
-    return make_url(url).render_as_string(hide_password=True)
-
-
-@contextmanager
-def _explained(url: URL) -> Iterator[None]:
-    """Turn the database's own errors into a sentence that names the ledger and hides the password.
-
-    Integrity errors pass: they are the verbs' business.
-    """
-    try:
-        yield
-    except sa.exc.IntegrityError:
-        raise
-    except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
-        cause = str(getattr(error, "orig", None) or error).strip().splitlines()
-        raise LedgerError(
-            f"the ledger {url.render_as_string(hide_password=True)} failed: {cause[0] if cause else error}"
-        ) from (None if _holds_values(error) else error)
-
-
-def _holds_values(error: Exception) -> bool:
-    """Whether the error's own text would show statement parameters, which hold phone numbers."""
-    return bool(getattr(error, "params", None))
+    return shown(make_url(url))
 
 
 def _sqlite_engine(url: URL) -> Engine:

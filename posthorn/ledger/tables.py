@@ -148,7 +148,7 @@ attempt = Table(
     Column("owner", String(120), nullable=False),
     Column("started_at", Double, nullable=False),
     Column("ended_at", Double),
-    Column("outcome", String(12), nullable=False, comment="sending, answered, not_taken, unknown or abandoned"),
+    Column("outcome", String(12), nullable=False, comment="sending, answered, not_taken, unknown, abandoned or late"),
     Column("code", String(64)),
     Column("status", SmallInteger, comment="HTTP status"),
     Column("trace", String(12), comment="how far the request got"),

@@ -18,7 +18,10 @@ def upgrade() -> None:
         sa.Column("started_at", sa.Double(), nullable=False),
         sa.Column("ended_at", sa.Double(), nullable=True),
         sa.Column(
-            "outcome", sa.String(length=12), nullable=False, comment="sending, answered, not_taken, unknown or abandoned"
+            "outcome",
+            sa.String(length=12),
+            nullable=False,
+            comment="sending, answered, not_taken, unknown, abandoned or late",
         ),
         sa.Column("code", sa.String(length=64), nullable=True),
         sa.Column("status", sa.SmallInteger(), nullable=True, comment="HTTP status"),
