@@ -5,15 +5,12 @@ All that is wrong with a file is said at once. It reads files, and never sends o
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -22,14 +19,13 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
-    ValidationError,
-    model_validator,
 )
 
+from posthorn import inputfile
 from posthorn.errors import InputError
+from posthorn.inputfile import Problem, input_error, read_model, sha256_of
 from posthorn.media.files import check_media, media_name, retired_types_warning
 from posthorn.models import Media
-from posthorn.settings import expectation
 
 MOST_MEDIA = 10
 """Files one MMS may carry ("Sending MMS" page: up to 10 files)."""
@@ -40,10 +36,9 @@ ADVISED_CHUNK = (50, 200)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
-_Problem = tuple[str, str]
 
-
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """A campaign's or an event's name: it becomes part of file names and lock names."""
     if not _NAME.fullmatch(name):
         raise ValueError("expected 1 to 80 letters (a-z), digits, dots, dashes or underscores, first a letter or digit")
     return name
@@ -100,7 +95,7 @@ class Campaign(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    name: Annotated[str, AfterValidator(_checked_name)] = Field(description="Identity: running it again resumes")
+    name: Annotated[str, AfterValidator(checked_name)] = Field(description="Identity: running it again resumes")
     title: Annotated[str, AfterValidator(_checked_title)] = Field(description="Title of the MMS, 1 to 40 characters")
     text: Annotated[str, AfterValidator(_checked_text)] | None = Field(None, description="Words of the MMS")
     media: Annotated[list[Source], AfterValidator(_checked_media)] = Field(
@@ -124,13 +119,6 @@ class Campaign(BaseModel):
 
     _folder: Path = PrivateAttr(default=Path())
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        problems = _conflicts(self.text, self.media, self.send_at, self.hold_minutes)
-        if problems:
-            raise ValueError("; ".join(f"{field}: {problem}" for field, problem in problems))
-        return self
-
     @property
     def recipients_path(self) -> Path:
         """Where the file of recipients is."""
@@ -150,7 +138,7 @@ class Campaign(BaseModel):
         if not self.recipients_path.is_file():
             problems.append(("recipients", f"{self.recipients_path} is not a file"))
         if problems:
-            raise _input_error(problems)
+            raise input_error(problems)
 
     def media_items(self, *, allow_loopback: bool = False) -> list[Media]:
         """The media, each checked and hashed, in the file's order.
@@ -160,10 +148,10 @@ class Campaign(BaseModel):
         """
         items, problems = self._media(allow_loopback=allow_loopback)
         if problems:
-            raise _input_error(problems)
+            raise input_error(problems)
         return items
 
-    def _media(self, *, allow_loopback: bool) -> tuple[list[Media], list[_Problem]]:
+    def _media(self, *, allow_loopback: bool) -> tuple[list[Media], list[Problem]]:
         items, problems = [], []
         for source in self.media:
             try:
@@ -200,7 +188,7 @@ class Campaign(BaseModel):
                 f"sha256:{item.sha256}" if item.sha256 else item.source
                 for item in self.media_items(allow_loopback=allow_loopback)
             ],
-            "recipients": _sha256(self.recipients_path),
+            "recipients": sha256_of(self.recipients_path, "recipients"),
             "send_at": self.send_at.astimezone(UTC).isoformat() if self.send_at else None,
             "hold_minutes": self.hold_minutes,
             "test": self.test,
@@ -213,101 +201,21 @@ def load_campaign(path: Path) -> Campaign:
     Raises:
         InputError: the file cannot be read, is no TOML, or holds something wrong; every problem is a line of its own.
     """
-    data = _toml(path)
-    try:
-        campaign = Campaign.model_validate(data)
-    except ValidationError as error:
-        raise _input_error(list(_problems(error, data))) from None
+    campaign = read_model(path, Campaign, "campaign file", _conflicts)
     campaign._folder = path.parent  # noqa: SLF001 - set once, here: no key of the file may name it
     return campaign
 
 
 def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
     """A sentence for each thing in which two definitions differ."""
-    sentences = []
-    for key in dict.fromkeys([*old, *new]):
-        before, after = old.get(key), new.get(key)
-        if before == after:
-            continue
-        if key == "recipients":
-            sentences.append("recipients: the file's content changed")
-        elif isinstance(before, list) and isinstance(after, list):
-            sentences.append(f"{key}: {_list_difference(before, after)}")
-        else:
-            sentences.append(f"{key} was {_shown(before)}, is now {_shown(after)}")
-    return sentences
+    return inputfile.differences(old, new, files=("recipients",))
 
 
-def _list_difference(before: list[object], after: list[object]) -> str:
-    if len(before) != len(after):
-        return f"there were {len(before)} items, there are now {len(after)}"
-    if sorted(map(str, before)) == sorted(map(str, after)):
-        return "the same items in another order"
-    changed = [str(index) for index, pair in enumerate(zip(before, after, strict=True), start=1) if pair[0] != pair[1]]
-    return f"item {', '.join(changed)} changed"
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "not set"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f'"{value}"' if len(value) <= 60 else f'"{value[:60]}…" ({len(value)} characters)'
-    return str(value)
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    """The file's keys. A byte order mark, as some editors write it, is no error."""
-    try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
-        problem = "does not exist"
-    except IsADirectoryError:
-        problem = "is a folder; expected a TOML file"
-    except OSError as error:
-        problem = f"cannot be read ({error.strerror or error})"
-    except UnicodeDecodeError:
-        problem = "is not text in UTF-8"
-    except tomllib.TOMLDecodeError as error:
-        problem = f"is not TOML: {error}"
-    raise InputError("campaign file", f"{path} {problem}")
-
-
-def _problems(error: ValidationError, data: Mapping[str, Any]) -> Iterator[_Problem]:
-    for item in error.errors():
-        if not item["loc"]:
-            continue
-        key, *entry = item["loc"]
-        label = f"{key}, item {int(entry[0]) + 1}" if entry else str(key)
-        yield label, _unknown_key(str(key)) if item["type"] == "extra_forbidden" else expectation(Campaign, item)
-    yield from _conflicts(*(data.get(key) for key in ("text", "media", "send_at", "hold_minutes")))
-
-
-def _unknown_key(key: str) -> str:
-    close = difflib.get_close_matches(key, Campaign.model_fields, n=1)
-    return "is no key of a campaign file" + (f"; did you mean {close[0]}?" if close else "")
-
-
-def _conflicts(text: object, media: object, send_at: object, hold_minutes: object) -> list[_Problem]:
+def _conflicts(data: Mapping[str, object]) -> list[Problem]:
     """What is wrong with several keys together."""
     problems = []
-    if text is None and not media:
+    if data.get("text") is None and not data.get("media"):
         problems.append(("text", "is missing, and so are media; expected at least one of them"))
-    if send_at is not None and hold_minutes is not None:
+    if data.get("send_at") is not None and data.get("hold_minutes") is not None:
         problems.append(("hold_minutes", "expected either this or send_at: both say when the provider dispatches"))
     return problems
-
-
-def _input_error(problems: list[_Problem]) -> InputError:
-    """All problems in one error, each on a line of its own as ``field: problem``."""
-    (field, problem), *others = problems
-    return InputError(field, "\n".join([problem, *(f"{name}: {text}" for name, text in others)]))
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError("recipients", f"{path} cannot be read ({error.strerror or error})") from None

@@ -11,7 +11,7 @@ from prefect import task
 from prefect.artifacts import acreate_progress_artifact, acreate_table_artifact, aupdate_progress_artifact
 from prefect.logging import get_run_logger
 
-from posthorn.delivery.run import CampaignRun
+from posthorn.delivery.run import Run
 from posthorn.delivery.status import artifact_key, percent_sent, status_now, status_rows, status_table
 from tasks.policy import POLICY
 
@@ -31,7 +31,7 @@ async def publish(name: str, *, test: bool = False) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def progress(run: CampaignRun) -> AsyncIterator[None]:
+async def progress(run: Run[Any]) -> AsyncIterator[None]:
     """Keep the progress artifact ``progress-<name>`` up to date while the block sends."""
     artifact = await acreate_progress_artifact(
         progress=await run.do(percent_sent, run.campaign), key=artifact_key("progress", run.campaign.name)
@@ -45,7 +45,7 @@ async def progress(run: CampaignRun) -> AsyncIterator[None]:
         await aupdate_progress_artifact(artifact, progress=await run.do(percent_sent, run.campaign))
 
 
-async def _follow(run: CampaignRun, artifact: Any) -> None:
+async def _follow(run: Run[Any], artifact: Any) -> None:
     shown = -1.0
     while True:
         await asyncio.sleep(PROGRESS_EVERY_SECONDS)

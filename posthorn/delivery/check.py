@@ -10,12 +10,12 @@ from pathlib import Path
 import orjson
 from tabulate import tabulate
 
-from posthorn.campaign import load_campaign
+from posthorn.campaign import differences, load_campaign
 from posthorn.delivery.plan import allows_loopback, read_rows, refuse_changes
 from posthorn.errors import InputError
 from posthorn.ledger import campaigns, totals
 from posthorn.ledger.store import Ledger
-from posthorn.models import Media
+from posthorn.models import Kind, Media
 from posthorn.recipients.rejects import Reject
 from posthorn.settings import load_settings
 
@@ -88,7 +88,7 @@ def check_campaign(path: Path) -> Checked:
         if planned is None:
             campaign.check(datetime.now(UTC), allow_loopback=loopback)
         else:
-            refuse_changes(planned, definition)
+            refuse_changes(planned, Kind.CAMPAIGN, definition, differences)
         counted = totals.totals(ledger, planned) if planned else None
     finally:
         ledger.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,12 +41,12 @@ def plan_file(path: Path, settings: Settings) -> CampaignRecord:
     campaign = load_campaign(path)
     ledger = Ledger(settings.database_url)
     try:
-        with _locked(ledger, campaign):
+        with planning_lock(ledger, campaign.name, test=campaign.test):
             definition = campaign.definition(allow_loopback=allows_loopback(settings))
             planned = campaigns.find(ledger, campaign.name, test=campaign.test)
             if planned is None or campaign.test:
                 return _plan(ledger, campaign, definition, path, settings)
-            refuse_changes(planned, definition)
+            refuse_changes(planned, Kind.CAMPAIGN, definition, differences)
             campaigns.change_options(ledger, planned, options(campaign))
             return planned
     finally:
@@ -58,17 +58,23 @@ def allows_loopback(settings: Settings) -> bool:
     return settings.serwersms.base_url.startswith("http://")
 
 
-def refuse_changes(planned: CampaignRecord, definition: dict[str, Any]) -> None:
-    """Refuse a file that has the name of a planned campaign, but not its content.
+def refuse_changes(
+    planned: CampaignRecord,
+    kind: Kind,
+    definition: dict[str, Any],
+    differences: Callable[[Mapping[str, object], Mapping[str, object]], list[str]],
+) -> None:
+    """Refuse a file that has the name of a planned campaign or event, but not its content.
 
     Raises:
         CampaignChanged: with each difference, one a line.
     """
-    changed = differences(planned.definition, definition)
+    old, new = planned.kind.name.lower(), kind.name.lower()
+    changed = differences(planned.definition, definition) if old == new else [f"that is a {old}, this is a {new}"]
     if changed:
         listed = "\n".join(f"  {sentence}" for sentence in changed)
         raise CampaignChanged(
-            f"a campaign named {planned.name} is in the ledger with other content:\n{listed}\n"
+            f"{planned.name} is in the ledger with other content:\n{listed}\n"
             "Give this one another name, or take the changes back to go on with the old one."
         )
 
@@ -128,12 +134,16 @@ def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: 
 
 
 @contextmanager
-def _locked(ledger: Ledger, campaign: Campaign) -> Iterator[None]:
-    key = campaigns.lock_key(campaign.name, test=campaign.test)
-    with ledger.locks.hold(key) as held:
+def planning_lock(ledger: Ledger, name: str, *, test: bool = False) -> Iterator[None]:
+    """Hold the lock of a campaign or event while it is planned.
+
+    Raises:
+        AlreadyRunning: another process plans or sends it.
+    """
+    with ledger.locks.hold(campaigns.lock_key(name, test=test)) as held:
         if not held:
-            planned = campaigns.find(ledger, campaign.name, test=campaign.test)
+            planned = campaigns.find(ledger, name, test=test)
             if planned is not None:
                 take_lock(ledger, planned)
-            raise AlreadyRunning(f"{campaign.name} is being planned by another process")
+            raise AlreadyRunning(f"{name} is being planned by another process")
         yield

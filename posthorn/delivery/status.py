@@ -75,7 +75,7 @@ def status_rows(status: Mapping[str, Any]) -> list[dict[str, Any]]:
 def status_table(status: Mapping[str, Any]) -> str:
     """The status as text: name, state, totals, provider codes."""
     test = " (test: nothing was sent)" if status["test"] else ""
-    because = f" because {status['because']}" if status["state"] == "stopped" and status["because"] else ""
+    because = f": {status['because'] or 'not finished, run it again to go on'}" if status["state"] == "stopped" else ""
     lines = [f"{status['kind']} {status['name']}{test}: {status['state'].replace('_', ' ')}{because}", ""]
     lines.append(tabulate(status_rows(status), headers="keys", tablefmt="simple_outline", intfmt=","))
     if status["errors"]:

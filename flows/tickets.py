@@ -1,0 +1,48 @@
+"""The tickets flow: plan, preflight, send in batches. One run per event; run it again and it goes on where it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from flows.ending import already_running, ending
+from posthorn.delivery.run import open_ticket_run
+from posthorn.delivery.tickets import TicketExchange
+from posthorn.errors import AlreadyRunning, GatewayError
+from tasks.plan import plan_tickets
+from tasks.preflight import preflight
+from tasks.publish import progress, publish
+from tasks.send import send_pending
+
+
+def run_name() -> str:
+    """``tickets concert.toml``: the file, never its content."""
+    return f"tickets {Path(flow_run.parameters['event_file']).name}"
+
+
+@flow(name="send-tickets", flow_run_name=run_name, persist_result=False)
+async def send_tickets(event_file: str, run_by: str = "") -> State[Any]:
+    """Send each attendee of one event the ticket with their own barcode, or go on where an earlier run stopped.
+
+    Nobody gets a ticket twice. A ticket whose answer was lost stays unknown until a postback or a person settles it.
+
+    Args:
+        event_file: Path of the event file (TOML), as seen by the machine that runs the flow.
+        run_by: Who starts it, for the record; empty means the account the process runs under.
+    """
+    try:
+        name = await plan_tickets(event_file)
+        try:
+            async with open_ticket_run(name, by=run_by) as run:
+                await preflight(run)
+                async with progress(run):
+                    await send_pending(run, TicketExchange(run))
+        except GatewayError:
+            pass  # the ledger has the reason, and the ending says it
+    except AlreadyRunning as error:
+        return already_running(error)
+    return ending(await publish(name))

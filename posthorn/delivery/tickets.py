@@ -1,0 +1,143 @@
+"""Tickets: planning an event, and what one ticket's request is made of.
+
+The provider has no idempotency and no lookup, so the claim in the ledger is the only guard: an unknown ticket waits for a
+postback or a person.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from posthorn.delivery.plan import planning_lock, refuse_changes
+from posthorn.delivery.run import TicketRun
+from posthorn.errors import InputError
+from posthorn.event import AttendeeIntake, TicketEvent, differences, fill, load_event
+from posthorn.ledger import campaigns, planning, tickets
+from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.planning import NewCampaign, Row
+from posthorn.ledger.sending import Claim
+from posthorn.ledger.store import Ledger
+from posthorn.models import Answer, Kind, Phone, TicketRequest
+from posthorn.settings import Settings, load_settings
+
+GATEWAY = "skycore"
+_PASSED_ON = ("ddm_title", "ddm_text", "ddm_timeout", "device", "from_mask")
+
+
+async def plan_event(path: Path) -> CampaignRecord:
+    """Plan the event of that file, or find it planned with the same content. See ``plan_event_file``."""
+    return await asyncio.to_thread(plan_event_file, path, load_settings())
+
+
+def plan_event_file(path: Path, settings: Settings) -> CampaignRecord:
+    """Plan the event of that file, or find it planned with the same content.
+
+    Codes that are to be generated are generated here, once, and stored before anything is sent. Rejected rows go to
+    ``<name>.rejects.csv`` beside the event file.
+
+    Raises:
+        InputError: the file or its attendees cannot be used; nothing was planned.
+        CampaignChanged: the name is planned with other content; what differs is listed.
+        AlreadyRunning: another process plans or sends it right now.
+    """
+    event = load_event(path)
+    ledger = Ledger(settings.database_url)
+    try:
+        with planning_lock(ledger, event.name):
+            definition = event.definition()
+            planned = campaigns.find(ledger, event.name)
+            if planned is not None:
+                refuse_changes(planned, Kind.EVENT, definition, differences)
+                return planned
+            return _plan(ledger, event, definition, path, settings)
+    finally:
+        ledger.close()
+
+
+def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: Path, settings: Settings) -> CampaignRecord:
+    rejects = path.parent / f"{event.name}.rejects.csv"
+    rows = AttendeeIntake(event, settings.default_region, rejects)
+    if rows.sha256 != definition["attendees"]:
+        raise InputError("attendees", f"{rows.path} changed while it was being planned; nothing was planned, start again")
+    new = NewCampaign(
+        kind=Kind.EVENT,
+        name=event.name,
+        gateway=GATEWAY,
+        definition=definition,
+        options={},
+        chunk_size=1,
+        rejects_file=str(rejects.absolute()),
+    )
+    planned = planning.plan(ledger, new, _Rows(rows))
+    if planned is None:
+        raise InputError("attendees", f"none of the {rows.input:,} rows of {rows.path} can be sent to; see {rejects}")
+    return planned
+
+
+class _Rows:
+    """The attendees as the ledger takes them."""
+
+    def __init__(self, intake: AttendeeIntake) -> None:
+        self._intake = intake
+
+    @property
+    def input(self) -> int:
+        return self._intake.input
+
+    @property
+    def invalid(self) -> int:
+        return self._intake.invalid
+
+    @property
+    def duplicate(self) -> int:
+        return self._intake.duplicate
+
+    def __iter__(self) -> Iterator[list[Row]]:
+        for batch in self._intake:
+            yield [Row(one.line, one.phone, one.copy, one.barcode, one.fields) for one in batch]
+
+
+class TicketExchange:
+    """Sends an event's tickets, one request each; two tickets of one number one after the other.
+
+    The provider seems to look a code up by its number (reference, section 3), so two of one number must not overlap.
+    """
+
+    def __init__(self, run: TicketRun) -> None:
+        self._run = run
+        self._definition = run.campaign.definition
+        self._one_at_a_time: defaultdict[Phone, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def send(self, claimed: Claim) -> Answer:
+        """Make the one request for this ticket."""
+        ((barcode, fields),) = await self._run.do(tickets.claimed_tickets, claimed)
+        (phone,) = claimed.phones
+        request = TicketRequest(
+            mms_id=self._definition["mms_id"],
+            phone=phone,
+            sender=self._definition["from"],
+            barcode_id=barcode,
+            campaign_ref=self._definition["campaign_ref"],
+            extras=_extras(self._definition, fields),
+        )
+        async with self._one_at_a_time[phone]:
+            return await self._run.gateway.send(request)
+
+    async def confirm_refused(self, claimed: Claim) -> None:
+        """The provider cannot be asked: the ticket stays unknown."""
+
+
+def _extras(definition: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, object]:
+    """The optional parameters of one ticket, with the attendee's own values in them."""
+    extras: dict[str, object] = {key: definition[key] for key in _PASSED_ON if definition.get(key) is not None}
+    if definition.get("custom_subject"):
+        extras["custom_subject"] = fill(definition["custom_subject"], fields)
+    if definition.get("custom_texts"):
+        extras["custom_texts"] = {slide: fill(text, fields) for slide, text in definition["custom_texts"].items()}
+    if definition.get("data"):
+        extras["data"] = {field: fields.get(column.casefold(), "") for field, column in definition["data"].items()}
+    return extras

@@ -1,0 +1,129 @@
+"""Reads an operator's TOML file into a checked model; all that is wrong with it is said at once, key by key."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from posthorn.errors import InputError
+from posthorn.settings import expectation
+
+Problem = tuple[str, str]
+"""A key as the operator knows it, and what is wrong with it."""
+
+_M = TypeVar("_M", bound=BaseModel)
+
+
+def read_model(
+    path: Path, model: type[_M], what: str, conflicts: Callable[[Mapping[str, Any]], Sequence[Problem]] = lambda _: ()
+) -> _M:
+    """The file as a ``model``. ``what`` is what the file is called (``campaign file``); ``conflicts`` looks at all keys.
+
+    Raises:
+        InputError: the file cannot be read, is no TOML, or holds something wrong; every problem is a line of its own.
+    """
+    data = _toml(path, what)
+    problems: list[Problem] = []
+    checked: _M | None = None
+    try:
+        checked = model.model_validate(data)
+    except ValidationError as error:
+        problems += _problems(error, model, what)
+    problems += conflicts(data)
+    if problems or checked is None:
+        raise input_error(problems)
+    return checked
+
+
+def input_error(problems: Sequence[Problem]) -> InputError:
+    """All problems in one error, each on a line of its own as ``field: problem``."""
+    (field, problem), *others = problems
+    return InputError(field, "\n".join([problem, *(f"{name}: {text}" for name, text in others)]))
+
+
+def differences(old: Mapping[str, object], new: Mapping[str, object], files: Sequence[str] = ()) -> list[str]:
+    """A sentence for each thing in which two definitions differ; ``files`` are the keys that hold a file's hash."""
+    sentences = []
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if before == after:
+            continue
+        if key in files:
+            sentences.append(f"{key}: the file's content changed")
+        elif isinstance(before, list) and isinstance(after, list):
+            sentences.append(f"{key}: {_list_difference(before, after)}")
+        else:
+            sentences.append(f"{key} was {_shown(before)}, is now {_shown(after)}")
+    return sentences
+
+
+def sha256_of(path: Path, field: str) -> str:
+    """The hash of a file's bytes.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(field, f"{path} cannot be read ({error.strerror or error})") from None
+
+
+def _toml(path: Path, what: str) -> dict[str, Any]:
+    """The file's keys. A byte order mark, as some editors write it, is no error."""
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        problem = "does not exist"
+    except IsADirectoryError:
+        problem = "is a folder; expected a TOML file"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or error})"
+    except UnicodeDecodeError:
+        problem = "is not text in UTF-8"
+    except tomllib.TOMLDecodeError as error:
+        problem = f"is not TOML: {error}"
+    raise InputError(what, f"{path} {problem}")
+
+
+def _problems(error: ValidationError, model: type[BaseModel], what: str) -> Iterator[Problem]:
+    for item in error.errors():
+        key, *entry = item["loc"]
+        if not entry:
+            label = str(key)
+        else:
+            label = f"{key}, item {entry[0] + 1}" if isinstance(entry[0], int) else f"{key}.{entry[0]}"
+        yield label, _unknown_key(str(key), model, what) if item["type"] == "extra_forbidden" else expectation(model, item)
+
+
+def _unknown_key(key: str, model: type[BaseModel], what: str) -> str:
+    keys = [info.alias or name for name, info in model.model_fields.items()]
+    close = difflib.get_close_matches(key, keys, n=1)
+    article = "an" if what.startswith("e") else "a"
+    return f"is no key of {article} {what}" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _list_difference(before: list[object], after: list[object]) -> str:
+    if len(before) != len(after):
+        return f"there were {len(before)} items, there are now {len(after)}"
+    if sorted(map(str, before)) == sorted(map(str, after)):
+        return "the same items in another order"
+    changed = [str(index) for index, pair in enumerate(zip(before, after, strict=True), start=1) if pair[0] != pair[1]]
+    return f"item {', '.join(changed)} changed"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"' if len(value) <= 60 else f'"{value[:60]}…" ({len(value)} characters)'
+    return str(value)

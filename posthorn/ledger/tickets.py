@@ -1,0 +1,167 @@
+"""Tickets: the codes behind an event's messages, the door list, and what an operator decides about single tickets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from posthorn.ledger import tables
+from posthorn.ledger.campaigns import CampaignRecord, recount
+from posthorn.ledger.sending import Claim
+from posthorn.ledger.store import Ledger
+from posthorn.models import MessageState, Phone
+
+RESENDABLE = (
+    MessageState.ACCEPTED,
+    MessageState.REJECTED,
+    MessageState.DELIVERED,
+    MessageState.UNDELIVERED,
+    MessageState.NO_REPORT,
+)
+"""States from which an operator may have a ticket sent again. An unknown one has to be resolved first."""
+
+FAILED = (MessageState.REJECTED, MessageState.UNDELIVERED)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One attendee's ticket as the ledger holds it; ``fields`` are the attendee's other columns."""
+
+    line: int
+    phone: Phone
+    barcode: str
+    fields: dict[str, str]
+    state: MessageState
+    provider_id: str | None
+    error: str | None
+
+
+def claimed_tickets(ledger: Ledger, claimed: Claim) -> list[tuple[str, dict[str, str]]]:
+    """The barcode and the fields of each ticket of a claim, in the claim's order."""
+    ticket = tables.ticket
+    query = sa.select(ticket.c.position, ticket.c.barcode, ticket.c.fields).where(ticket.c.chunk_id == claimed.chunk_id)
+    with ledger.read() as connection:
+        found = {row.position: (row.barcode, row.fields) for row in connection.execute(query)}
+    return [found[position] for position in claimed.positions]
+
+
+def all_tickets(ledger: Ledger, event: CampaignRecord, page_size: int = 5_000) -> Iterator[Ticket]:
+    """Every ticket of the event, in the order of its file."""
+    message, ticket = tables.message, tables.ticket
+    last = event.first_chunk - 1
+    while True:
+        query = (
+            sa.select(message, ticket.c.barcode, ticket.c.fields)
+            .join(ticket, sa.and_(ticket.c.chunk_id == message.c.chunk_id, ticket.c.position == message.c.position))
+            .where(message.c.chunk_id > last, message.c.chunk_id <= event.last_chunk)
+            .order_by(message.c.chunk_id)
+            .limit(page_size)
+        )
+        with ledger.read() as connection:
+            page = connection.execute(query).all()
+        for row in page:
+            yield Ticket(
+                row.line, Phone(row.phone), row.barcode, row.fields, MessageState(row.state), row.provider_id, row.error
+            )
+            last = row.chunk_id
+        if len(page) < page_size:
+            return
+
+
+def barcodes_by_line(ledger: Ledger, event: CampaignRecord) -> dict[int, str]:
+    """The barcode of every line of the event's file."""
+    return {ticket.line: ticket.barcode for ticket in all_tickets(ledger, event)}
+
+
+def resolve(ledger: Ledger, event: CampaignRecord, barcode: str, *, taken: bool, by: str, why: str) -> bool:
+    """A person settles an unknown ticket: it was taken, or it was not and is pending again. False if it is not unknown."""
+    with ledger.write() as connection:
+        found = _find(connection, event, "t.barcode = :barcode AND m.state = :unknown", barcode=barcode)
+        for row in found:
+            state = MessageState.ACCEPTED if taken else MessageState.PENDING
+            _set(connection, row, state, provider_id=row.provider_id, error=None)
+            _keep(connection, row, "resolved", state, by, why)
+        return bool(found)
+
+
+def resend(
+    ledger: Ledger, event: CampaignRecord, states: Sequence[MessageState], *, phone: Phone | None, by: str, why: str
+) -> int:
+    """A person has tickets sent again: those in ``states`` (of one number, if given) are pending again; how many.
+
+    The code stays the same. Which attempt it replaces stands in the evidence.
+    """
+    where = "m.state IN :states" + (" AND m.phone = :phone" if phone is not None else "")
+    with ledger.write() as connection:
+        found = _find(connection, event, where, states=[int(state) for state in states], phone=phone)
+        for row in found:
+            before = f"was {MessageState(row.state).name.lower()} as {row.provider_id or 'no id'}"
+            _set(connection, row, MessageState.PENDING, provider_id=None, error=None)
+            _keep(connection, row, "resend", MessageState.PENDING, by, f"{why}; {before}")
+    return len(found)
+
+
+def settle_by_postback(ledger: Ledger, phone: Phone, mms_id: str, provider_id: str, state: MessageState) -> bool:
+    """Settle the one unknown ticket that a postback with an id of no ticket can only be about; False if there is not one.
+
+    It must be the only unknown ticket of that number and template: of two, nobody can tell which was taken.
+    """
+    query = sa.text(
+        "SELECT m.chunk_id, m.position, m.campaign_id, m.state, m.provider_id, c.definition FROM message m"
+        " JOIN campaign c ON c.id = m.campaign_id WHERE m.phone = :phone AND m.state = :unknown AND c.kind = 1"
+    ).columns(definition=sa.JSON())
+    with ledger.write() as connection:
+        bound = connection.execute(
+            sa.select(tables.message.c.chunk_id).where(tables.message.c.provider_id == provider_id)
+        ).first()
+        rows = connection.execute(query, {"phone": phone, "unknown": MessageState.UNKNOWN}).all()
+        about = [row for row in rows if str(row.definition["mms_id"]) == mms_id]
+        if bound is not None or len(about) != 1:
+            return False
+        _set(connection, about[0], state, provider_id=provider_id, error=None)
+        evidence = f"a postback with its number and template names it {provider_id}"
+        _keep(connection, about[0], "found", state, "postback", evidence)
+    return True
+
+
+def _find(connection: Connection, event: CampaignRecord, where: str, **values: Any) -> Sequence[Any]:
+    query = sa.text(
+        "SELECT m.chunk_id, m.position, m.campaign_id, m.state, m.provider_id FROM message m"  # noqa: S608 - own words
+        " JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position JOIN chunk c ON c.id = m.chunk_id"
+        f" WHERE t.campaign_id = :event AND c.state <> 1 AND {where}"
+    )
+    if "states" in values:
+        query = query.bindparams(sa.bindparam("states", expanding=True))
+    given = {name: value for name, value in values.items() if value is not None}
+    if ":unknown" in where:
+        given["unknown"] = MessageState.UNKNOWN
+    return connection.execute(query, {"event": event.id, **given}).all()
+
+
+def _set(connection: Connection, row: Any, state: MessageState, *, provider_id: str | None, error: str | None) -> None:
+    connection.execute(
+        tables.message.update()
+        .where(tables.message.c.chunk_id == row.chunk_id, tables.message.c.position == row.position)
+        .values(state=int(state), provider_id=provider_id, error=error, epoch=None)
+    )
+    recount(connection, "id = :chunk AND state <> 1", chunk=row.chunk_id)
+
+
+def _keep(connection: Connection, row: Any, decision: str, state: MessageState, by: str, why: str) -> None:
+    connection.execute(
+        tables.settlement.insert().values(
+            campaign_id=row.campaign_id,
+            chunk_id=row.chunk_id,
+            position=row.position,
+            settled_at=time.time(),
+            decision=decision,
+            state=int(state),
+            by=by,
+            evidence=why,
+        )
+    )

@@ -1,0 +1,17 @@
+"""Check an event's template and campaign with the provider before the first ticket."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.logging import get_run_logger
+
+from posthorn.delivery.run import TicketRun
+from tasks.policy import POLICY
+
+
+@task(name="preflight", task_run_name="preflight", **POLICY)
+async def preflight(run: TicketRun) -> None:
+    """Ask the provider whether the stored MMS (and the campaign) exist; warn where the account may not ask."""
+    definition = run.campaign.definition
+    for warning in await run.gateway.preflight(definition["mms_id"], definition["campaign_ref"]):
+        get_run_logger().warning("%s", warning)
