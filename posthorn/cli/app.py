@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from posthorn.cli import campaign, demo, doctor, sandbox
+from posthorn.cli import campaign, demo, doctor, sandbox, tickets
 
 app = typer.Typer(
     name="posthorn",
@@ -19,6 +19,7 @@ app = typer.Typer(
     " needs a person, 4 stopped by the gateway.",
 )
 app.add_typer(campaign.app, name="campaign")
+app.add_typer(tickets.app, name="tickets")
 app.command()(demo.demo)
 app.command()(sandbox.sandbox)
 app.command()(doctor.doctor)

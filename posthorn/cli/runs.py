@@ -47,6 +47,17 @@ def send_campaign(campaign_file: str) -> None:
     asyncio.run(_recorded(lambda: flow(campaign_file, return_state=True)))
 
 
+def send_tickets(event_file: str) -> None:
+    """Run the tickets flow here, to its end. What came of it is in the ledger.
+
+    Raises:
+        PosthornError, SettingsError: as the flow's tasks raised it.
+    """
+    from flows.tickets import send_tickets as flow  # noqa: PLC0415  # Prefect takes a second to import
+
+    asyncio.run(_recorded(lambda: flow(event_file, return_state=True)))
+
+
 async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:
     """Run a flow, wait until the server has recorded its task runs, and raise what it raised."""
     from prefect.logging.handlers import APILogHandler  # noqa: PLC0415

@@ -36,3 +36,13 @@ def check_campaign_gateway(settings: Settings) -> None:
     """
     if not settings.serwersms.has_credentials():
         campaign_gateway(settings)
+
+
+def check_ticket_gateway(settings: Settings) -> None:
+    """Refuse early where the ticket gateway's key is missing.
+
+    Raises:
+        SettingsError: the message names the variable.
+    """
+    if not settings.skycore.api_key:
+        ticket_gateway(settings)

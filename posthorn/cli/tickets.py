@@ -1,0 +1,147 @@
+"""`posthorn tickets …`: check, send, status, preview, export, resend, resolve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from posthorn.cli.output import following, say, show_status
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Send an event's barcode tickets and look after them.")
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The event file (TOML); `posthorn tickets --help` shows one.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The event's name, as in its file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
+By = Annotated[str, typer.Option("--by", help="Who decides it; kept in the ledger.", envvar="USER")]
+Why = Annotated[str, typer.Option("--why", help="Why; kept in the ledger.")]
+
+
+@app.callback()
+def tickets() -> None:
+    """Send an event's barcode tickets and look after them.
+
+    An event is a TOML file:
+
+    \b
+        name = "jazz-night"              identity: running it again resumes, never repeats
+        mms_id = 35674                   the stored MMS with a barcode object
+        from = 60856                     shortcode or long number of the account
+        campaign_ref = "12333"           optional; needed where the account enforces it
+        attendees = "attendees.csv"      columns phone, barcode_id and any others
+        barcode = "generate"             optional: rows without a barcode_id get one
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
+
+
+@app.command()
+def check(file: File, as_json: Json = False) -> None:
+    """Validate everything and send nothing: rows, codes, and whether the codes survive what carriers do to pictures."""
+    from posthorn.delivery.desk import check_event  # noqa: PLC0415
+
+    checked = check_event(file)
+    print(checked.as_json() if as_json else checked.as_text())
+
+
+@app.command()
+def send(file: File, as_json: Json = False) -> None:
+    """Send the event's tickets, or go on where an earlier run stopped.
+
+    Safe to run again at any time: nobody gets a ticket twice. A ticket whose answer was lost stays unknown until a postback
+    or `tickets resolve` settles it, for the provider cannot be asked.
+    """
+    from posthorn.cli import runs  # noqa: PLC0415
+    from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
+    from posthorn.event import load_event  # noqa: PLC0415
+    from posthorn.gateways.registry import check_ticket_gateway  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings()
+    event = load_event(file)
+    check_ticket_gateway(settings)
+    refuse_if_running(settings, event.name, test=False)
+    say(f"event {event.name}: starting")
+    with runs.prefect_api(settings), following(settings.database_url, event.name, test=False):
+        runs.send_tickets(str(file.absolute()))
+    _end(event.name, as_json=as_json)
+
+
+@app.command()
+def status(name: Name, as_json: Json = False) -> None:
+    """How an event stands: one line per state, adding up to its input, and every unknown ticket with its evidence."""
+    _end(name, as_json=as_json)
+
+
+@app.command()
+def preview(
+    file: File,
+    row: Annotated[int, typer.Option("--row", min=1, help="Line of the attendees file.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where to write the picture.")] = None,
+    image_format: Annotated[Literal["png", "svg"], typer.Option("--format", help="png or svg.")] = "png",
+) -> None:
+    """Draw one attendee's code. A likeness only: the provider draws the real one, from its own template."""
+    from posthorn.delivery.desk import preview as draw  # noqa: PLC0415
+
+    target = out or Path(f"row-{row}.{image_format}")
+    code = draw(file, row, image_format, target)
+    say(f"{target}: {code} (a likeness; the provider draws the real one)")
+
+
+@app.command()
+def export(
+    name: Name,
+    csv: Annotated[Path, typer.Option("--csv", help="Where to write the door list (mode 0600: it holds numbers).")],
+) -> None:
+    """Write the door list: the attendees' columns, number, code and state, safe to open in a spreadsheet."""
+    from posthorn.delivery.desk import export_door_list  # noqa: PLC0415
+
+    say(f"{csv}: {export_door_list(name, csv):,} tickets")
+
+
+@app.command()
+def resend(
+    name: Name,
+    why: Why,
+    by: By,
+    phone: Annotated[str | None, typer.Option("--phone", help="The tickets of this number.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Every ticket that was rejected or not delivered.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every ticket that is not unknown.")] = False,
+) -> None:
+    """Have tickets sent again with the same codes: they become pending, and the next `tickets send` sends them.
+
+    This can deliver a ticket a second time, on purpose; who asked for it and why is kept. Unknown tickets have to be
+    resolved first.
+    """
+    from posthorn.delivery.desk import resend as send_again  # noqa: PLC0415
+    from posthorn.errors import InputError  # noqa: PLC0415
+    from posthorn.ledger.tickets import FAILED, RESENDABLE  # noqa: PLC0415
+
+    if [phone is not None, failed, everything].count(True) != 1:
+        raise InputError("resend", "say which tickets: --phone NUMBER, --failed or --all")
+    count = send_again(name, FAILED if failed else RESENDABLE, phone, by=by, why=why)
+    say(f"{count:,} tickets are pending again; `posthorn tickets send` sends them" if count else "no such ticket")
+
+
+@app.command()
+def resolve(
+    name: Name,
+    code: Annotated[list[str], typer.Argument(metavar="CODE...", help="The codes of unknown tickets.")],
+    taken: Annotated[bool, typer.Option("--sent/--not-sent", help="Whether the ticket went out.")],
+    why: Why,
+    by: By,
+) -> None:
+    """Settle tickets of unknown outcome yourself: --sent closes them, --not-sent has the next run send them."""
+    from posthorn.delivery.desk import resolve as settle  # noqa: PLC0415
+
+    say(f"{settle(name, code, taken=taken, by=by, why=why):,} resolved as {'sent' if taken else 'not sent'} by {by}")
+
+
+def _end(name: str, *, as_json: bool) -> None:
+    from posthorn.delivery.desk import unknown_tickets  # noqa: PLC0415
+    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
+
+    now = status_now(name)
+    show_status(now, as_json=as_json)
+    if now["totals"]["unknown"] and not as_json:
+        print("\n" + unknown_tickets(name))
+    raise typer.Exit(exit_code(now))

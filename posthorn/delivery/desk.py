@@ -1,0 +1,211 @@
+"""The ticket desk: checking an event, the door list, and what a person decides about single tickets."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from tabulate import tabulate
+
+from posthorn.delivery.plan import refuse_changes
+from posthorn.delivery.run import take_lock
+from posthorn.errors import InputError
+from posthorn.event import Attendee, AttendeeIntake, differences, load_event
+from posthorn.ledger import campaigns, reconciling, tickets
+from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.store import Ledger
+from posthorn.media.barcode import render, survival_warning
+from posthorn.models import Kind, MessageState, Phone, mask_phone
+from posthorn.recipients.phones import PhoneReader, Reason
+from posthorn.recipients.rejects import Reject, spreadsheet_safe
+from posthorn.settings import load_settings
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedEvent:
+    """An event that could be sent: rows counted, the first rejected rows, warnings."""
+
+    name: str
+    mms_id: str
+    input: int
+    valid: int
+    invalid: int
+    duplicate: int
+    generated: bool
+    planned: bool
+    warnings: Sequence[str]
+    rejects: Sequence[Reject]
+
+    def as_json(self) -> str:
+        """The check as JSON."""
+        return orjson.dumps(self, option=orjson.OPT_INDENT_2).decode()
+
+    def as_text(self) -> str:
+        """The check as tables."""
+        rows = [
+            ("event", self.name + (" (planned already: sending goes on)" if self.planned else "")),
+            ("stored MMS", self.mms_id),
+            ("rows", f"{self.input:,}: {self.valid:,} tickets, {self.invalid:,} invalid, {self.duplicate:,} duplicate"),
+            ("codes", "generated where missing, kept in the ledger" if self.generated else "from the file"),
+            ("pictures", "the provider draws the code from its own template; `tickets preview` is only a likeness"),
+            *(("warning", warning) for warning in self.warnings),
+        ]
+        text = tabulate(rows, tablefmt="plain")
+        if not self.rejects:
+            return text
+        listed = [(reject.line, reject.value, reject.reason) for reject in self.rejects[:_SHOWN]]
+        more = self.invalid + self.duplicate - len(listed)
+        table = tabulate(listed, headers=("line", "value", "reason"), tablefmt="simple_outline", disable_numparse=True)
+        return f"{text}\n\nRejected rows:\n{table}" + (f"\nand {more:,} more" if more else "")
+
+
+def check_event(path: Path) -> CheckedEvent:
+    """Check the event of that file; nothing is sent, planned or written.
+
+    A code of each length is drawn, shrunk and recompressed as carriers do, and read again.
+
+    Raises:
+        InputError: it could not be sent; every problem is named.
+        CampaignChanged: its name is taken by other content.
+    """
+    settings = load_settings()
+    event = load_event(path)
+    with _ledger() as ledger:
+        planned = campaigns.find(ledger, event.name)
+        if planned is not None:
+            refuse_changes(planned, Kind.EVENT, event.definition(), differences)
+    intake = AttendeeIntake(event, settings.default_region, None)
+    by_length: dict[int, str] = {}
+    for batch in intake:
+        for attendee in batch:
+            by_length.setdefault(len(attendee.barcode), attendee.barcode)
+    if not intake.accepted:
+        raise InputError("attendees", f"none of the {intake.input:,} rows of {intake.path} can be sent to")
+    warnings = [sentence for length in sorted(by_length) if (sentence := survival_warning(by_length[length]))]
+    return CheckedEvent(
+        event.name,
+        event.mms_id,
+        intake.input,
+        intake.accepted,
+        intake.invalid,
+        intake.duplicate,
+        event.barcode == "generate",
+        planned is not None,
+        warnings,
+        intake.first_rejects,
+    )
+
+
+def preview(path: Path, row: int, image_format: str, out: Path) -> str:
+    """Draw the code of the event's row (line of its file) as PNG or SVG to ``out``; returns the code.
+
+    Raises:
+        InputError: there is no such row, or it is rejected.
+    """
+    event = load_event(path)
+    with _ledger() as ledger:
+        planned = campaigns.find(ledger, event.name)
+        barcode = tickets.barcodes_by_line(ledger, planned).get(row) if planned is not None else None
+    if barcode is None:
+        barcode = _attendee(AttendeeIntake(event, load_settings().default_region, None), row).barcode
+    out.write_bytes(render(barcode, format="svg" if image_format == "svg" else "png"))
+    return barcode
+
+
+def export_door_list(name: str, out: Path) -> int:
+    """Write the door list of an event as CSV (mode 0600): its columns, the code, the state; returns the rows.
+
+    Cells that a spreadsheet could take for a formula are defused; numbers are digits without a plus for the same reason.
+    """
+    with _ledger() as ledger:
+        event = campaigns.get(ledger, name, kind=Kind.EVENT)
+        descriptor = os.open(out, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            columns: list[str] | None = None
+            rows = 0
+            for ticket in tickets.all_tickets(ledger, event):
+                if columns is None:
+                    columns = [column for column in ticket.fields if column not in ("phone", "barcode_id", "barcode")]
+                    writer.writerow(["line", *columns, "phone", "code", "state"])
+                known = [spreadsheet_safe(ticket.fields.get(column, "")) for column in columns]
+                writer.writerow([ticket.line, *known, ticket.phone, ticket.barcode, ticket.state.name.lower()])
+                rows += 1
+    return rows
+
+
+def resolve(name: str, codes: Sequence[str], *, taken: bool, by: str, why: str) -> int:
+    """A person settles unknown tickets by their codes; returns how many. The decision is kept with who and why.
+
+    Raises:
+        AlreadyRunning: the event is being sent.
+        InputError: a code is no unknown ticket of the event; nothing was settled.
+    """
+    with _exclusive(name) as (ledger, event):
+        unknown = {row.line for row in reconciling.evidence_of(ledger, event)}
+        by_code = {one.barcode: one for one in tickets.all_tickets(ledger, event) if one.line in unknown}
+        strange = [code for code in codes if code not in by_code]
+        if strange:
+            raise InputError("code", f"{', '.join(strange[:5])}: no unknown ticket of {name}; see `posthorn tickets status`")
+        return sum(tickets.resolve(ledger, event, code, taken=taken, by=by, why=why) for code in codes)
+
+
+def resend(name: str, states: Sequence[MessageState], phone: str | None, *, by: str, why: str) -> int:
+    """A person has tickets sent again with the same codes; returns how many are pending again.
+
+    Raises:
+        AlreadyRunning: the event is being sent.
+        InputError: the number cannot be read.
+    """
+    number = None if phone is None else _number(phone)
+    with _exclusive(name) as (ledger, event):
+        return tickets.resend(ledger, event, states, phone=number, by=by, why=why)
+
+
+def unknown_tickets(name: str) -> str:
+    """Every unknown ticket with its code and evidence, masked, as text."""
+    with _ledger() as ledger:
+        event = campaigns.get(ledger, name, kind=Kind.EVENT)
+        evidence = {row.line: row for row in reconciling.evidence_of(ledger, event)}
+        codes = {one.line: one.barcode for one in tickets.all_tickets(ledger, event) if one.line in evidence}
+    rows = [(line, codes[line], mask_phone(row.phone), row.problem) for line, row in sorted(evidence.items())]
+    return tabulate(rows, headers=("line", "code", "number", "what happened"), maxcolwidths=60, disable_numparse=True)
+
+
+def _number(phone: str) -> Phone:
+    number = PhoneReader(load_settings().default_region).read(phone)
+    if isinstance(number, Reason):
+        raise InputError("--phone", str(number))
+    return number
+
+
+def _attendee(intake: AttendeeIntake, row: int) -> Attendee:
+    for batch in intake:
+        for attendee in batch:
+            if attendee.line == row:
+                return attendee
+    raise InputError("--row", f"line {row} of {intake.path} is no ticket")
+
+
+@contextmanager
+def _ledger() -> Iterator[Ledger]:
+    ledger = Ledger(load_settings().database_url)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def _exclusive(name: str) -> Iterator[tuple[Ledger, CampaignRecord]]:
+    with _ledger() as ledger:
+        event = campaigns.get(ledger, name, kind=Kind.EVENT)
+        take_lock(ledger, event)
+        yield ledger, event
