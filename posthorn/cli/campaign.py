@@ -57,6 +57,7 @@ def send(file: File, as_json: Json = False) -> None:
     """
     from posthorn.campaign import load_campaign  # noqa: PLC0415
     from posthorn.cli import runs  # noqa: PLC0415
+    from posthorn.delivery.check import refuse_unsendable  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
     from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
     from posthorn.gateways.registry import check_campaign_gateway  # noqa: PLC0415
@@ -66,6 +67,7 @@ def send(file: File, as_json: Json = False) -> None:
     campaign = load_campaign(file)
     check_campaign_gateway(settings)
     refuse_if_running(settings, campaign.name, test=campaign.test)
+    refuse_unsendable(campaign, settings)
     say(f"campaign {campaign.name}: starting")
     with runs.prefect_api(settings), following(settings.database_url, campaign.name, test=campaign.test):
         runs.send_campaign(str(file.absolute()))

@@ -10,14 +10,16 @@ from pathlib import Path
 import orjson
 from tabulate import tabulate
 
-from posthorn.campaign import differences, load_campaign
+from posthorn.campaign import Campaign, differences, load_campaign
 from posthorn.delivery.plan import allows_loopback, read_rows, refuse_changes
 from posthorn.errors import InputError
 from posthorn.ledger import campaigns, totals
+from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.store import Ledger
 from posthorn.models import Kind, Media
+from posthorn.recipients.intake import Intake
 from posthorn.recipients.rejects import Reject
-from posthorn.settings import load_settings
+from posthorn.settings import Settings, load_settings
 
 SHOWN_REJECTS = 20
 
@@ -80,15 +82,9 @@ def check_campaign(path: Path) -> Checked:
     """
     settings = load_settings()
     campaign = load_campaign(path)
-    loopback = allows_loopback(settings)
-    definition = campaign.definition(allow_loopback=loopback)
     ledger = Ledger(settings.database_url)
     try:
-        planned = campaigns.find(ledger, campaign.name) if not campaign.test else None
-        if planned is None:
-            campaign.check(datetime.now(UTC), allow_loopback=loopback)
-        else:
-            refuse_changes(planned, Kind.CAMPAIGN, definition, differences)
+        planned = _sendable(ledger, campaign, settings)
         counted = totals.totals(ledger, planned) if planned else None
     finally:
         ledger.close()
@@ -96,7 +92,7 @@ def check_campaign(path: Path) -> Checked:
     for _ in rows:
         pass
     if not rows.accepted:
-        raise InputError("recipients", f"none of the {rows.input:,} rows of {rows.path} is a valid number")
+        raise InputError("recipients", _none_valid(rows))
     size = campaign.chunk_size or settings.serwersms.chunk_size
     return Checked(
         name=campaign.name,
@@ -109,11 +105,44 @@ def check_campaign(path: Path) -> Checked:
         requests=-(-rows.accepted // size),
         send_at=campaign.send_at.isoformat(sep=" ", timespec="minutes") if campaign.send_at else None,
         test=campaign.test,
-        media=campaign.media_items(allow_loopback=loopback),
+        media=campaign.media_items(allow_loopback=allows_loopback(settings)),
         warnings=campaign.warnings(),
         rejects=rows.first_rejects,
         already=rows.accepted - counted["pending"] if counted else None,
     )
+
+
+def refuse_unsendable(campaign: Campaign, settings: Settings) -> None:
+    """Refuse, before a server is started for it, what could not be sent; recipients are read up to the first valid one.
+
+    Raises:
+        InputError: a file, the media or the recipients cannot be used.
+        CampaignChanged: its name is taken by other content.
+    """
+    ledger = Ledger(settings.database_url)
+    try:
+        planned = _sendable(ledger, campaign, settings)
+    finally:
+        ledger.close()
+    rows = read_rows(campaign, settings, None)
+    if planned is None and next(iter(rows), None) is None:
+        raise InputError("recipients", f"{_none_valid(rows)}; `posthorn campaign check` lists why")
+
+
+def _sendable(ledger: Ledger, campaign: Campaign, settings: Settings) -> CampaignRecord | None:
+    """The campaign as the ledger has it, with the same content; or None, and then the file's own checks hold."""
+    loopback = allows_loopback(settings)
+    definition = campaign.definition(allow_loopback=loopback)
+    planned = campaigns.find(ledger, campaign.name) if not campaign.test else None
+    if planned is None:
+        campaign.check(datetime.now(UTC), allow_loopback=loopback)
+    else:
+        refuse_changes(planned, Kind.CAMPAIGN, definition, differences)
+    return planned
+
+
+def _none_valid(rows: Intake) -> str:
+    return f"none of the {rows.input:,} rows of {rows.path} is a valid number"
 
 
 def _size(media: Media) -> str:
