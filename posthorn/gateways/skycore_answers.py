@@ -1,0 +1,94 @@
+"""Reads what Skycore answers: a RESPONSE of whatever order, case, padding and extra tags, into its leaves.
+
+Tolerant of form, never of contradiction: what is said twice in different words counts as not said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from xml.etree.ElementTree import ParseError
+
+from defusedxml import ElementTree
+from defusedxml.common import DefusedXmlException
+
+from posthorn.models import Phone, TicketRequest
+
+_CODE = re.compile(r"E?([0-9]{1,5})")
+_NOT_DIGITS = re.compile(r"\D")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A RESPONSE as its leaves: tag in upper case -> the different texts found under it, trimmed, none of them empty."""
+
+    values: Mapping[str, Sequence[str]]
+
+    def one(self, tag: str) -> str | None:
+        """The text of a tag; None where there is none, or where it is said twice in different words."""
+        found = self.values.get(tag, ())
+        return found[0] if len(found) == 1 else None
+
+    @property
+    def is_failure(self) -> bool:
+        """An error code means failure even beside "Success" (so reads the Ruby client that was in production)."""
+        return "ERRORCODE" in self.values or (self.one("STATUS") or "").lower() == "failure"
+
+    @property
+    def is_success(self) -> bool:
+        """Accepted, in the provider's word: not delivered."""
+        return not self.is_failure and (self.one("STATUS") or "").lower() == "success"
+
+    @property
+    def code(self) -> str | None:
+        """The error code as ``E713``; None where there is none that can be read."""
+        found = _CODE.fullmatch((self.one("ERRORCODE") or "").upper())
+        return f"E{found[1]}" if found else None
+
+    @property
+    def info(self) -> str:
+        """The provider's free text about an error; may hold anything."""
+        return self.one("ERRORINFO") or ""
+
+
+class Unreadable(ValueError):
+    """The body is not one complete RESPONSE."""
+
+
+def read(body: bytes) -> Told:
+    """The leaves of a RESPONSE, at whatever depth they stand.
+
+    Raises:
+        Unreadable: empty, cut off, HTML, another charset, entities, another document.
+    """
+    try:
+        root = ElementTree.fromstring(body.strip(b"\xef\xbb\xbf \t\r\n"), forbid_dtd=True)
+    except (ValueError, LookupError, ParseError, DefusedXmlException) as error:
+        raise Unreadable(type(error).__name__) from None  # the parser's own error quotes the document
+    if _tag(root.tag) != "RESPONSE":
+        raise Unreadable("another document")
+    values: dict[str, list[str]] = {}
+    for element in root.iter():
+        text = (element.text or "").strip()
+        if text and text not in values.setdefault(_tag(element.tag), []):
+            values[_tag(element.tag)].append(text)
+    return Told({tag: texts for tag, texts in values.items() if texts})
+
+
+def _tag(tag: object) -> str:
+    return str(tag).rpartition("}")[2].upper()
+
+
+def names_another(told: Told, request: TicketRequest) -> bool:
+    """Whether the answer echoes a number or a template that is not this ticket's."""
+    numbers, templates = told.values.get("TO", ()), told.values.get("MMSID", ())
+    return any(not _is_number(text, request.phone) for text in numbers) or any(
+        template.lstrip("0") != request.mms_id.strip().lstrip("0") for template in templates
+    )
+
+
+def _is_number(text: str, phone: Phone) -> bool:
+    """Whether a number as the provider writes it may be this one: with a prefix, or without its country code."""
+    digits = _NOT_DIGITS.sub("", text).lstrip("0")
+    return not digits or digits == str(phone) or (len(digits) >= 7 and str(phone).endswith(digits))

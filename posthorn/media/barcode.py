@@ -1,0 +1,272 @@
+"""The barcode of a ticket as an image: drawn for a preview, read back, and measured after what carriers do to pictures.
+
+The provider draws the code that is sent; nothing here is ever sent.
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from xml.sax.saxutils import escape
+
+import segno
+import zxingcpp
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+
+from posthorn.errors import InputError
+
+Symbology = Literal["auto", "qr", "code128"]
+DrawnSymbology = Literal["qr", "code128"]
+
+# Without 0 O 1 I L, and without the pairs 2 Z, 5 S, 8 B, U V that are confused when read aloud or off a small screen.
+ALPHABET = "34679ACDEFGHJKMNPQRTVWXY"
+GENERATED_LENGTH = 14  # 14 x log2(24) = 64 bits
+
+_CANVAS = (640, 480)  # the "image rich" class of the MMS conformance document: what most handsets are served
+_QUIET = {"qr": 4, "code128": 10}  # modules, as ISO/IEC 18004 and 15417 ask
+_BAR_SHARE = 0.5  # height of Code 128 bars, of the canvas
+_TEXT_PIXELS = 28
+_TEXT_MARGIN = 8
+_LONGEST = 256
+# Bars must stay two pixels wide on the smallest picture a carrier makes (below): wider codes become QR under "auto".
+_CODE128_MODULES = 320 // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """What one kind of carrier does to a picture: fits it into ``size`` pixels, then saves JPEG at ``quality``."""
+
+    name: str
+    size: tuple[int, int]
+    quality: int
+
+
+# Sizes are the MMS conformance document's picture classes and the quarter of one that transcoders make for older handsets;
+# qualities are chosen, low on purpose: carriers publish none.
+CARRIERS = (
+    Carrier("640x480, quality 70", (640, 480), 70),
+    Carrier("320x240, quality 50", (320, 240), 50),
+    Carrier("320x240, quality 30", (320, 240), 30),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Survival:
+    """Which of ``CARRIERS`` a drawn code outlived: those after which it still reads, and those after which it does not."""
+
+    symbology: DrawnSymbology
+    readable_after: tuple[str, ...]
+    lost_after: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """A code in modules (one row for Code 128), the pixels of one module across and down, and the text beneath."""
+
+    rows: Sequence[Sequence[bool]]
+    across: int
+    down: int
+    quiet: int
+    lines: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        return (len(self.rows[0]) + 2 * self.quiet) * self.across
+
+    @property
+    def text_top(self) -> int:
+        """Where the text starts, in pixels: under the bars and their quiet zone."""
+        return 2 * self.quiet * self.across + len(self.rows) * self.down
+
+    @property
+    def height(self) -> int:
+        return self.text_top + _text_height(self.lines)
+
+    def bars(self) -> Iterable[tuple[int, int, int, int]]:
+        """Each dark run as left, top, width, height in pixels."""
+        margin = self.quiet * self.across
+        for index, row in enumerate(self.rows):
+            for start, length in _runs(row):
+                yield margin + start * self.across, margin + index * self.down, length * self.across, self.down
+
+
+def new_barcode_id() -> str:
+    """A new ticket code: 14 characters of an alphabet without look-alikes, 64 bits from the system's secure source."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(GENERATED_LENGTH))
+
+
+def render(
+    value: str,
+    *,
+    symbology: Symbology = "auto",
+    format: Literal["png", "svg"] = "png",  # noqa: A002 - the word users know
+    readable: bool = True,
+) -> bytes:
+    """The code of ``value`` as PNG or SVG bytes, at most 640 pixels wide, with a quiet zone and ``value`` readable under it.
+
+    ``auto`` is Code 128 where the value fits (its bars stay two pixels wide on a 320-pixel picture), else QR.
+
+    Raises:
+        InputError: the value is empty, too long, or has characters this symbology cannot hold.
+    """
+    drawing = _drawing(value, _resolve(value, symbology), readable=readable)
+    return _svg(drawing) if format == "svg" else _png(drawing)
+
+
+def decode(image: bytes) -> list[str]:
+    """The values of every barcode found in a picture (PNG, JPEG, …).
+
+    Raises:
+        InputError: the bytes are no picture.
+    """
+    try:
+        with Image.open(io.BytesIO(image)) as picture:
+            grey = picture.convert("L")
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError("picture", "cannot be read as an image") from error
+    return [found.text for found in zxingcpp.read_barcodes(grey)]
+
+
+def symbology_for(value: str) -> DrawnSymbology:
+    """What ``auto`` draws for ``value``."""
+    if not _is_plain(value) or len(value) > _CODE128_MODULES // 5:  # the densest Code 128 spends 5.5 modules a character
+        return "qr"
+    return "code128" if len(_code128(value)) + 2 * _QUIET["code128"] <= _CODE128_MODULES else "qr"
+
+
+def survival(value: str, *, symbology: Symbology = "auto") -> Survival:
+    """Draw ``value``, shrink and recompress it as each of ``CARRIERS`` does, and read it back."""
+    drawn = _resolve(value, symbology)
+    picture = _canvas(_drawing(value, drawn, readable=True))
+    readable = {carrier.name: decode(_recompressed(picture, carrier)) == [value] for carrier in CARRIERS}
+    return Survival(
+        drawn,
+        tuple(name for name, reads in readable.items() if reads),
+        tuple(name for name, reads in readable.items() if not reads),
+    )
+
+
+def survives_carrier(value: str, *, symbology: Symbology = "auto") -> bool:
+    """Whether the code of ``value`` still reads after every one of ``CARRIERS``."""
+    return not survival(value, symbology=symbology).lost_after
+
+
+def survival_warning(value: str) -> str | None:
+    """A sentence where ``value`` may be too long for a carrier to keep readable, else None.
+
+    Both symbologies are tried, for the template of the provider decides which is drawn.
+    """
+    lost = [name for drawn, name in (("qr", "QR"), ("code128", "Code 128")) if not _survives(value, drawn)]
+    if not lost:
+        return None
+    return f"barcode id of {len(value)} characters: as {' and '.join(lost)} it does not read after a carrier shrank it"
+
+
+def _survives(value: str, symbology: str) -> bool:
+    if symbology == "code128" and not _is_plain(value):
+        return False
+    return survives_carrier(value, symbology="code128" if symbology == "code128" else "qr")
+
+
+def _resolve(value: str, symbology: Symbology) -> DrawnSymbology:
+    if not value:
+        raise InputError("barcode id", "is empty")
+    if len(value) > _LONGEST:
+        raise InputError("barcode id", f"has {len(value)} characters; at most {_LONGEST} can be drawn")
+    return symbology_for(value) if symbology == "auto" else symbology
+
+
+def _is_plain(value: str) -> bool:
+    return value.isascii() and value.isprintable()
+
+
+def _drawing(value: str, symbology: DrawnSymbology, *, readable: bool) -> _Drawing:
+    rows = [_code128(value)] if symbology == "code128" else _qr(value)
+    quiet = _QUIET[symbology]
+    lines = tuple(textwrap.wrap(value, 36)) if readable else ()
+    across = max(1, _CANVAS[0] // (len(rows[0]) + 2 * quiet))
+    if symbology == "code128":
+        return _Drawing(rows, across, int(_CANVAS[1] * _BAR_SHARE), quiet, lines)
+    side = max(2, min(across, (_CANVAS[1] - _text_height(lines)) // (len(rows) + 2 * quiet)))
+    return _Drawing(rows, side, side, quiet, lines)
+
+
+def _qr(value: str) -> list[list[bool]]:
+    """The modules of a QR code that survives a fifteenth of it being lost (level M), without its quiet zone."""
+    return [[bool(module) for module in row] for row in segno.make_qr(value, error="m").matrix]
+
+
+def _code128(value: str) -> list[bool]:
+    """The modules of a Code 128, one row, without its quiet zone."""
+    if not _is_plain(value):
+        raise InputError("barcode id", "Code 128 holds printable ASCII only")
+    try:
+        code = zxingcpp.create_barcode(value, zxingcpp.BarcodeFormat.Code128)
+        picture: Any = zxingcpp.write_barcode_to_image(code, scale=1, add_quiet_zones=False)  # a buffer, untyped as such
+    except ValueError as error:
+        raise InputError("barcode id", f"is too long for Code 128 ({len(value)} characters)") from error
+    return [pixel == 0 for pixel in memoryview(picture).tolist()[0]]
+
+
+def _runs(row: Sequence[bool]) -> Iterable[tuple[int, int]]:
+    """Start and length of every run of dark modules."""
+    start: int | None = None
+    for index, dark in enumerate((*row, False)):
+        if dark and start is None:
+            start = index
+        elif not dark and start is not None:
+            yield start, index - start
+            start = None
+
+
+def _text_height(lines: Sequence[str]) -> int:
+    return (_TEXT_PIXELS + _TEXT_MARGIN) * len(lines) + (_TEXT_MARGIN if lines else 0)
+
+
+def _text_size(drawing: _Drawing) -> float:
+    """The font size at which the longest line fits the width."""
+    widest = max(ImageFont.load_default(_TEXT_PIXELS).getlength(line) for line in drawing.lines)
+    return _TEXT_PIXELS * min(1.0, (drawing.width - 2 * _TEXT_MARGIN) / widest)
+
+
+def _canvas(drawing: _Drawing) -> Image.Image:
+    picture = Image.new("L", (drawing.width, drawing.height), 255)
+    draw = ImageDraw.Draw(picture)
+    for left, top, width, height in drawing.bars():
+        draw.rectangle((left, top, left + width - 1, top + height - 1), fill=0)
+    for index, line in enumerate(drawing.lines):
+        font = ImageFont.load_default(_text_size(drawing))
+        top = drawing.text_top + index * (_TEXT_PIXELS + _TEXT_MARGIN)
+        draw.text((drawing.width / 2, top), line, fill=0, font=font, anchor="ma")
+    return picture
+
+
+def _png(drawing: _Drawing) -> bytes:
+    buffer = io.BytesIO()
+    _canvas(drawing).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _svg(drawing: _Drawing) -> bytes:
+    path = "".join(f"M{left} {top}h{width}v{height}h-{width}z" for left, top, width, height in drawing.bars())
+    texts = "".join(
+        f'<text x="{drawing.width / 2:g}" y="{drawing.text_top + _TEXT_PIXELS + index * (_TEXT_PIXELS + _TEXT_MARGIN)}" '
+        f'font-family="sans-serif" font-size="{_text_size(drawing):.1f}" text-anchor="middle">{escape(line)}</text>'
+        for index, line in enumerate(drawing.lines)
+    )
+    size = f'width="{drawing.width}" height="{drawing.height}" viewBox="0 0 {drawing.width} {drawing.height}"'
+    background = '<rect width="100%" height="100%" fill="#fff"/>'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{background}<path d="{path}"/>{texts}</svg>\n'
+    return svg.encode()
+
+
+def _recompressed(picture: Image.Image, carrier: Carrier) -> bytes:
+    shrunk = picture.convert("RGB")
+    shrunk.thumbnail(carrier.size, Image.Resampling.BILINEAR)
+    buffer = io.BytesIO()
+    shrunk.save(buffer, "JPEG", quality=carrier.quality)
+    return buffer.getvalue()
