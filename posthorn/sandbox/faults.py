@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import random
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -50,6 +51,7 @@ FAULTS: dict[str, Stage] = {
     # What the provider says and does.
     "error_code": Stage.PROVIDER,
     "error_code_after": Stage.PROVIDER,
+    "success_without_trackingid": Stage.PROVIDER,
     "prefix_then_status": Stage.PROVIDER,
     "credit_midway": Stage.PROVIDER,
     "item_error": Stage.PROVIDER,
@@ -64,6 +66,8 @@ FAULTS: dict[str, Stage] = {
 }
 """Every fault by name. ``late`` waits ``seconds`` and then does the work, whether the client is still there or not."""
 
+_CODE = re.compile(r"E?[0-9]{1,6}")
+
 
 class FaultError(ValueError):
     """A rule that cannot be understood; the message says which part."""
@@ -74,7 +78,7 @@ class FaultRule:
     """One rule. Without ``at``, ``every`` and ``probability`` it strikes each request of its call.
 
     ``seconds`` is how long (hang, late: until; drip: between two bytes; close_idle: after the answer), ``status`` and
-    ``retry_after`` shape HTTP answers, ``code`` is the provider's error, ``items`` how many items it concerns,
+    ``retry_after`` shape HTTP answers, ``code`` is the provider's error (3004 or E713), ``items`` how many items are meant,
     ``mode`` is ``request`` or ``items`` (credit_midway), ``location`` where a redirect points.
     """
 
@@ -88,7 +92,7 @@ class FaultRule:
     seconds: float | None = None
     status: int = 500
     retry_after: str | None = None
-    code: int | None = None
+    code: str | None = None
     items: int = 1
     mode: str = "items"
     location: str | None = None
@@ -106,6 +110,8 @@ class FaultRule:
             raise FaultError("probability: expected 0 to 1")
         if self.mode not in ("items", "request"):
             raise FaultError("mode: expected items or request")
+        if self.code is not None and not _CODE.fullmatch(self.code):
+            raise FaultError("code: expected a number, or E and a number")
         self._random = random.Random(self.seed)  # noqa: S311 - repeatable on purpose, guards nothing
 
     @property
@@ -117,6 +123,11 @@ class FaultRule:
     def name(self) -> str:
         """How the rule is called in the truth: ``reset_after@messages/send_mms``."""
         return f"{self.fault}@{self.call}"
+
+    @property
+    def number(self) -> int | None:
+        """The number in ``code``: 713 for E713."""
+        return int(self.code.removeprefix("E")) if self.code else None
 
     def strikes(self, call: str) -> bool:
         """Count one request; whether this rule wants it."""
@@ -131,7 +142,7 @@ class FaultRule:
 
 
 _SETTABLE = {item.name: item for item in fields(FaultRule) if item.init}
-_WHOLE = ("every", "seed", "times", "status", "code", "items", "size")
+_WHOLE = ("every", "seed", "times", "status", "items", "size")
 
 
 def parse_rule(rule: Mapping[str, Any] | str) -> FaultRule:

@@ -20,6 +20,7 @@ from posthorn.sandbox import truth, wire
 from posthorn.sandbox.clock import SandboxClock
 from posthorn.sandbox.faults import FaultBook, FaultRule, Stage
 from posthorn.sandbox.serwersms import SerwerSms, SerwerSmsOptions
+from posthorn.sandbox.skycore import Skycore, SkycoreOptions
 from posthorn.sandbox.traffic import Traffic
 from posthorn.sandbox.wire import Exchange, Received, Reply
 
@@ -37,8 +38,8 @@ class Provider(Protocol):
     def variables(self, url: str) -> Mapping[str, str]:
         """What to export so that Posthorn talks to the sandbox."""
 
-    def call_of(self, path: str) -> str:
-        """The name that faults and counts use for a path: ``messages/send_mms``."""
+    def call_of(self, received: Received) -> str:
+        """The name that faults and counts use for a request: ``messages/send_mms``, ``sendMMSBarcode``."""
 
     async def answer(self, received: Received, rule: FaultRule | None) -> Reply:
         """Do the work. ``rule`` is given only for faults of the stage ``PROVIDER``."""
@@ -72,6 +73,7 @@ class Sandbox:
         *,
         host: str = "127.0.0.1",
         serwersms: SerwerSmsOptions | None = None,
+        skycore: SkycoreOptions | None = None,
         faults: Iterable[Mapping[str, Any] | str] = (),
         speed: float = 1.0,
         skew_seconds: float = 0.0,
@@ -84,7 +86,8 @@ class Sandbox:
         self.faults: FaultBook = FaultBook(faults)
         self.traffic: Traffic = Traffic()
         self.serwersms = SerwerSms(serwersms or SerwerSmsOptions(), self.clock)
-        self.providers: tuple[Provider, ...] = (self.serwersms,)
+        self.skycore = Skycore(skycore or SkycoreOptions(), self.clock)
+        self.providers: tuple[Provider, ...] = (self.serwersms, self.skycore)
         self._keepalive_seconds = keepalive_seconds
         self._stopping = asyncio.Event()
         self._late: set[asyncio.Task[Reply]] = set()
@@ -159,16 +162,16 @@ class Sandbox:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path.startswith("/_sandbox/"):
             return await truth.answer(self, request)
-        self.traffic.enter()
+        provider = self.provider_of(request.path)
+        self.traffic.enter(provider.name)
         try:
-            return await self._answer(request)
+            return await self._answer(provider, request)
         finally:
-            self.traffic.leave()
+            self.traffic.leave(provider.name)
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, provider: Provider, request: web.BaseRequest) -> web.StreamResponse:
         received = await wire.receive(request)
-        provider = self.provider_of(received.path)
-        call = provider.call_of(received.path)
+        call = provider.call_of(received)
         rule = self.faults.draw(call)
         self.traffic.note(provider, call, received, rule)
         if rule is not None and rule.stage is Stage.BEFORE:

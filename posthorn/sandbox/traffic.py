@@ -43,6 +43,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self._flights: Counter[str] = Counter()
         self.reset()
 
     def reset(self) -> None:
@@ -50,15 +51,19 @@ class Traffic:
         self.calls: Counter[str] = Counter()
         self.sends = 0
         self.max_in_flight = self.in_flight
+        self.max_flights: dict[str, int] = dict(self._flights)
         self._log: deque[_Logged] = deque(maxlen=_LOGGED)
 
-    def enter(self) -> None:
-        """A request begins."""
+    def enter(self, provider: str) -> None:
+        """A request to a provider begins."""
+        self._flights[provider] += 1
+        self.max_flights[provider] = max(self.max_flights.get(provider, 0), self._flights[provider])
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
 
-    def leave(self) -> None:
+    def leave(self, provider: str) -> None:
         """A request is over, however it ended."""
+        self._flights[provider] -= 1
         self.in_flight -= 1
 
     def note(self, provider: Describer, call: str, received: Received, rule: FaultRule | None) -> None:

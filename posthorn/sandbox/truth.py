@@ -5,6 +5,7 @@
     GET  truth                              totals, requests, faults fired
     GET  messages?phone=&title=&page=&limit=  every message, oldest first
     GET  counts?title=                      {phone: times accepted}
+    GET  tickets?to=&barcode=&mms_id=&page=&limit=  every ticket, oldest first
     GET  requests?call=                     the latest requests
     PUT  faults  [rule, ...]                other rules, counted from zero
     POST clock   {"advance_seconds": n, "speed": n, "skew_seconds": n}
@@ -32,7 +33,10 @@ _PAGE = 1_000
 
 def told(box: Sandbox) -> dict[str, Any]:
     """The whole truth in numbers: sums over the providers, and each provider's own under its name."""
-    each = {provider.name: dict(provider.truth()) for provider in box.providers}
+    flights = box.traffic.max_flights
+    each = {
+        provider.name: {**provider.truth(), "max_in_flight": flights.get(provider.name, 0)} for provider in box.providers
+    }
     keys = ("accepted", "numbers", "twice", "dispatched", "scheduled", "withdrawn")
     return {
         **{key: sum(totals.get(key, 0) for totals in each.values()) for key in keys},
@@ -76,6 +80,12 @@ def _messages(box: Sandbox, query: Mapping[str, str]) -> dict[str, Any]:
     return {"page": page, "more": len(items) > limit, "items": items[:limit]}
 
 
+def _tickets(box: Sandbox, query: Mapping[str, str]) -> dict[str, Any]:
+    page, limit = int(query.get("page", 1)), int(query.get("limit", _PAGE))
+    items = box.skycore.tickets(query, (page - 1) * limit, limit + 1)
+    return {"page": page, "more": len(items) > limit, "items": items[:limit]}
+
+
 def _clock(box: Sandbox, order: Mapping[str, Any]) -> None:
     if unknown := set(order) - {"advance_seconds", "speed", "skew_seconds"}:
         raise ValueError(f"{', '.join(unknown)}: no such key")
@@ -95,6 +105,7 @@ _QUESTIONS: dict[tuple[str, str], Callable[[Sandbox, Mapping[str, str]], object]
     ("GET", "truth"): lambda box, _: told(box),
     ("GET", "messages"): _messages,
     ("GET", "counts"): lambda box, query: _provider(box, query).counts(query.get("title")),
+    ("GET", "tickets"): _tickets,
     ("GET", "requests"): lambda box, query: list(box.traffic.log(query.get("call"))),
 }
 _ORDERS: dict[tuple[str, str], Callable[[Sandbox, Any], None]] = {

@@ -70,9 +70,9 @@ class SerwerSms:
         """What to export so that Posthorn talks to the sandbox."""
         return {"POSTHORN_SERWERSMS__BASE_URL": url, "POSTHORN_SERWERSMS__TOKEN": self.options.token}
 
-    def call_of(self, path: str) -> str:
-        """The name that faults and the truth use for a path."""
-        return _split(path)[0]
+    def call_of(self, received: Received) -> str:
+        """The name that faults and the truth use for a request: its path without the suffix."""
+        return _split(received.path)[0]
 
     async def answer(self, received: Received, rule: FaultRule | None) -> Reply:
         """Do what is asked, or what the rule makes of it."""
@@ -182,7 +182,7 @@ class SerwerSms:
 def _refuse(rule: FaultRule | None, fault: str) -> None:
     """The whole request, where the rule is this fault; 1010 unless it names a code."""
     if rule is not None and rule.fault == fault:
-        raise ApiError(rule.code or 1010)
+        raise ApiError(rule.number or 1010)
 
 
 def _trimmed(value: object) -> object:

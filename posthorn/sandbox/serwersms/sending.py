@@ -138,7 +138,7 @@ def _strike(numbers: Numbers, rule: FaultRule | None) -> None:
     if rule is not None and rule.fault == "item_error":
         correct = (position for position in range(len(numbers.phones)) if position not in numbers.refused)
         for position in islice(correct, rule.items):
-            numbers.refused[position] = rule.code or 3103
+            numbers.refused[position] = rule.number or 3103
 
 
 def _ration(account: Account, numbers: Numbers, rule: FaultRule | None) -> bool:

@@ -1,0 +1,72 @@
+"""``RESPONSE`` documents as XML, and their variations in order, padding and wording. Decides nothing about tickets."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from xml.sax.saxutils import escape
+
+from posthorn.sandbox.skycore.errors import VARIANTS, ApiError
+from posthorn.sandbox.wire import Reply
+
+Fields = Sequence[tuple[str, str]]
+"""Tags with their content; an ``Xml`` is put in as it is, text is escaped."""
+
+XML = "text/xml; charset=utf-8"
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+class Xml(str):
+    """Content that is XML already."""
+
+    __slots__ = ()
+
+
+class Answers:
+    """Writes answers; with ``vary`` no two need look alike, and the same seed gives the same row of them."""
+
+    def __init__(self, *, vary: bool, seed: int) -> None:
+        self._vary = vary
+        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose, guards nothing
+
+    def success(self, fields: Fields) -> Reply:
+        """``STATUS`` and what the action tells."""
+        return self._reply([("STATUS", "Success"), *fields])
+
+    def failure(self, error: ApiError, to: str | None) -> Reply:
+        """The refusal, with the number where it was about one."""
+        echo = [("TO", to)] if to else []
+        return self._reply([("STATUS", "Failure"), ("ERRORCODE", error.code), *echo, ("ERRORINFO", self._worded(error))])
+
+    def _worded(self, error: ApiError) -> str:
+        if not self._vary:
+            return error.info
+        info = VARIANTS.get(error.code, error.info) if self._flip() else error.info
+        return f"\n  {info} " if self._flip() else info
+
+    def _reply(self, fields: Fields) -> Reply:
+        listed, prolog = list(fields), ""
+        if self._vary:
+            self._random.shuffle(listed)
+            prolog = '<?xml version="1.0" encoding="UTF-8"?>\n' if self._flip() else ""
+        return Reply((prolog + rendered(listed)).encode(), XML)
+
+    def _flip(self) -> bool:
+        return self._random.random() < 0.5
+
+
+def rendered(fields: Fields) -> str:
+    """A ``RESPONSE`` laid out as the method pages show it."""
+    lines = [f"    {element(name, value)}\n" for name, value in fields]
+    return f"<RESPONSE>\n{''.join(lines)}</RESPONSE>"
+
+
+def element(name: str, value: str) -> str:
+    """One element."""
+    return f"<{name}>{value if isinstance(value, Xml) else safe(value)}</{name}>"
+
+
+def safe(text: str) -> str:
+    """Text as XML holds it; characters that XML cannot hold are left out."""
+    return escape(_NOT_IN_XML.sub("", text))

@@ -1,0 +1,71 @@
+"""What becomes of a ticket after it was accepted: the same for one seed, number, barcode and attempt. Sends nothing.
+
+Source: section "Delivery status" of the postback pages; how often which end comes and how soon is up to the options.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from posthorn.sandbox.skycore.options import SkycoreOptions
+
+State = Literal["accepted", "sent", "delivered", "undelivered", "failed"]
+
+LOOKUP_FAILED = "Error fetching object(Database Error: Could not find number/email imported in database)"
+_AS_LINK = "Handset does not support MMS"
+_UNDELIVERED = {
+    "Expired": "Message expired before it was retrieved",
+    "Rejected": "Recipient blocked by mobile operator",
+    "Failed": "Message could not be delivered",
+    "NotSupported": "Recipient handset does not support MMS",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happens to a ticket ``after`` that many aged seconds. ``status`` is the provider's text."""
+
+    code: str
+    status: str
+    after: float
+    state: State
+    sent_as: Literal["MMS", "SMS"] | None = None
+    details: str | None = None
+
+
+def course(options: SkycoreOptions, name: str) -> tuple[Event, ...]:
+    """The events of a ticket in order; ``name`` tells it from every other one."""
+    fate, pace, link, word = _shares(options.seed, name)
+    processed = options.processed_after_seconds
+    if fate < options.late_failure:
+        return (Event("E101", "Message Failed", processed, "failed", details=LOOKUP_FAILED),)
+    as_link = link < options.link_sms
+    sent = Event("N101", "Message Sent", processed, "sent", "SMS" if as_link else "MMS", _AS_LINK if as_link else None)
+    fate -= options.late_failure
+    if fate < options.silent:
+        return (sent,)
+    ended = processed + pace * max(0.0, options.reported_after_seconds - processed)
+    if fate < options.silent + options.undelivered:
+        return sent, _undelivered(options, ended, word, as_link=as_link)
+    code = "N202" if as_link else "N102"
+    return sent, Event(code, "Message Sent/Delivered", ended, "delivered", sent.sent_as)
+
+
+def _undelivered(options: SkycoreOptions, ended: float, word: float, *, as_link: bool) -> Event:
+    # A link SMS that fails is told as Failed; the other words came with later pages.
+    kind = "Failed" if as_link else list(_UNDELIVERED)[int(word * len(_UNDELIVERED))]
+    code = "E202" if as_link else options.undelivered_code
+    return Event(code, f"Message Sent/{kind}", ended, "undelivered", "SMS" if as_link else "MMS", _UNDELIVERED[kind])
+
+
+def _shares(seed: int, name: str) -> tuple[float, ...]:
+    """Four numbers from 0 to below 1."""
+    digest = hashlib.blake2b(f"{seed}|{name}".encode(), digest_size=16).digest()
+    return tuple(int.from_bytes(digest[start : start + 4]) / 2**32 for start in range(0, 16, 4))
+
+
+def share_of(seed: int, name: str) -> float:
+    """A number from 0 to below 1 that is always the same for a name."""
+    return _shares(seed, name)[0]

@@ -1,0 +1,140 @@
+"""Skycore as the server sees it: request to action, key, limits, dispatch, and what to tell the truth's readers.
+
+Answers are HTTP 200 with a ``RESPONSE``, refusals too: Skycore documents no HTTP status, other ones come from faults only.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any
+
+from posthorn.sandbox.clock import SandboxClock
+from posthorn.sandbox.faults import FaultRule
+from posthorn.sandbox.skycore import calls
+from posthorn.sandbox.skycore.account import Account
+from posthorn.sandbox.skycore.answers import Answers, Fields
+from posthorn.sandbox.skycore.errors import ApiError
+from posthorn.sandbox.skycore.options import SkycoreOptions
+from posthorn.sandbox.skycore.params import Params, read_params
+from posthorn.sandbox.skycore.sending import send
+from posthorn.sandbox.wire import Received, Reply, page
+
+SEND = "sendMMSBarcode"
+PREFIX = "/API/wxml/1.3/"
+_ENTRIES = (PREFIX, PREFIX + "index.php")
+_CALLS: dict[str, Callable[[Account, Params], Fields]] = {
+    "getMmsIds": calls.mms_ids,
+    "getMmsCampaigns": calls.mms_campaigns,
+    "subscribe": calls.subscribe,
+    "unsubscribe": calls.unsubscribe,
+}
+# Action names are compared without case (the pages and the SDK mix it).
+_NAMES = {name.lower(): name for name in (SEND, *_CALLS)}
+
+
+class Skycore:
+    """The provider half of the sandbox that barcode tickets are sent with."""
+
+    name = "skycore"
+    prefix = PREFIX
+    send_calls = frozenset({SEND})
+
+    def __init__(self, options: SkycoreOptions, clock: SandboxClock) -> None:
+        self.account = Account(options, clock)
+        self._answers = Answers(vary=options.vary, seed=options.seed)
+
+    @property
+    def options(self) -> SkycoreOptions:
+        """As they stand now."""
+        return self.account.options
+
+    def variables(self, url: str) -> Mapping[str, str]:
+        """What to export so that Posthorn talks to the sandbox."""
+        return {
+            "POSTHORN_SKYCORE__BASE_URL": f"{url}{PREFIX}index.php",
+            "POSTHORN_SKYCORE__API_KEY": self.options.api_key,
+        }
+
+    def call_of(self, received: Received) -> str:
+        """The action as its page spells it; ``unknown`` for every other one and for what cannot be read."""
+        try:
+            return _NAMES.get(read_params(received).get("action", "").lower(), "unknown")
+        except ApiError:
+            return "unknown"
+
+    async def answer(self, received: Received, rule: FaultRule | None) -> Reply:
+        """Do what is asked, or what the rule makes of it."""
+        if received.path not in _ENTRIES:
+            return page(404)
+        params: Params = {}
+        try:
+            params = read_params(received)
+            _refuse(rule, "error_code")
+            fields = self._done(params, rule)
+            _refuse(rule, "error_code_after")
+        except ApiError as error:
+            return self._answers.failure(error, params.get("to"))
+        if rule is not None and rule.fault == "success_without_trackingid":
+            fields = [(name, value) for name, value in fields if name != "TRACKINGID"]
+        return self._answers.success(fields)
+
+    def _done(self, params: Params, rule: FaultRule | None) -> Fields:
+        call = _NAMES.get(params.get("action", "").lower())
+        if call is None:
+            raise ApiError("E101")
+        self._authenticate(params)
+        if call in self.options.denied_actions:
+            raise ApiError("E107")
+        self.account.admit()
+        if call != SEND:
+            return _CALLS[call](self.account, params)
+        fields, _ = send(self.account, params, keep=rule is None or rule.fault != "lie_queued")
+        return fields
+
+    def _authenticate(self, params: Params) -> None:
+        key = params.get("api_key")
+        if not key:
+            raise ApiError("E102")
+        if not hmac.compare_digest(key.encode(), self.options.api_key.encode()):
+            raise ApiError("E104")
+
+    # For the readers of the truth.
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.account.reset()
+
+    def truth(self) -> dict[str, int]:
+        """What was taken, in numbers."""
+        return self.account.tickets.totals()
+
+    def counts(self, title: str | None) -> Mapping[str, int]:
+        """How many tickets were taken per ``<number> <barcode>``; of one stored MMS, where ``title`` is its id."""
+        return self.account.tickets.counts(title)
+
+    def listed(self, phone: str | None, title: str | None, start: int, length: int) -> list[dict[str, Any]]:
+        """Tickets to a number, or of the stored MMS whose id is ``title``, oldest first."""
+        return self.tickets({"to": phone, "mms_id": title}, start, length)
+
+    def tickets(self, query: Mapping[str, str | None], start: int, length: int) -> list[dict[str, Any]]:
+        """Tickets by ``to``, ``barcode`` and ``mms_id``, oldest first."""
+        # In a query string the plus of a number is easily lost.
+        to = (query.get("to") or "").strip().removeprefix("+") or None
+        told = self.account.tickets.told(to, query.get("barcode"), query.get("mms_id"))
+        return list(islice(told, start, start + length))
+
+    def described(self, received: Received) -> object:
+        """The parameters without credentials, for the log of requests."""
+        try:
+            params = read_params(received)
+        except ApiError as error:
+            return {"unreadable": len(received.body), "code": error.code}
+        return {name: value for name, value in params.items() if name not in ("api_key", "pass")}
+
+
+def _refuse(rule: FaultRule | None, fault: str) -> None:
+    """The request, where the rule is this fault; E503 unless it names a code."""
+    if rule is not None and rule.fault == fault:
+        raise ApiError(f"E{rule.number or 503}")

@@ -1,0 +1,132 @@
+"""Every ticket the sandbox's Skycore took, and where each stands now. Takes repeated ones too; the truth counts them."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from posthorn.sandbox.clock import SandboxClock
+from posthorn.sandbox.skycore.lifecycle import Event, course
+from posthorn.sandbox.skycore.options import SkycoreOptions
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One accepted call. ``taken_at`` is an age of the sandbox clock, ``accepted`` a wall time; ``nth`` counts its pair.
+
+    ``data`` holds the optional parameters (``customtext_2``, ``data_first_name``, ``ddmtext``, ...).
+    """
+
+    number: int
+    tracking_id: str
+    to: str
+    barcode: str
+    mms_id: str
+    sender: str
+    campaign_ref: str | None
+    data: Mapping[str, str]
+    taken_at: float
+    accepted: float
+    nth: int
+
+    @property
+    def pair(self) -> Pair:
+        """Number and barcode, which nobody should get twice unasked."""
+        return self.to, self.barcode
+
+
+class Tickets:
+    """All tickets in the order they were taken, with the questions asked about them."""
+
+    def __init__(self, options: SkycoreOptions, clock: SandboxClock) -> None:
+        self._options = options
+        self._clock = clock
+        # A random start keeps the ids of this run apart from those of every earlier one.
+        self._last_number = secrets.randbelow(9 * 10**14) + 10**14
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every ticket; ids go on."""
+        self.all: list[Ticket] = []
+        self._by_tracking_id: dict[str, Ticket] = {}
+        self._pairs: dict[Pair, int] = {}
+
+    def new_id(self) -> tuple[int, str]:
+        """A fresh number and its TRACKINGID: ``MMS_<number>``, or that as base64 (since November 2013)."""
+        self._last_number += 1
+        plain = f"MMS_{self._last_number}"
+        is_plain = self._options.tracking_ids == "seed"
+        return self._last_number, plain if is_plain else base64.b64encode(plain.encode()).decode()
+
+    def nth(self, pair: Pair) -> int:
+        """Which ticket of its pair the next one will be, from 1."""
+        return self._pairs.get(pair, 0) + 1
+
+    def store(self, ticket: Ticket) -> None:
+        """Take a ticket in."""
+        self.all.append(ticket)
+        self._by_tracking_id[ticket.tracking_id] = ticket
+        self._pairs[ticket.pair] = ticket.nth
+
+    def course(self, ticket: Ticket) -> tuple[Event, ...]:
+        """What happens to a ticket, in order."""
+        return course(self._options, f"{ticket.to}|{ticket.barcode}|{ticket.nth}")
+
+    def standing(self, ticket: Ticket, age: float) -> str:
+        """``accepted``, ``sent``, ``delivered``, ``undelivered`` or ``failed`` at an age of the clock."""
+        happened = [event.state for event in self.course(ticket) if ticket.taken_at + event.after <= age]
+        return happened[-1] if happened else "accepted"
+
+    # The truth.
+
+    def by_tracking_id(self, tracking_id: str) -> Ticket | None:
+        """The ticket of a TRACKINGID, or None."""
+        return self._by_tracking_id.get(tracking_id)
+
+    def totals(self) -> dict[str, int]:
+        """Tickets taken, distinct number/barcode pairs, pairs taken more than once, numbers, and how many left by now."""
+        age = self._clock.age()
+        states = [self.standing(ticket, age) for ticket in self.all]
+        ends = {state: states.count(state) for state in ("delivered", "undelivered", "failed")}
+        return {
+            "accepted": len(self.all),
+            "pairs": len(self._pairs),
+            "twice": sum(count > 1 for count in self._pairs.values()),
+            "numbers": len({to for to, _ in self._pairs}),
+            "dispatched": len(states) - states.count("accepted") - ends["failed"],
+            **ends,
+        }
+
+    def counts(self, mms_id: str | None) -> dict[str, int]:
+        """How many tickets were taken per pair, as ``{"<number> <barcode>": n}``."""
+        counts: dict[str, int] = {}
+        for ticket in self.all:
+            if mms_id in (None, ticket.mms_id):
+                name = f"{ticket.to} {ticket.barcode}"
+                counts[name] = counts.get(name, 0) + 1
+        return counts
+
+    def told(self, to: str | None, barcode: str | None, mms_id: str | None) -> Iterator[dict[str, Any]]:
+        """Tickets with where they stand, oldest first."""
+        age = self._clock.age()
+        for ticket in self.all:
+            if to in (None, ticket.to) and barcode in (None, ticket.barcode) and mms_id in (None, ticket.mms_id):
+                yield {
+                    "id": ticket.number,
+                    "to": ticket.to,
+                    "barcode": ticket.barcode,
+                    "mms_id": ticket.mms_id,
+                    "tracking_id": ticket.tracking_id,
+                    "state": self.standing(ticket, age),
+                    "from": ticket.sender,
+                    "campaign_ref": ticket.campaign_ref,
+                    "data": dict(ticket.data),
+                    "nth": ticket.nth,
+                    "accepted_at": datetime.fromtimestamp(ticket.accepted, UTC).isoformat(),
+                }
