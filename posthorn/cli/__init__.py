@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from posthorn.cli.app import app
@@ -14,10 +15,11 @@ def main() -> None:
     from posthorn.errors import AlreadyRunning, CampaignChanged, CampaignNotFound, GatewayError, InputError, LedgerError  # noqa: PLC0415
     from posthorn.settings import SettingsError  # noqa: PLC0415
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: what was started is stopped
     try:
         app()
     except AlreadyRunning as error:
-        print(error)  # another run does the work: nothing is wrong
+        fail(error, 0)  # another run does the work: nothing is wrong
     except (InputError, SettingsError, CampaignChanged, CampaignNotFound) as error:
         sys.exit(fail(error, 2))
     except GatewayError as error:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from posthorn.cli.output import following, say, show_status
+from posthorn.cli.output import ending_early, following, say, show_status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Send an MMS campaign and see what became of it.")
 
@@ -53,27 +53,28 @@ def send(file: File, as_json: Json = False) -> None:
     """Send the campaign, or go on with one that was not finished.
 
     Safe to run again at any time: whoever was sent to is never sent to again. Where no Prefect server is configured
-    (PREFECT_API_URL), one is started for the run.
+    (PREFECT_API_URL), one is started for the run. Ctrl-C finishes the requests that are under way and stops.
+
+    Exit code 0 when everybody is accounted for, 2 when it cannot be sent as it is, 3 when something needs a person, 4 when
+    it stopped before the end: once the cause is gone, the same command goes on.
     """
     from posthorn.campaign import load_campaign  # noqa: PLC0415
     from posthorn.cli import runs  # noqa: PLC0415
     from posthorn.delivery.check import refuse_unsendable  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
-    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
     from posthorn.gateways.registry import check_campaign_gateway  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
     campaign = load_campaign(file)
     check_campaign_gateway(settings)
-    refuse_if_running(settings, campaign.name, test=campaign.test)
-    refuse_unsendable(campaign, settings)
-    say(f"campaign {campaign.name}: starting")
-    with runs.prefect_api(settings), following(settings.database_url, campaign.name, test=campaign.test):
-        runs.send_campaign(str(file.absolute()))
-    status = status_now(campaign.name, test=campaign.test)
-    show_status(status, as_json=as_json)
-    raise typer.Exit(exit_code(status))
+    with ending_early(campaign.name, test=campaign.test, as_json=as_json):
+        refuse_if_running(settings, campaign.name, test=campaign.test)
+        refuse_unsendable(campaign, settings)
+        say(f"campaign {campaign.name}: starting")
+        with runs.prefect_api(settings), following(settings.database_url, campaign.name, test=campaign.test):
+            runs.send_campaign(str(file.absolute()))
+    _end(campaign.name, test=campaign.test, as_json=as_json)
 
 
 @app.command()
@@ -82,11 +83,7 @@ def status(name: Name, test: Test = False, as_json: Json = False) -> None:
 
     Exit code as after sending: 0, 3 when something needs a person, 4 when it stopped before the end.
     """
-    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
-
-    now = status_now(name, test=test)
-    show_status(now, as_json=as_json)
-    raise typer.Exit(exit_code(now))
+    _end(name, test=test, as_json=as_json)
 
 
 @app.command()
@@ -95,13 +92,10 @@ def report(name: Name, as_json: Json = False) -> None:
     import asyncio  # noqa: PLC0415
 
     from posthorn.delivery.report import pull_reports_of  # noqa: PLC0415
-    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
 
     pulled = asyncio.run(pull_reports_of(name))
     say(f"{pulled.requests} requests, {pulled.moved:,} messages moved on, {pulled.expired:,} without a report for 72 hours")
-    now = status_now(name)
-    show_status(now, as_json=as_json)
-    raise typer.Exit(exit_code(now))
+    _end(name, as_json=as_json)
 
 
 @app.command()
@@ -138,7 +132,6 @@ def cancel(name: Name, as_json: Json = False) -> None:
     """
     import asyncio  # noqa: PLC0415
 
-    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
     from posthorn.delivery.withdraw import cancel_campaign  # noqa: PLC0415
 
     done = asyncio.run(cancel_campaign(name))
@@ -146,6 +139,13 @@ def cancel(name: Name, as_json: Json = False) -> None:
         f"never sent {done.never_sent:,}, withdrawn {done.withdrawn:,}, already went out {done.went_out:,},"
         f" unknown {done.unknown:,}"
     )
-    now = status_now(name)
+    _end(name, as_json=as_json)
+
+
+def _end(name: str, *, test: bool = False, as_json: bool) -> NoReturn:
+    """Show how the campaign stands, and end with the exit code that says it."""
+    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
+
+    now = status_now(name, test=test)
     show_status(now, as_json=as_json)
     raise typer.Exit(exit_code(now))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import orjson
+import typer
 
 POLL_SECONDS = 0.5
 PLAIN_EVERY_SECONDS = 5.0
@@ -31,6 +32,28 @@ def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
     from posthorn.delivery.status import status_table  # noqa: PLC0415
 
     print(orjson.dumps(status, option=orjson.OPT_INDENT_2).decode() if as_json else status_table(status))
+
+
+@contextmanager
+def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[None]:
+    """Where another process runs the campaign, or a signal stops the block, say so and end with how the campaign stands.
+
+    Exit code 0 beside another run; after a signal what the status says, or 130 where nothing had been planned yet.
+    """
+    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
+    from posthorn.errors import AlreadyRunning, CampaignNotFound  # noqa: PLC0415
+
+    try:
+        yield
+    except (AlreadyRunning, KeyboardInterrupt) as error:
+        is_interrupted = isinstance(error, KeyboardInterrupt)
+        say("interrupted: what was under way is recorded; the same command goes on" if is_interrupted else str(error))
+        try:
+            now = status_now(name, test=test)
+        except CampaignNotFound:
+            raise typer.Exit(130 if is_interrupted else 0) from None
+        show_status(now, as_json=as_json)
+        raise typer.Exit(exit_code(now) if is_interrupted else 0) from None
 
 
 @contextmanager

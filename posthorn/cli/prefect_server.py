@@ -19,11 +19,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-
 START_SECONDS = 90.0
 _STOP_SECONDS = 15.0
 _POLL_SECONDS = 0.1
+_ANSWER_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
 
 SERVER_ENVIRONMENT = {
@@ -40,7 +39,7 @@ SERVER_ENVIRONMENT = {
 
 
 class PrefectServerError(Exception):
-    """The local Prefect server did not come up; the message says where its log is."""
+    """The Prefect server does not answer; the message says what to look at."""
 
 
 def configured_api_url() -> str | None:
@@ -59,6 +58,23 @@ def configured_api_url() -> str | None:
     active = os.environ.get("PREFECT_PROFILE", profiles.get("active", ""))
     url = profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
     return str(url) if url else None
+
+
+def await_configured_api(url: str) -> None:
+    """Be sure that something answers there, whatever it says; before a flow tries for minutes.
+
+    Raises:
+        PrefectServerError: nothing does.
+    """
+    import httpx  # noqa: PLC0415 - see the package
+
+    try:
+        httpx.get(f"{url}/health", timeout=_ANSWER_SECONDS)
+    except httpx.HTTPError as error:
+        raise PrefectServerError(
+            f"the configured Prefect server {url} does not answer ({error}). Nothing was sent. Start it, or unset"
+            " PREFECT_API_URL to have one started for the run"
+        ) from error
 
 
 @contextmanager
@@ -125,6 +141,8 @@ def _free_port() -> int:
 
 
 def _await_health(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    import httpx  # noqa: PLC0415 - see the package
+
     deadline = time.monotonic() + START_SECONDS
     with httpx.Client(timeout=2, trust_env=False) as client:
         while time.monotonic() < deadline:
