@@ -31,6 +31,7 @@ _SHARE_OF_HOLD = 0.1
 _RESENDS_IF_HELD = 5
 _MOST_READINGS = 3
 _SHOWN = 50
+_TOO_MANY_REQUESTS = 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def unknown_table(name: str) -> str:
 async def seconds_to_next_look(run: CampaignRun) -> float | None:
     """How long until looking again can settle more by itself; None when nothing is unknown or only a person can."""
     messages = await run.do(reconciling.unconfirmed, run.campaign, PHONES_PER_REQUEST)
-    waiting = [message for message in messages if message.last_decision == "look" and message.resends < most_resends(run)]
+    waiting = [message for message in messages if message.last_decision == "look" and _may_be_sent_again(run, message)]
     if not waiting:
         return None
     return max(0.0, min(next_look(run, message) for message in waiting) - time.time())
@@ -165,19 +166,18 @@ async def _read_all(run: CampaignRun, phones: Sequence[Phone], since: float, unt
 
 
 async def confirm_refused(run: CampaignRun, claimed: Claim) -> None:
-    """Settle a chunk whose request was answered with a bare HTTP 429, before it may be sent again.
+    """Look up a chunk whose request was answered with a bare HTTP 429; what the provider lists was taken all the same.
 
-    No page of the provider says that such a request was not carried out, so its own records must agree: what they list was
-    taken, the rest is pending again.
+    No page of the provider says that such a request was not carried out, and its listing may lag: only the second look,
+    which comes with the reconciliation, makes the rest pending again.
     """
     messages = await run.do(
         reconciling.unconfirmed, run.campaign, len(claimed.phones), (claimed.chunk_id, -1), last_chunk=claimed.chunk_id
     )
     ours = [message for message in messages if message.position in claimed.positions]
     listing = await read_listing(run, ours)
-    refused = "refused with HTTP 429 and not listed from " + listing.window
     decisions = [
-        _found(candidates, message) if candidates else Decision(message, "refused", MessageState.PENDING, refused)
+        _found(candidates, message) if candidates else _decision(run, message, listing, time.time())
         for message, candidates in await _with_candidates(run, ours, listing)
     ]
     await run.do(reconciling.settle, run.campaign, decisions, by="reconcile")
@@ -193,7 +193,10 @@ async def _with_candidates(
 
 
 def _candidates(run: CampaignRun, message: Unconfirmed, listing: Listing, bound: set[str]) -> list[Report]:
-    """Reports that can only be this message: its number, the campaign's title, its time, and an id nobody else has."""
+    """Reports that can only be this message: its number, the campaign's title, its time, and an id nobody else has.
+
+    A refusal says nothing of a later attempt: it may be that of the first (the credit ran out, and was topped up).
+    """
     earliest = message.since - CLOCK_SKEW_SECONDS
     return [
         report
@@ -201,19 +204,28 @@ def _candidates(run: CampaignRun, message: Unconfirmed, listing: Listing, bound:
         if report.provider_id not in bound
         and report.title == run.campaign.definition["title"]
         and (report.queued_at is None or report.queued_at.timestamp() >= earliest)
+        and (report.state != MessageState.REJECTED or message.attempts == 1)
     ]
 
 
 def _decision(run: CampaignRun, message: Unconfirmed, listing: Listing, now: float) -> Decision:
     """What to make of a message that no report is about."""
     seen = f"not listed from {listing.window}"
-    if not listing.shows_control:
+    refused = message.status == _TOO_MANY_REQUESTS  # the provider's own word; the looks only make sure
+    if not (listing.shows_control or refused):
         return Decision(message, "no control", MessageState.UNKNOWN, f"{seen}; but no known message was listed either")
     if message.absent_since is None or now < next_look(run, message):
         return Decision(message, "look", MessageState.UNKNOWN, f"{seen}; to be looked up again")
+    if refused:
+        return Decision(message, "refused", MessageState.PENDING, f"refused with HTTP 429, and {seen}, twice")
     if message.resends < most_resends(run):
         return Decision(message, "resend", MessageState.PENDING, f"{seen}, twice; sent again as the campaign says")
     return Decision(message, "absent", MessageState.UNKNOWN, f"{seen}, twice, though a known message was listed")
+
+
+def _may_be_sent_again(run: CampaignRun, message: Unconfirmed) -> bool:
+    """Whether a second look that finds nothing makes the message pending."""
+    return message.status == _TOO_MANY_REQUESTS or message.resends < most_resends(run)
 
 
 def most_resends(run: CampaignRun) -> int:
@@ -222,6 +234,8 @@ def most_resends(run: CampaignRun) -> int:
     Never, unless a person chose: ``resend_unconfirmed`` allows one more attempt; a held campaign a few, for what turns out
     to be a second copy is withdrawn before it is dispatched.
     """
+    if run.campaign.cancelled_at is not None:
+        return 0
     if run.campaign.definition.get("hold_minutes"):
         return _RESENDS_IF_HELD
     return 1 if run.campaign.options.get("resend_unconfirmed") else 0

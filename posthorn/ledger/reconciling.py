@@ -28,7 +28,8 @@ class Unconfirmed:
     It may have been taken between ``since`` and ``until`` (seconds, our clock).
 
     ``absent_since`` is when a lookup first did not find it, ``resends`` how often it was sent again already,
-    ``last_decision`` what was decided last.
+    ``last_decision`` what was decided last, ``status`` the HTTP status that its request was answered with, if any,
+    ``attempts`` how many requests of its chunk may have reached the provider.
     """
 
     chunk_id: int
@@ -40,6 +41,8 @@ class Unconfirmed:
     resends: int
     last_decision: str | None = None
     is_taken: bool = False
+    status: int | None = None
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +76,13 @@ def _select(
     ledger: Ledger, campaign: CampaignRecord, where: str, *, size: int, after: tuple[int, int], last_chunk: int
 ) -> list[Unconfirmed]:
     query = sa.text(
-        "SELECT m.chunk_id, m.position, m.phone, m.state, coalesce(own.ended_at, own.started_at) AS until,"  # noqa: S608 - where is one of the two above
+        "SELECT m.chunk_id, m.position, m.phone, m.state, own.status, coalesce(own.ended_at, own.started_at) AS until,"  # noqa: S608 - where is one of the two above
         " (SELECT min(started_at) FROM attempt a WHERE a.chunk_id = m.chunk_id AND a.outcome <> :unsent) AS since,"
         " (SELECT min(settled_at) FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
         " AND s.decision = 'look' AND s.settled_at >= own.started_at) AS absent_since,"
         " (SELECT count(*) FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
         " AND s.decision = 'resend') AS resends,"
+        " (SELECT count(*) FROM attempt a WHERE a.chunk_id = m.chunk_id AND a.outcome <> :unsent) AS attempts,"
         " (SELECT s.decision FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
         " AND s.settled_at >= own.started_at ORDER BY s.id DESC LIMIT 1) AS last_decision"
         " FROM chunk c JOIN message m ON m.chunk_id = c.id"
@@ -107,6 +111,8 @@ def _select(
                 row.resends,
                 row.last_decision,
                 row.state != MessageState.UNKNOWN,
+                row.status,
+                row.attempts,
             )
             for row in connection.execute(query, values)
         ]

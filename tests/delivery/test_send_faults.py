@@ -48,7 +48,7 @@ ONE_FAULT = {
     "1010 before": ({"fault": "error_code", "code": 1010}, 450),
     "1010 after": ({"fault": "error_code_after", "code": 1010}, 500),
     "a part, then 500": ({"fault": "prefix_then_status", "items": 20}, 470),
-    # Refused by HTTP, which no page of the provider explains: sent again only because its own list agrees.
+    # Refused by HTTP, which no page of the provider explains: sent again only because its own list agrees, twice.
     "429 before": ({"fault": "status_before", "status": 429, "retry_after": "0"}, 500),
     "429 after": ({"fault": "status_after", "status": 429, "retry_after": "0"}, 500),
 }
@@ -58,7 +58,7 @@ ONE_FAULT = {
 async def test_one_fault_leaves_everybody_in_one_state_and_nobody_twice(case: str, box: Sandbox, tmp_path: Path) -> None:
     rule, taken = ONE_FAULT[case]
     box.faults.replace([{"call": SEND, "at": [3], **rule}])
-    settings = sandbox_settings(box.url, tmp_path, concurrency=2)
+    settings = sandbox_settings(box.url, tmp_path, concurrency=2, settle_seconds=0.2)
     status = await deliver(write_campaign(tmp_path, numbers(500)), settings)
     truth = box.truth()
     assert sum(truth["faults"].values()) == 1

@@ -1,0 +1,73 @@
+"""Processes of a drill, forked from a parent that has everything loaded: real processes, killed by real signals.
+
+The parent must have no threads and no open ledger when it forks. A child never returns into its parent's code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+CRASHED = 70
+_PAUSE_SECONDS = 0.005
+
+
+class Child:
+    """One forked process that runs ``work`` and ends with the exit code that it returns. What it prints goes to ``log``."""
+
+    def __init__(self, work: Callable[[], int], log: Path | None, *, closing: tuple[int, ...] = ()) -> None:
+        self.exit_code: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = CRASHED
+            try:
+                _settle_in(log, closing)
+                code = work()
+            except BaseException:  # noqa: BLE001 - whatever it is, it must not reach the parent's code
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+
+    def signal(self, number: int) -> None:
+        """Send a signal, if it still lives."""
+        if self.is_alive():
+            os.kill(self.pid, number)
+
+    def is_alive(self) -> bool:
+        """Whether it still runs (or is stopped)."""
+        if self.exit_code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.exit_code = os.waitstatus_to_exitcode(status)
+        return self.exit_code is None
+
+    def wait(self, seconds: float) -> int | None:
+        """Its exit code (minus the signal that ended it), or None if it has not ended within ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while self.is_alive() and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
+        return self.exit_code
+
+    def end(self) -> None:
+        """End it now, stopped or not."""
+        with contextlib.suppress(ProcessLookupError):
+            self.signal(signal.SIGKILL)
+        self.wait(10)
+
+
+def _settle_in(log: Path | None, closing: tuple[int, ...]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    for descriptor in closing:
+        os.close(descriptor)
+    if log is not None:
+        out = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+    random.seed()  # else every child would draw its parent's numbers

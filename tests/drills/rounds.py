@@ -1,0 +1,286 @@
+"""One round of a drill: start the campaign, kill it, start it again until it ends by itself, and compare with the truth."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from sqlalchemy.engine import make_url
+
+from posthorn.ledger.store import Ledger
+from posthorn.settings import SerwerSmsSettings, Settings
+from tests.delivery.journey import write_campaign
+from tests.drills import worker
+from tests.drills.box import Box
+from tests.drills.children import Child
+from tests.drills.faultplan import Plan
+from tests.drills.verdict import judge
+
+NAME = "drill"
+_PATIENCE_SECONDS = 90
+_MOST_STARTS = 40
+_HELD_SECONDS = 15 * 60 + 120
+_CALM_RUNS = 8
+
+
+class Broken(Exception):
+    """The promise does not hold in this round; the message says how."""
+
+
+@dataclass
+class Tally:
+    """What happened over all rounds."""
+
+    kills: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    endings: Counter[str] = field(default_factory=Counter)
+    states: Counter[str] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
+    starts: int = 0
+    slowest_seconds: float = 0.0
+
+    def add(self, other: Tally) -> None:
+        """Add what happened elsewhere."""
+        for mine, theirs in zip(self._counters(), other._counters(), strict=True):
+            mine.update(theirs)
+        self.starts += other.starts
+        self.slowest_seconds = max(self.slowest_seconds, other.slowest_seconds)
+
+    def _counters(self) -> list[Counter[str]]:
+        return [self.kills, self.faults, self.endings, self.states, self.modes]
+
+    def told(self, rounds: int, recipients: int, database: str, seconds: float) -> str:
+        """The sums, as text."""
+        held = "nobody twice, nobody missing, everybody in one state"
+        lines = [
+            f"\n{rounds} rounds of {recipients:,} recipients on {database} in {seconds:.0f} s: {held}",
+            f"the slowest round took {self.slowest_seconds:.1f} s",
+            _listed("modes", self.modes),
+            _listed(f"{self.starts} starts ended", self.endings),
+            _listed(f"{self.kills.total()} interruptions", self.kills),
+            _listed(f"{self.faults.total()} faults", self.faults),
+            _listed("messages ended", self.states),
+        ]
+        return "\n".join(lines)
+
+
+def _listed(what: str, counts: Counter[str]) -> str:
+    return f"{what}: " + (", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "none")
+
+
+_ENDINGS = {
+    worker.FINISHED: "finished",
+    worker.STOPPED: "stopped by the provider",
+    worker.ALREADY_RUNNING: "already running",
+    worker.CANCELLED: "cancelled",
+    worker.LEDGER_AWAY: "ledger away",
+    -signal.SIGKILL: "killed",
+    -signal.SIGTERM: "terminated",
+}
+
+
+class Round:
+    """One campaign, one sandbox, one ledger. ``with Round(...) as one: one.run(dice)``."""
+
+    def __init__(self, seed: int, folder: Path, plan: Plan, recipients: int, postgres_url: str | None, tally: Tally) -> None:
+        self.starts = self.kills = 0
+        self._folder, self._plan, self._tally = folder, plan, tally
+        self._children: list[Child] = []
+        self._postgres = _Database(postgres_url, f"posthorn_drill_{seed}") if postgres_url else None
+        self._phones = [f"+48{number}" for number in random.Random(seed).sample(range(500_000_000, 500_999_999), recipients)]
+        extra = ["not a number", self._phones[0], f" {self._phones[-1]} "]
+        keys = {**plan.campaign_keys, "chunk_size": plan.chunk_size}
+        self._file = write_campaign(folder, [*self._phones, *extra], name=NAME, **keys)
+        self._box = Box(plan, folder / "sandbox.log")
+        self._settings = Settings(
+            database_url=self._postgres.url if self._postgres else f"sqlite:///{folder / 'ledger.db'}",
+            state_dir=folder,
+            serwersms=SerwerSmsSettings(
+                base_url=self._box.url,
+                token="sandbox-token",
+                chunk_size=plan.chunk_size,
+                concurrency=plan.concurrency,
+                timeout_seconds=0.6,
+                settle_seconds=plan.settle_seconds,
+            ),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for child in self._children:
+            child.end()
+        self._box.close()
+        if self._postgres and error is None:
+            self._postgres.drop()
+
+    def run(self, dice: random.Random) -> dict[str, int]:
+        """The round; the counts of the states in which its messages ended.
+
+        Raises:
+            Broken: with everything that is wrong.
+        """
+        started = time.monotonic()
+        puller = self._start(partial(worker.pull, NAME, self._settings)) if self._plan.pulls_reports else None
+        for _ in range(dice.randint(2, 7)):
+            self._disturbed_run(dice)
+        self._until_finished(_MOST_STARTS, "although faults strike")
+        fired = self._box.ask("truth")["faults"]
+        self._tally.faults.update({_fault_of(name): struck for name, struck in fired.items() if struck})
+        self._box.order("PUT", "faults", [])
+        self._rest()
+        if puller is not None:
+            puller.end()
+        self._until_finished(_CALM_RUNS, "without any fault")
+        if self._plan.mode == "hold":
+            self._box.order("POST", "clock", {"advance_seconds": _HELD_SECONDS})
+        states = self._compare()
+        self._tally.states.update(states)
+        self._tally.modes[self._plan.mode] += 1
+        self._tally.starts += self.starts
+        self._tally.slowest_seconds = max(self._tally.slowest_seconds, time.monotonic() - started)
+        return states
+
+    # -- Starting and stopping --------------------------------------------------------------------------------------------
+
+    def _start(self, work: Callable[[], int] | None = None) -> Child:
+        child = Child(work or partial(worker.deliver, self._file, self._settings), self._folder / "worker.log")
+        self._children.append(child)
+        return child
+
+    def _ended(self, child: Child) -> int:
+        """Wait for the end of a delivery."""
+        code = child.wait(_PATIENCE_SECONDS)
+        if code is None:
+            raise Broken(f"a run has not ended after {_PATIENCE_SECONDS} s; see worker.log")
+        if code not in _ENDINGS:
+            raise Broken(f"a run crashed (exit code {code}); see worker.log")
+        self.starts += 1
+        self._tally.endings[_ENDINGS[code]] += 1
+        return code
+
+    def _until_finished(self, most: int, when: str) -> None:
+        for _ in range(most):
+            if self._ended(self._start()) == worker.FINISHED:
+                return
+        raise Broken(f"the campaign does not finish in {most} runs, {when}")
+
+    def _rest(self) -> None:
+        """Until the sandbox has carried out whatever still travels, and lists all of it."""
+        self._box.come_to_rest()
+        late = max((rule.get("seconds", 0.0) for rule in self._plan.rules if rule["fault"] == "late"), default=0.0)
+        time.sleep(late + self._plan.lag_seconds)
+
+    # -- Disturbing -------------------------------------------------------------------------------------------------------
+
+    def _disturbed_run(self, dice: random.Random) -> None:
+        ways = [self._killed, self._killed, self._killed, self._terminated, self._paused, self._replaced, self._doubled]
+        if self._postgres is not None:
+            ways.append(self._cut_off)
+        first = self._start()
+        # Half of the moments fall into planning, opening and recovery, the others anywhere in a whole run.
+        time.sleep(dice.uniform(0, 0.15) if dice.random() < 0.5 else dice.uniform(0.1, 1.5))
+        if first.is_alive():
+            dice.choice(ways)(dice, first)
+        self._ended(first)
+
+    def _note(self, kind: str) -> None:
+        self.kills += 1
+        self._tally.kills[kind] += 1
+
+    def _killed(self, _dice: random.Random, first: Child) -> None:
+        first.signal(signal.SIGKILL)
+        self._note("SIGKILL")
+
+    def _terminated(self, _dice: random.Random, first: Child) -> None:
+        first.signal(signal.SIGTERM)
+        self._note("SIGTERM")
+
+    def _paused(self, dice: random.Random, first: Child) -> None:
+        first.signal(signal.SIGSTOP)
+        time.sleep(dice.uniform(0.05, 1.2))
+        first.signal(signal.SIGCONT)
+        self._note("SIGSTOP and SIGCONT")
+
+    def _replaced(self, dice: random.Random, first: Child) -> None:
+        """Stopped while a second run is tried, then killed or woken."""
+        first.signal(signal.SIGSTOP)
+        second = self._start()
+        if dice.random() < 0.5:
+            self._ended(second)
+            first.signal(signal.SIGKILL)
+            self._note("SIGSTOP, a second run, SIGKILL")
+        else:
+            time.sleep(dice.uniform(0, 0.3))
+            first.signal(signal.SIGCONT)
+            self._note("SIGSTOP, a second run, SIGCONT")
+            self._ended(second)
+
+    def _doubled(self, dice: random.Random, first: Child) -> None:
+        """A second run beside the first, one of the two killed."""
+        second = self._start()
+        time.sleep(dice.uniform(0, 0.5))
+        dice.choice((first, second)).signal(signal.SIGKILL)
+        self._note("two runs at once, SIGKILL of one")
+        self._ended(second)
+
+    def _cut_off(self, dice: random.Random, first: Child) -> None:
+        """Every database session ended, and at once a second run: the first may still live and have lost its lock."""
+        assert self._postgres is not None
+        self._postgres.end_sessions()
+        self._note("database sessions ended, a second run")
+        if dice.random() < 0.3:
+            first.signal(signal.SIGSTOP)
+            self._ended(self._start())
+            first.signal(signal.SIGCONT)
+        else:
+            self._ended(self._start())
+
+    # -- Comparing --------------------------------------------------------------------------------------------------------
+
+    def _compare(self) -> dict[str, int]:
+        ledger = Ledger(self._settings.database_url)
+        try:
+            verdict = judge(ledger, NAME, self._phones, self._box.messages(), self._plan.mode)
+        finally:
+            ledger.close()
+        if verdict.problems:
+            raise Broken("\n  ".join([f"mode {self._plan.mode}, {self._plan.rules}", *verdict.problems]))
+        return verdict.states
+
+
+class _Database:
+    """A PostgreSQL database for one round."""
+
+    def __init__(self, server_url: str, name: str) -> None:
+        url = make_url(server_url)
+        self._server = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._name = name
+        self.drop()
+        self._tell(f"CREATE DATABASE {name}")
+        self.url = url.set(drivername="postgresql+psycopg", database=name).render_as_string(hide_password=False)
+
+    def drop(self) -> None:
+        self._tell(f"DROP DATABASE IF EXISTS {self._name} WITH (FORCE)")
+
+    def end_sessions(self) -> None:
+        self._tell(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self._name}'")
+
+    def _tell(self, statement: str) -> None:
+        with psycopg.connect(self._server, autocommit=True) as connection:
+            connection.execute(statement)
+
+
+def _fault_of(name: str) -> str:
+    fault, _, call = name.partition("@")
+    return fault if call == "messages/send_mms" else name

@@ -1,0 +1,167 @@
+"""Compares a ledger with the sandbox's truth, row by row, and says every way in which they disagree. Changes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from posthorn.ledger import campaigns, tables, totals
+from posthorn.ledger.store import Ledger
+from posthorn.models import ChunkState, MessageState
+
+TAKEN = frozenset(
+    {
+        MessageState.ACCEPTED,
+        MessageState.SCHEDULED,
+        MessageState.DELIVERED,
+        MessageState.UNDELIVERED,
+        MessageState.NO_REPORT,
+    }
+)
+_MAY_BE_IN_DOUBT = ("unknown", "abandoned", "late", "answered")
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One message as the ledger holds it; ``outcomes`` are those of its chunk's attempts."""
+
+    phone: str
+    state: MessageState
+    provider_id: str | None
+    outcomes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of a round: counts of the ledger's states, and every disagreement (none, if all is well)."""
+
+    states: dict[str, int]
+    problems: list[str]
+
+
+def judge(ledger: Ledger, name: str, phones: Sequence[str], sent: Sequence[dict[str, Any]], mode: str) -> Verdict:
+    """The verdict on a campaign that has come to its end; ``sent`` is what the sandbox says came in."""
+    rows = _rows(ledger, name)
+    accepted = [message for message in sent if message["accepted"]]
+    problems = [
+        *_nobody_twice(accepted, mode),
+        *_everybody_once(rows, phones),
+        *_totals_are_right(ledger, name, len(phones)),
+        *_ledger_knows_what_was_taken(rows, accepted),
+        *_sandbox_took_what_the_ledger_says(rows, accepted),
+        *_unknown_only_where_an_answer_is_missing(rows),
+    ]
+    if mode == "hold":
+        problems += _each_dispatched_once(rows, accepted)
+    counted = Counter(row.state.name.lower() for row in rows)
+    return Verdict(dict(sorted(counted.items())), problems)
+
+
+def counters_differ(ledger: Ledger) -> list[str]:
+    """The chunks whose counters are not what a count of their messages gives, or whose state does not follow from them."""
+    message, chunk = tables.message, tables.chunk
+    with ledger.read() as connection:
+        counted: dict[int, Counter[int]] = {}
+        for row in connection.execute(
+            sa.select(message.c.chunk_id, message.c.state, sa.func.count()).group_by(message.c.chunk_id, message.c.state)
+        ):
+            counted.setdefault(row[0], Counter())[row[1]] = row[2]
+        chunks = connection.execute(sa.select(chunk)).mappings().all()
+    problems = []
+    for row in chunks:
+        real = counted.pop(row["id"], Counter())
+        if any(row[counter] != real[state] for state, counter in enumerate(tables.COUNTERS)):
+            problems.append(f"chunk {row['id']} counts {[row[name] for name in tables.COUNTERS]}, its messages {dict(real)}")
+        if row["state"] not in _states_for(row):
+            problems.append(f"chunk {row['id']} is {ChunkState(row['state']).name} with {dict(real)}")
+    return problems + [f"messages of chunk {chunk_id}, which does not exist" for chunk_id in counted]
+
+
+def _states_for(row: sa.RowMapping) -> tuple[ChunkState, ...]:
+    if row["pending"]:
+        return ChunkState.PENDING, ChunkState.SENDING
+    return (ChunkState.UNKNOWN if row["unknown"] else ChunkState.DONE,)
+
+
+def _rows(ledger: Ledger, name: str) -> list[Row]:
+    campaign = campaigns.get(ledger, name)
+    message, attempt = tables.message, tables.attempt
+    with ledger.read() as connection:
+        outcomes: dict[int, tuple[str, ...]] = {}
+        for row in connection.execute(sa.select(attempt.c.chunk_id, attempt.c.outcome).order_by(attempt.c.epoch)):
+            outcomes[row.chunk_id] = (*outcomes.get(row.chunk_id, ()), row.outcome)
+        return [
+            Row(f"+{row.phone}", MessageState(row.state), row.provider_id, outcomes.get(row.chunk_id, ()))
+            for row in connection.execute(sa.select(message).where(message.c.campaign_id == campaign.id))
+        ]
+
+
+def _nobody_twice(accepted: Iterable[dict[str, Any]], mode: str) -> list[str]:
+    """A held campaign may be taken twice, but not dispatched twice."""
+    if mode == "hold":
+        return []
+    twice = [phone for phone, count in Counter(message["phone"] for message in accepted).items() if count > 1]
+    return _told("accepted twice", twice)
+
+
+def _each_dispatched_once(rows: Sequence[Row], accepted: Iterable[dict[str, Any]]) -> list[str]:
+    went_out = Counter(message["phone"] for message in accepted if message["status"] not in ("withdrawn", "saved"))
+    not_once = [row.phone for row in rows if row.state in TAKEN and went_out[row.phone] != 1]
+    twice = [phone for phone, count in went_out.items() if count > 1]
+    return _told("taken, but not dispatched exactly once", not_once) + _told("dispatched twice", twice)
+
+
+def _everybody_once(rows: Sequence[Row], phones: Sequence[str]) -> list[str]:
+    found = Counter(row.phone for row in rows)
+    missing = [phone for phone in phones if not found[phone]]
+    strangers = [phone for phone in found if phone not in set(phones)]
+    return (
+        _told("missing from the ledger", missing)
+        + _told("in the ledger, but not in the file", strangers)
+        + _told("in the ledger twice", [phone for phone, count in found.items() if count > 1])
+        + _told("still pending at the end", [row.phone for row in rows if row.state == MessageState.PENDING])
+    )
+
+
+def _totals_are_right(ledger: Ledger, name: str, count: int) -> list[str]:
+    status = totals.status(ledger, campaigns.get(ledger, name))
+    told = status["totals"]
+    problems = counters_differ(ledger)
+    if not status["balanced"] or told["input"] - told["invalid"] - told["duplicate"] != count:
+        problems.append(f"the totals do not balance: {told}")
+    return problems
+
+
+def _ledger_knows_what_was_taken(rows: Sequence[Row], accepted: Iterable[dict[str, Any]]) -> list[str]:
+    states = {row.phone: row.state for row in rows}
+    wrong = [
+        f"{message['phone']} ({states[message['phone']].name.lower()})"
+        for message in accepted
+        if message["status"] != "withdrawn" and states.get(message["phone"]) not in TAKEN
+    ]
+    return _told("taken by the sandbox, but not so in the ledger", wrong)
+
+
+def _sandbox_took_what_the_ledger_says(rows: Sequence[Row], accepted: Iterable[dict[str, Any]]) -> list[str]:
+    phones = {message["id"]: message["phone"] for message in accepted}
+    wrong = [row.phone for row in rows if row.state in TAKEN and phones.get(row.provider_id or "") != row.phone]
+    return _told("taken in the ledger, but not so (or under another id) in the sandbox", wrong)
+
+
+def _unknown_only_where_an_answer_is_missing(rows: Sequence[Row]) -> list[str]:
+    wrong = [
+        row.phone
+        for row in rows
+        if row.state == MessageState.UNKNOWN and not any(outcome in _MAY_BE_IN_DOUBT for outcome in row.outcomes)
+    ]
+    return _told("unknown without any request in doubt", wrong)
+
+
+def _told(what: str, whom: Sequence[str]) -> list[str]:
+    more = f" and {len(whom) - _SHOWN} more" if len(whom) > _SHOWN else ""
+    return [f"{what}: {', '.join(whom[:_SHOWN])}{more}"] if whom else []

@@ -1,0 +1,81 @@
+"""A process that delivers a campaign as the flow does, without Prefect; it may be killed anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from posthorn.delivery.plan import plan_file
+from posthorn.delivery.report import pull_reports
+from posthorn.delivery.run import open_desk, open_run
+from posthorn.delivery.upload import upload_media
+from posthorn.delivery.verify import verify_credit, verify_media
+from posthorn.errors import AlreadyRunning, CampaignNotFound, GatewayError, LedgerError
+from posthorn.ledger import sending
+from posthorn.settings import Settings
+from tests.delivery.journey import send_everything, settle_everything
+
+FINISHED = 0
+STOPPED = 10
+"""By the provider, or the breaker: run it again."""
+ALREADY_RUNNING = 11
+CANCELLED = 12
+LEDGER_AWAY = 13
+
+
+def deliver(file: Path, settings: Settings) -> int:
+    """Deliver the campaign; one of the exit codes above. Anything unexpected is raised."""
+    return asyncio.run(_until_sigterm(_deliver(file, settings)))
+
+
+def pull(name: str, settings: Settings) -> int:
+    """Pull the campaign's reports again and again, beside whoever sends it, until killed."""
+    return asyncio.run(_pull(name, settings))
+
+
+async def _until_sigterm(work: Coroutine[Any, Any, int]) -> int:
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return CANCELLED
+    except AlreadyRunning as error:
+        print(error)
+        return ALREADY_RUNNING
+    except LedgerError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return LEDGER_AWAY
+
+
+async def _deliver(file: Path, settings: Settings) -> int:
+    campaign = await asyncio.to_thread(plan_file, file, settings)
+    try:
+        async with open_run(campaign.name, settings=settings) as run:
+            await upload_media(run)
+            await verify_credit(run)
+            await verify_media(run)
+            await send_everything(run)
+            await settle_everything(run)
+            pending = await run.do(sending.pending_chunks, run.campaign)
+            if run.is_stopped() or pending:
+                print(f"stopped: {run.stopped}; {len(pending)} chunks are pending")
+                return STOPPED
+            return FINISHED
+    except GatewayError as error:
+        print(f"stopped: {error}")
+        return STOPPED
+
+
+async def _pull(name: str, settings: Settings) -> int:
+    while True:
+        try:
+            async with open_desk(name, settings=settings) as desk:
+                await pull_reports(desk)
+        except (GatewayError, CampaignNotFound, LedgerError) as error:
+            print(f"not pulled: {error}")
+        await asyncio.sleep(0.05)
