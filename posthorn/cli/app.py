@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from posthorn.cli import campaign, demo, doctor, sandbox, tickets
@@ -16,10 +19,27 @@ app = typer.Typer(
     help="Deliver MMS campaigns and barcode tickets: everyone is accounted for, nobody gets a message twice.\n\n"
     "New here? `posthorn demo` shows the whole journey without an account; `posthorn doctor` says what is missing for a"
     " real one.\n\nExit codes: 0 all accounted for, 1 unexpected error, 2 bad input or settings, 3 finished but something"
-    " needs a person, 4 stopped by the gateway.",
+    " needs a person, 4 stopped before the end (by the gateway, or by you): the same command goes on.",
 )
-app.add_typer(campaign.app, name="campaign")
-app.add_typer(tickets.app, name="tickets")
-app.command()(demo.demo)
-app.command()(sandbox.sandbox)
-app.command()(doctor.doctor)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"posthorn {version('posthorn')}")
+        raise typer.Exit
+
+
+@app.callback()
+def posthorn(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """The options of the command itself."""
+
+
+app.command(short_help="The whole journey on this machine, without an account.")(demo.demo)
+app.command(short_help="What works, and what to do about the rest.")(doctor.doctor)
+app.command(short_help="A stand-in for the providers, with faults to order.")(sandbox.sandbox)
+app.add_typer(campaign.app, name="campaign", short_help="MMS campaigns: check, send, status, report …")
+app.add_typer(tickets.app, name="tickets", short_help="Barcode tickets: check, send, status, resolve …")

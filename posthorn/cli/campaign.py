@@ -9,7 +9,7 @@ import typer
 
 from posthorn.cli.output import ending_early, following, say, show_status
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Send an MMS campaign and see what became of it.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 File = Annotated[
     Path, typer.Argument(metavar="FILE", help="The campaign file (TOML); `posthorn campaign --help` shows one.")
@@ -26,17 +26,17 @@ def campaign() -> None:
     A campaign is a TOML file:
 
     \b
-        name = "autumn-sale"                 identity: running it again resumes, never repeats
-        title = "Autumn sale"                at most 40 characters
-        text = "Everything -30%"             optional if there is media
-        media = ["poster.jpg"]               up to 10 files or URLs
-        recipients = "recipients.csv"        column phone, or one number per line
-        send_at = 2026-11-30T09:00:00+01:00  optional: the provider dispatches then
-        test = false                         true: the provider checks the request and sends nothing
+        name = "autumn-sale"                 # identity: running it again resumes, never repeats
+        title = "Autumn sale"                # at most 40 characters
+        text = "Everything -30%"             # optional if there is media
+        media = ["poster.jpg"]               # up to 10 files or URLs
+        recipients = "recipients.csv"        # column phone, or one number per line
+        send_at = 2026-11-30T09:00:00+01:00  # optional: the provider dispatches then
+        test = false                         # true: the provider checks the request and sends nothing
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
 
 
-@app.command()
+@app.command(short_help="Validate everything, send nothing.")
 def check(file: File, as_json: Json = False) -> None:
     """Validate everything and send nothing: print the plan and every rejected row.
 
@@ -48,7 +48,7 @@ def check(file: File, as_json: Json = False) -> None:
     print(checked.as_json() if as_json else checked.as_text())
 
 
-@app.command()
+@app.command(short_help="Send it, or go on with an unfinished one.")
 def send(file: File, as_json: Json = False) -> None:
     """Send the campaign, or go on with one that was not finished.
 
@@ -77,7 +77,7 @@ def send(file: File, as_json: Json = False) -> None:
     _end(campaign.name, test=campaign.test, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="How it stands: one line per state.")
 def status(name: Name, test: Test = False, as_json: Json = False) -> None:
     """How a campaign stands: one line per state, adding up to its input.
 
@@ -86,7 +86,7 @@ def status(name: Name, test: Test = False, as_json: Json = False) -> None:
     _end(name, test=test, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Pull the delivery reports.")
 def report(name: Name, as_json: Json = False) -> None:
     """Pull the delivery reports of every open message, then show how the campaign stands."""
     import asyncio  # noqa: PLC0415
@@ -98,7 +98,7 @@ def report(name: Name, as_json: Json = False) -> None:
     _end(name, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Look up what is unknown.")
 def reconcile(name: Name, as_json: Json = False) -> None:
     """Ask the provider about every message of unknown outcome and settle what that proves.
 
@@ -124,7 +124,7 @@ def reconcile(name: Name, as_json: Json = False) -> None:
     raise typer.Exit(exit_code(now))
 
 
-@app.command()
+@app.command(short_help="Stop it for good, withdraw what is held.")
 def cancel(name: Name, as_json: Json = False) -> None:
     """Stop a campaign for good and withdraw everything the provider still holds.
 
