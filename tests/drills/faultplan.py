@@ -44,8 +44,9 @@ _SEND_FAULTS: tuple[Rule, ...] = (
     {"fault": "bare_phones"},
     {"fault": "item_error", "items": 3, "code": 3103},
     {"fault": "prefix_then_status", "items": 20, "status": 500},
-    {"fault": "error_code", "code": 1010},
-    {"fault": "error_code_after", "code": 1010},
+    # After these everybody waits, so that more of them would only make the drill slow.
+    {"fault": "error_code", "code": 1010, "times": 2},
+    {"fault": "error_code_after", "code": 1010, "times": 2},
 )
 
 # Each stops a run, so it strikes a few times only and the next run goes on.
@@ -83,6 +84,7 @@ class Plan:
     lag_seconds: float
     settle_seconds: float
     concurrency: int
+    breaker_after: int
     chunk_size: int
     page_size: int
     shuffle: bool
@@ -106,6 +108,7 @@ def plan_of(dice: random.Random) -> Plan:
         lag_seconds=dice.choice((0.0, 0.0, 0.2)),
         settle_seconds=1.0 if mode == "resend" else 0.25,
         concurrency=dice.choice((2, 4, 8)),
+        breaker_after=dice.choice((3, 10, 30)),
         chunk_size=dice.choice((25, 50, 50, 100)),
         page_size=dice.choice((50, 100, 200)),
         shuffle=dice.random() < 0.3,

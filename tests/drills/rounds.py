@@ -109,6 +109,7 @@ class Round:
                 token="sandbox-token",
                 chunk_size=plan.chunk_size,
                 concurrency=plan.concurrency,
+                breaker_after=plan.breaker_after,
                 timeout_seconds=0.6,
                 settle_seconds=plan.settle_seconds,
             ),
@@ -163,7 +164,7 @@ class Round:
         code = child.wait(_PATIENCE_SECONDS)
         if code is None:
             raise Broken(f"a run has not ended after {_PATIENCE_SECONDS} s; see worker.log")
-        if code not in _ENDINGS:
+        if code not in _ENDINGS or (code == worker.LEDGER_AWAY and self._postgres is None):
             raise Broken(f"a run crashed (exit code {code}); see worker.log")
         self.starts += 1
         self._tally.endings[_ENDINGS[code]] += 1

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from posthorn.ledger import campaigns, tables, totals
 from posthorn.ledger.store import Ledger
-from posthorn.models import ChunkState, MessageState
+from posthorn.models import MessageState
+from tests.ledger.ledgers import counters_differ
 
 TAKEN = frozenset(
     {
@@ -60,32 +61,6 @@ def judge(ledger: Ledger, name: str, phones: Sequence[str], sent: Sequence[dict[
         problems += _each_dispatched_once(rows, accepted)
     counted = Counter(row.state.name.lower() for row in rows)
     return Verdict(dict(sorted(counted.items())), problems)
-
-
-def counters_differ(ledger: Ledger) -> list[str]:
-    """The chunks whose counters are not what a count of their messages gives, or whose state does not follow from them."""
-    message, chunk = tables.message, tables.chunk
-    with ledger.read() as connection:
-        counted: dict[int, Counter[int]] = {}
-        for row in connection.execute(
-            sa.select(message.c.chunk_id, message.c.state, sa.func.count()).group_by(message.c.chunk_id, message.c.state)
-        ):
-            counted.setdefault(row[0], Counter())[row[1]] = row[2]
-        chunks = connection.execute(sa.select(chunk)).mappings().all()
-    problems = []
-    for row in chunks:
-        real = counted.pop(row["id"], Counter())
-        if any(row[counter] != real[state] for state, counter in enumerate(tables.COUNTERS)):
-            problems.append(f"chunk {row['id']} counts {[row[name] for name in tables.COUNTERS]}, its messages {dict(real)}")
-        if row["state"] not in _states_for(row):
-            problems.append(f"chunk {row['id']} is {ChunkState(row['state']).name} with {dict(real)}")
-    return problems + [f"messages of chunk {chunk_id}, which does not exist" for chunk_id in counted]
-
-
-def _states_for(row: sa.RowMapping) -> tuple[ChunkState, ...]:
-    if row["pending"]:
-        return ChunkState.PENDING, ChunkState.SENDING
-    return (ChunkState.UNKNOWN if row["unknown"] else ChunkState.DONE,)
 
 
 def _rows(ledger: Ledger, name: str) -> list[Row]:

@@ -1,0 +1,124 @@
+"""A chunk is claimed by one, durably, before anything is sent."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from contextlib import ExitStack
+
+import pytest
+import sqlalchemy as sa
+
+from posthorn.errors import LedgerError
+from posthorn.ledger import campaigns, sending, tables
+from posthorn.ledger.sending import Claim
+from posthorn.ledger.store import Ledger
+from posthorn.models import ChunkState
+from tests.ledger.ledgers import (
+    FIRST_PHONE,
+    LATEST,
+    OWNER,
+    UNKNOWN,
+    another,
+    answer,
+    attempts,
+    chunk_state,
+    claimed,
+    everything_adds_up,
+    planned,
+    states,
+)
+from tests.ledger.processes import owner
+
+
+def test_a_claim_names_exactly_the_numbers_to_send_to(ledger: Ledger) -> None:
+    campaign = planned(ledger, 25)
+    claim = claimed(ledger, campaign)
+    assert claim == Claim(campaign.first_chunk, 1, OWNER, tuple(range(10)), tuple(FIRST_PHONE + line for line in range(10)))
+    assert attempts(ledger, claim.chunk_id) == ["sending"]
+
+
+def test_a_claim_is_seen_by_others_before_the_request_leaves(url: str, ledger: Ledger) -> None:
+    claim = claimed(ledger, planned(ledger, 25))
+    with another(url) as other:
+        assert chunk_state(other, claim.chunk_id) == ChunkState.SENDING
+        everything_adds_up(other)
+
+
+def test_chunks_are_claimed_in_order_and_each_once(ledger: Ledger) -> None:
+    campaign = planned(ledger, 50)
+    found = [claimed(ledger, campaign).chunk_id for _ in range(5)]
+    assert found == list(range(campaign.first_chunk, campaign.last_chunk + 1))
+    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is None
+
+
+def test_only_chunks_of_the_batch_are_claimed(ledger: Ledger) -> None:
+    campaign = planned(ledger, 50)
+    assert sending.claim(ledger, campaign, OWNER, campaign.first_chunk + 2, campaign.first_chunk + 2) is not None
+    assert sending.claim(ledger, campaign, OWNER, campaign.first_chunk + 2, campaign.first_chunk + 2) is None
+
+
+def test_nothing_is_claimed_of_a_cancelled_campaign(ledger: Ledger) -> None:
+    campaign = planned(ledger, 50)
+    in_flight = claimed(ledger, campaign)
+    assert campaigns.cancel(ledger, campaign) == 40
+    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is None
+    sending.release(ledger, in_flight)
+    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is None
+    assert states(ledger, campaign) == {"pending": 10, "cancelled": 40}
+    assert campaigns.cancel(ledger, campaign) == 10
+    assert states(ledger, campaign) == {"cancelled": 50}
+
+
+def test_eight_threads_claim_each_chunk_once(ledger: Ledger) -> None:
+    campaign = planned(ledger, 2_000, chunk_size=5)
+    found: list[int] = []
+
+    def work(number: int) -> None:
+        while (claim := sending.claim(ledger, campaign, f"{OWNER}-{number}", 1, LATEST)) is not None:
+            found.append(claim.chunk_id)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == list(range(campaign.first_chunk, campaign.last_chunk + 1))
+
+
+def test_four_processes_claim_each_chunk_once(url: str, ledger: Ledger) -> None:
+    campaign = planned(ledger, 3_000, chunk_size=5)
+    with ExitStack() as stack:
+        children = [stack.enter_context(owner(url, "claim-all", "sale"))[0] for _ in range(4)]
+        for child in children:
+            assert child.stdin is not None
+            child.stdin.write("go\n")
+            child.stdin.flush()
+        found = Counter(int(chunk) for child in children if child.stdout for chunk in child.stdout.readline().split())
+    assert found == Counter(range(campaign.first_chunk, campaign.last_chunk + 1))
+
+
+def test_a_claim_of_the_rest_leaves_out_who_is_settled(ledger: Ledger) -> None:
+    campaign = planned(ledger, 10)
+    first = claimed(ledger, campaign)
+    sending.record(ledger, first, answer(first, UNKNOWN, UNKNOWN, sending.MessageState.PENDING))
+    second = claimed(ledger, campaign)
+    assert (second.chunk_id, second.epoch, second.positions) == (first.chunk_id, 2, (9,))
+    assert second.phones == (first.phones[9],)
+    everything_adds_up(ledger)
+
+
+def test_a_chunk_whose_counters_lie_is_not_sent(ledger: Ledger) -> None:
+    campaign = planned(ledger, 10)
+    with ledger.write() as connection:
+        connection.execute(sa.text("UPDATE message SET state = 1"))
+    with pytest.raises(LedgerError, match="holds no pending message"):
+        claimed(ledger, campaign)
+    assert chunk_state(ledger, campaign.first_chunk) == ChunkState.PENDING
+
+
+def test_a_claim_does_not_wait_for_a_chunk_that_another_is_busy_with(postgres_ledger: Ledger) -> None:
+    campaign = planned(postgres_ledger, 30)
+    with postgres_ledger.write() as connection:
+        connection.execute(sa.select(tables.chunk.c.id).where(tables.chunk.c.id == campaign.first_chunk).with_for_update())
+        assert claimed(postgres_ledger, campaign).chunk_id == campaign.first_chunk + 1
