@@ -6,6 +6,7 @@ They are apart so that a sped-up sandbox still stamps messages with a date its c
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from email.utils import formatdate
 from zoneinfo import ZoneInfo
@@ -20,6 +21,7 @@ class SandboxClock:
         self._initial = (speed, skew_seconds)
         self._zone = ZoneInfo(zone)
         self._stamped: tuple[int, str] = (0, "")
+        self.watchers: list[Callable[[], None]] = []
         self.reset()
 
     def reset(self) -> None:
@@ -27,6 +29,12 @@ class SandboxClock:
         self.speed, self.skew_seconds = self._initial
         self._base_age = 0.0
         self._base_real = time.monotonic()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell whoever waits for an age that it may come sooner or later than it seemed."""
+        for watcher in self.watchers:
+            watcher()
 
     def age(self) -> float:
         """Provider seconds since the start, sped up; what the life of a message is reckoned by."""
@@ -42,10 +50,12 @@ class SandboxClock:
             raise ValueError("speed: expected zero or more")
         self._base_age, self._base_real = self.age(), time.monotonic()
         self.speed = speed
+        self._tell()
 
     def advance(self, seconds: float) -> None:
         """Let ``seconds`` pass at once for everything already accepted."""
         self._base_age += seconds
+        self._tell()
 
     def wall(self) -> float:
         """What the provider's clock shows, as Unix seconds."""

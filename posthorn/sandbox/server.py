@@ -41,6 +41,12 @@ class Provider(Protocol):
     def call_of(self, received: Received) -> str:
         """The name that faults and counts use for a request: ``messages/send_mms``, ``sendMMSBarcode``."""
 
+    async def start(self) -> None:
+        """Begin what runs beside the answers."""
+
+    async def stop(self) -> None:
+        """End what ``start`` began."""
+
     async def answer(self, received: Received, rule: FaultRule | None) -> Reply:
         """Do the work. ``rule`` is given only for faults of the stage ``PROVIDER``."""
 
@@ -86,7 +92,7 @@ class Sandbox:
         self.faults: FaultBook = FaultBook(faults)
         self.traffic: Traffic = Traffic()
         self.serwersms = SerwerSms(serwersms or SerwerSmsOptions(), self.clock)
-        self.skycore = Skycore(skycore or SkycoreOptions(), self.clock)
+        self.skycore: Skycore = Skycore(skycore or SkycoreOptions(), self.clock)
         self.providers: tuple[Provider, ...] = (self.serwersms, self.skycore)
         self._keepalive_seconds = keepalive_seconds
         self._stopping = asyncio.Event()
@@ -122,6 +128,8 @@ class Sandbox:
             await self.stop()
             raise
         self.port = self._runner.addresses[0][1]
+        for provider in self.providers:
+            await provider.start()
 
     async def stop(self) -> None:
         """Close every connection; what was taken stays known."""
@@ -129,6 +137,8 @@ class Sandbox:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        for provider in self.providers:
+            await provider.stop()
         for task in self._late:
             task.cancel()
         await asyncio.gather(*self._late, return_exceptions=True)
@@ -148,9 +158,9 @@ class Sandbox:
 
     def reset(self) -> None:
         """As at the start: no messages, no files, the first credit and clock, no requests, and no fault rules."""
+        self.clock.reset()
         for provider in self.providers:
             provider.reset()
-        self.clock.reset()
         self.traffic.reset()
         self.faults.replace(())
 

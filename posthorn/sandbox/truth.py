@@ -6,10 +6,13 @@
     GET  messages?phone=&title=&page=&limit=  every message, oldest first
     GET  counts?title=                      {phone: times accepted}
     GET  tickets?to=&barcode=&mms_id=&page=&limit=  every ticket, oldest first
+    GET  barcode/<tracking id>.png          a ticket's barcode, drawn
     GET  requests?call=                     the latest requests
     PUT  faults  [rule, ...]                other rules, counted from zero
     POST clock   {"advance_seconds": n, "speed": n, "skew_seconds": n}
     PUT  credit  {"mms": n or null, "mode": "items|request|midway"}
+    PUT  skycore {"billing_problem": true, ...}  other limits and flags of the Skycore account
+    POST postbacks {"flush": true}          send what is due; sent, acknowledged, dropped since the last flush, waiting
     POST reset
 
 ``messages`` and ``counts`` take ``provider=`` too; without it they tell of the first one that has a campaign.
@@ -17,12 +20,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from aiohttp import web
 
+from posthorn.errors import InputError
 from posthorn.sandbox.faults import FaultError
 
 if TYPE_CHECKING:
@@ -56,9 +61,11 @@ async def answer(box: Sandbox, request: web.BaseRequest) -> web.Response:
         if verb in _QUESTIONS:
             return _json(_QUESTIONS[verb](box, request.query))
         if verb in _ORDERS:
-            _ORDERS[verb](box, orjson.loads(await request.read() or b"{}"))
-            return _json({"ok": True})
-    except (FaultError, ValueError, TypeError, KeyError, AttributeError) as error:
+            done = _ORDERS[verb](box, orjson.loads(await request.read() or b"{}"))
+            return _json((await done if inspect.isawaitable(done) else done) or {"ok": True})
+        if verb[0] == "GET" and verb[1].startswith("barcode/"):
+            return _barcode(box, verb[1].removeprefix("barcode/").removesuffix(".png"))
+    except (FaultError, InputError, ValueError, TypeError, KeyError, AttributeError) as error:
         return _json({"error": f"{type(error).__name__}: {error}"}, 400)
     known = [f"{method} /_sandbox/{name}" for method, name in (*_QUESTIONS, *_ORDERS)]
     return _json({"error": "no such thing", "known": known}, 404)
@@ -86,6 +93,17 @@ def _tickets(box: Sandbox, query: Mapping[str, str]) -> dict[str, Any]:
     return {"page": page, "more": len(items) > limit, "items": items[:limit]}
 
 
+def _barcode(box: Sandbox, tracking_id: str) -> web.Response:
+    image = box.skycore.barcode(tracking_id)
+    return _json({"error": "no such ticket"}, 404) if image is None else web.Response(body=image, content_type="image/png")
+
+
+def _postbacks(box: Sandbox, order: Mapping[str, Any]) -> Awaitable[object]:
+    if order != {"flush": True}:
+        raise ValueError('expected {"flush": true}')
+    return box.skycore.postbacks.flush()
+
+
 def _clock(box: Sandbox, order: Mapping[str, Any]) -> None:
     if unknown := set(order) - {"advance_seconds", "speed", "skew_seconds"}:
         raise ValueError(f"{', '.join(unknown)}: no such key")
@@ -108,9 +126,11 @@ _QUESTIONS: dict[tuple[str, str], Callable[[Sandbox, Mapping[str, str]], object]
     ("GET", "tickets"): _tickets,
     ("GET", "requests"): lambda box, query: list(box.traffic.log(query.get("call"))),
 }
-_ORDERS: dict[tuple[str, str], Callable[[Sandbox, Any], None]] = {
+_ORDERS: dict[tuple[str, str], Callable[[Sandbox, Any], object]] = {
     ("PUT", "faults"): lambda box, rules: box.faults.replace(rules),
     ("POST", "clock"): _clock,
     ("PUT", "credit"): _credit,
+    ("PUT", "skycore"): lambda box, order: box.skycore.account.change(order),
+    ("POST", "postbacks"): _postbacks,
     ("POST", "reset"): lambda box, _: box.reset(),
 }

@@ -74,6 +74,12 @@ class SerwerSms:
         """The name that faults and the truth use for a request: its path without the suffix."""
         return _split(received.path)[0]
 
+    async def start(self) -> None:
+        """Nothing runs beside its answers."""
+
+    async def stop(self) -> None:
+        """Nothing runs beside its answers."""
+
     async def answer(self, received: Received, rule: FaultRule | None) -> Reply:
         """Do what is asked, or what the rule makes of it."""
         call, suffix = _split(received.path)

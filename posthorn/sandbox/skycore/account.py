@@ -31,6 +31,7 @@ class Account:
     def reset(self) -> None:
         """As at the start."""
         self.options = self._first_options
+        self.credit = self.options.credit
         self.tickets.clear()
         self.joined: set[str] = set(self.options.subscribers or ())
         self.left: set[str] = set(self.options.opted_out)
@@ -53,6 +54,7 @@ class Account:
             if isinstance(value, bool) != expects_flag or not (value is None or isinstance(value, int | float)):
                 raise ValueError(f"{name}: expected {kinds[name]}")
         self.options = replace(self.options, **order)
+        self.credit = order.get("credit", self.credit)
 
     def template(self, mms_id: str) -> Template | None:
         """A stored MMS."""
@@ -108,8 +110,7 @@ class Account:
         Raises:
             ApiError: E713, there is nothing to pay with.
         """
-        credit = self.options.credit
-        if self.options.billing_problem or (credit is not None and credit <= 0):
+        if self.options.billing_problem or (self.credit is not None and self.credit <= 0):
             raise ApiError("E713")
-        if credit is not None:
-            self.options = replace(self.options, credit=credit - 1)
+        if self.credit is not None:
+            self.credit -= 1

@@ -26,28 +26,26 @@ class Xml(str):
 class Answers:
     """Writes answers; with ``vary`` no two need look alike, and the same seed gives the same row of them."""
 
-    def __init__(self, *, vary: bool, seed: int) -> None:
-        self._vary = vary
+    def __init__(self, *, seed: int) -> None:
         self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose, guards nothing
 
-    def success(self, fields: Fields) -> Reply:
+    def success(self, fields: Fields, *, vary: bool) -> Reply:
         """``STATUS`` and what the action tells."""
-        return self._reply([("STATUS", "Success"), *fields])
+        return self._reply([("STATUS", "Success"), *fields], vary=vary)
 
-    def failure(self, error: ApiError, to: str | None) -> Reply:
+    def failure(self, error: ApiError, to: str | None, *, vary: bool) -> Reply:
         """The refusal, with the number where it was about one."""
+        info = self._worded(error) if vary else error.info
         echo = [("TO", to)] if to else []
-        return self._reply([("STATUS", "Failure"), ("ERRORCODE", error.code), *echo, ("ERRORINFO", self._worded(error))])
+        return self._reply([("STATUS", "Failure"), ("ERRORCODE", error.code), *echo, ("ERRORINFO", info)], vary=vary)
 
     def _worded(self, error: ApiError) -> str:
-        if not self._vary:
-            return error.info
         info = VARIANTS.get(error.code, error.info) if self._flip() else error.info
         return f"\n  {info} " if self._flip() else info
 
-    def _reply(self, fields: Fields) -> Reply:
+    def _reply(self, fields: Fields, *, vary: bool) -> Reply:
         listed, prolog = list(fields), ""
-        if self._vary:
+        if vary:
             self._random.shuffle(listed)
             prolog = '<?xml version="1.0" encoding="UTF-8"?>\n' if self._flip() else ""
         return Reply((prolog + rendered(listed)).encode(), XML)

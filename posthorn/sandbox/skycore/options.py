@@ -65,5 +65,7 @@ class SkycoreOptions:
     postback_retries: int = 5
     postback_timeout_seconds: float = 10.0
 
+    symbology: Literal["auto", "qr", "code128"] = "qr"
+
     statistics_days: int = 31
     statistics_interval_seconds: float = 0.0

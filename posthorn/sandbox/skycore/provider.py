@@ -18,20 +18,26 @@ from posthorn.sandbox.skycore.answers import Answers, Fields
 from posthorn.sandbox.skycore.errors import ApiError
 from posthorn.sandbox.skycore.options import SkycoreOptions
 from posthorn.sandbox.skycore.params import Params, read_params
+from posthorn.sandbox.skycore.postbacks import Postbacks
 from posthorn.sandbox.skycore.sending import send
+from posthorn.sandbox.skycore.statistics import Reports
 from posthorn.sandbox.wire import Received, Reply, page
 
 SEND = "sendMMSBarcode"
 PREFIX = "/API/wxml/1.3/"
 _ENTRIES = (PREFIX, PREFIX + "index.php")
+_REPORTS = PREFIX + "reports/"
 _CALLS: dict[str, Callable[[Account, Params], Fields]] = {
     "getMmsIds": calls.mms_ids,
     "getMmsCampaigns": calls.mms_campaigns,
     "subscribe": calls.subscribe,
     "unsubscribe": calls.unsubscribe,
 }
+# The page of the statistics is named one way and its samples are spelt the other.
+_STATISTICS = ("getSendingStatus", "getSendingStatistics")
+_SUBSCRIPTION_CODES = {"subscribe": "N301", "unsubscribe": "N302"}
 # Action names are compared without case (the pages and the SDK mix it).
-_NAMES = {name.lower(): name for name in (SEND, *_CALLS)}
+_NAMES = {name.lower(): name for name in (SEND, *_CALLS, *_STATISTICS)}
 
 
 class Skycore:
@@ -43,7 +49,9 @@ class Skycore:
 
     def __init__(self, options: SkycoreOptions, clock: SandboxClock) -> None:
         self.account = Account(options, clock)
-        self._answers = Answers(vary=options.vary, seed=options.seed)
+        self.postbacks = Postbacks(self.account)
+        self._reports = Reports(self.account)
+        self._answers = Answers(seed=options.seed)
 
     @property
     def options(self) -> SkycoreOptions:
@@ -64,23 +72,31 @@ class Skycore:
         except ApiError:
             return "unknown"
 
+    async def start(self) -> None:
+        """Begin to send postbacks, where there is a URL for them."""
+        await self.postbacks.start()
+
+    async def stop(self) -> None:
+        """Send no more postbacks."""
+        await self.postbacks.stop()
+
     async def answer(self, received: Received, rule: FaultRule | None) -> Reply:
         """Do what is asked, or what the rule makes of it."""
         if received.path not in _ENTRIES:
-            return page(404)
+            return self._reports.fetch(received.path.removeprefix(_REPORTS)) or page(404)
         params: Params = {}
         try:
             params = read_params(received)
             _refuse(rule, "error_code")
-            fields = self._done(params, rule)
+            fields = self._done(received, params, rule)
             _refuse(rule, "error_code_after")
         except ApiError as error:
-            return self._answers.failure(error, params.get("to"))
+            return self._answers.failure(error, params.get("to"), vary=self.options.vary)
         if rule is not None and rule.fault == "success_without_trackingid":
             fields = [(name, value) for name, value in fields if name != "TRACKINGID"]
-        return self._answers.success(fields)
+        return self._answers.success(fields, vary=self.options.vary)
 
-    def _done(self, params: Params, rule: FaultRule | None) -> Fields:
+    def _done(self, received: Received, params: Params, rule: FaultRule | None) -> Fields:
         call = _NAMES.get(params.get("action", "").lower())
         if call is None:
             raise ApiError("E101")
@@ -88,9 +104,21 @@ class Skycore:
         if call in self.options.denied_actions:
             raise ApiError("E107")
         self.account.admit()
-        if call != SEND:
-            return _CALLS[call](self.account, params)
-        fields, _ = send(self.account, params, keep=rule is None or rule.fault != "lie_queued")
+        if call == SEND:
+            return self._send(params, keep=rule is None or rule.fault != "lie_queued")
+        if call in _STATISTICS:
+            return self._reports.order(params, f"http://{received.headers.get('Host', '')}{_REPORTS}")
+        fields = _CALLS[call](self.account, params)
+        if code := _SUBSCRIPTION_CODES.get(call):
+            self.postbacks.tell_subscription(code, params["campaignid"], params["mobile"])
+        return fields
+
+    def _send(self, params: Params, *, keep: bool) -> Fields:
+        """Take a ticket and queue its postbacks, or with ``keep`` False only say so."""
+        fields, ticket = send(self.account, params)
+        if keep:
+            self.account.tickets.store(ticket)
+            self.postbacks.tell(ticket)
         return fields
 
     def _authenticate(self, params: Params) -> None:
@@ -105,6 +133,8 @@ class Skycore:
     def reset(self) -> None:
         """Forget everything."""
         self.account.reset()
+        self.postbacks.reset()
+        self._reports.reset()
 
     def truth(self) -> dict[str, int]:
         """What was taken, in numbers."""
@@ -124,6 +154,17 @@ class Skycore:
         to = (query.get("to") or "").strip().removeprefix("+") or None
         told = self.account.tickets.told(to, query.get("barcode"), query.get("mms_id"))
         return list(islice(told, start, start + length))
+
+    def barcode(self, tracking_id: str) -> bytes | None:
+        """The image of a ticket's barcode as PNG, drawn as the handset would get it; None where no such ticket was taken.
+
+        Raises:
+            InputError: the symbology cannot hold the value.
+        """
+        from posthorn.media.barcode import render  # noqa: PLC0415 - the imaging libraries take a while to load
+
+        ticket = self.account.tickets.by_tracking_id(tracking_id)
+        return None if ticket is None else render(ticket.barcode, symbology=self.options.symbology)
 
     def described(self, received: Received) -> object:
         """The parameters without credentials, for the log of requests."""

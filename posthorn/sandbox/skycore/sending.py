@@ -21,8 +21,8 @@ _MANY_NUMBERS = 100
 _MANDATORY = frozenset({"action", "api_key", "mmsid", "to", "from", "barcodeid", "campaignref"})
 
 
-def send(account: Account, params: Params, *, keep: bool = True) -> tuple[Fields, Ticket]:
-    """Do sendMMSBarcode. With ``keep`` False it answers as usual and takes nothing.
+def send(account: Account, params: Params) -> tuple[Fields, Ticket]:
+    """Judge sendMMSBarcode: what to answer, and the ticket to be stored.
 
     Raises:
         ApiError: the ticket is refused.
@@ -39,8 +39,6 @@ def send(account: Account, params: Params, *, keep: bool = True) -> tuple[Fields
     _check_recipient(account, to)
     account.charge()
     ticket = _ticket(account, params)
-    if keep:
-        account.tickets.store(ticket)
     return [("MMSID", ticket.mms_id), ("TRACKINGID", ticket.tracking_id), ("TO", to)], ticket
 
 
