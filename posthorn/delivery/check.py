@@ -21,12 +21,12 @@ from posthorn.recipients.intake import Intake
 from posthorn.recipients.rejects import Reject
 from posthorn.settings import Settings, load_settings
 
-SHOWN_REJECTS = 20
+MOST_REJECTS = 100_000  # who has more wants another file, not a longer list
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A campaign that could be sent, and how: rows counted, chunks, media, warnings, the first rejected rows.
+    """A campaign that could be sent, and how: rows counted, chunks, media, warnings, the rejected rows.
 
     ``already`` is how many messages an earlier run has dealt with, None where the name is new.
     """
@@ -67,7 +67,7 @@ class Checked:
         text = tabulate(rows, tablefmt="plain")
         if not self.rejects:
             return text
-        listed = [(reject.line, reject.value, reject.reason) for reject in self.rejects[:SHOWN_REJECTS]]
+        listed = [(reject.line, reject.value, reject.reason) for reject in self.rejects]
         more = self.invalid + self.duplicate - len(listed)
         table = tabulate(listed, headers=("line", "value", "reason"), tablefmt="simple_outline", disable_numparse=True)
         return f"{text}\n\nRejected rows:\n{table}" + (f"\nand {more:,} more" if more else "")
@@ -89,6 +89,7 @@ def check_campaign(path: Path) -> Checked:
     finally:
         ledger.close()
     rows = read_rows(campaign, settings, None)
+    rows.keep_rejects = MOST_REJECTS
     for _ in rows:
         pass
     if not rows.accepted:

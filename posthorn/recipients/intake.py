@@ -28,7 +28,7 @@ class Intake:
     """A file of recipients. Iterating yields batches; the counters count along, and start anew with each iteration.
 
     ``sha256`` is of the file's bytes. ``input`` is always ``accepted + invalid + duplicate``; blank lines are no input.
-    ``first_rejects`` holds the first 100 rejects; the rejects file, if one is asked for, holds all of them.
+    ``first_rejects`` holds the first ``keep_rejects`` rejects; the rejects file, if one is asked for, holds all of them.
     """
 
     def __init__(self, file: CsvFile, reader: PhoneReader, rejects: Path | None) -> None:
@@ -38,6 +38,7 @@ class Intake:
         self.path = file.path
         self.sha256 = file.sha256
         self.accepted = self.invalid = self.duplicate = 0
+        self.keep_rejects = _FIRST_REJECTS
         self.first_rejects: list[Reject] = []
         self._rejects_file: RejectsFile | None = None
 
@@ -85,7 +86,7 @@ class Intake:
         return phone
 
     def _reject(self, reject: Reject) -> None:
-        if len(self.first_rejects) < _FIRST_REJECTS:
+        if len(self.first_rejects) < self.keep_rejects:
             self.first_rejects.append(reject)
         if self._rejects_file:
             self._rejects_file.add(reject)
