@@ -56,6 +56,8 @@ def ids_in(ledger: Ledger, campaign: CampaignRecord, states: Sequence[MessageSta
 
 def mark_cancelled(ledger: Ledger, ids: Sequence[str]) -> int:
     """Call cancelled what the provider held and has withdrawn; returns how many messages that were."""
+    if not ids:
+        return 0
     named = "provider_id IN :ids AND state = :from"
     values = {"ids": list(ids), "from": MessageState.SCHEDULED}
     with ledger.write() as connection:
@@ -70,6 +72,8 @@ def mark_cancelled(ledger: Ledger, ids: Sequence[str]) -> int:
 
 def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:
     """Move messages as their reports say; returns how many changed. Unknown ids and stale news change nothing."""
+    if not reports:
+        return 0
     news = {report.provider_id: report for report in reports}
     named = f"provider_id IN :ids AND state IN ({_IN_OPEN})"
     with ledger.write() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
@@ -95,7 +96,7 @@ class Round:
         self.starts = self.kills = 0
         self._folder, self._plan, self._tally = folder, plan, tally
         self._children: list[Child] = []
-        self._postgres = _Database(postgres_url, f"posthorn_drill_{seed}") if postgres_url else None
+        self._postgres = _Database(postgres_url, f"posthorn_drill_{os.getpid()}_{seed}") if postgres_url else None
         self._phones = [f"+48{number}" for number in random.Random(seed).sample(range(500_000_000, 500_999_999), recipients)]
         extra = ["not a number", self._phones[0], f" {self._phones[-1]} "]
         keys = {**plan.campaign_keys, "chunk_size": plan.chunk_size}
@@ -218,14 +219,14 @@ class Round:
         first.signal(signal.SIGSTOP)
         second = self._start()
         if dice.random() < 0.5:
-            self._ended(second)
+            second.wait(3)  # for as long as the first is stopped, it may have to wait for it
             first.signal(signal.SIGKILL)
             self._note("SIGSTOP, a second run, SIGKILL")
         else:
             time.sleep(dice.uniform(0, 0.3))
             first.signal(signal.SIGCONT)
             self._note("SIGSTOP, a second run, SIGCONT")
-            self._ended(second)
+        self._ended(second)
 
     def _doubled(self, dice: random.Random, first: Child) -> None:
         """A second run beside the first, one of the two killed."""
