@@ -5,10 +5,8 @@ It keeps its history in ``<state dir>/prefect``, so the next server there (`make
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -23,7 +21,6 @@ START_SECONDS = 90.0
 _STOP_SECONDS = 15.0
 _POLL_SECONDS = 0.1
 _ANSWER_SECONDS = 10.0
-_PR_SET_PDEATHSIG = 1
 
 SERVER_ENVIRONMENT = {
     # Task runs are recorded in batches: one by one they cost the server four times as much, and it loses some.
@@ -88,14 +85,13 @@ def local_prefect_server(state_dir: Path) -> Iterator[str]:
         port = _free_port()
         log = home / "server.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "prefect", "server", "start"],
+            process = subprocess.Popen(  # noqa: S603 - our own command
+                bound_command("-m", "prefect", "server", "start"),
                 env=_environment(home, port),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for the run, which needs its server to the end
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - no threads of ours run yet
             )
         try:
             url = f"http://127.0.0.1:{port}/api"
@@ -166,7 +162,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def die_with_parent() -> None:
-    """Let the server end with a run that is killed (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def bound_command(*args: str) -> list[str]:
+    """The command for ``python args`` that ends with this process, even when this one is killed (Linux)."""
+    return [sys.executable, str(Path(__file__).with_name("bound.py")), str(os.getpid()), *args]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from posthorn.cli.prefect_server import die_with_parent
+from posthorn.cli.prefect_server import bound_command
 
 _TOKEN = "demo-token"  # noqa: S105 - the sandbox's own
 
@@ -24,13 +23,12 @@ class SandboxProcess:
 @contextmanager
 def sandbox_process(*options: str) -> Iterator[SandboxProcess]:
     """Run ``posthorn sandbox`` with ``options`` on a free port until the block ends."""
-    command = [sys.executable, "-m", "posthorn", "sandbox", "--quiet", "--port", "0", "--token", _TOKEN, *options]
+    command = bound_command("-m", "posthorn", "sandbox", "--quiet", "--port", "0", "--token", _TOKEN, *options)
     process = subprocess.Popen(  # noqa: S603 - our own command
         command,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=die_with_parent,  # noqa: PLW1509 - no threads of ours run yet
     )
     try:
         line = process.stdout.readline() if process.stdout else ""
