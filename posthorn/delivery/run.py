@@ -12,7 +12,6 @@ import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
@@ -25,13 +24,13 @@ from posthorn.ledger import campaigns, sending
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.spool import Spool, import_spool
 from posthorn.ledger.store import Ledger
+from posthorn.ledger.writer import LedgerWriter
 from posthorn.models import Kind
 from posthorn.settings import SerwerSmsSettings, Settings, SkycoreSettings, load_settings
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _G = TypeVar("_G", bound=CampaignGateway | TicketGateway)
-_POSTGRES_WRITERS = 4
 
 
 class Run(Generic[_G]):
@@ -41,7 +40,7 @@ class Run(Generic[_G]):
     """
 
     __slots__ = (
-        "_executor",
+        "_writer",
         "campaign",
         "concurrency",
         "gateway",
@@ -65,13 +64,11 @@ class Run(Generic[_G]):
         self.slots = asyncio.Semaphore(self.concurrency)
         self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
         self.stopped: Exception | None = None
-        # SQLite has one writer at a time; a second thread would only wait for the file's lock.
-        self._executor = ThreadPoolExecutor(1 if ledger.is_sqlite else _POSTGRES_WRITERS, thread_name_prefix="ledger")
+        self._writer = LedgerWriter(ledger)
 
     async def do(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run one of the ledger's verbs in the ledger's thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: verb(self.ledger, *args, **kwargs))
+        """Run one of the ledger's verbs in the ledger's thread; it is durable when this returns."""
+        return await self._writer.do(verb, *args, **kwargs)
 
     def stop(self, reason: Exception) -> None:
         """Send nothing more in this run; what is in flight is finished. The first reason stands."""
@@ -84,7 +81,7 @@ class Run(Generic[_G]):
 
     def close(self) -> None:
         """End the ledger's thread, after what it was given, and the spool."""
-        self._executor.shutdown()
+        self._writer.close()
         self.spool.close()
 
 

@@ -7,6 +7,7 @@ would fail at once when another writes). PostgreSQL: as it comes, ``synchronous_
 from __future__ import annotations
 
 import os
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ class Ledger:
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         self._engine = _sqlite_engine(self._url) if self.is_sqlite else _postgres_engine(self._url)
         self._reading = self._engine.execution_options(posthorn_reading=True)
+        self._group = threading.local()
         self.locks: Locks = FileLocks(Path(f"{self._url.database}.locks")) if self.is_sqlite else PostgresLocks(self._engine)
         try:
             _migrate(self)
@@ -52,15 +54,41 @@ class Ledger:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that will write; committed durably when the block ends without an exception."""
-        with explained(self._engine), self._engine.begin() as connection:
-            yield connection
+        """A transaction that will write; committed durably when the block (or the group it is in) ends well.
+
+        In a group, an exception in the block undoes the block only.
+        """
+        grouped: Connection | None = getattr(self._group, "connection", None)
+        if grouped is None:
+            with explained(self._engine), self._engine.begin() as connection:
+                yield connection
+        else:
+            with explained(self._engine), grouped.begin_nested():
+                yield grouped
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads; it neither waits for writers nor keeps them waiting."""
-        with explained(self._engine), self._reading.begin() as connection:
-            yield connection
+        """A transaction that only reads and neither waits for writers nor keeps them waiting; in a group, it sees the group."""
+        grouped: Connection | None = getattr(self._group, "connection", None)
+        if grouped is None:
+            with explained(self._engine), self._reading.begin() as connection:
+                yield connection
+        else:
+            with explained(self._engine):
+                yield grouped
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        """Every ``write`` of this thread inside the block becomes durable with one commit, at its end.
+
+        A durable commit costs the disk about as much for eight verbs as for one.
+        """
+        with self.write() as connection:
+            self._group.connection = connection
+            try:
+                yield
+            finally:
+                del self._group.connection
 
     def close(self) -> None:
         """Give up every lock and connection."""

@@ -1,0 +1,91 @@
+"""The one thread of a sending process that writes the ledger; what is asked for at the same time shares a commit."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from posthorn.errors import LedgerError
+from posthorn.ledger.store import Ledger
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_MOST_PER_COMMIT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    verb: Callable[[], Any]
+    future: asyncio.Future[Any]
+
+
+class LedgerWriter:
+    """Carries out verbs for coroutines, one after the other. A verb has returned only when its commit is durable.
+
+    SQLite has one writer at a time, so more threads would only wait for each other; and eight claims that share a commit
+    cost the disk little more than one.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
+        self._thread.start()
+
+    async def do(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Carry out ``verb(ledger, *args)``; raises what it raises, or ``LedgerError`` when its commit failed."""
+        future = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(lambda: verb(self._ledger, *args, **kwargs), future))
+        result: _T = await asyncio.shield(future)  # a cancelled caller does not undo what the thread does
+        return result
+
+    def close(self) -> None:
+        """End the thread, after what it was given."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (jobs := self._next_jobs()) is not None:
+            outcomes: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
+            try:
+                with self._ledger.group():
+                    outcomes += [(job.future, *_outcome(job.verb)) for job in jobs]
+            except LedgerError as error:  # nothing of the group is durable, so nothing of it has happened
+                outcomes = [(job.future, None, error) for job in jobs]
+            for outcome in outcomes:
+                outcome[0].get_loop().call_soon_threadsafe(_tell, *outcome)
+
+    def _next_jobs(self) -> list[_Job] | None:
+        """What waits, at least one job; None when it is time to end."""
+        jobs: list[_Job] = []
+        try:
+            while len(jobs) < _MOST_PER_COMMIT:
+                job = self._jobs.get(block=not jobs)
+                if job is None:
+                    if jobs:
+                        self._jobs.put(None)
+                    break
+                jobs.append(job)
+        except queue.Empty:
+            pass
+        return jobs or None
+
+
+def _outcome(verb: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return verb(), None
+    except Exception as error:  # noqa: BLE001 - it is the caller's to handle
+        return None, error
+
+
+def _tell(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():  # the caller's loop has cancelled it
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
