@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from posthorn.cli import sandbox_options as option
+
 # aiohttp takes a while to load, so what runs the sandbox is imported only once the command does.
 if TYPE_CHECKING:
     from posthorn.sandbox.server import Sandbox
     from posthorn.sandbox.serwersms import SerwerSmsOptions
+    from posthorn.sandbox.skycore import SkycoreOptions, Template
 
 _BANNER = """\
 ==============================================================================
@@ -42,6 +45,30 @@ def sandbox(
     token: Annotated[str, typer.Option(help="The one Bearer token it accepts")] = "sandbox-token",  # noqa: S107 - its own
     username: Annotated[str, typer.Option(help="The one API user it accepts")] = "sandbox",
     password: Annotated[str, typer.Option(help="That user's password")] = "sandbox",  # noqa: S107 - its own
+    api_key: option.ApiKey = "sandbox-key",
+    template: option.Templates = None,
+    template_without_barcode: option.PlainTemplates = None,
+    encoding: option.EncodingSeconds = 0.0,
+    shortcode: option.Shortcodes = None,
+    campaign: option.Campaigns = None,
+    enforce_campaign_check: option.CampaignCheck = False,
+    opted_out: option.OptedOut = None,
+    blacklist: option.Blacklist = None,
+    unsupported: option.Unsupported = 0.0,
+    billing_problem: option.Billing = False,
+    ticket_credit: option.TicketCredit = None,
+    min_interval: option.MinInterval = 0.0,
+    quota: option.Quota = None,
+    throughput: option.Throughput = None,
+    link_sms: option.LinkSms = 0.0,
+    late_barcode_failure: option.LateFailure = 0.0,
+    tracking_ids: option.TrackingIds = "seed",
+    vary: option.Vary = False,
+    postback_url: option.PostbackUrl = None,
+    postback_shape: option.PostbackShape = "new",
+    postback_as: option.PostbackAs = "raw",
+    postback_duplicates: option.PostbackDuplicates = 0.0,
+    postback_shuffle: option.PostbackShuffle = False,
     ready_file: Annotated[Path | None, typer.Option(help="File to write the URL to once it listens")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the ready line and the truth at the end")] = False,
 ) -> None:
@@ -50,20 +77,56 @@ def sandbox(
     A fault is JSON like '{"fault": "status_after", "call": "messages/send_mms", "every": 10, "status": 502}' or, in short,
     status_after@messages/send_mms:every=10:status=502; reset_after@messages/send_mms:2,5 strikes the second and the fifth.
 
-    What really happened: GET /_sandbox/truth, messages, counts, requests. While it runs: PUT /_sandbox/faults,
-    POST /_sandbox/clock, PUT /_sandbox/credit, POST /_sandbox/reset.
+    What really happened: GET /_sandbox/truth, messages, tickets, barcode/<tracking id>.png, counts, requests. While it runs:
+    PUT /_sandbox/faults, credit, skycore; POST /_sandbox/clock, postbacks, reset.
     """
     from posthorn.sandbox.serwersms import SerwerSmsOptions  # noqa: PLC0415 - see above
+    from posthorn.sandbox.skycore import SkycoreOptions  # noqa: PLC0415 - see above
 
     login = SerwerSmsOptions(token=token, username=username, password=password, seed=seed, credit=credit)
     fates = replace(login, undelivered=undelivered, silent=silent, refused=refused, visible_after_seconds=visible_after)
     options = replace(fates, page_size=page_size, shuffle=shuffle, test_account=test_account)
+    tickets = SkycoreOptions(
+        api_key=api_key,
+        seed=seed,
+        tracking_ids=tracking_ids,
+        vary=vary,
+        templates=_templates(template or [], template_without_barcode or [], encoding),
+        shortcodes=frozenset(shortcode or ["60856"]),
+        campaigns={campaign_id: f"Campaign {campaign_id}" for campaign_id in campaign or ["12333"]},
+        enforce_campaign_check=enforce_campaign_check,
+        opted_out=frozenset(opted_out or ()),
+        blacklist=frozenset(blacklist or ()),
+        unsupported_share=unsupported,
+        billing_problem=billing_problem,
+        credit=ticket_credit,
+        request_quota=quota,
+        min_interval_seconds=min_interval,
+        throughput=throughput,
+        undelivered=undelivered,
+        silent=silent,
+        link_sms=link_sms,
+        late_failure=late_barcode_failure,
+        postback_url=postback_url,
+        postback_shape=postback_shape,
+        postback_as=postback_as,
+        postback_duplicates=postback_duplicates,
+        postback_shuffle=postback_shuffle,
+    )
     rules = _rules(fault or [], faults_file)
-    _serve(options, rules, port=port, speed=speed, latency=latency, ready_file=ready_file, quiet=quiet)
+    _serve(options, tickets, rules, port=port, speed=speed, latency=latency, ready_file=ready_file, quiet=quiet)
+
+
+def _templates(with_barcode: list[str], without: list[str], encoding_seconds: float) -> tuple[Template, ...]:
+    from posthorn.sandbox.skycore import Template  # noqa: PLC0415 - see above
+
+    drawn = [Template(mms_id, encoding_seconds=encoding_seconds) for mms_id in with_barcode or ["35674"]]
+    return *drawn, *(Template(mms_id, has_barcode=False) for mms_id in without)
 
 
 def _serve(
     options: SerwerSmsOptions,
+    tickets: SkycoreOptions,
     rules: list[dict[str, Any] | str],
     *,
     port: int,
@@ -76,7 +139,7 @@ def _serve(
     from posthorn.sandbox.server import Sandbox  # noqa: PLC0415 - see above
 
     try:
-        box = Sandbox(port, serwersms=options, faults=rules, speed=speed, latency_seconds=latency)
+        box = Sandbox(port, serwersms=options, skycore=tickets, faults=rules, speed=speed, latency_seconds=latency)
         asyncio.run(_run(box, ready_file, quiet=quiet))
     except FaultError as error:
         raise typer.BadParameter(str(error), param_hint="--fault") from error
@@ -127,9 +190,11 @@ def _introduce(box: Sandbox) -> None:
     for provider in box.providers:
         for variable, value in provider.variables(box.url).items():
             typer.echo(f"  export {variable}={value}")
-    typer.echo(f"\nWhat really happened: {box.url}/_sandbox/truth\n\nWhere its behaviour comes from:\n")
-    for label, sentence in SOURCES:
-        typer.echo(f"  {label:<6}  {sentence}")
+    typer.echo(f"\nWhat really happened: {box.url}/_sandbox/truth\n\nWhere its behaviour comes from:")
+    for provider in box.providers:
+        typer.echo(f"\n  {provider.name}")
+        for label, sentence in SOURCES[provider.name]:
+            typer.echo(f"  {label:<7}  {sentence}")
     typer.echo("")
 
 

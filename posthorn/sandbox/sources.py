@@ -1,11 +1,12 @@
 """Where each behaviour of the sandbox comes from, so that a green run is not mistaken for the provider's consent.
 
-DOC: the provider's own pages. CLIENT: its official clients and their tests. INFER: our reading, nobody has said so.
+DOC: the provider's own pages. CLIENT: its clients and their tests. INFER: our reading, nobody has said so. UNKNOWN: even a
+reading is missing, something had to be chosen.
 """
 
 from __future__ import annotations
 
-SOURCES: tuple[tuple[str, str], ...] = (
+_SERWERSMS: tuple[tuple[str, str], ...] = (
     ("DOC", "POST controller/action; Bearer token, or username and password in the body"),
     ("DOC", "errors are an object with code, type and message; error/<code> tells one"),
     ("DOC", "files/add by url or file gives an id of ten hex digits; files/index lists id, name, size, type, date"),
@@ -33,3 +34,58 @@ SOURCES: tuple[tuple[str, str], ...] = (
     ("INFER", "dates are Europe/Warsaw; the XML root is <response>, true and false are words, nothing is an empty element"),
     ("INFER", "in progress for 5 s, then sent, then reported within a minute, all on the sandbox's clock"),
 )
+
+_SKYCORE: tuple[tuple[str, str], ...] = (
+    (
+        "DOC",
+        "sendMMSBarcode with the page's parameters by GET, or by POST as XML in the form field xml; order is irrelevant",
+    ),
+    ("DOC", "answers are RESPONSE with STATUS; success has MMSID, TRACKINGID, TO, failure ERRORCODE, TO, ERRORINFO"),
+    ("DOC", "TO is country code and number in digits only; API_KEY per request; the passed BARCODEID is always used"),
+    (
+        "DOC",
+        "the codes and what they are about; a template without a barcode object is E633, one being encoded E626 until N003",
+    ),
+    (
+        "DOC",
+        "getMmsIds and E200, getMmsCampaigns and E405, subscribe and unsubscribe; who opted out cannot be subscribed again",
+    ),
+    (
+        "DOC",
+        "TRACKINGID is MMS_<n>, since November 2013 its base64; Success means accepted, delivery comes by postback only",
+    ),
+    (
+        "DOC",
+        "postbacks N101, N102, E101, E102, N202, E202 in the flat shape, or NOTIFICATIONs batched by the minute (seed era)",
+    ),
+    ("DOC", "a postback is sent again 5 minutes later unless HTTP 200 comes within 10 seconds, at most five times"),
+    (
+        "CLIENT",
+        "field XML, multipart and a raw XML body are read; action names without case; action, key, mmsid, to in this order",
+    ),
+    ("CLIENT", "E101 with a failed database lookup follows a Success (a sample of 2013): the late barcode failure"),
+    (
+        "INFER",
+        "every answer is HTTP 200; values are trimmed; tags in any case, names of GET only in lower case; plain form fields",
+    ),
+    ("INFER", "the same number and barcode again is taken again, with a new TRACKINGID: no page knows a duplicate error"),
+    (
+        "INFER",
+        "checks after barcodeid: from E111, E633, E626, campaign E714 and E715, blacklist E114, operator E628, billing E713",
+    ),
+    ("INFER", "E106, E120 and E113 refuse before anything is done, and what is refused counts for no limit"),
+    ("INFER", "postbacks come in no certain order and can come twice; an undelivered link SMS is told as Failed"),
+    (
+        "UNKNOWN",
+        "rate limits, the quota's window, lengths of numbers, charset and length of BARCODEID: nothing is limited unasked",
+    ),
+    ("UNKNOWN", "the symbology: the account's template decides; the sandbox draws QR"),
+    ("UNKNOWN", "SPID, HANDSET, AGGREGATORID, PROVIDER and how long anything takes are made up"),
+    (
+        "UNKNOWN",
+        "the answer of getSendingStatus: a link in an element URL; its report names neither TRACKINGID nor BARCODEID",
+    ),
+)
+
+SOURCES: dict[str, tuple[tuple[str, str], ...]] = {"serwersms": _SERWERSMS, "skycore": _SKYCORE}
+"""Label and sentence, by provider."""
