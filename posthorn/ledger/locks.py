@@ -175,9 +175,12 @@ class PostgresLocks(Locks):
     @override
     def close(self) -> None:
         with self._guard:
+            if self._session is not None:
+                with suppress(LedgerError):  # the server takes its time to notice a connection that is gone
+                    self._ask("SELECT pg_advisory_unlock_all()")
             self._drop()
 
-    def _ask(self, statement: str, key: str) -> object:
+    def _ask(self, statement: str, key: str = "") -> object:
         """One statement on the session that holds the locks; it is never replaced while it is believed to hold any."""
         try:
             with explained(self._engine):

@@ -10,7 +10,8 @@ import base64
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -32,7 +33,7 @@ class Spool:
 
     def __init__(self, folder: Path, ledger: Ledger, owner: str) -> None:
         self.folder = folder
-        self._ledger_uuid = ledger.uuid
+        self._ledger = ledger
         self._owner = owner
         self._guard = Lock()
         self._files = 0
@@ -53,7 +54,7 @@ class Spool:
         except OSError as error:
             problem = error
         yield
-        self.recorded(claimed)
+        self._ledger.when_durable(lambda: self.recorded(claimed))
         if problem is not None:
             raise LedgerError(f"the spool {self.folder} cannot be written ({problem.strerror}); nothing more is sent")
 
@@ -65,7 +66,7 @@ class Spool:
         """
         data = orjson.dumps(
             {
-                "ledger": self._ledger_uuid,
+                "ledger": self._ledger.uuid,
                 "owner": claimed.owner,
                 "chunk": claimed.chunk_id,
                 "epoch": claimed.epoch,
@@ -106,7 +107,7 @@ class Spool:
             self._close_file()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._files += 1
-        self._path = self.folder / f"{self._ledger_uuid}.{self._owner}.{self._files}.jsonl"
+        self._path = self.folder / f"{self._ledger.uuid}.{self._owner}.{self._files}.jsonl"
         self._descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         _sync_folder(self.folder)
         self._open_lines[self._path] = set()
@@ -118,8 +119,13 @@ class Spool:
         self._descriptor = self._path = None
 
     def _forget(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
+        _delete(path)
         del self._open_lines[path]
+
+
+def _delete(path: Path) -> None:
+    with suppress(OSError):  # the next import finds that all of it is recorded, and deletes it
+        path.unlink()
 
 
 def _write(descriptor: int, data: bytes) -> None:
@@ -172,7 +178,7 @@ def import_spool(folder: Path, ledger: Ledger) -> int:
         lines = list(_lines(path, ledger))
         if all(ledger.locks.is_free(owner_key(owner)) for owner in {_owner_of(path), *(line["owner"] for line in lines)}):
             imported += sum(_import(ledger, line) for line in lines)
-            path.unlink(missing_ok=True)
+            ledger.when_durable(partial(_delete, path))
     return imported
 
 

@@ -10,9 +10,10 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -25,6 +26,7 @@ from posthorn.ledger.locks import FileLocks, Locks, PostgresLocks
 from posthorn.ledger.migrations import HEAD
 
 _BUSY_TIMEOUT_SECONDS = 30
+_IN_ERROR = 3  # psycopg's TransactionStatus.INERROR, without importing psycopg for SQLite's sake
 
 
 class Ledger:
@@ -63,12 +65,14 @@ class Ledger:
             with explained(self._engine), self._engine.begin() as connection:
                 yield connection
         else:
-            with explained(self._engine), grouped.begin_nested():
-                yield grouped
+            with explained(self._engine):
+                _refuse_lost_transaction(grouped)
+                with grouped.begin_nested():
+                    yield grouped
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads and neither waits for writers nor keeps them waiting; in a group, it sees the group."""
+        """A transaction that only reads: it waits for no writer and keeps none waiting. In a group, it sees the group."""
         grouped: Connection | None = getattr(self._group, "connection", None)
         if grouped is None:
             with explained(self._engine), self._reading.begin() as connection:
@@ -83,12 +87,23 @@ class Ledger:
 
         A durable commit costs the disk about as much for eight verbs as for one.
         """
+        waiting: list[Callable[[], None]] = []
         with self.write() as connection:
-            self._group.connection = connection
+            self._group.connection, self._group.waiting = connection, waiting
             try:
                 yield
             finally:
-                del self._group.connection
+                del self._group.connection, self._group.waiting
+        for then in waiting:
+            then()
+
+    def when_durable(self, then: Callable[[], None]) -> None:
+        """Call ``then`` once what this thread has written is durable: now, or in a group after its commit; else never."""
+        waiting: list[Callable[[], None]] | None = getattr(self._group, "waiting", None)
+        if waiting is None:
+            then()
+        else:
+            waiting.append(then)
 
     def close(self) -> None:
         """Give up every lock and connection."""
@@ -123,13 +138,31 @@ def _sqlite_engine(url: URL) -> Engine:
         reading = connection.get_execution_options().get("posthorn_reading")
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
+    event.listen(engine, "commit", _refuse_lost_transaction)
     return engine
 
 
 def _postgres_engine(url: URL) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url, pool_size=4, max_overflow=4, pool_pre_ping=True, hide_parameters=True, connect_args={"connect_timeout": 10}
     )
+    event.listen(engine, "commit", _refuse_lost_transaction)
+    return engine
+
+
+def _refuse_lost_transaction(connection: Connection) -> None:
+    """Refuse to go on in a transaction that is none any more.
+
+    A full disk makes SQLite roll all of it back, an error makes PostgreSQL do so at the commit, and neither driver says so
+    then: a claim would be taken for durable that is not.
+    """
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name == "sqlite":
+        is_lost = not driver.in_transaction
+    else:
+        is_lost = driver.info.transaction_status == _IN_ERROR
+    if is_lost:
+        raise LedgerError(f"the ledger {shown(connection.engine.url)} has rolled back a transaction; nothing of it was kept")
 
 
 def _migrate(ledger: Ledger) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from posthorn.errors import LedgerError
 from posthorn.ledger.store import Ledger
 
 _P = ParamSpec("_P")
@@ -27,11 +26,13 @@ class LedgerWriter:
     """Carries out verbs for coroutines, one after the other. A verb has returned only when its commit is durable.
 
     SQLite has one writer at a time, so more threads would only wait for each other; and eight claims that share a commit
-    cost the disk little more than one.
+    cost the disk little more than one. On PostgreSQL each verb has a commit of its own: several of them in one transaction
+    would hold their chunks in any order, and could wait for another process that waits for them.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._most_per_commit = _MOST_PER_COMMIT if ledger.is_sqlite else 1
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
         self._thread.start()
@@ -54,7 +55,7 @@ class LedgerWriter:
             try:
                 with self._ledger.group():
                     outcomes += [(job.future, *_outcome(job.verb)) for job in jobs]
-            except LedgerError as error:  # nothing of the group is durable, so nothing of it has happened
+            except Exception as error:  # noqa: BLE001 - the group is not durable: for every caller nothing has happened
                 outcomes = [(job.future, None, error) for job in jobs]
             for outcome in outcomes:
                 outcome[0].get_loop().call_soon_threadsafe(_tell, *outcome)
@@ -63,7 +64,7 @@ class LedgerWriter:
         """What waits, at least one job; None when it is time to end."""
         jobs: list[_Job] = []
         try:
-            while len(jobs) < _MOST_PER_COMMIT:
+            while len(jobs) < self._most_per_commit:
                 job = self._jobs.get(block=not jobs)
                 if job is None:
                     if jobs:

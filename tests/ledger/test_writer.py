@@ -1,0 +1,162 @@
+"""What is written at the same time shares a commit, and whoever was told that it is durable can rely on it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from posthorn.errors import LedgerError
+from posthorn.ledger import sending, tables
+from posthorn.ledger.spool import Spool, import_spool, keep_answer
+from posthorn.ledger.store import Ledger
+from posthorn.ledger.writer import LedgerWriter
+from posthorn.models import ChunkState
+from tests.ledger.ledgers import LATEST, OWNER, another, answer, chunk_state, claimed, planned, states
+
+
+@pytest.fixture
+def writer(ledger: Ledger) -> Iterator[LedgerWriter]:
+    opened = LedgerWriter(ledger)
+    yield opened
+    opened.close()
+
+
+def spoil_the_commit(ledger: Ledger) -> None:
+    """Make the commit of the group that this verb is in fail, as a lost connection or a full disk does."""
+    with ledger.write() as connection:
+        if ledger.is_sqlite:
+            connection.exec_driver_sql("ROLLBACK")
+        else:
+            connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+async def test_claims_asked_for_at_once_are_different_and_durable(url: str, ledger: Ledger, writer: LedgerWriter) -> None:
+    campaign = planned(ledger, 100)
+    claims = await asyncio.gather(*(writer.do(sending.claim, campaign, OWNER, 1, LATEST) for _ in range(12)))
+    chunks = [claim.chunk_id for claim in claims if claim]
+    assert sorted(chunks) == list(range(campaign.first_chunk, campaign.last_chunk + 1))
+    assert claims.count(None) == 2
+    with another(url) as other:
+        assert {chunk_state(other, chunk) for chunk in chunks} == {ChunkState.SENDING}
+
+
+async def test_a_verb_that_fails_undoes_only_itself(ledger: Ledger, writer: LedgerWriter) -> None:
+    campaign = planned(ledger, 30)
+    first, second, third = (claimed(ledger, campaign) for _ in range(3))
+
+    def half_done(ledger: Ledger) -> None:
+        with ledger.write() as connection:
+            connection.execute(sa.text("UPDATE message SET state = 3"))
+            raise InterruptedError
+
+    done = await asyncio.gather(
+        writer.do(sending.record, first, answer(first)),
+        writer.do(half_done),
+        writer.do(sending.record, first, answer(first)),
+        writer.do(sending.record, second, answer(second)),
+        return_exceptions=True,
+    )
+    assert [type(one).__name__ for one in done] == ["NoneType", "InterruptedError", "ClaimLost", "NoneType"]
+    sending.release(ledger, third)
+    assert states(ledger, campaign) == {"accepted": 20, "pending": 10}
+
+
+async def test_when_the_commit_fails_every_caller_is_told_and_nothing_has_happened(
+    ledger: Ledger, writer: LedgerWriter
+) -> None:
+    campaign = planned(ledger, 30)
+    done = await asyncio.gather(
+        writer.do(lambda ledger: _in_one_group(ledger, campaign)),
+        return_exceptions=True,
+    )
+    assert isinstance(done[0], LedgerError)
+    assert states(ledger, campaign) == {"pending": 30}
+    assert chunk_state(ledger, campaign.first_chunk) == ChunkState.PENDING
+    assert await writer.do(sending.claim, campaign, OWNER, 1, LATEST) is not None, "the thread lives on"
+
+
+def _in_one_group(ledger: Ledger, campaign) -> None:
+    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is not None
+    spoil_the_commit(ledger)
+
+
+async def test_an_answer_whose_commit_fails_stays_in_the_spool(
+    url: str, ledger: Ledger, writer: LedgerWriter, tmp_path: Path
+) -> None:
+    campaign = planned(ledger, 10)
+    claim = claimed(ledger, campaign)
+    spool = Spool(tmp_path / "spool", ledger, OWNER)
+
+    def keep(ledger: Ledger) -> None:
+        keep_answer(ledger, spool, claim, answer(claim))
+        spoil_the_commit(ledger)
+
+    with pytest.raises(LedgerError):
+        await writer.do(keep)
+    spool.close()
+    assert states(ledger, campaign) == {"pending": 10}
+    with another(url) as next_run:
+        assert import_spool(spool.folder, next_run) == 1
+    assert states(ledger, campaign) == {"accepted": 10}
+
+
+async def test_an_import_whose_commit_fails_is_done_again(ledger: Ledger, writer: LedgerWriter, tmp_path: Path) -> None:
+    campaign = planned(ledger, 10)
+    claim = claimed(ledger, campaign)
+    spool = Spool(tmp_path / "spool", ledger, OWNER)
+    receipts = [[int(one.state), one.provider_id, one.error] for one in answer(claim).receipts]
+    spool.append(claim, {"receipts": receipts, "anomalies": [], "raw": ""})
+    spool.close()
+
+    def take_in(ledger: Ledger) -> None:
+        assert import_spool(spool.folder, ledger) == 1
+        spoil_the_commit(ledger)
+
+    with pytest.raises(LedgerError):
+        await writer.do(take_in)
+    assert states(ledger, campaign) == {"pending": 10}
+    assert await writer.do(lambda ledger: import_spool(spool.folder, ledger)) == 1
+    assert states(ledger, campaign) == {"accepted": 10}
+    assert list(spool.folder.iterdir()) == []
+
+
+async def test_a_caller_that_gives_up_does_not_undo_what_it_asked_for(ledger: Ledger, writer: LedgerWriter) -> None:
+    campaign = planned(ledger, 10)
+    started, go_on = threading.Event(), threading.Event()
+
+    def slow_claim(ledger: Ledger) -> None:
+        started.set()
+        go_on.wait(10)
+        sending.claim(ledger, campaign, OWNER, 1, LATEST)
+
+    task = asyncio.create_task(writer.do(slow_claim))
+    await asyncio.to_thread(started.wait, 10)
+    task.cancel()
+    await asyncio.wait([task])
+    go_on.set()
+    assert await writer.do(lambda ledger: chunk_state(ledger, campaign.first_chunk)) == ChunkState.SENDING
+
+
+async def test_two_processes_that_need_the_same_chunks_do_not_wait_for_each_other_forever(
+    postgres_ledger: Ledger, postgres_url: str
+) -> None:
+    campaign = planned(postgres_ledger, 20)
+    first, second = claimed(postgres_ledger, campaign), claimed(postgres_ledger, campaign)
+    writer = LedgerWriter(postgres_ledger)
+    chunk = tables.chunk.c.id
+    with another(postgres_url) as other, other.write() as connection:
+        connection.execute(sa.select(chunk).where(chunk == first.chunk_id).with_for_update())
+        done = [
+            asyncio.create_task(writer.do(sending.record, claim, answer(claim)))
+            for claim in (second, first)  # the other way round than whoever goes by their ids
+        ]
+        await done[0]
+        connection.execute(sa.select(chunk).where(chunk == second.chunk_id).with_for_update())
+    await asyncio.gather(*done)
+    writer.close()
+    assert states(postgres_ledger, campaign) == {"accepted": 20}
