@@ -81,6 +81,7 @@ REQUESTS = {
     "plain form parameters": {"data": PLAIN},
     "plain multipart parameters": {"files": {name: (None, value) for name, value in PLAIN.items()}},
     "the folder as URL": {"url": "/API/wxml/1.3/", "data": {"xml": XML}},
+    "a query with padded values": {"method": "GET", "params": {name: f" {value} " for name, value in PLAIN.items()}},
     "a query": {"method": "GET", "params": PLAIN},
 }
 
