@@ -116,13 +116,27 @@ def shown_url(url: str) -> str:
     return shown(make_url(url))
 
 
+_creating = threading.Lock()
+
+
+def _create(path: Path) -> None:
+    """Make the file, for its owner only; SQLite gives its -wal and -shm files the same mode.
+
+    Never touch one that is there: SQLite's locks belong to the process, and closing any other descriptor of the file drops
+    them all. Another process would then take the ledger for unused and remove the -wal that we write to.
+    """
+    with _creating:
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
 def _sqlite_engine(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
         raise LedgerError("the ledger must be a file: sqlite:///path/to/ledger.db")
     path = Path(url.database)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its -wal and -shm files the same mode
+        _create(path)
     except OSError as error:
         raise LedgerError(f"the ledger {path} cannot be opened: {error.strerror}") from error
     engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS}, hide_parameters=True)
