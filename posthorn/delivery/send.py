@@ -104,14 +104,16 @@ async def _send(run: Run[Any], exchange: Exchange, claimed: Claim) -> None:
 
 
 async def _answered(run: Run[Any], claimed: Claim, answer: Answer) -> None:
+    if answer.stop is not None:
+        run.stop(answer.stop)  # first: once it is recorded, another worker could claim what is pending again
     await run.do(keep_answer, run.spool, claimed, answer)
     run.pace.answered()
-    if answer.stop is not None:
-        run.stop(answer.stop)
 
 
 async def _failed(run: Run[Any], exchange: Exchange, claimed: Claim, error: GatewayError) -> None:
     needs_lookup = isinstance(error, SlowDown) and error.is_undocumented and not run.campaign.test
+    if error.stops_run:
+        run.stop(error)  # first, as above
     if error.slows_all:
         run.pace.slow(error.retry_after_seconds)
     if error.maybe_sent or needs_lookup:
@@ -137,8 +139,8 @@ async def _confirm_refused(run: Run[Any], exchange: Exchange, claimed: Claim) ->
 def _judge(run: Run[Any], error: GatewayError) -> None:
     """Stop the run, or pass the error on for a retry, or neither."""
     if error.stops_run:
-        run.stop(error)
-    elif run.pace.is_broken and run.campaign.definition.get("hold_minutes"):
+        return
+    if run.pace.is_broken and run.campaign.definition.get("hold_minutes"):
         run.pace.slow(None)  # what a held campaign sends twice can be withdrawn: wait, and go on
     elif run.pace.is_broken:
         run.stop(Stopped(f"too many unknown outcomes in a row, the last: {error}"))
