@@ -6,12 +6,12 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from posthorn.delivery.run import TicketRun
+from posthorn.delivery.tickets import preflight_event
 from tasks.policy import POLICY
 
 
 @task(name="preflight", task_run_name="preflight", **POLICY)
 async def preflight(run: TicketRun) -> None:
     """Ask the provider whether the stored MMS (and the campaign) exist; warn where the account may not ask."""
-    definition = run.campaign.definition
-    for warning in await run.gateway.preflight(definition["mms_id"], definition["campaign_ref"]):
+    for warning in await preflight_event(run):
         get_run_logger().warning("%s", warning)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,18 @@ class _Rows:
     def __iter__(self) -> Iterator[list[Row]]:
         for batch in self._intake:
             yield [Row(one.line, one.phone, one.copy, one.barcode, one.fields) for one in batch]
+
+
+async def preflight_event(run: TicketRun) -> Sequence[str]:
+    """Ask the provider whether the stored MMS (and the campaign) exist; returns warnings where the account may not ask.
+
+    Raises:
+        StopRun: they do not exist, or the account is refused; nothing was sent.
+        TryAgain: the provider could not be asked.
+    """
+    await run.pace.wait()  # the shortest time between two calls holds for this one too
+    definition = run.campaign.definition
+    return await run.gateway.preflight(definition["mms_id"], definition["campaign_ref"])
 
 
 class TicketExchange:

@@ -1,0 +1,209 @@
+"""An event's tickets: each pair of number and code once by the sandbox's truth, whatever goes wrong."""
+
+from __future__ import annotations
+
+import csv
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from posthorn.delivery.desk import export_door_list, resend, resolve
+from posthorn.errors import InputError
+from posthorn.ledger.tickets import RESENDABLE
+from posthorn.models import MessageState
+from posthorn.sandbox.server import Sandbox
+from posthorn.sandbox.skycore import SkycoreOptions
+from tests.delivery.event_journey import attendees, send_event, ticket_settings, tickets_of, write_event
+from tests.delivery.journey import counted, status_of
+
+SEND = "sendMMSBarcode"
+
+
+async def test_everybody_gets_one_ticket_and_a_second_run_sends_nothing(box: Sandbox, tmp_path: Path) -> None:
+    rows = attendees(300)
+    rows[10] = "call me,T00010"
+    rows[20] = rows[20].replace("T00020", "T00005")
+    settings = ticket_settings(box.url, tmp_path)
+    status = await send_event(write_event(tmp_path, rows), settings)
+    assert counted(status) == {"invalid": 1, "duplicate": 1, "accepted": 298}
+    truth = box.truth()
+    assert (truth["skycore"]["accepted"], truth["skycore"]["pairs"], truth["skycore"]["twice"]) == (298, 298, 0)
+    assert truth["max_in_flight"] <= settings.skycore.concurrency
+    sent = tickets_of(settings)
+    assert len({ticket.provider_id for ticket in sent}) == 298
+    assert None not in {ticket.provider_id for ticket in sent}
+    rejects = (tmp_path / "gala.rejects.csv").read_text(encoding="utf-8")
+    assert "not a number" in rejects
+    assert "the barcode id is used in line 7 already" in rejects
+    again = await send_event(tmp_path / "gala.toml", settings)
+    assert box.truth()["send_requests"] == truth["send_requests"]
+    assert again["totals"] == status["totals"]
+
+
+async def test_one_number_with_two_codes_gets_both_one_after_the_other(box: Sandbox, tmp_path: Path) -> None:
+    rows = ["+16502530000,A1", "+16502530000,A2", "+16502530000,A3", "+16502530001,B1"]
+    settings = ticket_settings(box.url, tmp_path)
+    status = await send_event(write_event(tmp_path, rows), settings)
+    assert counted(status) == {"accepted": 4}
+    assert box.truth()["skycore"]["pairs"] == 4
+
+
+async def test_missing_codes_are_generated_once_and_kept(box: Sandbox, tmp_path: Path) -> None:
+    settings = ticket_settings(box.url, tmp_path)
+    file = write_event(tmp_path, ["+16502530000,", "+16502530001,MINE", "+16502530002,"], barcode='"generate"')
+    await send_event(file, settings)
+    codes = [ticket.barcode for ticket in tickets_of(settings)]
+    assert codes[1] == "MINE"
+    assert len(set(codes)) == 3
+    assert all(len(code) >= 12 for code in (codes[0], codes[2]))
+    await send_event(file, settings)
+    assert [ticket.barcode for ticket in tickets_of(settings)] == codes
+
+
+LOST = {
+    "reset before": ({"fault": "reset_before"}, 99),
+    "reset after": ({"fault": "reset_after"}, 100),
+    "hang after": ({"fault": "hang_after"}, 100),
+    "500 before": ({"fault": "status_before", "status": 500}, 99),
+    "500 after": ({"fault": "status_after", "status": 500}, 100),
+    "429 before": ({"fault": "status_before", "status": 429, "retry_after": "0"}, 99),
+    "429 after": ({"fault": "status_after", "status": 429, "retry_after": "0"}, 100),
+    "truncated": ({"fault": "truncated"}, 100),
+    "empty": ({"fault": "empty"}, 100),
+    "HTML": ({"fault": "html"}, 100),
+    "success without a tracking id": ({"fault": "success_without_trackingid"}, 100),
+    "internal error E503": ({"fault": "error_code", "code": "E503"}, 99),
+}
+
+
+@pytest.mark.parametrize("case", LOST)
+async def test_a_lost_answer_leaves_one_ticket_unknown_and_never_sends_it_again(
+    case: str, box: Sandbox, tmp_path: Path
+) -> None:
+    rule, taken = LOST[case]
+    box.faults.replace([{"call": SEND, "at": [5], **rule}])
+    settings = ticket_settings(box.url, tmp_path)
+    file = write_event(tmp_path, attendees(100))
+    status = await send_event(file, settings)
+    assert counted(status) == {"accepted": 99, "unknown": 1}
+    assert status["state"] == "needs_attention"
+    await send_event(file, settings)
+    truth = box.truth()["skycore"]
+    assert (truth["accepted"], truth["twice"]) == (taken, 0)
+
+
+# code, how the rest of the event goes on: accepted, and what the concerned ticket is
+EACH_CODE = {
+    # this attendee only
+    "E110": ({"rejected": 1, "accepted": 9}, "needs_attention"),
+    "E628": ({"rejected": 1, "accepted": 9}, "needs_attention"),
+    "E715": ({"rejected": 1, "accepted": 9}, "needs_attention"),
+    # account, template or shortcode: stops after the first
+    **{
+        code: ({"accepted": 2, "pending": 8}, "stopped")
+        for code in ("E111", "E241", "E620", "E623", "E629", "E630", "E632", "E633", "E713", "E714")
+    },
+    # a row's own gap
+    "E621": ({"rejected": 1, "accepted": 9}, "needs_attention"),
+    "E631": ({"rejected": 1, "accepted": 9}, "needs_attention"),
+    # unheard of: nobody knows what it means for the ticket, so nothing more is sent
+    "E999": ({"accepted": 2, "unknown": 1, "pending": 7}, "stopped"),
+}
+
+
+@pytest.mark.parametrize("code", EACH_CODE)
+async def test_each_code_of_the_page(code: str, box: Sandbox, tmp_path: Path) -> None:
+    box.faults.replace([{"call": SEND, "at": [3], "fault": "error_code", "code": code}])
+    settings = ticket_settings(box.url, tmp_path, concurrency=1)
+    status = await send_event(write_event(tmp_path, attendees(10)), settings)
+    expected, state = EACH_CODE[code]
+    assert (counted(status), status["state"]) == (expected, state)
+    if state == "stopped":
+        assert code in status["because"], "the operator reads which code it was"
+    else:
+        assert status["errors"] == {code: 1}
+    again = await send_event(tmp_path / "gala.toml", settings)
+    assert again["totals"]["pending"] == 0
+    assert box.truth()["skycore"]["twice"] == 0
+
+
+async def test_slow_down_codes_slow_all_and_everybody_is_served(tmp_path: Path) -> None:
+    async with Sandbox(skycore=SkycoreOptions(min_interval_seconds=0.02)) as box:
+        settings = ticket_settings(box.url, tmp_path, concurrency=4, min_interval_seconds=0.15)
+        status = await send_event(write_event(tmp_path, attendees(20)), settings)
+        assert counted(status) == {"accepted": 20}
+        assert box.truth()["send_requests"] == 20, "the setting keeps the pace, so no request was refused"
+
+
+async def test_a_refusal_for_speed_is_tried_again_after_the_time_it_asks_for(box: Sandbox, tmp_path: Path) -> None:
+    box.faults.replace([{"call": SEND, "at": [2], "fault": "error_code", "code": "E113"}])
+    settings = ticket_settings(box.url, tmp_path, concurrency=1)
+    status = await send_event(write_event(tmp_path, attendees(5)), settings)
+    assert counted(status) == {"accepted": 5}
+    assert box.truth()["send_requests"] == 6
+    assert {ticket.state for ticket in tickets_of(settings)} == {MessageState.ACCEPTED}
+
+
+async def test_resolve_and_resend_are_kept_with_who_and_why(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ticket_settings(box.url, tmp_path, concurrency=1)
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
+    box.faults.replace([{"call": SEND, "at": [2, 3], "fault": "reset_before"}])
+    file = write_event(tmp_path, attendees(5))
+    assert counted(await send_event(file, settings)) == {"accepted": 3, "unknown": 2}
+
+    with pytest.raises(InputError, match="no unknown ticket"):
+        resolve("gala", ["T00000"], taken=True, by="Ada", why="wrong one")
+    assert resolve("gala", ["T00001"], taken=True, by="Ada", why="she showed it at the door") == 1
+    assert resolve("gala", ["T00002"], taken=False, by="Ada", why="the provider says no") == 1
+    assert counted(status_of("gala", settings)) == {"accepted": 4, "pending": 1}
+    assert counted(await send_event(file, settings)) == {"accepted": 5}
+
+    assert resend("gala", RESENDABLE, "+1 650 253 0004", by="Bob", why="lost her phone") == 1
+    assert counted(await send_event(file, settings)) == {"accepted": 5}
+    truth = box.truth()["skycore"]
+    assert (truth["accepted"], truth["twice"]) == (5, 1), "the one that Bob asked for, and no other"
+    with sqlite3.connect(tmp_path / "ledger.db") as ledger:
+        kept = ledger.execute("SELECT decision, by, evidence FROM settlement ORDER BY id").fetchall()
+    assert [(decision, by) for decision, by, _ in kept] == [("resolved", "Ada"), ("resolved", "Ada"), ("resend", "Bob")]
+    assert "she showed it at the door" in kept[0][2]
+    assert "lost her phone; was accepted as" in kept[2][2]
+
+
+async def test_the_door_list_holds_everybody_and_is_safe_in_a_spreadsheet(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ticket_settings(box.url, tmp_path)
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
+    rows = ['"=cmd|calc",+16502530000,T1,Łódź', "Bo,+16502530001,T2,Row 5"]
+    await send_event(write_event(tmp_path, rows, header="name,phone,barcode_id,seat"), settings)
+    out = tmp_path / "door.csv"
+    assert export_door_list("gala", out) == 2
+    assert out.stat().st_mode & 0o777 == 0o600
+    with out.open(encoding="utf-8", newline="") as file:
+        listed = list(csv.DictReader(file))
+    assert listed[0] == {
+        "line": "2",
+        "name": "'=cmd|calc",
+        "seat": "Łódź",
+        "phone": "16502530000",
+        "code": "T1",
+        "state": "accepted",
+    }
+
+
+async def test_an_attendees_own_words_reach_the_provider(box: Sandbox, tmp_path: Path) -> None:
+    keys = {
+        "custom_subject": '"For {name} & friends"',
+        "custom_texts": '{ "1" = "Seat <{seat}>" }',
+        "data": '{ FIRST_NAME = "name" }',
+    }
+    row = f"Łucja,+16502530000,T1,{'x' * 500}"
+    settings = ticket_settings(box.url, tmp_path)
+    await send_event(write_event(tmp_path, [row], header="name,phone,barcode_id,seat", **keys), settings)
+    (sent,) = box.traffic.log(SEND)
+    text = str(sent)
+    assert "For Łucja & friends" in text
+    assert f"Seat <{'x' * 500}>" in text
