@@ -207,3 +207,16 @@ settlement = Table(
     Column("evidence", Text, nullable=False),
 )
 Index("ix_settlement_message", settlement.c.chunk_id, settlement.c.position)
+
+parked_report = Table(
+    "parked_report",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("received_at", Double, nullable=False),
+    Column("provider_id", String(64), nullable=False, comment="an id that was no message's when the news came"),
+    Column("phone", BigInteger),
+    Column("mms_id", String(40)),
+    Column("state", SmallInteger, nullable=False),
+    Column("reason", String(64)),
+)
+Index("ix_parked_report_provider_id", parked_report.c.provider_id)

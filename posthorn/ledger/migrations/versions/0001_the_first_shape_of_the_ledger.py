@@ -107,6 +107,20 @@ def upgrade() -> None:
     )
 
     op.create_table(
+        "parked_report",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("received_at", sa.Double(), nullable=False),
+        sa.Column(
+            "provider_id", sa.String(length=64), nullable=False, comment="an id that was no message's when the news came"
+        ),
+        sa.Column("phone", sa.BigInteger(), nullable=True),
+        sa.Column("mms_id", sa.String(length=40), nullable=True),
+        sa.Column("state", sa.SmallInteger(), nullable=False),
+        sa.Column("reason", sa.String(length=64), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_parked_report")),
+    )
+    op.create_index("ix_parked_report_provider_id", "parked_report", ["provider_id"], unique=False)
+    op.create_table(
         "settlement",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("campaign_id", sa.Integer(), nullable=False),
@@ -198,5 +212,16 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("settlement", "ticket", "message", "attempt", "media", "chunk", "stored_file", "identity", "campaign"):
+    for table in (
+        "parked_report",
+        "settlement",
+        "ticket",
+        "message",
+        "attempt",
+        "media",
+        "chunk",
+        "stored_file",
+        "identity",
+        "campaign",
+    ):
         op.drop_table(table)
