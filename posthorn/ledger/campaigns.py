@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from posthorn.errors import CampaignNotFound
 from posthorn.ledger import tables
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import Ledger, sql
 from posthorn.models import ChunkState, Kind, MessageState
 
 
@@ -121,7 +121,7 @@ def cancel(ledger: Ledger, campaign: CampaignRecord) -> int:
         still_open = "campaign_id = :campaign AND state = :open"
         values: dict[str, Any] = {"campaign": campaign.id, "open": int(ChunkState.PENDING)}
         moved = connection.execute(
-            sa.text(
+            sql(
                 "UPDATE message SET state = :cancelled WHERE state = :pending"  # noqa: S608 - own words
                 f" AND chunk_id IN (SELECT id FROM chunk WHERE {still_open})"
             ),
@@ -131,15 +131,15 @@ def cancel(ledger: Ledger, campaign: CampaignRecord) -> int:
     return moved
 
 
-_RECOUNTED = ", ".join(
-    f"count(*) FILTER (WHERE message.state = {int(MessageState[name.upper()])})" for name in tables.COUNTERS
+_COUNTED = {name: f"count(*) FILTER (WHERE message.state = {int(MessageState[name.upper()])})" for name in tables.COUNTERS}
+_FOLLOWS = (
+    f"CASE WHEN :keeps_sending AND chunk.state = {int(ChunkState.SENDING)} THEN {int(ChunkState.SENDING)}"
+    f" WHEN {_COUNTED['pending']} > 0 THEN {int(ChunkState.PENDING)}"
+    f" WHEN {_COUNTED['unknown']} > 0 THEN {int(ChunkState.UNKNOWN)} ELSE {int(ChunkState.DONE)} END"
 )
 _RECOUNT = (
-    f"UPDATE chunk SET ({', '.join(tables.COUNTERS)}) = (SELECT {_RECOUNTED} FROM message WHERE message.chunk_id = chunk.id)"  # noqa: S608
-)
-_RESTATE = (
-    f"UPDATE chunk SET state = CASE WHEN pending > 0 THEN {int(ChunkState.PENDING)}"  # noqa: S608
-    f" WHEN unknown > 0 THEN {int(ChunkState.UNKNOWN)} ELSE {int(ChunkState.DONE)} END"
+    f"UPDATE chunk SET ({', '.join(tables.COUNTERS)}, state) ="  # noqa: S608
+    f" (SELECT {', '.join(_COUNTED.values())}, {_FOLLOWS} FROM message WHERE message.chunk_id = chunk.id)"
 )
 
 
@@ -150,7 +150,7 @@ def hold_chunks(connection: Connection, where: str, **values: object) -> list[in
     other, and each counts what the other has committed. SQLite has one writer at a time anyway.
     """
     lock = "" if connection.dialect.name == "sqlite" else " FOR UPDATE"
-    return list(connection.execute(sa.text(f"SELECT id FROM chunk WHERE {where} ORDER BY id{lock}"), values).scalars())  # noqa: S608
+    return list(connection.execute(sql(f"SELECT id FROM chunk WHERE {where} ORDER BY id{lock}"), values).scalars())  # noqa: S608
 
 
 def recount(connection: Connection, where: str, *, ends_sending: bool = False, **values: object) -> None:
@@ -159,9 +159,7 @@ def recount(connection: Connection, where: str, *, ends_sending: bool = False, *
     The chunks are held already. One that is being sent keeps that state, for its pending messages are in flight, unless
     its sending ends here.
     """
-    connection.execute(sa.text(f"{_RECOUNT} WHERE {where}"), values)
-    in_flight = "" if ends_sending else f" AND state <> {int(ChunkState.SENDING)}"
-    connection.execute(sa.text(f"{_RESTATE} WHERE {where}{in_flight}"), values)
+    connection.execute(sql(f"{_RECOUNT} WHERE {where}"), {**values, "keeps_sending": not ends_sending})
 
 
 def _a(kind: Kind) -> str:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from posthorn.ledger import tables
 from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
 from posthorn.ledger.failures import Conflict
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import Ledger, sql
 from posthorn.models import MessageState, Phone
 
 _SURELY_UNSENT = "not_taken"
@@ -75,7 +75,7 @@ def without_id(ledger: Ledger, campaign: CampaignRecord, size: int, after: tuple
 def _select(
     ledger: Ledger, campaign: CampaignRecord, where: str, *, size: int, after: tuple[int, int], last_chunk: int
 ) -> list[Unconfirmed]:
-    query = sa.text(
+    query = sql(
         "SELECT m.chunk_id, m.position, m.phone, m.state, own.status, coalesce(own.ended_at, own.started_at) AS until,"  # noqa: S608 - where is one of the two above
         " (SELECT min(started_at) FROM attempt a WHERE a.chunk_id = m.chunk_id AND a.outcome <> :unsent) AS since,"
         " (SELECT min(settled_at) FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
@@ -120,7 +120,7 @@ def _select(
 
 def controls(ledger: Ledger, campaign: CampaignRecord, near: float, size: int) -> dict[str, Phone]:
     """Messages that the provider surely took around that time, by their ids: a listing that shows none proves nothing."""
-    query = sa.text(
+    query = sql(
         "SELECT m.provider_id, m.phone FROM message m JOIN (SELECT id, claimed_at FROM chunk WHERE campaign_id = :campaign"
         " AND accepted + scheduled + delivered + undelivered > 0 ORDER BY abs(claimed_at - :near) LIMIT 2) c"
         " ON c.id = m.chunk_id WHERE m.provider_id IS NOT NULL AND m.state <> :rejected LIMIT :size"
@@ -175,7 +175,7 @@ def _move(connection: Connection, decision: Decision) -> bool:
     stays = decision.state == MessageState.UNKNOWN
     change = "state = state" if stays else "state = :state, provider_id = :id, error = :error, epoch = NULL"
     moved = connection.execute(
-        sa.text(f"UPDATE message SET {change} WHERE chunk_id = :chunk AND position = :position AND {still}"),  # noqa: S608
+        sql(f"UPDATE message SET {change} WHERE chunk_id = :chunk AND position = :position AND {still}"),  # noqa: S608
         {
             "chunk": decision.message.chunk_id,
             "position": decision.message.position,
@@ -202,7 +202,7 @@ def _without_bound_ids(ledger: Ledger, decisions: Sequence[Decision]) -> list[De
 
 def resent_messages(ledger: Ledger, campaign: CampaignRecord) -> dict[Phone, str | None]:
     """Every number that was sent to again after an unknown outcome, with the provider id that is its message's now."""
-    query = sa.text(
+    query = sql(
         "SELECT DISTINCT m.phone, m.provider_id FROM settlement s"
         " JOIN message m ON m.chunk_id = s.chunk_id AND m.position = s.position"
         " WHERE s.campaign_id = :campaign AND s.decision = 'resend'"
@@ -234,7 +234,7 @@ class Evidence:
 
 def evidence_of(ledger: Ledger, campaign: CampaignRecord) -> list[Evidence]:
     """The evidence on every message of unknown outcome, in order."""
-    query = sa.text(
+    query = sql(
         "SELECT m.chunk_id, m.line, m.phone, own.problem,"
         " (SELECT s.evidence FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
         " ORDER BY s.id DESC LIMIT 1) AS evidence"

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import Ledger, sql
 from posthorn.models import FINAL_STATES, MessageState, Report
 
 OPEN_STATES = (MessageState.ACCEPTED, MessageState.SCHEDULED, MessageState.NO_REPORT)
@@ -32,7 +32,7 @@ def ids_in(ledger: Ledger, campaign: CampaignRecord, states: Sequence[MessageSta
     Each page is read when it is asked for, so moves made meanwhile shorten the list.
     """
     chunk, position = campaign.first_chunk, -1
-    query = sa.text(
+    query = sql(
         "SELECT chunk_id, position, provider_id FROM message"
         " WHERE (chunk_id, position) > (:chunk, :position) AND chunk_id <= :last AND state IN :states"
         " AND provider_id IS NOT NULL ORDER BY chunk_id, position LIMIT :size"
@@ -63,7 +63,7 @@ def mark_cancelled(ledger: Ledger, ids: Sequence[str]) -> int:
     with ledger.write() as connection:
         chunks = _hold_chunks_of(connection, named, values)
         moved = connection.execute(
-            sa.text(f"UPDATE message SET state = :to WHERE {named}").bindparams(sa.bindparam("ids", expanding=True)),  # noqa: S608
+            sql(f"UPDATE message SET state = :to WHERE {named}").bindparams(sa.bindparam("ids", expanding=True)),  # noqa: S608
             {**values, "to": MessageState.CANCELLED},
         ).rowcount
         _recount(connection, chunks)
@@ -79,7 +79,7 @@ def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:
     with ledger.write() as connection:
         chunks = _hold_chunks_of(connection, named, {"ids": list(news)})
         rows = connection.execute(
-            sa.text(f"SELECT chunk_id, position, provider_id, state FROM message WHERE {named}").bindparams(  # noqa: S608
+            sql(f"SELECT chunk_id, position, provider_id, state FROM message WHERE {named}").bindparams(  # noqa: S608
                 sa.bindparam("ids", expanding=True)
             ),
             {"ids": list(news)},
@@ -91,7 +91,7 @@ def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:
         ]
         if moves:
             connection.execute(
-                sa.text(
+                sql(
                     "UPDATE message SET state = :state, error = :error, delivered_at = :delivered"
                     " WHERE chunk_id = :chunk AND position = :position"
                 ),
@@ -111,7 +111,7 @@ def expire(ledger: Ledger, campaign: CampaignRecord, *, sent_before: float) -> i
         expired = 0
         for chunk in chunks:
             expired += connection.execute(
-                sa.text("UPDATE message SET state = :to WHERE chunk_id = :chunk AND state = :from"),
+                sql("UPDATE message SET state = :to WHERE chunk_id = :chunk AND state = :from"),
                 {"to": MessageState.NO_REPORT, "chunk": chunk, "from": MessageState.ACCEPTED},
             ).rowcount
         _recount(connection, chunks)
@@ -120,7 +120,7 @@ def expire(ledger: Ledger, campaign: CampaignRecord, *, sent_before: float) -> i
 
 def _hold_chunks_of(connection: Connection, named: str, values: dict[str, object]) -> list[int]:
     """Hold the chunks of the messages that ``named`` picks; their ids."""
-    query = sa.text(f"SELECT DISTINCT chunk_id FROM message WHERE {named}").bindparams(sa.bindparam("ids", expanding=True))  # noqa: S608
+    query = sql(f"SELECT DISTINCT chunk_id FROM message WHERE {named}").bindparams(sa.bindparam("ids", expanding=True))  # noqa: S608
     chunks = sorted(connection.execute(query, values).scalars())
     for chunk in chunks:
         hold_chunks(connection, "id = :chunk", chunk=chunk)
@@ -135,7 +135,7 @@ def _recount(connection: Connection, chunks: Sequence[int]) -> None:
 def _note_reported(connection: Connection, chunks: Sequence[int]) -> None:
     now = time.time()
     connection.execute(
-        sa.text("UPDATE chunk SET reported_at = :now WHERE id = :id"), [{"now": now, "id": chunk} for chunk in chunks]
+        sql("UPDATE chunk SET reported_at = :now WHERE id = :id"), [{"now": now, "id": chunk} for chunk in chunks]
     )
 
 

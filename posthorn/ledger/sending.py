@@ -18,7 +18,7 @@ from posthorn.errors import Evidence, GatewayError, LedgerError
 from posthorn.ledger import tables
 from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
 from posthorn.ledger.failures import Conflict
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import Ledger, sql
 from posthorn.models import Answer, ChunkState, MessageState, Phone, Receipt
 
 _RAW_KEPT_BYTES = 65_536
@@ -56,7 +56,7 @@ def claim(ledger: Ledger, campaign: CampaignRecord, owner: str, first: int, last
     skip_locked = "" if ledger.is_sqlite else " FOR UPDATE SKIP LOCKED"
     with ledger.write() as connection:
         row = connection.execute(
-            sa.text(
+            sql(
                 "UPDATE chunk SET state = 1, epoch = epoch + 1, owner = :owner, claimed_at = :now WHERE id ="  # noqa: S608
                 " (SELECT id FROM chunk WHERE campaign_id = :campaign AND state = 0 AND id BETWEEN :first AND :last"
                 " AND NOT EXISTS (SELECT 1 FROM campaign WHERE id = :campaign AND cancelled_at IS NOT NULL)"
@@ -67,12 +67,14 @@ def claim(ledger: Ledger, campaign: CampaignRecord, owner: str, first: int, last
         if row is None:
             return None
         connection.execute(
-            tables.attempt.insert().values(
-                chunk_id=row.id, epoch=row.epoch, owner=owner, started_at=time.time(), outcome="sending"
-            )
+            sql(
+                "INSERT INTO attempt (chunk_id, epoch, owner, started_at, outcome)"
+                " VALUES (:chunk, :epoch, :owner, :now, 'sending')"
+            ),
+            {"chunk": row.id, "epoch": row.epoch, "owner": owner, "now": time.time()},
         )
         pending = connection.execute(
-            sa.text("SELECT position, phone FROM message WHERE chunk_id = :chunk AND state = 0 ORDER BY position"),
+            sql("SELECT position, phone FROM message WHERE chunk_id = :chunk AND state = 0 ORDER BY position"),
             {"chunk": row.id},
         ).all()
         if not pending:
@@ -167,22 +169,20 @@ def _abandon(ledger: Ledger, campaign: CampaignRecord, owner: str) -> int:
         chunks = hold_chunks(connection, where, **values)
         for chunk in chunks:
             connection.execute(
-                sa.text(
+                sql(
                     "UPDATE message SET state = 4, epoch = (SELECT epoch FROM chunk WHERE id = :chunk)"
                     " WHERE chunk_id = :chunk AND state = 0"
                 ),
                 {"chunk": chunk},
             )
             connection.execute(
-                sa.text(
+                sql(
                     "UPDATE attempt SET outcome = 'abandoned', ended_at = :now, problem = 'the sending process died'"
                     " WHERE chunk_id = :chunk AND outcome = 'sending'"
                 ),
                 {"chunk": chunk, "now": time.time()},
             )
-            connection.execute(
-                sa.text("UPDATE chunk SET finished_at = :now WHERE id = :id"), {"id": chunk, "now": time.time()}
-            )
+            connection.execute(sql("UPDATE chunk SET finished_at = :now WHERE id = :id"), {"id": chunk, "now": time.time()})
         recount(connection, where, ends_sending=True, **values)
     return len(chunks)
 
@@ -190,7 +190,7 @@ def _abandon(ledger: Ledger, campaign: CampaignRecord, owner: str) -> int:
 def _guard(connection: Connection, claimed: Claim, states: str) -> None:
     """The compare-and-set of every write after a claim."""
     moved = connection.execute(
-        sa.text(
+        sql(
             "UPDATE chunk SET finished_at = :now"  # noqa: S608
             f" WHERE id = :id AND epoch = :epoch AND owner = :owner AND state IN ({states})"
         ),
@@ -296,15 +296,19 @@ def _close(
     connection: Connection, claimed: Claim, outcome: str, *, problem: str | None, evidence: Evidence, code: str | None = None
 ) -> None:
     connection.execute(
-        tables.attempt.update()
-        .where(tables.attempt.c.chunk_id == claimed.chunk_id, tables.attempt.c.epoch == claimed.epoch)
-        .values(
-            ended_at=time.time(),
-            outcome=outcome,
-            code=code,
-            status=evidence.status,
-            trace=evidence.trace,
-            problem=problem,
-            raw=evidence.raw[:_RAW_KEPT_BYTES] or None,
-        )
+        sql(
+            "UPDATE attempt SET ended_at = :now, outcome = :outcome, code = :code, status = :status, trace = :trace,"
+            " problem = :problem, raw = :raw WHERE chunk_id = :chunk AND epoch = :epoch"
+        ),
+        {
+            "now": time.time(),
+            "outcome": outcome,
+            "code": code,
+            "status": evidence.status,
+            "trace": evidence.trace,
+            "problem": problem,
+            "raw": evidence.raw[:_RAW_KEPT_BYTES] or None,
+            "chunk": claimed.chunk_id,
+            "epoch": claimed.epoch,
+        },
     )

@@ -6,6 +6,7 @@ would fail at once when another writes). PostgreSQL: as it comes, ``synchronous_
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -109,6 +110,12 @@ class Ledger:
         """Give up every lock and connection."""
         self.locks.close()
         self._engine.dispose()
+
+
+@functools.cache
+def sql(statement: str) -> sa.TextClause:
+    """The statement, parsed once: building one anew costs as much as carrying it out."""
+    return sa.text(statement)
 
 
 def shown_url(url: str) -> str:

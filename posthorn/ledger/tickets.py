@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from posthorn.ledger import tables
 from posthorn.ledger.campaigns import CampaignRecord, recount
 from posthorn.ledger.sending import Claim
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import Ledger, sql
 from posthorn.models import MessageState, Phone
 
 RESENDABLE = (
@@ -24,6 +24,10 @@ RESENDABLE = (
     MessageState.NO_REPORT,
 )
 """States from which an operator may have a ticket sent again. An unknown one has to be resolved first."""
+
+_OF_CHUNK = sa.select(tables.ticket.c.position, tables.ticket.c.barcode, tables.ticket.c.fields).where(
+    tables.ticket.c.chunk_id == sa.bindparam("chunk")
+)
 
 FAILED = (MessageState.REJECTED, MessageState.UNDELIVERED)
 
@@ -43,10 +47,9 @@ class Ticket:
 
 def claimed_tickets(ledger: Ledger, claimed: Claim) -> list[tuple[str, dict[str, str]]]:
     """The barcode and the fields of each ticket of a claim, in the claim's order."""
-    ticket = tables.ticket
-    query = sa.select(ticket.c.position, ticket.c.barcode, ticket.c.fields).where(ticket.c.chunk_id == claimed.chunk_id)
     with ledger.read() as connection:
-        found = {row.position: (row.barcode, row.fields) for row in connection.execute(query)}
+        rows = connection.execute(_OF_CHUNK, {"chunk": claimed.chunk_id})
+        found = {row.position: (row.barcode, row.fields) for row in rows}
     return [found[position] for position in claimed.positions]
 
 
@@ -111,7 +114,7 @@ def settle_by_postback(ledger: Ledger, phone: Phone, mms_id: str, provider_id: s
 
     It must be the only unknown ticket of that number and template: of two, nobody can tell which was taken.
     """
-    query = sa.text(
+    query = sql(
         "SELECT m.chunk_id, m.position, m.campaign_id, m.state, m.provider_id, c.definition FROM message m"
         " JOIN campaign c ON c.id = m.campaign_id WHERE m.phone = :phone AND m.state = :unknown AND c.kind = 1"
     ).columns(definition=sa.JSON())
@@ -130,7 +133,7 @@ def settle_by_postback(ledger: Ledger, phone: Phone, mms_id: str, provider_id: s
 
 
 def _find(connection: Connection, event: CampaignRecord, where: str, **values: Any) -> Sequence[Any]:
-    query = sa.text(
+    query = sql(
         "SELECT m.chunk_id, m.position, m.campaign_id, m.state, m.provider_id FROM message m"  # noqa: S608 - own words
         " JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position JOIN chunk c ON c.id = m.chunk_id"
         f" WHERE t.campaign_id = :event AND c.state <> 1 AND {where}"
