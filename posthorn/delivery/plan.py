@@ -145,5 +145,5 @@ def planning_lock(ledger: Ledger, name: str, *, test: bool = False) -> Iterator[
             planned = campaigns.find(ledger, name, test=test)
             if planned is not None:
                 take_lock(ledger, planned)
-            raise AlreadyRunning(f"{name} is being planned by another process")
+            raise AlreadyRunning(f"{name} is already running elsewhere: another process is planning it")
         yield

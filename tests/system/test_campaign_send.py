@@ -1,0 +1,191 @@
+"""A campaign through `posthorn campaign send`, as an operator runs it: real processes, real HTTP, the sandbox's truth."""
+
+from __future__ import annotations
+
+import csv
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from posthorn.cli.sandbox_process import SandboxProcess
+from tests.commands import Desk, order, told
+from tests.delivery.journey import PNG, numbers, write_campaign
+
+SEND = "messages/send_mms"
+WAIT_SECONDS = 60.0
+
+
+def write_the_big_one(folder: Path) -> Path:
+    """10,000 rows, semicolons, cp1250: 137 of them invalid, 240 duplicates; two images and a text."""
+    good = numbers(9_623)
+    duplicates = [f"0048 {phone[3:6]} {phone[6:9]} {phone[9:]}" for phone in good[:240]]  # the same, written otherwise
+    rows = [*good, *duplicates, *(f"{index}" for index in range(137))]
+    rows = [rows[index * 7_919 % 10_000] for index in range(10_000)]  # shuffled, always alike
+    with (folder / "odbiorcy.csv").open("w", encoding="cp1250", newline="") as file:
+        writer = csv.writer(file, delimiter=";")
+        writer.writerow(["Imię", "telefon", "miasto"])
+        writer.writerows(["Żaneta", row, "Łódź; Górna"] for row in rows)
+    (folder / "poster.png").write_bytes(PNG)
+    (folder / "map.jpg").write_bytes(b"\xff\xd8\xff\xe0" + b"picture" * 40)
+    file = folder / "big.toml"
+    lines = ('name = "big"', 'title = "Wyprzedaż"', 'text = "Wszystko -30%"', 'media = ["poster.png", "map.jpg"]')
+    file.write_text("\n".join([*lines, 'recipients = "odbiorcy.csv"', "chunk_size = 200", ""]), encoding="utf-8")
+    return file
+
+
+def test_ten_thousand_rows_reach_everybody_once_and_a_second_run_nobody(desk: Desk, box_url: str) -> None:
+    file = write_the_big_one(desk.folder)
+    first = desk.run("campaign", "send", file.name, "--json")
+    assert first.code == 0, first.err
+    status = first.json
+    assert {name: count for name, count in status["totals"].items() if count} == {
+        "input": 10_000,
+        "invalid": 137,
+        "duplicate": 240,
+        "accepted": 9_623,
+    }
+    assert (status["state"], status["balanced"]) == ("finished", True)
+
+    truth = told(box_url, "truth")
+    counts = told(box_url, "counts")
+    assert (truth["accepted"], truth["numbers"], truth["twice"]) == (9_623, 9_623, 0)
+    assert set(counts) == set(numbers(9_623))
+    assert set(counts.values()) == {1}
+    assert truth["requests"]["files/add"] == 2
+    assert truth["send_requests"] <= 49
+    calls = [entry["call"] for entry in told(box_url, "requests")]
+    uploaded, sent = [at for at, call in enumerate(calls) if call == "files/add"], calls.index(SEND)
+    assert "files/index" in calls[max(uploaded) + 1 : sent], "asked after the last upload, before the first send"
+
+    rejects = list(csv.reader((desk.folder / "big.rejects.csv").read_text(encoding="utf-8").splitlines()))
+    assert len(rejects) == 1 + 137 + 240
+
+    second = desk.run("campaign", "send", file.name, "--json")
+    assert (second.code, second.json["totals"]) == (0, status["totals"])
+    assert told(box_url, "truth")["send_requests"] == truth["send_requests"]
+    assert told(box_url, "truth")["requests"]["files/add"] == 2
+    assert processes_of(desk) == [], "the Prefect servers that were started for the runs are gone"
+
+
+# What stops it, how to make it so and how to mend it, and the exit code.
+STOPPING: dict[str, tuple[dict[str, str], list[dict[str, object]], int | None, str]] = {
+    "a wrong token": ({"POSTHORN_SERWERSMS__TOKEN": "wrong"}, [], None, "SerwerSMS"),
+    "no credit at all": ({}, [], 0, "the account's MMS limit is 0"),
+    "credit gone midway": ({}, [{"call": SEND, "at": [2], "fault": "credit_midway", "items": 20}], None, "3004"),
+    "files that are never listed": ({}, [{"call": "files/index", "fault": "error_code", "code": 1005}], None, "1005"),
+}
+
+
+@pytest.mark.parametrize("case", STOPPING)
+def test_what_the_gateway_stops_is_finished_by_the_same_command_later(case: str, quick_desk: Desk, box_url: str) -> None:
+    variables, faults, credit, words = STOPPING[case]
+    write_campaign(quick_desk.folder, numbers(300))
+    quick_desk.variables["POSTHORN_SERWERSMS__CHUNK_SIZE"] = "50"
+    order("PUT", box_url, "faults", faults)
+    order("PUT", box_url, "credit", {"mms": credit})
+    stopped = quick_desk.run("campaign", "send", "sale.toml", "--json", **variables)
+    assert stopped.code == 4, stopped.err
+    assert stopped.json["state"] == "stopped"
+    assert words in stopped.json["because"]
+    assert stopped.json["totals"]["pending"] == 300 - told(box_url, "truth")["accepted"] > 0
+
+    order("PUT", box_url, "faults", [])
+    order("PUT", box_url, "credit", {"mms": None})
+    finished = quick_desk.run("campaign", "send", "sale.toml", "--json")
+    assert (finished.code, finished.json["totals"]["accepted"]) == (0, 300), finished.err
+    assert (told(box_url, "truth")["accepted"], told(box_url, "truth")["twice"]) == (300, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_send_finishes_what_is_in_flight_and_a_second_run_the_rest(
+    number: signal.Signals, slow_desk: Desk, slow_sandbox: SandboxProcess
+) -> None:
+    write_campaign(slow_desk.folder, numbers(1_000))
+    process = slow_desk.start("campaign", "send", "sale.toml", "--json")
+    wait_until(lambda: told(slow_sandbox.url, "truth")["send_requests"] >= 3, process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=WAIT_SECONDS)
+    truth = told(slow_sandbox.url, "truth")
+    status = slow_desk.run("campaign", "status", "sale", "--json").json
+    assert process.returncode == 4, err
+    assert "stopping: waiting for the answers that are under way" in err
+    assert '"state": "stopped"' in out
+    assert status["because"] == "the run was cancelled"
+    assert truth["in_flight"] == 0
+    assert 0 < truth["accepted"] < 1_000
+    assert {name: count for name, count in status["totals"].items() if count} == {
+        "input": 1_000,
+        "accepted": truth["accepted"],
+        "pending": 1_000 - truth["accepted"],
+    }
+    assert_the_next_run_finishes(slow_desk, slow_sandbox.url)
+
+
+def test_a_killed_send_leaves_nothing_running_and_a_second_run_finishes_with_nobody_twice(
+    slow_desk: Desk, slow_sandbox: SandboxProcess
+) -> None:
+    write_campaign(slow_desk.folder, numbers(1_000))
+    process = slow_desk.start("campaign", "send", "sale.toml", PREFECT_API_URL="")  # with a Prefect server of its own
+    wait_until(lambda: told(slow_sandbox.url, "truth")["send_requests"] >= 3, process)
+    assert any("prefect" in command for command in processes_of(slow_desk))
+    process.kill()
+    process.communicate(timeout=WAIT_SECONDS)
+    wait_until(lambda: processes_of(slow_desk) == [])
+    # What it had in flight was taken: the provider's list says so, and it is not sent again.
+    assert_the_next_run_finishes(slow_desk, slow_sandbox.url)
+
+
+def test_of_two_sends_at_once_one_sends_and_the_other_says_so(slow_desk: Desk, slow_sandbox: SandboxProcess) -> None:
+    write_campaign(slow_desk.folder, numbers(2_000))
+    processes = [slow_desk.start("campaign", "send", "sale.toml") for _ in range(2)]
+    ended = [(*process.communicate(timeout=WAIT_SECONDS), process.returncode) for process in processes]
+    assert [code for _, _, code in ended] == [0, 0], ended
+    assert sum("sale is already running " in err for _, err, _ in ended) == 1, ended
+    truth = told(slow_sandbox.url, "truth")
+    assert (truth["accepted"], truth["twice"], truth["send_requests"]) == (2_000, 0, 40)
+
+
+def test_a_send_beside_a_running_one_says_since_when_and_by_whom(slow_desk: Desk, slow_sandbox: SandboxProcess) -> None:
+    write_campaign(slow_desk.folder, numbers(2_000))
+    process = slow_desk.start("campaign", "send", "sale.toml")
+    wait_until(lambda: told(slow_sandbox.url, "truth")["send_requests"] >= 1, process)
+    beside = slow_desk.run("campaign", "send", "sale.toml", "--json")
+    assert re.search(rf"sale is already running since 20.*, by operator@.*, process {process.pid}\n", beside.err)
+    assert (beside.code, beside.json["state"]) == (0, "running")
+    _, err = process.communicate(timeout=WAIT_SECONDS)
+    truth = told(slow_sandbox.url, "truth")
+    assert (process.returncode, truth["accepted"], truth["twice"]) == (0, 2_000, 0), err
+
+
+def assert_the_next_run_finishes(desk: Desk, url: str) -> None:
+    finished = desk.run("campaign", "send", "sale.toml", "--json")
+    truth = told(url, "truth")
+    assert finished.code == 0, finished.err
+    assert finished.json["totals"]["accepted"] == 1_000
+    assert finished.json["balanced"]
+    assert (truth["accepted"], truth["twice"]) == (1_000, 0)
+
+
+def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not happened():
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def processes_of(desk: Desk) -> list[str]:
+    """The processes that run in the desk's folder or were told of it."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(desk.folder).encode() in (entry / "environ").read_bytes():
+                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
