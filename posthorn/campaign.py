@@ -5,7 +5,6 @@ All that is wrong with a file is said at once. It reads files, and never sends o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -23,7 +22,7 @@ from pydantic import (
 
 from posthorn import inputfile
 from posthorn.errors import InputError
-from posthorn.inputfile import Problem, input_error, read_model, sha256_of
+from posthorn.inputfile import Problem, checked_name, input_error, read_model, sha256_of
 from posthorn.media.files import check_media, media_name, retired_types_warning
 from posthorn.models import Media
 
@@ -33,15 +32,6 @@ MOST_TITLE = 40
 """Characters of a title (the same page)."""
 ADVISED_CHUNK = (50, 200)
 """Numbers per request that the same page recommends."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-
-
-def checked_name(name: str) -> str:
-    """A campaign's or an event's name: it becomes part of file names and lock names."""
-    if not _NAME.fullmatch(name):
-        raise ValueError("expected 1 to 80 letters (a-z), digits, dots, dashes or underscores, first a letter or digit")
-    return name
 
 
 def _checked_title(title: str) -> str:

@@ -15,9 +15,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from posthorn import inputfile
-from posthorn.campaign import checked_name
 from posthorn.errors import InputError
-from posthorn.inputfile import read_model, sha256_of
+from posthorn.inputfile import checked_name, read_model, sha256_of
 from posthorn.media.barcode import new_barcode_id
 from posthorn.models import Phone
 from posthorn.recipients.csvfile import CsvFile, open_csv

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,15 @@ from posthorn.settings import expectation
 Problem = tuple[str, str]
 """A key as the operator knows it, and what is wrong with it."""
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _M = TypeVar("_M", bound=BaseModel)
+
+
+def checked_name(name: str) -> str:
+    """A campaign's or an event's name: it becomes part of file names and lock names."""
+    if not _NAME.fullmatch(name):
+        raise ValueError("expected 1 to 80 letters (a-z), digits, dots, dashes or underscores, first a letter or digit")
+    return name
 
 
 def read_model(
