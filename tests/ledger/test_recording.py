@@ -107,13 +107,14 @@ LATE = {
 }
 
 
+@pytest.mark.parametrize("by", [OWNER, ZOMBIE], ids=["by another", "by the same process"])
 @pytest.mark.parametrize("news", LATE)
-def test_nothing_late_counts_once_the_chunk_is_claimed_again(news: str, ledger: Ledger) -> None:
+def test_nothing_late_counts_once_the_chunk_is_claimed_again(news: str, by: str, ledger: Ledger) -> None:
     campaign = planned(ledger, 10)
     old = claimed(ledger, campaign, ZOMBIE)
     sending.abandon_dead(ledger, campaign)
     resend_everything(ledger, campaign)
-    new = claimed(ledger, campaign)
+    new = claimed(ledger, campaign, by)
     with pytest.raises(ClaimLost):
         LATE[news](ledger, old)
     assert chunk_state(ledger, new.chunk_id) == ChunkState.SENDING
