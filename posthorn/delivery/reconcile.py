@@ -81,11 +81,25 @@ def unknown_table(name: str) -> str:
 
 async def seconds_to_next_look(run: CampaignRun) -> float | None:
     """How long until looking again can settle more by itself; None when nothing is unknown or only a person can."""
-    messages = await run.do(reconciling.unconfirmed, run.campaign, PHONES_PER_REQUEST)
-    waiting = [message for message in messages if message.last_decision == "look" and _may_be_sent_again(run, message)]
-    if not waiting:
-        return None
-    return max(0.0, min(next_look(run, message) for message in waiting) - time.time())
+    now = time.time()
+    moments = [
+        _next_moment(run, message, now)
+        async for messages in _pages(run, reconciling.unconfirmed)
+        for message in messages
+        if _may_be_sent_again(run, message)
+    ]
+    return min((max(0.0, moment - now) for moment in moments if moment is not None), default=None)
+
+
+def _next_moment(run: CampaignRun, message: Unconfirmed, now: float) -> float | None:
+    """When looking again may settle this message by itself, or None.
+
+    Without a control there is one more look when the settle time is over: the whole listing may have lagged.
+    """
+    if message.last_decision == "look":
+        return next_look(run, message)
+    moment = message.until + settle_seconds(run)
+    return moment if message.last_decision == "no control" and moment > now else None
 
 
 async def reconcile(run: CampaignRun) -> Reconciled:

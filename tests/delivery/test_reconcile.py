@@ -1,0 +1,166 @@
+"""What a lookup may conclude: found is found, and absent only after two looks, the settle time apart, with a control."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from posthorn.delivery.reconcile import reconcile, reconcile_named
+from posthorn.delivery.run import open_run
+from posthorn.errors import GatewayError
+from posthorn.gateways.serwersms import SerwerSms
+from posthorn.models import MmsRequest, Phone
+from posthorn.sandbox.server import Sandbox
+from posthorn.sandbox.serwersms import SerwerSmsOptions
+from posthorn.settings import Settings
+from tests.conftest import sandbox_settings
+from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
+
+SEND, REPORTS = "messages/send_mms", "messages/reports"
+
+
+@pytest.fixture
+async def slow_box() -> AsyncIterator[Sandbox]:
+    """A sandbox whose listing shows a message only half a second after it was taken."""
+    async with Sandbox(speed=1, serwersms=SerwerSmsOptions(visible_after_seconds=0.5)) as sandbox:
+        yield sandbox
+
+
+def impatient(box: Sandbox, folder: Path, *, timeout_seconds: float = 2, **more: object) -> Settings:
+    settings = sandbox_settings(box.url, folder, concurrency=1, **more)
+    settings.serwersms.timeout_seconds = timeout_seconds
+    return settings
+
+
+async def test_a_request_that_arrives_between_the_two_looks_is_found_by_the_second(box: Sandbox, tmp_path: Path) -> None:
+    """The settle time must be longer than the longest delay of a request; this one is."""
+    box.faults.replace([{"call": SEND, "at": [3], "fault": "late", "seconds": 1.0}])
+    settings = impatient(box, tmp_path, timeout_seconds=0.3, settle_seconds=1.5)
+    status = await deliver(write_campaign(tmp_path, numbers(500), resend_unconfirmed="true"), settings)
+    assert counted(status) == {"accepted": 500}
+    assert (box.truth()["accepted"], box.truth()["twice"]) == (500, 0)
+
+
+async def test_a_listing_that_lags_is_waited_for(slow_box: Sandbox, tmp_path: Path) -> None:
+    slow_box.faults.replace([{"call": SEND, "at": [10], "fault": "reset_after"}])
+    settings = impatient(slow_box, tmp_path, settle_seconds=1.0)
+    status = await deliver(write_campaign(tmp_path, numbers(500), resend_unconfirmed="true"), settings)
+    assert counted(status) == {"accepted": 500}
+    assert (slow_box.truth()["accepted"], slow_box.truth()["twice"]) == (500, 0)
+
+
+async def test_a_429_that_was_carried_out_all_the_same_is_not_sent_again_while_the_listing_lags(
+    slow_box: Sandbox, tmp_path: Path
+) -> None:
+    slow_box.faults.replace([{"call": SEND, "at": [10], "fault": "status_after", "status": 429, "retry_after": "0"}])
+    status = await deliver(write_campaign(tmp_path, numbers(500)), impatient(slow_box, tmp_path, settle_seconds=1.0))
+    assert counted(status) == {"accepted": 500}
+    assert (slow_box.truth()["accepted"], slow_box.truth()["twice"]) == (500, 0)
+
+
+async def somebody_sends(box: Sandbox, settings: Settings, title: str, phones: list[str]) -> None:
+    """Somebody else with the same account, of whom our ledger knows nothing."""
+    async with SerwerSms(settings.serwersms) as gateway:
+        await gateway.send(MmsRequest(title, [Phone(int(phone)) for phone in phones], text="-30%"))
+
+
+async def test_an_earlier_message_like_it_is_not_taken_for_it(box: Sandbox, tmp_path: Path) -> None:
+    """Same number, same title, an hour ago: not in the window of the lost request."""
+    settings = impatient(box, tmp_path)
+    box.clock.skew_seconds = -3600
+    await somebody_sends(box, settings, "Autumn sale", numbers(500))
+    box.clock.skew_seconds = 0
+    box.faults.replace([{"call": SEND, "at": [3], "fault": "reset_before"}])
+    status = await deliver(write_campaign(tmp_path, numbers(500)), settings)
+    assert counted(status) == {"accepted": 450, "unknown": 50}
+
+
+async def test_another_message_to_the_same_number_is_not_taken_for_it(box: Sandbox, tmp_path: Path) -> None:
+    settings = impatient(box, tmp_path)
+    await somebody_sends(box, settings, "Winter sale", numbers(500))
+    box.faults.replace([{"call": SEND, "at": [3], "fault": "reset_before"}])
+    status = await deliver(write_campaign(tmp_path, numbers(500)), settings)
+    assert counted(status) == {"accepted": 450, "unknown": 50}
+
+
+@pytest.mark.parametrize("skew_minutes", [-10, 10])
+async def test_the_providers_clock_may_be_ten_minutes_off(skew_minutes: int, box: Sandbox, tmp_path: Path) -> None:
+    box.clock.skew_seconds = skew_minutes * 60
+    box.faults.replace([{"call": SEND, "at": [3], "fault": "reset_after"}])
+    status = await deliver(write_campaign(tmp_path, numbers(500)), impatient(box, tmp_path))
+    assert counted(status) == {"accepted": 500}
+
+
+async def test_every_page_of_the_listing_is_read(tmp_path: Path) -> None:
+    async with Sandbox(speed=0, serwersms=SerwerSmsOptions(page_size=7)) as box:
+        box.faults.replace([{"call": SEND, "every": 3, "fault": "reset_after"}])
+        status = await deliver(write_campaign(tmp_path, numbers(500)), impatient(box, tmp_path))
+        assert counted(status) == {"accepted": 500}
+
+
+# What may become of the listing while the unknown of one request is looked up.
+LISTING_FAULTS = {
+    "500": {"fault": "status_before", "status": 500},
+    "cut short": {"fault": "truncated"},
+    "another page": {"fault": "html"},
+    "no answer": {"fault": "hang_before"},
+    "overloaded": {"fault": "error_code", "code": 1010},
+}
+
+
+@pytest.mark.parametrize("case", LISTING_FAULTS)
+async def test_nothing_is_concluded_from_a_listing_that_cannot_be_read(case: str, box: Sandbox, tmp_path: Path) -> None:
+    box.faults.replace(
+        [{"call": SEND, "at": [3], "fault": "reset_before"}, {"call": REPORTS, "times": 20, **LISTING_FAULTS[case]}]
+    )
+    settings = impatient(box, tmp_path, timeout_seconds=0.3, settle_seconds=0)
+    status = await deliver(write_campaign(tmp_path, numbers(500), resend_unconfirmed="true"), settings)
+    assert counted(status) == {"accepted": 450, "unknown": 50}
+    assert box.truth()["send_requests"] == 10
+    async with open_run("sale", settings=settings) as run:
+        with pytest.raises(GatewayError):
+            await reconcile(run)
+    box.faults.replace([])
+    assert counted(await deliver(tmp_path / "sale.toml", settings)) == {"accepted": 500}
+    assert box.truth()["twice"] == 0
+
+
+async def test_a_credit_that_ran_out_once_is_no_refusal_of_the_next_attempt(box: Sandbox, tmp_path: Path) -> None:
+    """The provider lists what it refused, too, under the same number and title."""
+    box.faults.replace(
+        [
+            {"call": SEND, "at": [3], "fault": "credit_midway", "items": 20},
+            {"call": SEND, "at": [4], "fault": "reset_after"},
+        ]
+    )
+    settings = impatient(box, tmp_path)
+    file = write_campaign(tmp_path, numbers(500))
+    assert counted(await deliver(file, settings)) == {"accepted": 120, "pending": 380}
+    assert counted(await deliver(file, settings)) == {"accepted": 500}
+    assert (box.truth()["accepted"], box.truth()["twice"]) == (500, 0)
+
+
+async def test_reconciling_by_name_settles_what_came_late(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box.faults.replace([{"call": SEND, "at": [3], "fault": "late", "seconds": 0.8}])
+    settings = impatient(box, tmp_path, timeout_seconds=0.3)
+    status = await deliver(write_campaign(tmp_path, numbers(150)), settings)
+    assert counted(status) == {"accepted": 100, "unknown": 50}
+    until = datetime.now(UTC) + timedelta(seconds=10)
+    while box.truth()["accepted"] < 150 and datetime.now(UTC) < until:
+        await reconcile_quietly(settings)
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
+    monkeypatch.setenv("POSTHORN_SERWERSMS__BASE_URL", box.url)
+    monkeypatch.setenv("POSTHORN_SERWERSMS__TOKEN", "sandbox-token")
+    done = await reconcile_named("sale")
+    assert done.unknown == 0
+    assert counted(status_of("sale", settings)) == {"accepted": 150}
+
+
+async def reconcile_quietly(settings: Settings) -> None:
+    async with open_run("sale", settings=settings) as run:
+        await reconcile(run)
