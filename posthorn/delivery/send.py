@@ -13,7 +13,7 @@ from posthorn.delivery.run import Run
 from posthorn.errors import GatewayError, InputError, LedgerError, PosthornError, SlowDown, TryAgain
 from posthorn.ledger import sending
 from posthorn.ledger.sending import Claim
-from posthorn.ledger.spool import keep_answer, keep_not_taken
+from posthorn.ledger.spool import hold_answer, keep_answer, keep_not_taken
 from posthorn.ledger.store import Ledger
 from posthorn.models import Answer
 
@@ -106,6 +106,7 @@ async def _send(run: Run[Any], exchange: Exchange, claimed: Claim) -> None:
 async def _answered(run: Run[Any], claimed: Claim, answer: Answer) -> None:
     if answer.stop is not None:
         run.stop(answer.stop)  # first: once it is recorded, another worker could claim what is pending again
+    await asyncio.to_thread(hold_answer, run.spool, claimed, answer)
     await run.do(keep_answer, run.spool, claimed, answer)
     run.pace.answered()
 

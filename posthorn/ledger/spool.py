@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -37,29 +37,36 @@ class Spool:
         self._owner = owner
         self._guard = Lock()
         self._files = 0
-        self._descriptor: int | None = None
-        self._path: Path | None = None
+        self._current: Path | None = None
+        self._descriptors: dict[Path, int] = {}
         self._open_lines: dict[Path, set[tuple[int, int]]] = {}
 
     @contextmanager
-    def before(self, claimed: Claim, line: dict[str, Any]) -> Iterator[None]:
-        """Spool the line, let the block write the ledger, and forget the line when it has.
+    def before(self, claimed: Claim, line: Callable[[], dict[str, Any]]) -> Iterator[None]:
+        """Spool the line if it is not there yet, let the block write the ledger, and forget the line when it has.
 
         Raises:
             LedgerError: the spool cannot be written; the block was run all the same.
         """
-        problem: OSError | None = None
-        try:
-            self.append(claimed, line)
-        except OSError as error:
-            problem = error
+        problem = self.hold(claimed, line)
         yield
         self._ledger.when_durable(lambda: self.recorded(claimed))
         if problem is not None:
             raise LedgerError(f"the spool {self.folder} cannot be written ({problem.strerror}); nothing more is sent")
 
+    def hold(self, claimed: Claim, line: Callable[[], dict[str, Any]]) -> OSError | None:
+        """Have the claim's line in the spool, durably; the error where it cannot be written."""
+        with self._guard:
+            if any((claimed.chunk_id, claimed.epoch) in lines for lines in self._open_lines.values()):
+                return None
+        try:
+            self.append(claimed, line())
+        except OSError as error:
+            return error
+        return None
+
     def append(self, claimed: Claim, line: dict[str, Any]) -> None:
-        """Write a line about the claim's outcome, durably.
+        """Write a line about the claim's outcome, durably. Several threads share the disk's time.
 
         Raises:
             OSError: the disk is full or the folder cannot be written.
@@ -76,50 +83,55 @@ class Spool:
             option=orjson.OPT_APPEND_NEWLINE,
         )
         with self._guard:
-            descriptor, path = self._current()
+            path = self._file_for_more()
+            descriptor = self._descriptors[path]
             try:
                 _write(descriptor, data)
             except OSError:
-                self._close_file()  # it may end in half a line: the next one goes to a file of its own
+                self._current = None  # it may end in half a line: the next one goes to a file of its own
                 raise
             self._open_lines[path].add((claimed.chunk_id, claimed.epoch))
+        os.fsync(descriptor)  # its file stays open while it holds a line that is not recorded, and this one is not
 
     def recorded(self, claimed: Claim) -> None:
         """The ledger holds the claim's outcome; its line is worthless, and so may be the file."""
         with self._guard:
             for path, lines in list(self._open_lines.items()):
                 lines.discard((claimed.chunk_id, claimed.epoch))
-                if not lines and path != self._path:
+                if not lines and path != self._current:
                     self._forget(path)
 
     def close(self) -> None:
-        """Close the file; delete what the ledger has recorded."""
+        """Close the files; delete those of which the ledger has recorded everything."""
         with self._guard:
-            self._close_file()
+            self._current = None
             for path, lines in list(self._open_lines.items()):
-                if not lines:
+                if lines:
+                    os.close(self._descriptors.pop(path))
+                    del self._open_lines[path]
+                else:
                     self._forget(path)
 
-    def _current(self) -> tuple[int, Path]:
-        if self._descriptor is not None and self._path is not None:
-            if os.fstat(self._descriptor).st_size < _ROTATE_BYTES:
-                return self._descriptor, self._path
-            self._close_file()
+    def _file_for_more(self) -> Path:
+        if self._current is not None:
+            if os.fstat(self._descriptors[self._current]).st_size < _ROTATE_BYTES:
+                return self._current
+            full = self._current
+            self._current = None
+            if not self._open_lines[full]:
+                self._forget(full)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._files += 1
-        self._path = self.folder / f"{self._ledger.uuid}.{self._owner}.{self._files}.jsonl"
-        self._descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        path = self.folder / f"{self._ledger.uuid}.{self._owner}.{self._files}.jsonl"
+        self._descriptors[path] = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        self._open_lines[path] = set()
+        self._current = path
         _sync_folder(self.folder)
-        self._open_lines[self._path] = set()
-        return self._descriptor, self._path
-
-    def _close_file(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-        self._descriptor = self._path = None
+        return path
 
     def _forget(self, path: Path) -> None:
         _delete(path)
+        os.close(self._descriptors.pop(path))
         del self._open_lines[path]
 
 
@@ -129,10 +141,9 @@ def _delete(path: Path) -> None:
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    """Write all of it, durably: a nearly full disk takes the first part of a line and says nothing."""
+    """Write all of it: a nearly full disk takes the first part of a line and says nothing."""
     while data:
         data = data[os.write(descriptor, data) :]
-    os.fsync(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -144,16 +155,22 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def hold_answer(spool: Spool, claimed: Claim, answer: Answer) -> None:
+    """Have the provider's answer in the spool before anything is asked of the ledger, which may be away altogether.
+
+    What goes wrong here is said by ``keep_answer``, which tries again.
+    """
+    spool.hold(claimed, lambda: _answer_line(answer))
+
+
 def keep_answer(ledger: Ledger, spool: Spool, claimed: Claim, answer: Answer) -> None:
-    """Spool the provider's answer, then record it in the ledger.
+    """Spool the provider's answer (unless it is there), then record it in the ledger.
 
     Raises:
         LedgerError: the ledger is away; the answer is on disk and the next run imports it. Or the spool cannot be written:
             the ledger has the answer, but nothing more should be sent.
     """
-    receipts = [[int(receipt.state), receipt.provider_id, receipt.error] for receipt in answer.receipts]
-    raw = base64.b64encode(answer.raw).decode()
-    with spool.before(claimed, {"receipts": receipts, "anomalies": list(answer.anomalies), "raw": raw}):
+    with spool.before(claimed, lambda: _answer_line(answer)):
         sending.record(ledger, claimed, answer)
 
 
@@ -163,8 +180,14 @@ def keep_not_taken(ledger: Ledger, spool: Spool, claimed: Claim, error: GatewayE
     Raises:
         LedgerError: as ``keep_answer``.
     """
-    with spool.before(claimed, {"not_taken": str(error), "code": error.code, "status": error.evidence.status}):
+    line = {"not_taken": str(error), "code": error.code, "status": error.evidence.status}
+    with spool.before(claimed, lambda: line):
         sending.release(ledger, claimed, error)
+
+
+def _answer_line(answer: Answer) -> dict[str, Any]:
+    receipts = [[int(receipt.state), receipt.provider_id, receipt.error] for receipt in answer.receipts]
+    return {"receipts": receipts, "anomalies": list(answer.anomalies), "raw": base64.b64encode(answer.raw).decode()}
 
 
 def import_spool(folder: Path, ledger: Ledger) -> int:
