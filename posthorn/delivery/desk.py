@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 from tabulate import tabulate
 
+from posthorn.delivery.find import read_phone
 from posthorn.delivery.plan import refuse_changes
 from posthorn.delivery.run import take_lock
 from posthorn.errors import InputError
@@ -20,8 +21,7 @@ from posthorn.ledger import campaigns, reconciling, tickets
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.store import Ledger
 from posthorn.media.barcode import render, survival_warning
-from posthorn.models import Kind, MessageState, Phone, mask_phone
-from posthorn.recipients.phones import PhoneReader, Reason
+from posthorn.models import Kind, MessageState, mask_phone
 from posthorn.recipients.rejects import Reject, spreadsheet_safe
 from posthorn.settings import load_settings
 
@@ -164,7 +164,7 @@ def resend(name: str, states: Sequence[MessageState], phone: str | None, *, by: 
         AlreadyRunning: the event is being sent.
         InputError: the number cannot be read.
     """
-    number = None if phone is None else _number(phone)
+    number = None if phone is None else read_phone(phone, load_settings())
     with _exclusive(name) as (ledger, event):
         return tickets.resend(ledger, event, states, phone=number, by=by, why=why)
 
@@ -177,13 +177,6 @@ def unknown_tickets(name: str) -> str:
         codes = {one.line: one.barcode for one in tickets.all_tickets(ledger, event) if one.line in evidence}
     rows = [(line, codes[line], mask_phone(row.phone), row.problem) for line, row in sorted(evidence.items())]
     return tabulate(rows, headers=("line", "code", "number", "what happened"), maxcolwidths=60, disable_numparse=True)
-
-
-def _number(phone: str) -> Phone:
-    number = PhoneReader(load_settings().default_region).read(phone)
-    if isinstance(number, Reason):
-        raise InputError("--phone", str(number))
-    return number
 
 
 def _attendee(intake: AttendeeIntake, row: int) -> Attendee:

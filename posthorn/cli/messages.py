@@ -1,0 +1,25 @@
+"""`posthorn messages …`: what became of one number."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look up single messages.")
+
+
+@app.callback()
+def messages() -> None:
+    """Look up single messages."""
+
+
+@app.command()
+def find(
+    phone: Annotated[str, typer.Argument(metavar="PHONE", help="The number, written any way.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")] = False,
+) -> None:
+    """One number's history over all campaigns and events of the ledger."""
+    from posthorn.delivery.find import find_messages  # noqa: PLC0415
+
+    print(find_messages(phone, as_json=as_json))
