@@ -13,8 +13,11 @@ help: ## list the verbs
 setup: $(STAMP) ## make .venv with the posthorn command in it
 
 $(STAMP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Posthorn needs Python 3.11 to 3.13, this is {v.major}.{v.minor}; say: make PYTHON=python3.12 $(MAKECMDGOALS)")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || for python in $(PYTHON) python3.13 python3.12 python3.11; do \
+		if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; \
+		then $$python -m venv $(VENV) && exit 0; rm -rf $(VENV); exit 1; fi; \
+	done; \
+	test -x $(BIN)/python || { echo "Posthorn needs Python 3.11 to 3.13 with venv; name one: make PYTHON=… $(MAKECMDGOALS)" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
@@ -38,6 +41,6 @@ format: setup ## format the code and mend what ruff can mend
 lock: setup ## write requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group dev --quiet -o requirements.lock
 
-clean: ## remove the environment, caches and local state of the demo
+clean: ## remove the environment, builds and caches; never a ledger
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
