@@ -1,90 +1,73 @@
-"""`posthorn demo`: a sample campaign through the real flows and real HTTP, against a sandbox on this machine."""
+"""`posthorn demo`: a sample campaign and a sample event through the real flows and real HTTP, against a sandbox here."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from posthorn.cli.output import following, say, show_status
-
-_CAMPAIGN = """\
-name = "demo-autumn-sale"
-title = "Autumn sale"
-text = "Everything -30% until Sunday"
-media = ["poster.png"]
-recipients = "recipients.csv"
-chunk_size = 50
-"""
-_NOT_NUMBERS = ("12", "call me", "+48 22", "500 600", "0048")
+from posthorn.cli.samples import write_campaign, write_event
 
 
 def demo(
-    recipients: Annotated[int, typer.Option(min=10, max=100_000, help="How many rows the sample file has.")] = 1_000,
+    recipients: Annotated[int, typer.Option(min=10, max=100_000, help="How many rows the sample campaign has.")] = 1_000,
+    attendees: Annotated[int, typer.Option(min=10, max=1_000, help="How many rows the sample event has.")] = 40,
     keep: Annotated[Path | None, typer.Option(help="Keep the sample files and the ledger in this folder.")] = None,
 ) -> None:
-    """Show the whole journey without an account: sandbox, campaign, reports, table.
+    """Show the whole journey without an account: a campaign and an event's tickets, from file to report.
 
-    Nothing leaves this machine.
+    A sandbox on this machine stands in for both providers, over real HTTP. Nothing leaves this machine.
     """
+    from posthorn.cli.sandbox_process import sandbox_process  # noqa: PLC0415
+
     with tempfile.TemporaryDirectory(prefix="posthorn-demo-") as temporary:
         folder = (keep or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        with _sandbox() as (url, variables):
-            os.environ.update(variables, POSTHORN_DATABASE_URL=f"sqlite:///{folder / 'ledger.db'}")
+        with sandbox_process("--speed", "100000", "--undelivered", "0.03", "--silent", "0.01") as box:
+            os.environ.update(box.variables, POSTHORN_DATABASE_URL=f"sqlite:///{folder / 'ledger.db'}")
             os.environ["POSTHORN_STATE_DIR"] = str(folder)
-            say(f"1. A sandbox stands in for the provider at {url}; no message leaves this machine.")
-            code = _campaign(_sample(folder, recipients))
+            say(f"1. A sandbox stands in for the providers at {box.url}; no message leaves this machine.")
+            all_accounted = _run(folder, recipients, attendees)
         if keep:
             say(f"The sample files, the ledger and the Prefect history are in {folder}.")
-    raise typer.Exit(code)
+    raise typer.Exit(0 if all_accounted else 1)
 
 
-def _campaign(file: Path) -> int:
+def _run(folder: Path, recipients: int, attendees: int) -> bool:
     from posthorn.cli import runs  # noqa: PLC0415
     from posthorn.delivery.check import check_campaign  # noqa: PLC0415
-    from posthorn.delivery.status import status_now  # noqa: PLC0415
+    from posthorn.delivery.desk import check_event  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
-    checked = check_campaign(file)
-    say(f"2. The plan of {file.name}:\n")
-    print(checked.as_text(), flush=True)
+    campaign = write_campaign(folder, recipients)
+    event = write_event(folder, attendees)
+    say(f"2. The plan of the campaign in {campaign.name}:\n")
+    print(check_campaign(campaign).as_text(), flush=True)
     say("\n3. The flow: upload, verify via files/index, send in chunks, report. (A local Prefect server starts first.)\n")
-    with runs.prefect_api(settings), following(settings.database_url, checked.name, test=False):
-        runs.send_campaign(str(file))
-    say("\n4. What became of everyone:\n")
-    status = status_now(checked.name)
+    with runs.prefect_api(settings):
+        with following(settings.database_url, "demo-autumn-sale", test=False):
+            runs.send_campaign(str(campaign))
+        say("\n4. What became of everyone:\n")
+        sent = _shown("demo-autumn-sale")
+        say(f"\n5. The event in {event.name}: each attendee gets a barcode of their own.\n")
+        print(check_event(event).as_text() + "\n", flush=True)
+        with following(settings.database_url, "demo-jazz-night", test=False):
+            runs.send_tickets(str(event))
+        return _is_accounted_for(sent) and _is_accounted_for(_shown("demo-jazz-night"))
+
+
+def _shown(name: str) -> dict[str, Any]:
+    from posthorn.delivery.status import status_now  # noqa: PLC0415
+
+    status = status_now(name)
     show_status(status, as_json=False)
-    accounted = status["balanced"] and not status["totals"]["pending"] and not status["totals"]["sending"]
-    return 0 if accounted else 1
+    return status
 
 
-@contextmanager
-def _sandbox() -> Iterator[tuple[str, dict[str, str]]]:
-    """A sandbox in a process of its own, until the block ends: its URL and the variables that point to it."""
-    from posthorn.cli.sandbox_process import sandbox_process  # noqa: PLC0415
-
-    with sandbox_process("--speed", "100000", "--undelivered", "0.03", "--silent", "0.01") as box:
-        yield box.url, box.variables
-
-
-def _sample(folder: Path, rows: int) -> Path:
-    """Write a campaign file with its recipients (a few of them wrong or twice) and a picture; the campaign file's path."""
-    from PIL import Image, ImageDraw  # noqa: PLC0415
-
-    picture = Image.new("RGB", (320, 200), "#f4a259")
-    ImageDraw.Draw(picture).text((110, 90), "Autumn sale -30%", fill="#222222")
-    picture.save(folder / "poster.png")
-    numbers = [f"+48 5{index // 1000 % 100:02} {index % 1000:03} {index * 37 % 1000:03}" for index in range(rows)]
-    numbers[3 : 3 + len(_NOT_NUMBERS)] = _NOT_NUMBERS
-    numbers[-1] = numbers[0]
-    (folder / "recipients.csv").write_text("phone\n" + "\n".join(numbers) + "\n", encoding="utf-8")
-    file = folder / "campaign.toml"
-    file.write_text(_CAMPAIGN, encoding="utf-8")
-    return file
+def _is_accounted_for(status: dict[str, Any]) -> bool:
+    return status["balanced"] and not status["totals"]["pending"] and not status["totals"]["sending"]

@@ -23,7 +23,9 @@ class SandboxProcess:
 @contextmanager
 def sandbox_process(*options: str) -> Iterator[SandboxProcess]:
     """Run ``posthorn sandbox`` with ``options`` on a free port until the block ends."""
-    command = bound_command("-m", "posthorn", "sandbox", "--quiet", "--port", "0", "--token", _TOKEN, *options)
+    command = bound_command(
+        "-m", "posthorn", "sandbox", "--quiet", "--port", "0", "--token", _TOKEN, "--api-key", _TOKEN, *options
+    )
     process = subprocess.Popen(  # noqa: S603 - our own command
         command,
         stdout=subprocess.PIPE,
@@ -35,7 +37,16 @@ def sandbox_process(*options: str) -> Iterator[SandboxProcess]:
         if not line.startswith("ready "):
             raise RuntimeError("the sandbox did not start")
         url = line.split()[1]
-        yield SandboxProcess(url, {"POSTHORN_SERWERSMS__BASE_URL": url, "POSTHORN_SERWERSMS__TOKEN": _TOKEN})
+        yield SandboxProcess(url, _variables(url))
     finally:
         process.terminate()
         process.communicate()
+
+
+def _variables(url: str) -> dict[str, str]:
+    return {
+        "POSTHORN_SERWERSMS__BASE_URL": url,
+        "POSTHORN_SERWERSMS__TOKEN": _TOKEN,
+        "POSTHORN_SKYCORE__BASE_URL": f"{url}/API/wxml/1.3/index.php",
+        "POSTHORN_SKYCORE__API_KEY": _TOKEN,
+    }
