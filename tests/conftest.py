@@ -1,4 +1,4 @@
-"""What all tests share: no setting of the machine leaks in, and every test has a folder, a ledger and a sandbox of its own."""
+"""What all tests share: no setting of the machine leaks in; each test has a folder, a ledger and a sandbox of its own."""
 
 from __future__ import annotations
 
