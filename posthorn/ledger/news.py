@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from posthorn.ledger import tables
-from posthorn.ledger.reporting import apply_reports
+from posthorn.ledger.reporting import apply_reports, hold_messages
 from posthorn.ledger.store import Ledger
 from posthorn.ledger.tickets import settle_by_postback
 from posthorn.models import MessageState, Phone, Report
+
+_PARKED_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ def take_news(ledger: Ledger, news: Sequence[News]) -> int:
     """
     moved = 0
     with ledger.group():
+        hold_messages(ledger, [one.provider_id for one in news])
         for one in news:
             moved += _apply(ledger, one)
             if not _is_known(ledger, one.provider_id):
@@ -45,12 +48,16 @@ def apply_parked(ledger: Ledger) -> int:
     """Apply parked news whose message is known by now; returns how many messages it moved."""
     parked = tables.parked_report
     known = (
-        sa.select(parked).join(tables.message, tables.message.c.provider_id == parked.c.provider_id).order_by(parked.c.id)
+        sa.select(parked)
+        .join(tables.message, tables.message.c.provider_id == parked.c.provider_id)
+        .order_by(parked.c.id)
+        .limit(_PARKED_AT_ONCE)
     )
     moved = 0
     with ledger.group():
         with ledger.read() as connection:
             rows = connection.execute(known).all()
+        hold_messages(ledger, [row.provider_id for row in rows])
         for row in rows:
             moved += _apply(ledger, News(row.provider_id, MessageState(row.state), reason=row.reason))
         with ledger.write() as connection:

@@ -70,6 +70,13 @@ def mark_cancelled(ledger: Ledger, ids: Sequence[str]) -> int:
     return moved
 
 
+def hold_messages(ledger: Ledger, ids: Sequence[str]) -> None:
+    """Hold the chunks of all these messages first, where several verbs of one group will move them one after the other."""
+    if ids:
+        with ledger.write() as connection:
+            _hold_chunks_of(connection, "provider_id IN :ids", {"ids": list(ids)})
+
+
 def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:
     """Move messages as their reports say; returns how many changed. Unknown ids and stale news change nothing."""
     if not reports:

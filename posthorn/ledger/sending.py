@@ -193,6 +193,7 @@ def _guard(connection: Connection, claimed: Claim, states: str) -> None:
         sql(
             "UPDATE chunk SET finished_at = :now"  # noqa: S608
             f" WHERE id = :id AND epoch = :epoch AND owner = :owner AND state IN ({states})"
+            " AND NOT EXISTS (SELECT 1 FROM attempt WHERE chunk_id = :id AND epoch = :epoch AND outcome = 'answered')"
         ),
         {"now": time.time(), "id": claimed.chunk_id, "epoch": claimed.epoch, "owner": claimed.owner},
     ).rowcount

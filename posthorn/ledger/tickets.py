@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.ledger import tables
-from posthorn.ledger.campaigns import CampaignRecord, recount
+from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.store import Ledger, sql
 from posthorn.models import MessageState, Phone
@@ -84,7 +84,7 @@ def barcodes_by_line(ledger: Ledger, event: CampaignRecord) -> dict[int, str]:
 def resolve(ledger: Ledger, event: CampaignRecord, barcode: str, *, taken: bool, by: str, why: str) -> bool:
     """A person settles an unknown ticket: it was taken, or it was not and is pending again. False if it is not unknown."""
     with ledger.write() as connection:
-        found = _find(connection, event, "t.barcode = :barcode AND m.state = :unknown", barcode=barcode)
+        found = _held(connection, event, "t.barcode = :barcode AND m.state = :unknown", barcode=barcode)
         for row in found:
             state = MessageState.ACCEPTED if taken else MessageState.PENDING
             _set(connection, row, state, provider_id=row.provider_id, error=None)
@@ -101,7 +101,7 @@ def resend(
     """
     where = "m.state IN :states" + (" AND m.phone = :phone" if phone is not None else "")
     with ledger.write() as connection:
-        found = _find(connection, event, where, states=[int(state) for state in states], phone=phone)
+        found = _held(connection, event, where, states=[int(state) for state in states], phone=phone)
         for row in found:
             before = f"was {MessageState(row.state).name.lower()} as {row.provider_id or 'no id'}"
             _set(connection, row, MessageState.PENDING, provider_id=None, error=None)
@@ -124,12 +124,27 @@ def settle_by_postback(ledger: Ledger, phone: Phone, mms_id: str, provider_id: s
         ).first()
         rows = connection.execute(query, {"phone": phone, "unknown": MessageState.UNKNOWN}).all()
         about = [row for row in rows if str(row.definition["mms_id"]) == mms_id]
-        if bound is not None or len(about) != 1:
+        if bound is not None or len(about) != 1 or not _is_still_unknown(connection, about[0]):
             return False
         _set(connection, about[0], state, provider_id=provider_id, error=None)
         evidence = f"a postback with its number and template names it {provider_id}"
         _keep(connection, about[0], "found", state, "postback", evidence)
     return True
+
+
+def _held(connection: Connection, event: CampaignRecord, where: str, **values: Any) -> Sequence[Any]:
+    """What ``_find`` finds, its chunks held, as it is now that nobody else can change it."""
+    for chunk in sorted({row.chunk_id for row in _find(connection, event, where, **values)}):
+        hold_chunks(connection, "id = :chunk", chunk=chunk)
+    return _find(connection, event, where, **values)
+
+
+def _is_still_unknown(connection: Connection, row: Any) -> bool:
+    """Hold the ticket's chunk; whether the ticket is unknown now that nobody else can change it."""
+    hold_chunks(connection, "id = :chunk", chunk=row.chunk_id)
+    message = tables.message.c
+    query = sa.select(message.state).where(message.chunk_id == row.chunk_id, message.position == row.position)
+    return bool(connection.execute(query).scalar_one() == MessageState.UNKNOWN)
 
 
 def _find(connection: Connection, event: CampaignRecord, where: str, **values: Any) -> Sequence[Any]:
@@ -152,7 +167,7 @@ def _set(connection: Connection, row: Any, state: MessageState, *, provider_id: 
         .where(tables.message.c.chunk_id == row.chunk_id, tables.message.c.position == row.position)
         .values(state=int(state), provider_id=provider_id, error=error, epoch=None)
     )
-    recount(connection, "id = :chunk AND state <> 1", chunk=row.chunk_id)
+    recount(connection, "id = :chunk", chunk=row.chunk_id)
 
 
 def _keep(connection: Connection, row: Any, decision: str, state: MessageState, by: str, why: str) -> None:

@@ -163,9 +163,10 @@ def test_an_abandoned_chunk_is_never_released(ledger: Ledger) -> None:
 def test_recording_an_answer_again_changes_nothing(ledger: Ledger) -> None:
     campaign = planned(ledger, 10)
     claim = claimed(ledger, campaign)
-    sending.record(ledger, claim, answer(claim, UNKNOWN, REJECTED))
+    sending.record(ledger, claim, answer(claim, UNKNOWN, REJECTED, PENDING))
     before = states(ledger, campaign)
-    sending.record(ledger, claim, answer(claim, UNKNOWN, REJECTED))
+    with pytest.raises(ClaimLost):
+        sending.record(ledger, claim, answer(claim, UNKNOWN, REJECTED))
     assert states(ledger, campaign) == before
     assert attempts(ledger, claim.chunk_id) == ["answered"]
 

@@ -104,7 +104,7 @@ DAMAGES = {
     "its only line was cut short": (lambda file: file.write_bytes(file.read_bytes()[:-20]), 0),
     "it ends in zeros, as after a power cut": (lambda file: file.write_bytes(file.read_bytes() + b"\0" * 4096), 1),
     "it is empty": (lambda file: file.write_bytes(b""), 0),
-    "each line stands in it twice": (lambda file: file.write_bytes(file.read_bytes() * 2), 2),
+    "each line stands in it twice": (lambda file: file.write_bytes(file.read_bytes() * 2), 1),
 }
 
 

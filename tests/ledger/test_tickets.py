@@ -1,0 +1,193 @@
+"""An event's tickets in the ledger: their codes, what a person decides about them, and news that is pushed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from posthorn.errors import LedgerError
+from posthorn.ledger import planning, sending, tables, tickets
+from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.news import News, apply_parked, take_news
+from posthorn.ledger.planning import NewCampaign, Row
+from posthorn.ledger.spool import Spool, import_spool
+from posthorn.ledger.store import Ledger
+from posthorn.models import Answer, Kind, MessageState, Phone, Receipt
+from tests.ledger.ledgers import FIRST_PHONE, OWNER, claimed, states
+from tests.ledger.test_races import meanwhile, wait_until_it_waits
+
+S = MessageState
+
+
+class Attendees:
+    """Rows of an event: the first number has two tickets."""
+
+    invalid = duplicate = 0
+
+    def __init__(self, count: int) -> None:
+        self.input = count
+        self._rows = [Row(0, Phone(FIRST_PHONE), 0, "A-0", {"seat": "1"}), Row(1, Phone(FIRST_PHONE), 1, "A-1", {})]
+        self._rows += [Row(line, Phone(FIRST_PHONE + line), 0, f"A-{line}", {}) for line in range(2, count)]
+
+    def __iter__(self) -> Iterator[Sequence[Row]]:
+        yield self._rows
+
+
+def gala(ledger: Ledger, count: int = 4, name: str = "gala") -> CampaignRecord:
+    event = NewCampaign(Kind.EVENT, name, "skycore", {"mms_id": "77"}, {}, chunk_size=1)
+    planned = planning.plan(ledger, event, Attendees(count))
+    assert planned is not None
+    return planned
+
+
+def sent(ledger: Ledger, event: CampaignRecord, *outcomes: tuple[MessageState, str | None]) -> None:
+    """Send one ticket after the other, with these outcomes and ids."""
+    for state, provider_id in outcomes:
+        sending.record(ledger, claimed(ledger, event), Answer([Receipt(state, provider_id)]))
+
+
+def test_a_claim_knows_the_code_and_the_fields_of_its_ticket(ledger: Ledger) -> None:
+    event = gala(ledger)
+    assert tickets.claimed_tickets(ledger, claimed(ledger, event)) == [("A-0", {"seat": "1"})]
+
+
+def test_the_door_list_tells_every_ticket_in_pages(ledger: Ledger) -> None:
+    event = gala(ledger, 7)
+    sent(ledger, event, (S.ACCEPTED, "x"), (S.REJECTED, None))
+    listed = list(tickets.all_tickets(ledger, event, page_size=3))
+    assert [(ticket.barcode, ticket.state) for ticket in listed] == [
+        ("A-0", S.ACCEPTED),
+        ("A-1", S.REJECTED),
+        *((f"A-{line}", S.PENDING) for line in range(2, 7)),
+    ]
+
+
+@pytest.mark.parametrize(("taken", "state"), [(True, "accepted"), (False, "pending")])
+def test_a_person_settles_an_unknown_ticket_once(taken: bool, state: str, ledger: Ledger) -> None:
+    event = gala(ledger, 2)
+    sent(ledger, event, (S.UNKNOWN, None), (S.ACCEPTED, "x"))
+    assert tickets.resolve(ledger, event, "A-0", taken=taken, by="ops", why="asked the attendee")
+    assert states(ledger, event) == ({"accepted": 2} if taken else {"accepted": 1, "pending": 1})
+    assert not tickets.resolve(ledger, event, "A-0", taken=taken, by="ops", why="again")
+    assert not tickets.resolve(ledger, event, "A-1", taken=taken, by="ops", why="it is not unknown")
+    with ledger.read() as connection:
+        kept = connection.execute(sa.select(tables.settlement.c.by, tables.settlement.c.evidence)).all()
+    assert [tuple(row) for row in kept] == [("ops", "asked the attendee")]
+
+
+def test_a_person_has_failed_tickets_sent_again(ledger: Ledger) -> None:
+    event = gala(ledger)
+    sent(ledger, event, (S.REJECTED, None), (S.UNKNOWN, None), (S.ACCEPTED, "x"), (S.UNDELIVERED, "y"))
+    assert tickets.resend(ledger, event, tickets.FAILED, phone=None, by="ops", why="phone was off") == 2
+    assert states(ledger, event) == {"pending": 2, "unknown": 1, "accepted": 1}
+    again = claimed(ledger, event)
+    assert (again.epoch, tickets.claimed_tickets(ledger, again)) == (2, [("A-0", {"seat": "1"})])
+
+
+def test_tickets_in_flight_are_left_alone(ledger: Ledger) -> None:
+    event = gala(ledger, 2)
+    claim = claimed(ledger, event)
+    assert tickets.resend(ledger, event, (S.PENDING,), phone=None, by="ops", why="-") == 1
+    assert not tickets.resolve(ledger, event, "A-0", taken=True, by="ops", why="-")
+    sending.record(ledger, claim, Answer([Receipt(S.ACCEPTED, "x")]))
+    assert states(ledger, event) == {"accepted": 1, "pending": 1}
+
+
+def test_an_answer_left_in_a_spool_does_not_undo_a_persons_resend(ledger: Ledger, tmp_path: Path) -> None:
+    """The process died between recording the answer and deleting its spool."""
+    event = gala(ledger, 2)
+    claim = claimed(ledger, event)
+    spool = Spool(tmp_path / "spool", ledger, OWNER)
+    spool.append(claim, {"receipts": [[int(S.ACCEPTED), "x", None]], "anomalies": [], "raw": ""})
+    spool.close()
+    sending.record(ledger, claim, Answer([Receipt(S.ACCEPTED, "x")]))
+    tickets.resend(ledger, event, tickets.RESENDABLE, phone=None, by="ops", why="the attendee deleted it")
+    assert import_spool(spool.folder, ledger) == 0
+    assert states(ledger, event) == {"pending": 2}
+
+
+def test_news_moves_what_is_known_and_is_harmless_when_repeated(ledger: Ledger) -> None:
+    event = gala(ledger, 3)
+    sent(ledger, event, (S.ACCEPTED, "x"), (S.ACCEPTED, "y"), (S.UNKNOWN, None))
+    news = [News("y", S.DELIVERED), News("x", S.UNDELIVERED, reason="expired"), News("y", S.UNDELIVERED)]
+    assert take_news(ledger, news) == 2
+    assert take_news(ledger, news) == 0
+    assert states(ledger, event) == {"delivered": 1, "undelivered": 1, "unknown": 1}
+
+
+def test_news_settles_the_one_unknown_ticket_it_can_be_about(ledger: Ledger) -> None:
+    event = gala(ledger, 3)
+    sent(ledger, event, (S.ACCEPTED, "x"), (S.UNKNOWN, None), (S.UNKNOWN, None))
+    assert take_news(ledger, [News("z", S.DELIVERED, Phone(FIRST_PHONE), "77")]) == 1
+    assert states(ledger, event) == {"accepted": 1, "delivered": 1, "unknown": 1}
+    assert take_news(ledger, [News("other", S.DELIVERED, Phone(FIRST_PHONE + 2), "another template")]) == 0
+
+
+def test_news_that_could_be_about_two_tickets_settles_neither(ledger: Ledger) -> None:
+    event = gala(ledger, 2)
+    sent(ledger, event, (S.UNKNOWN, None), (S.UNKNOWN, None))
+    assert take_news(ledger, [News("z", S.DELIVERED, Phone(FIRST_PHONE), "77")]) == 0
+    assert states(ledger, event) == {"unknown": 2}
+
+
+def test_news_that_comes_before_the_answer_waits_for_it(ledger: Ledger) -> None:
+    event = gala(ledger, 2)
+    claim = claimed(ledger, event)
+    for _ in range(3):
+        assert take_news(ledger, [News("x", S.DELIVERED)]) == 0
+    assert apply_parked(ledger) == 0
+    sending.record(ledger, claim, Answer([Receipt(S.ACCEPTED, "x")]))
+    assert apply_parked(ledger) == 1
+    assert apply_parked(ledger) == 0
+    assert states(ledger, event) == {"delivered": 1, "pending": 1}
+    with ledger.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(tables.parked_report)).scalar() == 0
+
+
+def test_a_late_answer_and_a_persons_decision_at_once_do_not_overwrite_each_other(postgres_ledger: Ledger) -> None:
+    event = gala(postgres_ledger, 2)
+    claim = claimed(postgres_ledger, event)
+    sending.abandon_dead(postgres_ledger, event)
+    with postgres_ledger.write() as connection:
+        connection.execute(sa.text("UPDATE chunk SET reported_at = 1"))
+        late = meanwhile(lambda: sending.record(postgres_ledger, claim, Answer([Receipt(S.ACCEPTED, "x")])))
+        problems = late.__enter__()
+        wait_until_it_waits(postgres_ledger)
+        resolved: list[bool] = []
+        person = meanwhile(
+            lambda: resolved.append(tickets.resolve(postgres_ledger, event, "A-0", taken=False, by="ops", why="-"))
+        )
+        problems_too = person.__enter__()
+    person.__exit__(None, None, None)
+    late.__exit__(None, None, None)
+    assert [*problems, *problems_too] == []
+    assert states(postgres_ledger, event) == {"accepted": 1, "pending": 1}
+
+
+def test_pushed_news_in_any_order_never_deadlocks(postgres_ledger: Ledger) -> None:
+    event = gala(postgres_ledger, 60)
+    names = [f"id-{number}" for number in range(60)]
+    sent(postgres_ledger, event, *((S.ACCEPTED, name) for name in names))
+
+    def push(order: Sequence[str], state: MessageState) -> None:
+        for _ in range(8):
+            take_news(postgres_ledger, [News(name, state) for name in order])
+
+    with (
+        meanwhile(lambda: push(names, S.DELIVERED)) as one,
+        meanwhile(lambda: push(names[::-1], S.UNDELIVERED)) as two,
+        meanwhile(lambda: push(names[::2] + names[1::2], S.ACCEPTED)) as three,
+    ):
+        pass
+    assert [*one, *two, *three] == []
+    assert sum(states(postgres_ledger, event).values()) == 60
+
+
+def test_a_code_is_planned_once_per_event(ledger: Ledger) -> None:
+    rows = Attendees(3)
+    rows._rows.append(Row(9, Phone(FIRST_PHONE + 9), 0, "A-2", {}))
+    with pytest.raises(LedgerError):
+        planning.plan(ledger, NewCampaign(Kind.EVENT, "gala", "skycore", {"mms_id": "77"}, {}, chunk_size=1), rows)
