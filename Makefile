@@ -1,6 +1,6 @@
 # Posthorn's verbs. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo test drill check format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -27,6 +27,10 @@ demo: setup ## a sample campaign through the real flows against the sandbox
 
 test: check ## everything that must hold: lint, types, import contracts, tests
 	$(BIN)/python -m pytest
+
+drill: setup ## kill it anywhere, break anything, run it twice: 200 rounds on SQLite, 50 on PostgreSQL (half an hour)
+	$(BIN)/python -m tests.drills.runner --rounds 200 --jobs 2
+	$(BIN)/python -m tests.drills.runner --rounds 50 --jobs 2 --database postgresql
 
 check: setup ## lint, format, types and import contracts, without the tests
 	$(BIN)/ruff check .
