@@ -126,7 +126,7 @@ def decode(image: bytes) -> list[str]:
     try:
         with Image.open(io.BytesIO(image)) as picture:
             grey = picture.convert("L")
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError("picture", "cannot be read as an image") from error
     return [found.text for found in zxingcpp.read_barcodes(grey)]
 
@@ -158,18 +158,15 @@ def survives_carrier(value: str, *, symbology: Symbology = "auto") -> bool:
 def survival_warning(value: str) -> str | None:
     """A sentence where ``value`` may be too long for a carrier to keep readable, else None.
 
-    Both symbologies are tried, for the template of the provider decides which is drawn.
+    The template at the provider decides which symbology is drawn, so both are tried. Code 128 of letters reads up to about
+    eleven characters after a picture is shrunk to 320x240; a QR code up to some two hundred.
     """
-    lost = [name for drawn, name in (("qr", "QR"), ("code128", "Code 128")) if not _survives(value, drawn)]
-    if not lost:
-        return None
-    return f"barcode id of {len(value)} characters: as {' and '.join(lost)} it does not read after a carrier shrank it"
-
-
-def _survives(value: str, symbology: str) -> bool:
-    if symbology == "code128" and not _is_plain(value):
-        return False
-    return survives_carrier(value, symbology="code128" if symbology == "code128" else "qr")
+    problem = f"a barcode id of {len(value)} characters does not read after a carrier shrank its picture"
+    if not survives_carrier(value, symbology="qr"):
+        return f"{problem}; make it shorter"
+    if _is_plain(value) and not survives_carrier(value, symbology="code128"):
+        return f"{problem}, if the template draws Code 128; as a QR code it does"
+    return None
 
 
 def _resolve(value: str, symbology: Symbology) -> DrawnSymbology:
@@ -206,10 +203,11 @@ def _code128(value: str) -> list[bool]:
         raise InputError("barcode id", "Code 128 holds printable ASCII only")
     try:
         code = zxingcpp.create_barcode(value, zxingcpp.BarcodeFormat.Code128)
-        picture: Any = zxingcpp.write_barcode_to_image(code, scale=1, add_quiet_zones=False)  # a buffer, untyped as such
+        picture: Any = zxingcpp.write_barcode_to_image(code, scale=1, add_quiet_zones=False)
     except ValueError as error:
         raise InputError("barcode id", f"is too long for Code 128 ({len(value)} characters)") from error
-    return [pixel == 0 for pixel in memoryview(picture).tolist()[0]]
+    pixels: Any = memoryview(picture).tolist()  # rows of pixels: a buffer of two dimensions, which its type does not say
+    return [pixel == 0 for pixel in pixels[0]]
 
 
 def _runs(row: Sequence[bool]) -> Iterable[tuple[int, int]]:
