@@ -91,7 +91,12 @@ class Spool:
                 self._current = None  # it may end in half a line: the next one goes to a file of its own
                 raise
             self._open_lines[path].add((claimed.chunk_id, claimed.epoch))
-        os.fsync(descriptor)  # its file stays open while it holds a line that is not recorded, and this one is not
+        try:
+            os.fsync(descriptor)  # its file stays open while it holds a line that is not recorded, and this one is not
+        except OSError:
+            with self._guard:
+                self._open_lines[path].discard((claimed.chunk_id, claimed.epoch))
+            raise
 
     def recorded(self, claimed: Claim) -> None:
         """The ledger holds the claim's outcome; its line is worthless, and so may be the file."""

@@ -17,7 +17,7 @@ from posthorn.errors import Evidence, LedgerError, SlowDown
 from posthorn.ledger import campaigns, sending
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.sending import Claim, ClaimLost
-from posthorn.ledger.spool import Spool, import_spool, keep_answer, keep_not_taken
+from posthorn.ledger.spool import Spool, hold_answer, import_spool, keep_answer, keep_not_taken
 from posthorn.ledger.store import Ledger
 from tests.ledger.ledgers import OWNER, REJECTED, UNKNOWN, another, answer, attempts, claimed, planned, states
 
@@ -200,6 +200,30 @@ def _break(ledger: Ledger) -> None:
 def _repair(ledger: Ledger) -> None:
     with ledger.write() as connection:
         connection.execute(sa.text("ALTER TABLE moved RENAME TO message"))
+
+
+def test_an_answer_is_held_on_disk_before_the_ledger_is_asked_at_all(
+    url: str, ledger: Ledger, spool: Spool, folder: Path
+) -> None:
+    """The ledger's thread may not even begin while the ledger is away."""
+    campaign = planned(ledger, 10)
+    claim = claimed(ledger, campaign)
+    hold_answer(spool, claim, answer(claim))
+    (file,) = files(folder)
+    with another(url) as next_start:
+        assert import_spool(folder, next_start) == 1
+        assert states(next_start, campaign) == {"accepted": 10}
+    assert not file.exists()
+
+
+def test_an_answer_that_is_held_already_is_not_written_twice(ledger: Ledger, spool: Spool, folder: Path) -> None:
+    claim = claimed(ledger, planned(ledger, 10))
+    hold_answer(spool, claim, answer(claim))
+    keep_answer(ledger, spool, claim, answer(claim))
+    (file,) = files(folder)
+    assert len(file.read_bytes().splitlines()) == 1
+    spool.close()
+    assert files(folder) == []
 
 
 def test_a_refusal_is_spooled_too(url: str, ledger: Ledger, spool: Spool, folder: Path) -> None:
