@@ -148,6 +148,9 @@ class Settings(BaseSettings):
     )
     state_dir: Path = Field(Path(".posthorn"), description="Folder for raw answers, locks and the local Prefect server")
     default_region: Region = Field("PL", description="Region of numbers written without a country prefix")
+    webhook_secret: SecretStr | None = Field(
+        None, description="Secret part of the URL that providers push to; at least 22 characters nobody can guess"
+    )
     serwersms: SerwerSmsSettings = Field(default_factory=SerwerSmsSettings, description="SerwerSMS.pl, for campaigns")
     skycore: SkycoreSettings = Field(default_factory=SkycoreSettings, description="Skycore, for barcode tickets")
 

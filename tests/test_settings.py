@@ -151,8 +151,8 @@ def secrets() -> list[str]:
 
 
 def test_tokens_passwords_and_keys_are_secrets():
-    assert secrets() == [name for name, _ in variables() if name.endswith(("TOKEN", "PASSWORD", "API_KEY"))]
-    assert len(secrets()) == 3
+    assert secrets() == [name for name, _ in variables() if name.endswith(("TOKEN", "PASSWORD", "API_KEY", "SECRET"))]
+    assert len(secrets()) == 4
 
 
 def test_no_secret_is_shown_by_the_settings(monkeypatch):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from posthorn.cli import campaign, demo, doctor, sandbox, tickets
+from posthorn.cli import campaign, demo, doctor, messages, sandbox, tickets, webhooks
 
 app = typer.Typer(
     name="posthorn",
@@ -43,3 +43,5 @@ app.command(short_help="What works, and what to do about the rest.")(doctor.doct
 app.command(short_help="A stand-in for the providers, with faults to order.")(sandbox.sandbox)
 app.add_typer(campaign.app, name="campaign", short_help="MMS campaigns: check, send, status, report …")
 app.add_typer(tickets.app, name="tickets", short_help="Barcode tickets: check, send, status, resolve …")
+app.add_typer(messages.app, name="messages", short_help="One number's history over all campaigns and events.")
+app.command(short_help="Receive what the providers push.")(webhooks.webhooks)
