@@ -73,7 +73,10 @@ def _optional(extras: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 def _texts(extras: Mapping[str, object]) -> list[tuple[str, str]]:
-    texts = {str(slide): value for slide, value in _mapping(extras, "custom_texts").items()}
+    given = _mapping(extras, "custom_texts")
+    texts = {str(slide): value for slide, value in given.items()}
+    if len(texts) < len(given):
+        raise InputError("custom_texts", "a slide is given twice; nothing was sent")
     for slide in texts:
         if not _SLIDE.fullmatch(slide):
             raise InputError("custom_texts", "a slide's number is not 1 to 99; nothing was sent")
