@@ -16,6 +16,7 @@ from posthorn.errors import AlreadyRunning, GatewayError
 from tasks.plan import plan_tickets
 from tasks.preflight import preflight
 from tasks.publish import progress, publish
+from tasks.report import report_tickets
 from tasks.send import send_pending
 
 
@@ -41,6 +42,7 @@ async def send_tickets(event_file: str, run_by: str = "") -> State[Any]:
                 await preflight(run)
                 async with progress(run):
                     await send_pending(run, TicketExchange(run))
+                await report_tickets(run)
         except GatewayError:
             pass  # the ledger has the reason, and the ending says it
     except AlreadyRunning as error:

@@ -74,6 +74,7 @@ def _shown(settings: Settings) -> list[tuple[str, str]]:
 def _findings(settings: Settings) -> Iterator[Finding]:
     yield _ledger(settings)
     yield asyncio.run(_campaign_gateway(settings))
+    yield _ticket_gateway(settings)
     yield _prefect()
 
 
@@ -112,6 +113,13 @@ async def _campaign_gateway(settings: Settings) -> Finding:
         return Finding(what, False, "answers; the account has no MMS", "ask the provider to enable MMS")
     left = "without limit" if credit.left is None else f"{credit.left:,} left"
     return Finding(what, credit.left != 0, f"answers; MMS {left}", "" if credit.left != 0 else "top up the account")
+
+
+def _ticket_gateway(settings: Settings) -> Finding:
+    """Whether a key is set; asking the provider would need a template's id."""
+    if settings.skycore.api_key:
+        return Finding("ticket gateway", True, "a key is set; `posthorn tickets send` checks it with the template")
+    return Finding("ticket gateway", True, "no key (POSTHORN_SKYCORE__API_KEY): fine as long as no tickets are sent")
 
 
 def _prefect() -> Finding:
