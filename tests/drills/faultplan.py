@@ -92,13 +92,14 @@ class Plan:
     campaign_keys: dict[str, str] = field(default_factory=dict)
 
 
-def plan_of(dice: random.Random) -> Plan:
-    """A round's plan.
+def plan_of(dice: random.Random, only: str | None = None) -> Plan:
+    """A round's plan, in the mode ``only`` if it is given.
 
     Where the campaign sends again what is absent, nothing is late by more than half of the settle time: sending again is
     promised to be safe only if the settle time is longer than any delay of a request plus any lag of the listing.
     """
-    mode = dice.choices(MODES, weights=(5, 3, 3))[0]
+    drawn = dice.choices(MODES, weights=(5, 3, 3))[0]
+    mode = only or drawn
     pulls_reports = mode != "hold" and dice.random() < 0.3
     return Plan(
         mode=mode,

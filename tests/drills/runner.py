@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.drills.children import Child
-from tests.drills.faultplan import plan_of
+from tests.drills.faultplan import MODES, plan_of
 from tests.drills.rounds import Broken, Round, Tally
 
 POSTGRES_URL = "POSTHORN_TEST_POSTGRES_URL"
@@ -78,7 +78,7 @@ def _share(options: argparse.Namespace, share: Sequence[int], result: Path) -> i
 def _run_one(options: argparse.Namespace, seed: int, folder: Path, tally: Tally) -> None:
     folder.mkdir()
     dice = random.Random(seed)
-    plan = plan_of(dice)
+    plan = plan_of(dice, options.mode)
     started = time.monotonic()
     postgres_url = options.postgres_url if options.database == "postgresql" else None
     with Round(seed, folder, plan, options.recipients, postgres_url, tally) as one:
@@ -92,7 +92,7 @@ def _run_one(options: argparse.Namespace, seed: int, folder: Path, tally: Tally)
 def _replay(options: argparse.Namespace, seed: int) -> str:
     return (
         f"python -m tests.drills.runner --seed {seed} --rounds 1 --recipients {options.recipients}"
-        f" --database {options.database}"
+        f" --database {options.database}" + (f" --mode {options.mode}" if options.mode else "")
     )
 
 
@@ -104,6 +104,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--recipients", type=int, default=2_000)
     parser.add_argument("--seed", type=int, help="of the first round (default: drawn)")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--mode", choices=MODES, help="only rounds of this mode (default: all)")
     parser.add_argument("--jobs", type=int, default=1, help="rounds at the same time")
     parser.add_argument("--postgres-url", default=os.environ.get(POSTGRES_URL), help=f"default: {POSTGRES_URL}")
     parser.add_argument("--quiet", action="store_true", help="only the sums, and what is broken")
