@@ -98,10 +98,10 @@ class Skycore:
             if told.code in codes.NO_SUCH_ACTION:
                 return [f"{codes.WHO} does not offer {action} to this account ({told.code}): {name} {wanted} is not checked"]
             raise codes.call_error(told.code, told.info, http.evidence())
-        listed = [text for tag in tags for text in told.values.get(tag, ())]
+        listed = [entry for tag in tags for text in told.values.get(tag, ()) for entry in _entries(tag, text)]
         if not listed:
             return [f"{codes.WHO} answered {action} without a list: {name} {wanted} is not checked"]
-        if wanted.strip() not in re.split(r"[\s,;]+", " ".join(listed)):
+        if wanted.strip() not in listed:
             raise RequestRefused(f"{name} {wanted} is not among those of the {codes.WHO} account", evidence=http.evidence())
         return []
 
@@ -131,6 +131,11 @@ def _checked_key(settings: SkycoreSettings) -> str:
     return key
 
 
+def _entries(tag: str, text: str) -> list[str]:
+    """MMSIDS holds many numbers with commas between; a campaign's reference may be of several words."""
+    return re.split(r"[\s,;]+", text) if tag == "MMSIDS" else [text]
+
+
 def _readable(http: HttpAnswer, *, repeatable: bool) -> answers.Told:
     refused = refusal(codes.WHO, http, repeatable=repeatable)
     try:
@@ -139,6 +144,14 @@ def _readable(http: HttpAnswer, *, repeatable: bool) -> answers.Told:
         _raise_unreadable(refused, why, http, repeatable=repeatable)
     if refused is None:
         return told
+    if not repeatable and told.claims_success:
+        raise OutcomeUnknown(
+            f"{codes.WHO} answered HTTP {http.status} around a success; the ticket may have been sent",
+            retry_after_seconds=refused.retry_after_seconds,
+            evidence=http.evidence(),
+            stops_run=refused.stops_run,
+            slows_all=refused.slows_all,
+        )
     if refused.stops_run and not refused.maybe_sent and told.code:
         return told  # the provider's code says more than the status of its envelope
     raise refused

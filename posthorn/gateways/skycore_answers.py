@@ -41,6 +41,11 @@ class Told:
         return not self.is_failure and (self.one("STATUS") or "").lower() == "success"
 
     @property
+    def claims_success(self) -> bool:
+        """Whether anything in it speaks of an accepted ticket, whatever else it says."""
+        return "TRACKINGID" in self.values or any(status.lower() == "success" for status in self.values.get("STATUS", ()))
+
+    @property
     def code(self) -> str | None:
         """The error code as ``E713``; None where there is none that can be read."""
         found = _CODE.fullmatch((self.one("ERRORCODE") or "").upper())

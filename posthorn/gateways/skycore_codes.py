@@ -67,7 +67,7 @@ CODES: dict[str, Rule] = {
     "E405": Rule("the account has no MMS campaigns", RequestRefused),
     "E620": Rule("the id of the stored MMS is missing", RequestRefused),
     "E625": Rule("the id of the stored MMS is invalid", RequestRefused),
-    "E626": Rule("the stored MMS is still being encoded", TryAgain),
+    "E626": Rule("the stored MMS is still being encoded", SlowDown),  # so for every ticket: all wait, as for a busy account
     "E627": Rule("the service id is invalid or missing", RequestRefused),
     "E629": Rule("the stored MMS holds an unknown type of content", RequestRefused),
     "E630": Rule("the stored MMS is not tied to a barcode database", RequestRefused),
@@ -100,7 +100,7 @@ NO_SUCH_ACTION = frozenset({"E101", "E107"})
 """How an account says that it lacks an action, now that half of the API is deprecated."""
 
 _UNHEARD_OF = Rule("an error this version does not know", OutcomeUnknown)
-_SECONDS = re.compile(r"([0-9]{1,6}(?:[.,][0-9]{1,3})?)\s*s(?:ec|econds?)?\b", re.IGNORECASE)
+_SECONDS = re.compile(r"([0-9]{1,6}(?:[.,][0-9]{1,3})?)\s*s(?:ecs?|econds?)?\b", re.IGNORECASE)
 
 
 def rule(code: str | None) -> Rule:
