@@ -21,6 +21,9 @@ MOST_BATCHES = 200
 """A campaign is a few hundred task runs at most, however large: Prefect's server loses events beyond."""
 
 
+_Outcome = Answer | GatewayError | InputError
+
+
 class Stopped(PosthornError):
     """Nothing more is sent in this run, for a reason that no single request has."""
 
@@ -50,7 +53,8 @@ async def send_batch(run: Run[Any], exchange: Exchange, first: int, last: int) -
     Raises:
         TryAgain: the provider could not be reached; what was not sent is pending.
     """
-    workers = [asyncio.create_task(_worker(run, exchange, first, last)) for _ in range(run.concurrency)]
+    # Twice as many as there are slots: while one records what was answered, another has its request under way.
+    workers = [asyncio.create_task(_worker(run, exchange, first, last)) for _ in range(2 * run.concurrency)]
     try:
         await asyncio.wait(workers)  # unlike gather, it lets the workers live when this task is cancelled
     except asyncio.CancelledError:
@@ -75,7 +79,9 @@ async def _worker(run: Run[Any], exchange: Exchange, first: int, last: int) -> i
             if claimed is None:
                 break
             requests += 1
-            await _send(run, exchange, claimed)
+            outcome = await _outcome(run, exchange, claimed)
+            _notice(run, outcome)  # before the slot is free: the next request may have to wait, or not to leave at all
+        await _record(run, exchange, claimed, outcome)
     return requests
 
 
@@ -86,46 +92,59 @@ def _claim(ledger: Ledger, run: Run[Any], first: int, last: int) -> Claim | None
     return sending.claim(ledger, run.campaign, run.owner, first, last)
 
 
-async def _send(run: Run[Any], exchange: Exchange, claimed: Claim) -> None:
-    """One request for one claim, and what became of it."""
+async def _outcome(run: Run[Any], exchange: Exchange, claimed: Claim) -> _Outcome:
+    """Make the one request for a claim, and catch what it came to."""
     try:
-        answer = await exchange.send(claimed)
-    except InputError as error:  # refused here, before any request
-        await run.do(sending.release, claimed)
-        run.stop(error)
-    except GatewayError as error:
-        await _failed(run, exchange, claimed, error)
+        return await exchange.send(claimed)
+    except (GatewayError, InputError) as error:
+        return error
     except BaseException:
         # Interrupted at an unknown moment: at once and in this thread, there may be no other.
         sending.record_unknown(run.ledger, claimed)
         raise
+
+
+def _notice(run: Run[Any], outcome: _Outcome) -> None:
+    """What an outcome means for the requests that have not left yet: stop, wait, or go on."""
+    if isinstance(outcome, Answer):
+        run.pace.answered()
+        if outcome.stop is not None:
+            run.stop(outcome.stop)
+    elif isinstance(outcome, InputError) or outcome.stops_run:
+        run.stop(outcome)
     else:
-        await _answered(run, claimed, answer)
+        _slow_or_break(run, outcome)
 
 
-async def _answered(run: Run[Any], claimed: Claim, answer: Answer) -> None:
-    if answer.stop is not None:
-        run.stop(answer.stop)  # first: once it is recorded, another worker could claim what is pending again
-    await asyncio.to_thread(hold_answer, run.spool, claimed, answer)
-    await run.do(keep_answer, run.spool, claimed, answer)
-    run.pace.answered()
-
-
-async def _failed(run: Run[Any], exchange: Exchange, claimed: Claim, error: GatewayError) -> None:
-    needs_lookup = isinstance(error, SlowDown) and error.is_undocumented and not run.campaign.test
-    if error.stops_run:
-        run.stop(error)  # first, as above
+def _slow_or_break(run: Run[Any], error: GatewayError) -> None:
     if error.slows_all:
         run.pace.slow(error.retry_after_seconds)
-    if error.maybe_sent or needs_lookup:
-        await run.do(sending.record_unknown, claimed, error)
-    else:
-        await run.do(keep_not_taken, run.spool, claimed, error)
     if error.maybe_sent:
         run.pace.unknown()
-    if needs_lookup:
+    if run.pace.is_broken and run.campaign.definition.get("hold_minutes"):
+        run.pace.slow(None)  # what a held campaign sends twice can be withdrawn: wait, and go on
+    elif run.pace.is_broken:
+        run.stop(Stopped(f"too many unknown outcomes in a row, the last: {error}"))
+    elif run.pace.is_out_of_patience:
+        run.stop(Stopped(f"the provider asks for nothing but pauses: {error}"))
+
+
+async def _record(run: Run[Any], exchange: Exchange, claimed: Claim, outcome: _Outcome) -> None:
+    """Write down what became of a claim. Raises an error that allows a retry, for whoever holds the retries."""
+    if isinstance(outcome, Answer):
+        await asyncio.to_thread(hold_answer, run.spool, claimed, outcome)
+        await run.do(keep_answer, run.spool, claimed, outcome)
+    elif isinstance(outcome, InputError):  # refused here, before any request
+        await run.do(sending.release, claimed)
+    elif outcome.maybe_sent:
+        await run.do(sending.record_unknown, claimed, outcome)
+    elif isinstance(outcome, SlowDown) and outcome.is_undocumented and not run.campaign.test:
+        await run.do(sending.record_unknown, claimed, outcome)
         await _confirm_refused(run, exchange, claimed)
-    _judge(run, error)
+    else:
+        await run.do(keep_not_taken, run.spool, claimed, outcome)
+        if outcome.retryable and not outcome.slows_all:
+            raise outcome
 
 
 async def _confirm_refused(run: Run[Any], exchange: Exchange, claimed: Claim) -> None:
@@ -135,17 +154,3 @@ async def _confirm_refused(run: Run[Any], exchange: Exchange, claimed: Claim) ->
     except GatewayError as error:
         if error.stops_run:
             run.stop(error)  # otherwise it stays unknown, and the reconciliation at the end asks again
-
-
-def _judge(run: Run[Any], error: GatewayError) -> None:
-    """Stop the run, or pass the error on for a retry, or neither."""
-    if error.stops_run:
-        return
-    if run.pace.is_broken and run.campaign.definition.get("hold_minutes"):
-        run.pace.slow(None)  # what a held campaign sends twice can be withdrawn: wait, and go on
-    elif run.pace.is_broken:
-        run.stop(Stopped(f"too many unknown outcomes in a row, the last: {error}"))
-    elif run.pace.is_out_of_patience:
-        run.stop(Stopped(f"the provider asks for nothing but pauses: {error}"))
-    elif error.retryable and not error.slows_all:
-        raise error
