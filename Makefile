@@ -1,6 +1,6 @@
 # Posthorn's verbs. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test drill check format lock clean
+.PHONY: help setup demo test drill bench check format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -31,6 +31,9 @@ test: check ## everything that must hold: lint, types, import contracts, tests
 drill: setup ## kill it anywhere, break anything, run it twice: 200 rounds on SQLite, 50 on PostgreSQL (half an hour)
 	$(BIN)/python -m tests.drills.runner --rounds 200 --jobs 2
 	$(BIN)/python -m tests.drills.runner --rounds 50 --jobs 2 --database postgresql
+
+bench: setup ## how fast tickets are sent, beside a bare httpx loop in the same run
+	$(BIN)/python -m tests.bench.tickets
 
 check: setup ## lint, format, types and import contracts, without the tests
 	$(BIN)/ruff check .
