@@ -86,8 +86,13 @@ class Ledger:
     def group(self) -> Iterator[None]:
         """Every ``write`` of this thread inside the block becomes durable with one commit, at its end.
 
-        A durable commit costs the disk about as much for eight verbs as for one.
+        A durable commit costs the disk about as much for eight verbs as for one. A group inside a group is a part of it, and
+        is undone as a whole.
         """
+        if getattr(self._group, "connection", None) is not None:
+            with self.write():
+                yield
+            return
         waiting: list[Callable[[], None]] = []
         with self.write() as connection:
             self._group.connection, self._group.waiting = connection, waiting

@@ -160,3 +160,20 @@ async def test_two_processes_that_need_the_same_chunks_do_not_wait_for_each_othe
     await asyncio.gather(*done)
     writer.close()
     assert states(postgres_ledger, campaign) == {"accepted": 20}
+
+
+async def test_a_group_inside_the_threads_group_is_a_part_of_it(ledger: Ledger, writer: LedgerWriter) -> None:
+    campaign = planned(ledger, 30)
+
+    def claim_twice(ledger: Ledger, *, fail: bool) -> None:
+        with ledger.group():
+            assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is not None
+            if fail:
+                raise KeyError
+            assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is not None
+
+    await writer.do(claim_twice, fail=False)
+    with pytest.raises(KeyError):
+        await writer.do(claim_twice, fail=True)
+    chunks = range(campaign.first_chunk, campaign.last_chunk + 1)
+    assert [chunk_state(ledger, chunk) for chunk in chunks] == [ChunkState.SENDING, ChunkState.SENDING, ChunkState.PENDING]
