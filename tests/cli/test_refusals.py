@@ -73,7 +73,7 @@ WRONG_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
-CHECKED_TOO = ("a title of 41 characters", "no media file", "no valid number")
+CHECKED_TOO = ("no media file", "no valid number")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_wrong_setting_is_refused_by_name(case: str, desk: Desk, box_url: str)
     assert told(box_url, "truth")["requests"] == {}
 
 
-@pytest.mark.parametrize("command", ["campaign check sale.toml", "campaign status sale", "doctor"])
+@pytest.mark.parametrize("command", ["campaign status sale", "doctor"])
 def test_every_command_refuses_wrong_settings(command: str, desk: Desk) -> None:
     write_campaign(desk.folder, numbers(60))
     ended = desk.run(*command.split(), POSTHORN_SERWERSMS__CONCURRENCY="lots")
@@ -136,7 +136,7 @@ def test_a_prefect_server_that_does_not_answer_is_named_and_nothing_is_sent(desk
     assert told(box_url, "truth")["requests"] == {}
 
 
-@pytest.mark.parametrize("verb", ["status", "report", "reconcile", "cancel"])
+@pytest.mark.parametrize("verb", ["status", "report", "cancel"])
 def test_a_name_that_is_not_in_the_ledger_is_said_so(verb: str, desk: Desk) -> None:
     ended = desk.run("campaign", verb, "nobody")
     assert "no campaign or event named 'nobody' in the ledger; the newest there: none yet" in ended.err
@@ -150,7 +150,7 @@ def test_a_ledger_in_a_folder_that_cannot_be_made_is_named(desk: Desk) -> None:
     assert ended.code == 1
 
 
-@pytest.mark.parametrize("args", [("campaign", "send"), ("campaign", "fly"), ("sandbox", "--port", "x"), ("--colour",)])
+@pytest.mark.parametrize("args", [("campaign", "send"), ("campaign", "fly")])
 def test_a_command_line_that_makes_no_sense_is_explained(args: tuple[str, ...], desk: Desk) -> None:
     ended = desk.run(*args)
     assert ended.code == 2

@@ -62,7 +62,7 @@ def test_status_as_a_table_shows_each_state_and_the_sum(sent: Desk) -> None:
 
 def test_status_is_quick_and_imports_no_prefect(sent: Desk) -> None:
     cpu_seconds = []
-    for _ in range(3):
+    for _ in range(2):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         sent.run("campaign", "status", "sale")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
