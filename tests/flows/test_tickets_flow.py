@@ -1,0 +1,86 @@
+"""The tickets flow on a real Prefect server: its end, what it shows, that early news is applied, what Prefect never sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from prefect.artifacts import Artifact
+
+from flows.reconcile import reconcile
+from flows.tickets import send_tickets
+from posthorn.delivery.run import open_ticket_run
+from posthorn.delivery.status import status_now
+from posthorn.ledger.news import News, take_news
+from posthorn.ledger.store import Ledger
+from posthorn.models import MessageState
+from posthorn.sandbox.server import Sandbox
+from posthorn.settings import load_settings
+from tasks.report import report_tickets
+from tests.delivery.event_journey import attendees, tickets_of, write_event
+from tests.delivery.journey import counted, deliver, numbers, write_campaign
+
+SEND = "sendMMSBarcode"
+
+
+@pytest.fixture(autouse=True)
+def _point_to_the_ticket_sandbox(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTHORN_SKYCORE__BASE_URL", f"{box.url}/API/wxml/1.3/index.php")
+    monkeypatch.setenv("POSTHORN_SKYCORE__API_KEY", "sandbox-key")
+    monkeypatch.setenv("POSTHORN_SKYCORE__TIMEOUT_SECONDS", "2")
+
+
+async def test_an_event_ends_completed_with_its_table_and_without_a_number_in_it(box: Sandbox, tmp_path: Path) -> None:
+    file = write_event(tmp_path, [*attendees(30), "nobody,T99999"])
+    state = await send_tickets(str(file), return_state=True)
+    assert (state.name, state.message) == ("Completed", "all 31 rows accounted for")
+    artifact = await Artifact.get("event-gala")
+    assert artifact is not None
+    assert '"state": "accepted"' in str(artifact.data)
+    assert "1650253" not in str(artifact.data) + str(artifact.description)
+    again = await send_tickets(str(file), return_state=True)
+    assert again.name == "Completed"
+    assert box.truth()["skycore"]["accepted"] == 30
+
+
+async def test_a_wrong_template_stops_before_the_first_ticket(box: Sandbox, tmp_path: Path) -> None:
+    state = await send_tickets(str(write_event(tmp_path, attendees(5), mms_id="99999")), return_state=True)
+    assert (state.name, state.type.value) == ("Stopped", "FAILED")
+    assert "99999" in (state.message or "")
+    assert box.truth()["skycore"]["accepted"] == 0
+
+
+async def test_a_lost_answer_ends_in_needs_attention(box: Sandbox, tmp_path: Path) -> None:
+    box.faults.replace([{"call": SEND, "at": [2], "fault": "reset_after"}])
+    state = await send_tickets(str(write_event(tmp_path, attendees(5))), return_state=True)
+    assert (state.name, state.message) == ("NeedsAttention", "unknown: 1, rejected: 0")
+
+
+async def test_news_that_came_before_its_answer_is_applied_at_the_end_of_the_run(box: Sandbox, tmp_path: Path) -> None:
+    await send_tickets(str(write_event(tmp_path, attendees(2))), return_state=True)
+    settings = load_settings()
+    ledger = Ledger(settings.database_url)
+    first = tickets_of(settings)[0]
+    with ledger.write() as connection:  # as if the answer had not been recorded yet
+        connection.exec_driver_sql("UPDATE message SET provider_id = NULL WHERE line = 2")
+    take_news(ledger, [News(str(first.provider_id), MessageState.DELIVERED)])
+    with ledger.write() as connection:
+        connection.exec_driver_sql("UPDATE message SET provider_id = ? WHERE line = 2", (first.provider_id,))
+    ledger.close()
+    async with open_ticket_run("gala") as run:
+        assert await report_tickets.fn(run) == 1
+    assert counted(status_now("gala")) == {"accepted": 1, "delivered": 1}
+
+
+async def test_the_reconcile_flow_settles_what_it_can_in_every_campaign(box: Sandbox, tmp_path: Path) -> None:
+    box.faults.replace(
+        [
+            {"call": "messages/send_mms", "at": [2], "fault": "reset_after"},
+            {"call": "messages/reports", "fault": "status_before", "status": 500, "times": 1},
+        ]
+    )
+    status = await deliver(write_campaign(tmp_path, numbers(120)), load_settings())
+    assert counted(status) == {"accepted": 70, "unknown": 50}
+    state = await reconcile(return_state=True)
+    assert (state.name, state.message) == ("Completed", "nothing unknown in 1 campaigns")
+    assert counted(status_now("sale")) == {"accepted": 120}
