@@ -34,6 +34,7 @@ async def reconcile(name: str = "") -> State[Any]:
         except AlreadyRunning as error:
             get_run_logger().info("%s", error)
         unknown += (await publish(one))["totals"]["unknown"]
+    looked_at = f"{len(names)} {'campaign' if len(names) == 1 else 'campaigns'} looked at"
     if unknown:
-        return Completed(name="NeedsAttention", message=f"unknown: {unknown:,} in {len(names)} campaigns")
-    return Completed(message=f"nothing unknown in {len(names)} campaigns")
+        return Completed(name="NeedsAttention", message=f"unknown: {unknown:,}; {looked_at}")
+    return Completed(message=f"nothing unknown; {looked_at}")

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -71,12 +69,6 @@ def _checked_moment(moment: datetime) -> datetime:
     return moment
 
 
-def _decimal(price: object) -> object:
-    """TOML's 0.19 is a binary fraction; its shortest decimal form is what the operator wrote."""
-    is_number = isinstance(price, int | float) and not isinstance(price, bool)
-    return Decimal(str(price)) if is_number else price
-
-
 Source = Annotated[str, AfterValidator(_checked_source)]
 
 
@@ -101,11 +93,7 @@ class Campaign(BaseModel):
         None, ge=0, le=10_080, description="The provider keeps the messages this long, so that they can be withdrawn"
     )
     resend_unconfirmed: bool = Field(False, description="Send again what the provider does not know after a lookup")
-    approve: bool = Field(False, description="A person approves before anything is sent")
-    approve_above: int | None = Field(None, ge=0, description="A person approves from more recipients than this on")
-    price_per_message: Annotated[Decimal, BeforeValidator(_decimal)] | None = Field(
-        None, ge=0, description="For the estimate of the cost, in any currency"
-    )
+    allow_repeat: bool = Field(False, description="Send although the same message went to some of these numbers lately")
 
     _folder: Path = PrivateAttr(default=Path())
 

@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime
-from decimal import Decimal
 
 import pytest
 
@@ -19,9 +18,7 @@ send_at = 2026-11-30T09:00:00+01:00
 test = true
 chunk_size = 200
 resend_unconfirmed = true
-approve = true
-approve_above = 1000
-price_per_message = 0.19
+allow_repeat = true
 """
 SMALL = {"name": '"a"', "title": '"A"', "text": '"Hello"', "recipients": '"recipients.csv"'}
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -72,9 +69,7 @@ def test_a_whole_file_is_read(folder):
         "chunk_size": 200,
         "hold_minutes": None,
         "resend_unconfirmed": True,
-        "approve": True,
-        "approve_above": 1000,
-        "price_per_message": Decimal("0.19"),
+        "allow_repeat": True,
     }
     assert campaign.recipients_path == folder / "recipients.csv"
     assert [item.name for item in campaign.media_items()] == ["poster.jpg", "map.png"]
@@ -84,7 +79,7 @@ def test_a_whole_file_is_read(folder):
 def test_a_small_file_has_defaults(load):
     campaign = load()
     assert (campaign.media, campaign.send_at, campaign.chunk_size, campaign.hold_minutes) == ([], None, None, None)
-    assert (campaign.test, campaign.resend_unconfirmed, campaign.approve) == (False, False, False)
+    assert (campaign.test, campaign.resend_unconfirmed, campaign.allow_repeat) == (False, False, False)
 
 
 def test_an_editor_may_leave_its_mark_and_line_ends(folder):
@@ -127,10 +122,6 @@ def test_an_editor_may_leave_its_mark_and_line_ends(folder):
         ("chunk_size", "true", "chunk_size: expected a whole number from 1 to 100000, got true"),
         ("hold_minutes", "-1", "hold_minutes: expected a whole number from 0 to 10080, got -1"),
         ("hold_minutes", "10081", "hold_minutes: expected a whole number from 0 to 10080, got 10081"),
-        ("approve_above", "-1", "approve_above: expected a whole number of at least 0, got -1"),
-        ("price_per_message", "-0.01", "price_per_message: expected a number of at least 0, got -0.01"),
-        ("price_per_message", "nan", "price_per_message: expected a number of at least 0"),
-        ("price_per_message", '"0.19"', "price_per_message: expected a number of at least 0"),
         ("tittle", '"x"', "tittle: is no key of a campaign file; did you mean title?"),
         ("_folder", '"/etc"', "_folder: is no key of a campaign file"),
         ("zzz", "1", "zzz: is no key of a campaign file"),
@@ -151,7 +142,6 @@ def test_a_wrong_key_is_refused_with_what_is_expected(load, key, value, problem)
         ("chunk_size", "100000"),
         ("hold_minutes", "0"),
         ("hold_minutes", "10080"),
-        ("price_per_message", "0"),
         ("media", f"{[f'{n}.jpg' for n in range(10)]}"),
         ("send_at", "2026-11-30T09:00:00Z"),
     ],
@@ -251,7 +241,7 @@ def test_the_definition_is_json_and_holds_no_path(folder):
     "edit",
     [
         pytest.param(("chunk_size = 200", "chunk_size = 50"), id="another chunk size"),
-        pytest.param(("approve = true", "approve = false"), id="no approval"),
+        pytest.param(("allow_repeat = true", "allow_repeat = false"), id="no repeat"),
         pytest.param(("0.19", "0.20"), id="another price"),
         pytest.param(("09:00:00+01:00", "08:00:00Z"), id="the same moment in another zone"),
         pytest.param(('"poster.jpg"', '"./poster.jpg"'), id="another way to write a path"),

@@ -15,12 +15,15 @@ from posthorn.errors import AlreadyRunning, CampaignChanged, InputError
 from posthorn.ledger import campaigns, planning
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.planning import NewCampaign
+from posthorn.ledger.repeats import repeats
 from posthorn.ledger.store import Ledger
 from posthorn.models import Kind
 from posthorn.recipients.intake import Intake, read_recipients
 from posthorn.settings import Settings, load_settings
 
 GATEWAY = "serwersms"
+REPEAT_DAYS = 7
+"""How far back the same message to the same numbers under another name is taken for a slip."""
 
 
 async def plan_campaign(path: Path) -> CampaignRecord:
@@ -130,7 +133,27 @@ def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: 
     planned = planning.plan(ledger, new, rows)
     if planned is None:
         raise InputError("recipients", f"none of the {rows.input:,} rows of {rows.path} is a valid number; see {rejects}")
+    if not (campaign.allow_repeat or campaign.test):
+        _refuse_repeat(ledger, planned)
     return planned
+
+
+def _refuse_repeat(ledger: Ledger, planned: CampaignRecord) -> None:
+    """Refuse the same message to the same people under a new name: a slip that no lock and no ledger row would catch."""
+    since = planned.created_at - REPEAT_DAYS * 86_400
+    found = repeats(ledger, planned, since=since)
+    if not found:
+        return
+    planning.forget(ledger, planned)
+    listed = "; ".join(
+        f"{one.numbers:,} of them in {one.name} of {datetime.fromtimestamp(one.created_at).astimezone():%Y-%m-%d %H:%M}"
+        for one in found
+    )
+    raise InputError(
+        "name",
+        f"the same title, text and media went to some of these numbers in the last {REPEAT_DAYS} days: {listed}. Nothing was"
+        " sent. Go on with that campaign, or set allow_repeat = true to send it to them again on purpose",
+    )
 
 
 @contextmanager

@@ -101,6 +101,12 @@ def plan(ledger: Ledger, new: NewCampaign, rows: Rows) -> CampaignRecord | None:
     return get(ledger, new.name, test=new.test)
 
 
+def forget(ledger: Ledger, campaign: CampaignRecord) -> None:
+    """Undo a plan of which nothing was sent; the caller holds its lock."""
+    with ledger.write() as connection:
+        _forget(connection, campaign.id)
+
+
 def _begin(ledger: Ledger, new: NewCampaign) -> int:
     """Clear what an interrupted plan (or an earlier test) left under this name, and enter the campaign."""
     with ledger.write() as connection:

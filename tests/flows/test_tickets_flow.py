@@ -82,5 +82,5 @@ async def test_the_reconcile_flow_settles_what_it_can_in_every_campaign(box: San
     status = await deliver(write_campaign(tmp_path, numbers(120)), load_settings())
     assert counted(status) == {"accepted": 70, "unknown": 50}
     state = await reconcile(return_state=True)
-    assert (state.name, state.message) == ("Completed", "nothing unknown in 1 campaigns")
+    assert (state.name, state.message) == ("Completed", "nothing unknown; 1 campaign looked at")
     assert counted(status_now("sale")) == {"accepted": 120}

@@ -1,0 +1,50 @@
+"""The same message under a new name: which other campaigns sent it to the same numbers lately."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from posthorn.ledger.campaigns import CampaignRecord, all_records
+from posthorn.ledger.store import Ledger, sql
+from posthorn.models import MessageState
+
+_CONTENT = ("title", "text", "media")
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Another campaign with the same content, and how many of the numbers it has in common."""
+
+    name: str
+    created_at: float
+    numbers: int
+
+
+def repeats(ledger: Ledger, campaign: CampaignRecord, *, since: float) -> list[Repeat]:
+    """Campaigns planned since then with the same title, text and media, and numbers in common that they may have sent to."""
+    found = []
+    for other in all_records(ledger, campaign.kind):
+        same = all(other.definition.get(key) == campaign.definition.get(key) for key in _CONTENT)
+        if other.id != campaign.id and not other.test and same and other.created_at >= since:
+            numbers = _in_common(ledger, campaign, other)
+            if numbers:
+                found.append(Repeat(other.name, other.created_at, numbers))
+    return found
+
+
+def _in_common(ledger: Ledger, campaign: CampaignRecord, other: CampaignRecord) -> int:
+    """How many numbers of ``campaign`` the other has sent to, or may still send to."""
+    query = sql(
+        "SELECT count(*) FROM message o JOIN message m ON m.phone = o.phone AND m.campaign_id = :mine"
+        " WHERE o.chunk_id BETWEEN :first AND :last AND o.state NOT IN (:rejected, :cancelled, :suppressed)"
+    )
+    values = {
+        "mine": campaign.id,
+        "first": other.first_chunk,
+        "last": other.last_chunk,
+        "rejected": MessageState.REJECTED,
+        "cancelled": MessageState.CANCELLED,
+        "suppressed": MessageState.SUPPRESSED,
+    }
+    with ledger.read() as connection:
+        return int(connection.execute(query, values).scalar_one())

@@ -1,0 +1,46 @@
+"""The same message under a new name is refused until a person says that it is meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from posthorn.delivery.plan import plan_file
+from posthorn.errors import InputError
+from posthorn.ledger import campaigns
+from posthorn.ledger.store import Ledger
+from posthorn.sandbox.server import Sandbox
+from posthorn.settings import Settings
+from tests.delivery.journey import counted, deliver, numbers, write_campaign
+
+
+async def test_the_same_message_to_the_same_numbers_needs_a_word(box: Sandbox, settings: Settings, tmp_path: Path) -> None:
+    await deliver(write_campaign(tmp_path, numbers(100)), settings)
+    again = write_campaign(tmp_path, numbers(150)[60:], name="sale-again")
+    with pytest.raises(InputError, match="40 of them in sale"):
+        plan_file(again, settings)
+    ledger = Ledger(settings.database_url)
+    try:
+        assert campaigns.find(ledger, "sale-again") is None
+    finally:
+        ledger.close()
+    assert box.truth()["accepted"] == 100
+    again.write_text(again.read_text() + "allow_repeat = true\n")
+    assert counted(await deliver(again, settings)) == {"accepted": 90}
+
+
+@pytest.mark.parametrize(
+    ("phones", "keys"),
+    [
+        (numbers(200)[100:], {}),
+        (numbers(100), {"title": '"Another sale"'}),
+        (numbers(100), {"text": '"-40%"'}),
+        (numbers(100), {"test": "true"}),
+    ],
+)
+async def test_other_people_other_words_and_tests_do_not(
+    phones: list[str], keys: dict[str, str], settings: Settings, tmp_path: Path
+) -> None:
+    await deliver(write_campaign(tmp_path, numbers(100)), settings)
+    assert counted(await deliver(write_campaign(tmp_path, phones, name="next", **keys), settings)) == {"accepted": 100}
