@@ -148,6 +148,7 @@ PROVES_NOTHING = {
     "a charset nobody has": b'<?xml version="1.0" encoding="klingon"?>' + SUCCESS,
     "an entity bomb": BOMB,
     "an entity from outside": OUTSIDE,
+    "a document type": b"<!DOCTYPE RESPONSE>" + SUCCESS,
     "success without a tracking id": response(STATUS="Success", MMSID="35674", TO="16501234123"),
     "success with an empty tracking id": response(STATUS="Success", TRACKINGID=" "),
     "two tracking ids": response(STATUS="Success", TRACKINGID=["MMS_1", "MMS_2"]),
