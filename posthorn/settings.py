@@ -44,7 +44,7 @@ def _checked_url(url: str) -> str:
         raise ValueError("expected https:// (plain http is allowed on this machine only, for the sandbox)")
     if parts.username or parts.password:
         raise ValueError("expected a URL without a user name or password: they have settings of their own")
-    return url.rstrip("/")
+    return url
 
 
 def _checked_region(region: str) -> str:
@@ -73,7 +73,8 @@ def _checked_database(url: str) -> str:
     return url
 
 
-BaseUrl = Annotated[str, AfterValidator(_checked_url)]
+Url = Annotated[str, AfterValidator(_checked_url)]
+BaseUrl = Annotated[Url, AfterValidator(lambda url: url.rstrip("/"))]  # paths are put behind it
 Region = Annotated[str, AfterValidator(_checked_region)]
 Zone = Annotated[str, AfterValidator(_checked_zone)]
 DatabaseUrl = Annotated[str, AfterValidator(_checked_database)]
@@ -117,7 +118,7 @@ class SkycoreSettings(BaseModel):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    base_url: BaseUrl = Field("https://secure.skycore.com/API/wxml/1.3/index.php", description="Where the wxml 1.3 API is")
+    base_url: Url = Field("https://secure.skycore.com/API/wxml/1.3/index.php", description="Where the wxml 1.3 API is")
     api_key: SecretStr | None = Field(None, description="API key of the account")
     transport: Literal["post", "get"] = Field(
         "post", description="post (XML in a form field) or get (key in the URL: avoid)"

@@ -220,3 +220,11 @@ def test_the_example_changes_nothing_until_it_is_edited(tmp_path):
     assert all(line.startswith("#") for line in text.splitlines() if line)
     (tmp_path / ".env").write_text("\n".join(f"{name}={value}" for _, name, value in example()))
     assert load_settings() == Settings(_env_file=None)
+
+
+def test_the_ticket_gateways_address_is_kept_to_the_letter(monkeypatch):
+    monkeypatch.setenv("POSTHORN_SKYCORE__BASE_URL", "https://secure.skycore.com/API/wxml/1.3/")
+    monkeypatch.setenv("POSTHORN_SERWERSMS__BASE_URL", "https://api2.serwersms.pl/")
+    settings = load_settings()
+    assert settings.skycore.base_url == "https://secure.skycore.com/API/wxml/1.3/"
+    assert settings.serwersms.base_url == "https://api2.serwersms.pl"
