@@ -51,14 +51,14 @@ async def test_each_number_is_dispatched_once_whatever_answers_are_lost(box: San
     box.faults.replace(LOST_ANSWERS)
     settings = sandbox_settings(box.url, tmp_path, settle_seconds=0.3)
     settings.serwersms.timeout_seconds = 0.7
-    status = await deliver(write_campaign(tmp_path, numbers(2000), hold_minutes="15"), settings)
+    status = await deliver(write_campaign(tmp_path, numbers(5000), hold_minutes="15"), settings)
     before = box.truth()
     assert sum(before["faults"].values()) >= 10
-    assert counted(status) == {"scheduled": 2000}
+    assert counted(status) == {"scheduled": 5000}
     assert before["dispatched"] == 0
     box.clock.advance(HOLD_SECONDS + 120)
     after = box.truth()
-    assert (after["dispatched"], after["numbers"]) == (2000, 2000)
+    assert (after["dispatched"], after["numbers"]) == (5000, 5000)
 
 
 async def test_a_copy_that_arrives_after_the_lookups_is_withdrawn(box: Sandbox, tmp_path: Path) -> None:
