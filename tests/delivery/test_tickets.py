@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -165,7 +166,7 @@ async def test_resolve_and_resend_are_kept_with_who_and_why(
     assert counted(await send_event(file, settings)) == {"accepted": 5}
     truth = box.truth()["skycore"]
     assert (truth["accepted"], truth["twice"]) == (5, 1), "the one that Bob asked for, and no other"
-    with sqlite3.connect(tmp_path / "ledger.db") as ledger:
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger:
         kept = ledger.execute("SELECT decision, by, evidence FROM settlement ORDER BY id").fetchall()
     assert [(decision, by) for decision, by, _ in kept] == [("resolved", "Ada"), ("resolved", "Ada"), ("resend", "Bob")]
     assert "she showed it at the door" in kept[0][2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ def test_a_process_that_looks_and_leaves_does_not_take_the_ledger_away(second_he
     assert desk.run("campaign", "status", "sale", "--json").code == 4
     campaigns.start_run(run, planned, by="the run, later")
     assert campaigns.get(run, "sale").run_by == "the run, later"
-    assert campaigns.get(Ledger(desk.variables["POSTHORN_DATABASE_URL"]), "sale").run_by == "the run, later"
+    with closing(Ledger(desk.variables["POSTHORN_DATABASE_URL"])) as other:
+        assert campaigns.get(other, "sale").run_by == "the run, later"
     if watcher is not None:
         watcher.close()
     run.close()
