@@ -67,7 +67,7 @@ def test_status_is_quick_and_imports_no_prefect(sent: Desk) -> None:
         sent.run("campaign", "status", "sale")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu_seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    assert min(cpu_seconds) < 1.0
+    assert min(cpu_seconds) < 2.0, "0.7 s where nothing else runs; Prefect alone would take it beyond this"
     command = [sys.executable, "-X", "importtime", "-m", "posthorn", "campaign", "status", "sale"]
     traced = subprocess.run(command, cwd=sent.folder, env=sent.environment(), capture_output=True, text=True, check=True)
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in traced.stderr.splitlines()}
