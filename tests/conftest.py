@@ -6,15 +6,10 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import hypothesis
 import pytest
 
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import SerwerSmsSettings, Settings
-
-# How long an example takes is the machine's affair: a busy one would fail what is right.
-hypothesis.settings.register_profile("posthorn", deadline=None)
-hypothesis.settings.load_profile("posthorn")
 
 
 @pytest.fixture(autouse=True)
