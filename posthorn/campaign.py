@@ -93,6 +93,7 @@ class Campaign(BaseModel):
         None, ge=0, le=10_080, description="The provider keeps the messages this long, so that they can be withdrawn"
     )
     resend_unconfirmed: bool = Field(False, description="Send again what the provider does not know after a lookup")
+    approve: bool = Field(False, description="A person must approve it before the first send, however small it is")
     allow_repeat: bool = Field(False, description="Send although the same message went to some of these numbers lately")
 
     _folder: Path = PrivateAttr(default=Path())

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NewType
+from typing import NamedTuple, NewType
 
 from posthorn.errors import GatewayError
 
@@ -133,9 +133,8 @@ class TicketRequest:
     extras: dict[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What the provider said about one recipient of a send.
+class Receipt(NamedTuple):
+    """What the provider said about one recipient of a send. A tuple, for there are millions.
 
     ``state`` is one of ACCEPTED, SCHEDULED, REJECTED (final refusal, ``error`` says why), PENDING (surely not taken, may be
     sent later: the account's credit ran out midway) or UNKNOWN (not mentioned, or contradictory).

@@ -18,13 +18,13 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
-from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
 PREFIX = "POSTHORN_"
+_DEFAULT_REGION = "PL"
 _NUMBER = re.compile(r"[+-]?\d{1,12}(\.\d{1,6})?")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -48,6 +48,10 @@ def _checked_url(url: str) -> str:
 
 
 def _checked_region(region: str) -> str:
+    if region == _DEFAULT_REGION:
+        return region
+    from phonenumbers import SUPPORTED_REGIONS  # noqa: PLC0415  # slow to import, for every command
+
     if region.upper() not in SUPPORTED_REGIONS:
         raise ValueError("expected a two-letter region such as PL, DE or US")
     return region.upper()
@@ -97,6 +101,9 @@ class SerwerSmsSettings(BaseModel):
         description="Numbers per request; 50-200 advised. A killed process leaves concurrency x chunk size in doubt",
     )
     concurrency: int = Field(8, ge=1, le=64, description="Requests in flight per process")
+    account_concurrency: int = Field(
+        32, ge=1, le=1024, description="Requests in flight over all processes (a limit in Prefect, set by `make deploy`)"
+    )
     timeout_seconds: float = Field(30, gt=0, le=600, description="Longest wait for one answer")
     timezone: Zone = Field("Europe/Warsaw", description="Time zone of the provider's dates, which carry none")
     settle_seconds: float = Field(
@@ -104,6 +111,9 @@ class SerwerSmsSettings(BaseModel):
     )
     breaker_after: int = Field(
         3, ge=1, le=100, description="Unknown outcomes in a row after which nothing more is sent in this run"
+    )
+    price_per_message: Decimal | None = Field(
+        None, ge=0, le=1000, description="What one message costs, in your currency; shown before a campaign is approved"
     )
 
     def has_credentials(self) -> bool:
@@ -124,6 +134,9 @@ class SkycoreSettings(BaseModel):
         "post", description="post (XML in a form field) or get (key in the URL: avoid)"
     )
     concurrency: int = Field(4, ge=1, le=64, description="Requests in flight per process")
+    account_concurrency: int = Field(
+        16, ge=1, le=1024, description="Requests in flight over all processes (a limit in Prefect, set by `make deploy`)"
+    )
     min_interval_seconds: float = Field(0, ge=0, le=3600, description="Shortest time between the starts of two requests")
     timeout_seconds: float = Field(30, gt=0, le=600, description="Longest wait for one answer")
     breaker_after: int = Field(
@@ -148,7 +161,13 @@ class Settings(BaseSettings):
         "sqlite:///.posthorn/ledger.db", repr=False, description="The ledger; PostgreSQL for more than one worker"
     )
     state_dir: Path = Field(Path(".posthorn"), description="Folder for raw answers, locks and the local Prefect server")
-    default_region: Region = Field("PL", description="Region of numbers written without a country prefix")
+    default_region: Region = Field(_DEFAULT_REGION, description="Region of numbers written without a country prefix")
+    approve_above: int | None = Field(
+        None, ge=0, description="Campaigns to more numbers than this wait for a person's approval before the first send"
+    )
+    retention_days: int = Field(
+        365, ge=7, le=36_500, description="Days after which the numbers of a finished campaign are erased; counts stay"
+    )
     webhook_secret: SecretStr | None = Field(
         None, description="Secret part of the URL that providers push to; at least 22 characters nobody can guess"
     )

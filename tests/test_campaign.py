@@ -18,6 +18,7 @@ send_at = 2026-11-30T09:00:00+01:00
 test = true
 chunk_size = 200
 resend_unconfirmed = true
+approve = true
 allow_repeat = true
 """
 SMALL = {"name": '"a"', "title": '"A"', "text": '"Hello"', "recipients": '"recipients.csv"'}
@@ -69,6 +70,7 @@ def test_a_whole_file_is_read(folder):
         "chunk_size": 200,
         "hold_minutes": None,
         "resend_unconfirmed": True,
+        "approve": True,
         "allow_repeat": True,
     }
     assert campaign.recipients_path == folder / "recipients.csv"
@@ -79,7 +81,8 @@ def test_a_whole_file_is_read(folder):
 def test_a_small_file_has_defaults(load):
     campaign = load()
     assert (campaign.media, campaign.send_at, campaign.chunk_size, campaign.hold_minutes) == ([], None, None, None)
-    assert (campaign.test, campaign.resend_unconfirmed, campaign.allow_repeat) == (False, False, False)
+    assert (campaign.test, campaign.resend_unconfirmed) == (False, False)
+    assert (campaign.approve, campaign.allow_repeat) == (False, False)
 
 
 def test_an_editor_may_leave_its_mark_and_line_ends(folder):
@@ -242,6 +245,7 @@ def test_the_definition_is_json_and_holds_no_path(folder):
     [
         pytest.param(("chunk_size = 200", "chunk_size = 50"), id="another chunk size"),
         pytest.param(("allow_repeat = true", "allow_repeat = false"), id="no repeat"),
+        pytest.param(("approve = true", "approve = false"), id="no approval"),
         pytest.param(("0.19", "0.20"), id="another price"),
         pytest.param(("09:00:00+01:00", "08:00:00Z"), id="the same moment in another zone"),
         pytest.param(('"poster.jpg"', '"./poster.jpg"'), id="another way to write a path"),

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from posthorn.errors import CampaignNotFound
 from posthorn.ledger import tables
-from posthorn.ledger.store import Ledger, sql
+from posthorn.ledger.store import Ledger, change, sql
 from posthorn.models import ChunkState, Kind, MessageState
 
 
@@ -103,6 +103,16 @@ def change_options(ledger: Ledger, campaign: CampaignRecord, options: dict[str, 
     _update(ledger, campaign.id, options=options)
 
 
+def stop_run(ledger: Ledger, campaign: CampaignRecord, *, because: str) -> None:
+    """Have every process that sends for this campaign's run claim nothing more. The first reason stands."""
+    with ledger.write() as connection:
+        connection.execute(
+            tables.campaign.update()
+            .where(tables.campaign.c.id == campaign.id, tables.campaign.c.stopped_because.is_(None))
+            .values(stopped_because=because)
+        )
+
+
 def end_run(ledger: Ledger, campaign: CampaignRecord, *, stopped_because: str | None) -> None:
     """Note that the run is over, and why where it stopped early."""
     _update(ledger, campaign.id, run_ended_at=time.time(), stopped_because=stopped_because)
@@ -159,7 +169,7 @@ def recount(connection: Connection, where: str, *, ends_sending: bool = False, *
     The chunks are held already. One that is being sent keeps that state, for its pending messages are in flight, unless
     its sending ends here.
     """
-    connection.execute(sql(f"{_RECOUNT} WHERE {where}"), {**values, "keeps_sending": not ends_sending})
+    change(connection, f"{_RECOUNT} WHERE {where}", {**values, "keeps_sending": not ends_sending})
 
 
 def _a(kind: Kind) -> str:

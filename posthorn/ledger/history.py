@@ -1,4 +1,4 @@
-"""One number's history over every campaign and event of the ledger."""
+"""What was: one number's history over every campaign and event of the ledger; how long requests took lately."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ _OF_NUMBER = (
     " WHERE m.phone = :phone AND c.planned_at IS NOT NULL ORDER BY c.id, m.chunk_id"
 )
 
+_NEWEST_REQUESTS = (
+    "SELECT avg(seconds) FROM (SELECT a.ended_at - a.started_at AS seconds FROM attempt a JOIN chunk k ON k.id = a.chunk_id"
+    " JOIN campaign c ON c.id = k.campaign_id WHERE a.outcome = 'answered' AND c.gateway = :gateway AND NOT c.test"
+    " ORDER BY a.chunk_id DESC LIMIT 200) AS newest"
+)
+
 
 def history(ledger: Ledger, phone: Phone) -> list[Entry]:
     """Every message to that number, oldest campaign first."""
@@ -57,3 +63,10 @@ def _state(state: int, chunk_state: int) -> str:
     if state == MessageState.PENDING and chunk_state == ChunkState.SENDING:
         return "sending"
     return MessageState(state).name.lower()
+
+
+def seconds_per_request(ledger: Ledger, gateway: str) -> float | None:
+    """The mean time of this gateway's newest answered requests, or None where there are none."""
+    with ledger.read() as connection:
+        mean: float | None = connection.execute(sql(_NEWEST_REQUESTS), {"gateway": gateway}).scalar()
+    return mean

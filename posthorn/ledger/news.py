@@ -5,27 +5,34 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import Row
 
 from posthorn.ledger import tables
-from posthorn.ledger.reporting import apply_reports, hold_messages
+from posthorn.ledger.reporting import apply_reports, ask_soon, hold_messages
 from posthorn.ledger.store import Ledger
 from posthorn.ledger.tickets import settle_by_postback
 from posthorn.models import MessageState, Phone, Report
 
-_PARKED_AT_ONCE = 10_000
+_PARKED_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """One piece of pushed news about the message that the provider calls ``provider_id``."""
+    """One piece of pushed news about the message that the provider calls ``provider_id``.
+
+    ``state`` is None where it only says that there is news: the provider is asked about the message soon.
+    """
 
     provider_id: str
-    state: MessageState
+    state: MessageState | None
     phone: Phone | None = None
     mms_id: str | None = None
     reason: str | None = None
+    delivered_at: datetime | None = None
 
 
 def take_news(ledger: Ledger, news: Sequence[News]) -> int:
@@ -34,13 +41,18 @@ def take_news(ledger: Ledger, news: Sequence[News]) -> int:
     A final state never goes back. News of an unknown ticket settles it; news with an id of no message is parked, for it may
     have come before the answer of the send was recorded.
     """
-    moved = 0
+    ids = list(dict.fromkeys(one.provider_id for one in news))
+    if not ids:
+        return 0
     with ledger.group():
-        hold_messages(ledger, [one.provider_id for one in news])
-        for one in news:
-            moved += _apply(ledger, one)
-            if not _is_known(ledger, one.provider_id):
-                _park(ledger, one)
+        hold_messages(ledger, ids)
+        known = _known(ledger, ids)
+        told = [(one, one.state) for one in news if one.state is not None]
+        moved = apply_reports(ledger, [_report(one, state) for one, state in told if one.provider_id in known])
+        ask_soon(ledger, [one.provider_id for one in news if one.state is None])
+        for one, state in told:
+            if one.provider_id not in known:
+                moved += _settle_or_park(ledger, one, state)
     return moved
 
 
@@ -53,37 +65,49 @@ def apply_parked(ledger: Ledger) -> int:
         .order_by(parked.c.id)
         .limit(_PARKED_AT_ONCE)
     )
-    moved = 0
+    with ledger.read() as connection:
+        rows = connection.execute(known).all()
+    if not rows:
+        return 0
     with ledger.group():
-        with ledger.read() as connection:
-            rows = connection.execute(known).all()
         hold_messages(ledger, [row.provider_id for row in rows])
-        for row in rows:
-            moved += _apply(ledger, News(row.provider_id, MessageState(row.state), reason=row.reason))
+        moved = apply_reports(ledger, [_report(row, MessageState(row.state)) for row in rows])
         with ledger.write() as connection:
             connection.execute(parked.delete().where(parked.c.id.in_([row.id for row in rows])))
     return moved
 
 
-def _apply(ledger: Ledger, news: News) -> int:
-    report = Report(news.provider_id, news.state, news.state.name.lower(), reason=news.reason)
-    if _is_known(ledger, news.provider_id):
-        return apply_reports(ledger, [report])
-    if news.phone is None or news.mms_id is None:
-        return 0
-    return int(settle_by_postback(ledger, news.phone, news.mms_id, news.provider_id, news.state))
+def _report(news: News | Row[Any], state: MessageState) -> Report:
+    delivered_at = news.delivered_at if isinstance(news, News) else None
+    return Report(news.provider_id, state, state.name.lower(), reason=news.reason, delivered_at=delivered_at)
 
 
-def _is_known(ledger: Ledger, provider_id: str) -> bool:
-    query = sa.select(tables.message.c.chunk_id).where(tables.message.c.provider_id == provider_id)
+def _settle_or_park(ledger: Ledger, news: News, state: MessageState) -> int:
+    """What to do with an id of no message, unless an earlier piece of the same news has just made it one."""
+    if _known(ledger, [news.provider_id]):
+        return apply_reports(ledger, [_report(news, state)])
+    if (
+        news.phone is not None
+        and news.mms_id is not None
+        and settle_by_postback(ledger, news.phone, news.mms_id, news.provider_id, state)
+    ):
+        return 1
+    _park(ledger, news, state)
+    return 0
+
+
+def _known(ledger: Ledger, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that are messages'."""
+    message = tables.message.c
+    query = sa.select(message.provider_id).where(message.provider_id.in_(ids))
     with ledger.read() as connection:
-        return connection.execute(query).first() is not None
+        return {one for one in connection.execute(query).scalars() if one is not None}
 
 
-def _park(ledger: Ledger, news: News) -> None:
+def _park(ledger: Ledger, news: News, state: MessageState) -> None:
     """Keep it once, however often it is pushed."""
     parked = tables.parked_report
-    same = sa.and_(parked.c.provider_id == news.provider_id, parked.c.state == int(news.state))
+    same = sa.and_(parked.c.provider_id == news.provider_id, parked.c.state == int(state))
     with ledger.write() as connection:
         if connection.execute(sa.select(parked.c.id).where(same)).first() is None:
             connection.execute(
@@ -92,7 +116,7 @@ def _park(ledger: Ledger, news: News) -> None:
                     provider_id=news.provider_id,
                     phone=news.phone,
                     mms_id=news.mms_id,
-                    state=int(news.state),
+                    state=int(state),
                     reason=news.reason,
                 )
             )

@@ -107,6 +107,20 @@ def forget(ledger: Ledger, campaign: CampaignRecord) -> None:
         _forget(connection, campaign.id)
 
 
+def forget_unfinished(ledger: Ledger, *, begun_before: float) -> int:
+    """Delete what plans left that were begun before that time and never finished; returns how many those were."""
+    campaign = tables.campaign.c
+    with ledger.locks.hold("planning") as held:
+        if not held:  # one is under way: the next time
+            return 0
+        with ledger.write() as connection:
+            unfinished = sa.select(campaign.id).where(campaign.planned_at.is_(None), campaign.created_at < begun_before)
+            ids = list(connection.execute(unfinished).scalars())
+            for campaign_id in ids:
+                _forget(connection, campaign_id)
+    return len(ids)
+
+
 def _begin(ledger: Ledger, new: NewCampaign) -> int:
     """Clear what an interrupted plan (or an earlier test) left under this name, and enter the campaign."""
     with ledger.write() as connection:

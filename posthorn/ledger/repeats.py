@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from posthorn.ledger.campaigns import CampaignRecord, all_records
 from posthorn.ledger.store import Ledger, sql
-from posthorn.models import MessageState
+from posthorn.models import Kind, MessageState
 
 _CONTENT = ("title", "text", "media")
 
@@ -23,13 +25,23 @@ class Repeat:
 def repeats(ledger: Ledger, campaign: CampaignRecord, *, since: float) -> list[Repeat]:
     """Campaigns planned since then with the same title, text and media, and numbers in common that they may have sent to."""
     found = []
-    for other in all_records(ledger, campaign.kind):
-        same = all(other.definition.get(key) == campaign.definition.get(key) for key in _CONTENT)
-        if other.id != campaign.id and not other.test and same and other.created_at >= since:
-            numbers = _in_common(ledger, campaign, other)
-            if numbers:
-                found.append(Repeat(other.name, other.created_at, numbers))
+    for other in same_content(ledger, campaign.name, campaign.definition, since=since):
+        numbers = _in_common(ledger, campaign, other)
+        if numbers:
+            found.append(Repeat(other.name, other.created_at, numbers))
     return found
+
+
+def same_content(ledger: Ledger, name: str, definition: Mapping[str, Any], *, since: float) -> list[CampaignRecord]:
+    """Campaigns of another name, tests aside, planned since then with the same title, text and media."""
+    return [
+        other
+        for other in all_records(ledger, Kind.CAMPAIGN)
+        if other.name != name
+        and not other.test
+        and other.created_at >= since
+        and all(other.definition.get(key) == definition.get(key) for key in _CONTENT)
+    ]
 
 
 def _in_common(ledger: Ledger, campaign: CampaignRecord, other: CampaignRecord) -> int:

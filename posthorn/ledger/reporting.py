@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
+from posthorn.ledger import tables
 from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
 from posthorn.ledger.store import Ledger, sql
 from posthorn.models import FINAL_STATES, MessageState, Report
@@ -20,10 +21,103 @@ _IN_OPEN = ", ".join(str(int(state)) for state in OPEN_STATES)
 WAITING_STATES = (MessageState.ACCEPTED, MessageState.SCHEDULED)
 """States in which news is worth asking for."""
 
+_IN_WAITING = ", ".join(str(int(state)) for state in WAITING_STATES)
+_LONGEST_ERROR = 64
+_CHUNKS_PER_QUERY = 100
 
-def open_ids(ledger: Ledger, campaign: CampaignRecord, size: int) -> Iterator[list[str]]:
-    """The provider ids of every message that waits for its report, in pages of ``size``, oldest first."""
-    return ids_in(ledger, campaign, WAITING_STATES, size)
+
+@dataclass(frozen=True, slots=True)
+class OpenChunk:
+    """A chunk with messages that wait for their reports.
+
+    ``sent_at`` is when its last request was over, ``asked_at`` when the provider was last asked about it.
+    """
+
+    id: int
+    campaign_id: int
+    sent_at: float
+    asked_at: float | None
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request's worth of open messages: their provider ids, their chunks, and the chunks that are asked about in full.
+
+    A chunk may reach over into the next question; it stands in ``completes`` of the one that asks about its last message.
+    """
+
+    ids: list[str]
+    chunks: frozenset[int]
+    completes: frozenset[int]
+
+
+def open_chunks(ledger: Ledger, campaign: CampaignRecord | None = None) -> list[OpenChunk]:
+    """Every chunk with messages that wait for their reports, of one campaign or of all (tests and events too), in order."""
+    chunk = tables.chunk.c
+    waiting = chunk.accepted + chunk.scheduled
+    sent_at = sa.func.coalesce(chunk.finished_at, chunk.claimed_at, 0.0)
+    query = sa.select(chunk.id, chunk.campaign_id, sent_at, chunk.reported_at, waiting).where(waiting > 0).order_by(chunk.id)
+    if campaign is not None:
+        query = query.where(chunk.id.between(campaign.first_chunk, campaign.last_chunk))
+    with ledger.read() as connection:
+        return [OpenChunk(*row) for row in connection.execute(query)]
+
+
+def questions(ledger: Ledger, chunks: Sequence[int], size: int) -> Iterator[Question]:
+    """The open messages of these chunks, ``size`` to a question, whatever chunk they are in: few requests.
+
+    The messages are read as they are asked for, so moves made meanwhile shorten the list.
+    """
+    waiting: list[tuple[int, str]] = []
+    for at in range(0, len(chunks), _CHUNKS_PER_QUERY):
+        waiting += _open_messages(ledger, chunks[at : at + _CHUNKS_PER_QUERY])
+        start = 0
+        while len(waiting) - start > size:  # more than one question: what follows it says which chunks it completes
+            yield _question(waiting[start : start + size], followed_by=waiting[start + size][0])
+            start += size
+        waiting = waiting[start:]
+    if waiting:
+        yield _question(waiting, followed_by=None)
+
+
+def note_asked(ledger: Ledger, chunks: Iterable[int], at: float) -> None:
+    """Note that the provider was asked at that time about every open message of these chunks."""
+    _set_asked(ledger, sorted(chunks), at)
+
+
+def ask_soon(ledger: Ledger, ids: Sequence[str]) -> None:
+    """Have the next pull ask about the open messages among these, as if their chunks had not been asked about yet."""
+    if not ids:
+        return
+    query = sql(
+        f"SELECT DISTINCT chunk_id FROM message WHERE provider_id IN :ids AND state IN ({_IN_WAITING})"  # noqa: S608
+    ).bindparams(sa.bindparam("ids", expanding=True))
+    with ledger.read() as connection:
+        chunks = sorted(connection.execute(query, {"ids": list(ids)}).scalars())
+    _set_asked(ledger, chunks, None)
+
+
+def _open_messages(ledger: Ledger, chunks: Sequence[int]) -> list[tuple[int, str]]:
+    query = sql(
+        f"SELECT chunk_id, provider_id FROM message WHERE chunk_id IN :chunks AND state IN ({_IN_WAITING})"  # noqa: S608
+        " AND provider_id IS NOT NULL ORDER BY chunk_id, position"
+    ).bindparams(sa.bindparam("chunks", expanding=True))
+    with ledger.read() as connection:
+        return [(row.chunk_id, row.provider_id) for row in connection.execute(query, {"chunks": list(chunks)})]
+
+
+def _question(rows: Sequence[tuple[int, str]], *, followed_by: int | None) -> Question:
+    chunks = frozenset(chunk for chunk, _ in rows)
+    return Question([provider_id for _, provider_id in rows], chunks, chunks - {followed_by})
+
+
+def _set_asked(ledger: Ledger, chunks: Sequence[int], at: float | None) -> None:
+    if chunks:
+        with ledger.write() as connection:
+            connection.execute(
+                sql("UPDATE chunk SET reported_at = :at WHERE id = :id"), [{"at": at, "id": chunk} for chunk in chunks]
+            )
 
 
 def ids_in(ledger: Ledger, campaign: CampaignRecord, states: Sequence[MessageState], size: int) -> Iterator[list[str]]:
@@ -81,7 +175,7 @@ def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:
     """Move messages as their reports say; returns how many changed. Unknown ids and stale news change nothing."""
     if not reports:
         return 0
-    news = {report.provider_id: report for report in reports}
+    news = _most_telling(reports)
     named = f"provider_id IN :ids AND state IN ({_IN_OPEN})"
     with ledger.write() as connection:
         chunks = _hold_chunks_of(connection, named, {"ids": list(news)})
@@ -104,23 +198,29 @@ def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:
                 ),
                 moves,
             )
-            moved_chunks = sorted({move["chunk"] for move in moves})
-            _recount(connection, moved_chunks)
-            _note_reported(connection, moved_chunks)
+            _recount(connection, sorted({move["chunk"] for move in moves}))
     return len(moves)
 
 
-def expire(ledger: Ledger, campaign: CampaignRecord, *, sent_before: float) -> int:
-    """Call ``no_report`` what was sent before that time and still waits; a later report is news all the same."""
-    where = "campaign_id = :campaign AND state <> 1 AND accepted > 0 AND finished_at < :before"
+def expire(
+    ledger: Ledger,
+    campaign: CampaignRecord,
+    *,
+    sent_before: float,
+    states: Sequence[MessageState] = (MessageState.ACCEPTED,),
+) -> int:
+    """Call ``no_report`` what is in ``states`` and was sent before that time; a later report is news all the same."""
+    counted = " + ".join(state.name.lower() for state in states)
+    where = f"campaign_id = :campaign AND state <> 1 AND {counted} > 0 AND finished_at < :before"
+    query = sql("UPDATE message SET state = :to WHERE chunk_id = :chunk AND state IN :states").bindparams(
+        sa.bindparam("states", expanding=True)
+    )
     with ledger.write() as connection:
         chunks = hold_chunks(connection, where, campaign=campaign.id, before=sent_before)
         expired = 0
         for chunk in chunks:
-            expired += connection.execute(
-                sql("UPDATE message SET state = :to WHERE chunk_id = :chunk AND state = :from"),
-                {"to": MessageState.NO_REPORT, "chunk": chunk, "from": MessageState.ACCEPTED},
-            ).rowcount
+            values = {"to": int(MessageState.NO_REPORT), "chunk": chunk, "states": [int(state) for state in states]}
+            expired += connection.execute(query, values).rowcount
         _recount(connection, chunks)
     return expired
 
@@ -139,11 +239,16 @@ def _recount(connection: Connection, chunks: Sequence[int]) -> None:
         recount(connection, "id = :chunk", chunk=chunk)
 
 
-def _note_reported(connection: Connection, chunks: Sequence[int]) -> None:
-    now = time.time()
-    connection.execute(
-        sql("UPDATE chunk SET reported_at = :now WHERE id = :id"), [{"now": now, "id": chunk} for chunk in chunks]
-    )
+def _most_telling(reports: Sequence[Report]) -> dict[str, Report]:
+    """One report for each id: of several, the first final one, for nothing that is said after it moves the message."""
+    news: dict[str, Report] = {}
+    for report in sorted(reports, key=_rank):
+        news.setdefault(report.provider_id, report)
+    return news
+
+
+def _rank(report: Report) -> int:
+    return 0 if report.state in FINAL_STATES else 1 if report.state == MessageState.ACCEPTED else 2
 
 
 def _move(row: Row[Any], report: Report) -> dict[str, Any]:
@@ -151,7 +256,7 @@ def _move(row: Row[Any], report: Report) -> dict[str, Any]:
         "chunk": row.chunk_id,
         "position": row.position,
         "state": int(report.state),
-        "error": report.reason,
+        "error": report.reason and report.reason[:_LONGEST_ERROR],
         "delivered": _seconds(report),
     }
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
@@ -18,14 +19,44 @@ from posthorn.errors import Evidence, GatewayError, LedgerError
 from posthorn.ledger import tables
 from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
 from posthorn.ledger.failures import Conflict
-from posthorn.ledger.store import Ledger, sql
-from posthorn.models import Answer, ChunkState, MessageState, Phone, Receipt
+from posthorn.ledger.store import Ledger, change, rows, sql
+from posthorn.models import Answer, ChunkState, Kind, MessageState, Phone, Receipt
 
 _RAW_KEPT_BYTES = 65_536
 _IN_FLIGHT = f"{int(MessageState.PENDING)}, {int(MessageState.UNKNOWN)}"
 _UNCLAIMED_SINCE = f"{int(ChunkState.PENDING)}, {int(ChunkState.SENDING)}, {int(ChunkState.UNKNOWN)}"
 """States in which a claim's answer is still welcome. PENDING: decided to be sent again, and not claimed for it yet."""
 _IDS_PER_QUERY = 1_000
+_CLAIM = (
+    "UPDATE chunk SET state = 1, epoch = epoch + 1, owner = :owner, claimed_at = :now WHERE id ="
+    " (SELECT id FROM chunk WHERE campaign_id = :campaign AND state = 0 AND state <> 2 AND id BETWEEN :first AND :last"
+    " AND NOT EXISTS (SELECT 1 FROM campaign WHERE id = :campaign"
+    " AND (cancelled_at IS NOT NULL OR stopped_because IS NOT NULL))"
+    " ORDER BY id LIMIT 1{skip_locked}) RETURNING id, epoch"
+)
+"""``state <> 2`` says nothing new, but lets SQLite use the index of the chunks that are not done."""
+_CLAIMS = {True: _CLAIM.format(skip_locked=""), False: _CLAIM.format(skip_locked=" FOR UPDATE SKIP LOCKED")}
+_ATTEMPT = (
+    "INSERT INTO attempt (chunk_id, epoch, owner, started_at, outcome) VALUES (:chunk, :epoch, :owner, :now, 'sending')"
+)
+_PENDING = "SELECT position, phone FROM message WHERE chunk_id = :chunk AND state = 0 ORDER BY position"
+_PENDING_JSON = f"SELECT json_group_array(position), json_group_array(phone) FROM ({_PENDING})"  # noqa: S608
+_PENDING_ARRAYS = f"SELECT array_agg(position), array_agg(phone) FROM ({_PENDING}) AS pending"  # noqa: S608
+_TICKETS = "SELECT position, barcode, fields FROM ticket WHERE chunk_id = :chunk"
+_GUARD = (
+    "UPDATE chunk SET finished_at = :now WHERE id = :id AND epoch = :epoch AND owner = :owner AND state IN ({states})"
+    " AND NOT EXISTS (SELECT 1 FROM attempt WHERE chunk_id = :id AND epoch = :epoch AND outcome = 'answered')"
+)
+_IDS_ONLY = (
+    "UPDATE message SET state = :state, provider_id = json_extract(:ids, '$[' || (position - :first) || ']'),"  # noqa: S608
+    f" error = NULL, epoch = NULL WHERE chunk_id = :chunk AND position BETWEEN :first AND :last AND state IN ({_IN_FLIGHT})"
+)
+_CLOSE = (
+    "UPDATE attempt SET ended_at = :now, outcome = :outcome, code = :code, status = :status, trace = :trace,"
+    " problem = :problem, raw = :raw WHERE chunk_id = :chunk AND epoch = :epoch"
+)
+_IDS_PER_STATEMENT = 500
+"""SQLite walks a JSON array from its beginning for each element."""
 _LATE = "the answer came after the claim was over; what was taken by it may have been taken twice"
 _logger = logging.getLogger(__name__)
 
@@ -39,48 +70,56 @@ class ClaimLost(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One chunk, claimed: ``phones`` at ``positions`` are what its request must name, exactly."""
+    """One chunk, claimed: ``phones`` at ``positions`` are what its request must name, exactly.
+
+    ``tickets`` holds each one's barcode and the attendee's other columns, where the chunk is an event's.
+    """
 
     chunk_id: int
     epoch: int
     owner: str
     positions: tuple[int, ...]
     phones: tuple[Phone, ...]
+    tickets: tuple[tuple[str, dict[str, str]], ...] = ()
 
 
 def claim(ledger: Ledger, campaign: CampaignRecord, owner: str, first: int, last: int) -> Claim | None:
     """Claim the next pending chunk with an id from ``first`` to ``last``, durably; None when there is none left.
 
-    Nothing is claimed of a cancelled campaign.
+    Nothing is claimed of a campaign that is cancelled, or whose run has stopped in whatever process.
     """
-    skip_locked = "" if ledger.is_sqlite else " FOR UPDATE SKIP LOCKED"
+    now = time.time()
     with ledger.write() as connection:
-        row = connection.execute(
-            sql(
-                "UPDATE chunk SET state = 1, epoch = epoch + 1, owner = :owner, claimed_at = :now WHERE id ="  # noqa: S608
-                " (SELECT id FROM chunk WHERE campaign_id = :campaign AND state = 0 AND id BETWEEN :first AND :last"
-                " AND NOT EXISTS (SELECT 1 FROM campaign WHERE id = :campaign AND cancelled_at IS NOT NULL)"
-                f" ORDER BY id LIMIT 1{skip_locked}) RETURNING id, epoch"
-            ),
-            {"owner": owner, "now": time.time(), "campaign": campaign.id, "first": first, "last": last},
-        ).first()
-        if row is None:
-            return None
-        connection.execute(
-            sql(
-                "INSERT INTO attempt (chunk_id, epoch, owner, started_at, outcome)"
-                " VALUES (:chunk, :epoch, :owner, :now, 'sending')"
-            ),
-            {"chunk": row.id, "epoch": row.epoch, "owner": owner, "now": time.time()},
+        claimed = rows(
+            connection,
+            _CLAIMS[ledger.is_sqlite],
+            {"owner": owner, "now": now, "campaign": campaign.id, "first": first, "last": last},
         )
-        pending = connection.execute(
-            sql("SELECT position, phone FROM message WHERE chunk_id = :chunk AND state = 0 ORDER BY position"),
-            {"chunk": row.id},
-        ).all()
-        if not pending:
-            raise LedgerError(f"chunk {row.id} is pending but holds no pending message; nothing is sent for it")
-    return Claim(
-        row.id, row.epoch, owner, tuple(one.position for one in pending), tuple(Phone(one.phone) for one in pending)
+        if not claimed:
+            return None
+        ((chunk, epoch),) = claimed
+        change(connection, _ATTEMPT, {"chunk": chunk, "epoch": epoch, "owner": owner, "now": now})
+        positions, phones = _pending(ledger, connection, chunk)
+        if not positions:
+            raise LedgerError(f"chunk {chunk} is pending but holds no pending message; nothing is sent for it")
+        found = _tickets(connection, chunk, positions) if campaign.kind == Kind.EVENT else ()
+    return Claim(chunk, epoch, owner, positions, phones, found)
+
+
+def _pending(ledger: Ledger, connection: Connection, chunk: int) -> tuple[tuple[int, ...], tuple[Phone, ...]]:
+    """Positions and numbers of a chunk's pending messages; as one row, for the driver takes its time over each."""
+    if ledger.is_sqlite:
+        ((positions, phones),) = rows(connection, _PENDING_JSON, {"chunk": chunk})
+        return tuple(orjson.loads(positions)), tuple(orjson.loads(phones))
+    ((positions, phones),) = rows(connection, _PENDING_ARRAYS, {"chunk": chunk})
+    return tuple(positions or ()), tuple(phones or ())
+
+
+def _tickets(connection: Connection, chunk: int, positions: Sequence[int]) -> tuple[tuple[str, dict[str, str]], ...]:
+    found = {position: (barcode, fields) for position, barcode, fields in rows(connection, _TICKETS, {"chunk": chunk})}
+    # SQLite's driver gives JSON as the text it is kept as.
+    return tuple(
+        (code, orjson.loads(own) if isinstance(own, str) else own) for code, own in map(found.__getitem__, positions)
     )
 
 
@@ -162,6 +201,14 @@ def pending_chunks(ledger: Ledger, campaign: CampaignRecord) -> list[int]:
         )
 
 
+def in_flight(ledger: Ledger, campaign: CampaignRecord) -> int:
+    """How many chunks are claimed right now, by whatever process."""
+    with ledger.read() as connection:
+        query = sql("SELECT count(*) FROM chunk WHERE campaign_id = :campaign AND state = 1")
+        count: int = connection.execute(query, {"campaign": campaign.id}).scalar_one()
+    return count
+
+
 def _abandon(ledger: Ledger, campaign: CampaignRecord, owner: str) -> int:
     with ledger.write() as connection:
         where = "campaign_id = :campaign AND owner = :owner AND state = 1"
@@ -189,21 +236,44 @@ def _abandon(ledger: Ledger, campaign: CampaignRecord, owner: str) -> int:
 
 def _guard(connection: Connection, claimed: Claim, states: str) -> None:
     """The compare-and-set of every write after a claim."""
-    moved = connection.execute(
-        sql(
-            "UPDATE chunk SET finished_at = :now"  # noqa: S608
-            f" WHERE id = :id AND epoch = :epoch AND owner = :owner AND state IN ({states})"
-            " AND NOT EXISTS (SELECT 1 FROM attempt WHERE chunk_id = :id AND epoch = :epoch AND outcome = 'answered')"
-        ),
+    moved = change(
+        connection,
+        _GUARD.format(states=states),
         {"now": time.time(), "id": claimed.chunk_id, "epoch": claimed.epoch, "owner": claimed.owner},
-    ).rowcount
+    )
     if moved != 1:
         raise ClaimLost(f"the claim of chunk {claimed.chunk_id}, epoch {claimed.epoch}, is over; its outcome stands already")
 
 
 def _move(ledger: Ledger, connection: Connection, claimed: Claim, receipts: Sequence[Receipt]) -> None:
     _guard(connection, claimed, _UNCLAIMED_SINCE)
-    rows = [
+    if ledger.is_sqlite and (ids := _ids_only(claimed, receipts)):
+        state = int(receipts[0].state)
+        for first in range(0, len(ids), _IDS_PER_STATEMENT):
+            some = ids[first : first + _IDS_PER_STATEMENT]
+            values = {"ids": orjson.dumps(some).decode(), "first": first, "last": first + len(some) - 1}
+            change(connection, _IDS_ONLY, {**values, "chunk": claimed.chunk_id, "state": state})
+    else:
+        _move_each(ledger, connection, claimed, receipts)
+    recount(connection, "id = :chunk", ends_sending=True, chunk=claimed.chunk_id)
+
+
+def _ids_only(claimed: Claim, receipts: Sequence[Receipt]) -> list[str | None]:
+    """The ids of what is usual, a whole chunk taken in one state, each message under an id; empty for anything else."""
+    state = receipts[0].state
+    ids = [receipt.provider_id for receipt in receipts if receipt.state == state and receipt.error is None]
+    is_usual = (
+        state in (MessageState.ACCEPTED, MessageState.SCHEDULED)
+        and len(ids) == len(receipts)
+        and None not in ids
+        and claimed.positions == tuple(range(len(ids)))
+    )
+    return ids if is_usual else []
+
+
+def _move_each(ledger: Ledger, connection: Connection, claimed: Claim, receipts: Sequence[Receipt]) -> None:
+    """Move the claim's messages, each as its receipt says."""
+    moves = [
         (
             int(receipt.state),
             receipt.provider_id,
@@ -218,18 +288,17 @@ def _move(ledger: Ledger, connection: Connection, claimed: Claim, receipts: Sequ
         connection.exec_driver_sql(
             "UPDATE message SET state = ?, provider_id = ?, error = ?, epoch = ?"  # noqa: S608
             f" WHERE chunk_id = ? AND position = ? AND state IN ({_IN_FLIGHT})",
-            rows,
+            moves,
         )
-    else:
-        states, ids, errors, epochs, _, positions = (list(column) for column in zip(*rows, strict=True))
-        connection.exec_driver_sql(
-            "UPDATE message SET state = new.state, provider_id = new.provider_id, error = new.error, epoch = new.epoch"  # noqa: S608
-            " FROM unnest(%s::smallint[], %s::text[], %s::text[], %s::int[], %s::int[])"
-            " AS new (state, provider_id, error, epoch, position)"
-            f" WHERE chunk_id = %s AND message.position = new.position AND message.state IN ({_IN_FLIGHT})",
-            (states, ids, errors, epochs, positions, claimed.chunk_id),
-        )
-    recount(connection, "id = :chunk", ends_sending=True, chunk=claimed.chunk_id)
+        return
+    states, ids, errors, epochs, _, positions = (list(column) for column in zip(*moves, strict=True))
+    connection.exec_driver_sql(
+        "UPDATE message SET state = new.state, provider_id = new.provider_id, error = new.error, epoch = new.epoch"  # noqa: S608
+        " FROM unnest(%s::smallint[], %s::text[], %s::text[], %s::int[], %s::int[])"
+        " AS new (state, provider_id, error, epoch, position)"
+        f" WHERE chunk_id = %s AND message.position = new.position AND message.state IN ({_IN_FLIGHT})",
+        (states, ids, errors, epochs, positions, claimed.chunk_id),
+    )
 
 
 def _needs_lookup(receipt: Receipt) -> bool:
@@ -239,8 +308,13 @@ def _needs_lookup(receipt: Receipt) -> bool:
     return receipt.state == MessageState.UNKNOWN
 
 
+def is_clean(answer: Answer) -> bool:
+    """Whether the answer says everything about everyone: its text is worth nothing then."""
+    return not answer.anomalies and all(receipt.state != MessageState.UNKNOWN for receipt in answer.receipts)
+
+
 def _record(ledger: Ledger, claimed: Claim, answer: Answer, receipts: Sequence[Receipt]) -> None:
-    clean = all(receipt.state != MessageState.UNKNOWN for receipt in receipts) and not answer.anomalies
+    clean = is_clean(replace(answer, receipts=receipts))
     problem = "; ".join(answer.anomalies) or (str(answer.stop) if answer.stop else None)
     with ledger.write() as connection:
         _move(ledger, connection, claimed, receipts)
@@ -296,11 +370,9 @@ def _close_failed(connection: Connection, claimed: Claim, outcome: str, error: G
 def _close(
     connection: Connection, claimed: Claim, outcome: str, *, problem: str | None, evidence: Evidence, code: str | None = None
 ) -> None:
-    connection.execute(
-        sql(
-            "UPDATE attempt SET ended_at = :now, outcome = :outcome, code = :code, status = :status, trace = :trace,"
-            " problem = :problem, raw = :raw WHERE chunk_id = :chunk AND epoch = :epoch"
-        ),
+    change(
+        connection,
+        _CLOSE,
         {
             "now": time.time(),
             "outcome": outcome,

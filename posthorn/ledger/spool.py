@@ -1,7 +1,11 @@
 """What the provider answered, on disk before the ledger is written: a ledger that is away then costs no knowledge.
 
-One append-only file per ledger and sending process (mode 0600), a JSON line per request, fsynced. Lines whose outcome the
-ledger holds are worthless; a file is deleted when it holds no others. What a dead process left is imported by the next run.
+One append-only file per ledger and sending process (mode 0600), a JSON line per request. A line is written as soon as the
+answer is here, so no death of the process loses it. It is fsynced where the ledger fails or is slow; otherwise the ledger's
+own commit, which follows at once, makes the outcome durable, and a power cut in the milliseconds before it finds what it
+would have found in the milliseconds before an fsync: a claim without an outcome, which is unknown and looked up. Lines whose
+outcome the ledger holds are worthless; a file is deleted when it holds no others. What a dead process left is imported by
+the next run.
 """
 
 from __future__ import annotations
@@ -48,25 +52,29 @@ class Spool:
         Raises:
             LedgerError: the spool cannot be written; the block was run all the same.
         """
-        problem = self.hold(claimed, line)
+        problem: OSError | None = None
+        try:
+            self.hold(claimed, line)
+        except OSError as error:
+            problem = error
         yield
         self._ledger.when_durable(lambda: self.recorded(claimed))
         if problem is not None:
             raise LedgerError(f"the spool {self.folder} cannot be written ({problem.strerror}); nothing more is sent")
 
-    def hold(self, claimed: Claim, line: Callable[[], dict[str, Any]]) -> OSError | None:
-        """Have the claim's line in the spool, durably; the error where it cannot be written."""
+    def hold(self, claimed: Claim, line: Callable[[], dict[str, Any]]) -> None:
+        """Have the claim's line in the spool, where it outlives this process; ``sync`` makes it outlive the machine.
+
+        Raises:
+            OSError: the disk is full or the folder cannot be written.
+        """
         with self._guard:
             if any((claimed.chunk_id, claimed.epoch) in lines for lines in self._open_lines.values()):
-                return None
-        try:
-            self.append(claimed, line())
-        except OSError as error:
-            return error
-        return None
+                return
+        self.append(claimed, line())
 
     def append(self, claimed: Claim, line: dict[str, Any]) -> None:
-        """Write a line about the claim's outcome, durably. Several threads share the disk's time.
+        """Write a line about the claim's outcome.
 
         Raises:
             OSError: the disk is full or the folder cannot be written.
@@ -84,19 +92,27 @@ class Spool:
         )
         with self._guard:
             path = self._file_for_more()
-            descriptor = self._descriptors[path]
             try:
-                _write(descriptor, data)
+                _write(self._descriptors[path], data)
             except OSError:
                 self._current = None  # it may end in half a line: the next one goes to a file of its own
                 raise
             self._open_lines[path].add((claimed.chunk_id, claimed.epoch))
+
+    def sync(self) -> None:
+        """Make every line durable whose outcome the ledger does not hold yet.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        with self._guard:  # copies, for a file may be closed meanwhile: when its last line is recorded
+            descriptors = [os.dup(self._descriptors[path]) for path, lines in self._open_lines.items() if lines]
         try:
-            os.fsync(descriptor)  # its file stays open while it holds a line that is not recorded, and this one is not
-        except OSError:
-            with self._guard:
-                self._open_lines[path].discard((claimed.chunk_id, claimed.epoch))
-            raise
+            for descriptor in descriptors:
+                os.fsync(descriptor)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def recorded(self, claimed: Claim) -> None:
         """The ledger holds the claim's outcome; its line is worthless, and so may be the file."""
@@ -107,7 +123,9 @@ class Spool:
                     self._forget(path)
 
     def close(self) -> None:
-        """Close the files; delete those of which the ledger has recorded everything."""
+        """Close the files, what they hold being durable; delete those of which the ledger has recorded everything."""
+        with suppress(OSError):
+            self.sync()
         with self._guard:
             self._current = None
             for path, lines in list(self._open_lines.items()):
@@ -165,7 +183,8 @@ def hold_answer(spool: Spool, claimed: Claim, answer: Answer) -> None:
 
     What goes wrong here is said by ``keep_answer``, which tries again.
     """
-    spool.hold(claimed, lambda: _answer_line(answer))
+    with suppress(OSError):
+        spool.hold(claimed, lambda: _answer_line(answer))
 
 
 def keep_answer(ledger: Ledger, spool: Spool, claimed: Claim, answer: Answer) -> None:
@@ -191,8 +210,9 @@ def keep_not_taken(ledger: Ledger, spool: Spool, claimed: Claim, error: GatewayE
 
 
 def _answer_line(answer: Answer) -> dict[str, Any]:
-    receipts = [[int(receipt.state), receipt.provider_id, receipt.error] for receipt in answer.receipts]
-    return {"receipts": receipts, "anomalies": list(answer.anomalies), "raw": base64.b64encode(answer.raw).decode()}
+    receipts = [list(receipt) for receipt in answer.receipts]
+    raw = b"" if sending.is_clean(answer) else answer.raw  # the ledger keeps no more either
+    return {"receipts": receipts, "anomalies": list(answer.anomalies), "raw": base64.b64encode(raw).decode()}
 
 
 def import_spool(folder: Path, ledger: Ledger) -> int:

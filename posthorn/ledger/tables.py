@@ -4,6 +4,9 @@ Rows are narrow because there are millions. Times are seconds since 1970 (UTC), 
 A message's state stands in its row; while its chunk is being sent only the chunk says so. A chunk's counters are recounted
 from its messages in the same transaction that moves them, so they cannot drift. Messages and attempts carry no foreign key:
 checking it for every row would double the time of a large plan, and rows are only ever written beside their chunk.
+
+Partial indexes are partial on PostgreSQL too, as the migrations say: its option is not repeated here, for that would import
+its dialect on every ledger.
 """
 
 from __future__ import annotations
@@ -81,6 +84,7 @@ campaign = Table(
     Column("run_ended_at", Double),
     Column("stopped_because", Text, comment="why the last run stopped early, for the operator"),
     Column("cancelled_at", Double),
+    Column("erased_at", Double, comment="when its numbers were erased; the counts stay"),
     UniqueConstraint("name", "test"),
     sqlite_autoincrement=True,  # a number is never used twice, so no late writer meets another campaign
 )
@@ -98,7 +102,7 @@ chunk = Table(
     Column("reported_at", Double, comment="when its reports were last asked for"),
     *(Column(name, Integer, nullable=False, server_default="0") for name in COUNTERS),
 )
-Index("ix_chunk_open", chunk.c.campaign_id, chunk.c.id, sqlite_where=text("state <> 2"), postgresql_where=text("state <> 2"))
+Index("ix_chunk_open", chunk.c.campaign_id, chunk.c.id, sqlite_where=text("state <> 2"))
 
 message = Table(
     "message",
@@ -122,14 +126,12 @@ Index(
     message.c.provider_id,
     unique=True,
     sqlite_where=text("provider_id IS NOT NULL"),
-    postgresql_where=text("provider_id IS NOT NULL"),
 )
 Index(
     "ix_message_error",
     message.c.campaign_id,
     message.c.error,
     sqlite_where=text("error IS NOT NULL"),
-    postgresql_where=text("error IS NOT NULL"),
 )
 Index(
     "ix_message_without_id",
@@ -137,7 +139,6 @@ Index(
     message.c.chunk_id,
     message.c.position,
     sqlite_where=text("provider_id IS NULL AND state IN (1, 2)"),
-    postgresql_where=text("provider_id IS NULL AND state IN (1, 2)"),
 )
 
 attempt = Table(
@@ -170,6 +171,20 @@ media = Table(
     Column("size", BigInteger),
     Column("file_id", String(64)),
     Column("verified_at", Double),
+)
+
+approval = Table(
+    "approval",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("campaign_id", ForeignKey("campaign.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("content", String(64), nullable=False, comment="hash of what was shown; other content needs another approval"),
+    Column("asked_at", Double, nullable=False),
+    Column("flow_run_id", String(36), comment="the paused flow run that waits for it, if one does"),
+    Column("decided_at", Double),
+    Column("approved", Boolean),
+    Column("by", Text),
+    Column("note", Text),
 )
 
 stored_file = Table(

@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 
 from posthorn.ledger import tables
 from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
-from posthorn.ledger.sending import Claim
 from posthorn.ledger.store import Ledger, sql
 from posthorn.models import MessageState, Phone
 
@@ -24,10 +23,6 @@ RESENDABLE = (
     MessageState.NO_REPORT,
 )
 """States from which an operator may have a ticket sent again. An unknown one has to be resolved first."""
-
-_OF_CHUNK = sa.select(tables.ticket.c.position, tables.ticket.c.barcode, tables.ticket.c.fields).where(
-    tables.ticket.c.chunk_id == sa.bindparam("chunk")
-)
 
 FAILED = (MessageState.REJECTED, MessageState.UNDELIVERED)
 
@@ -43,14 +38,6 @@ class Ticket:
     state: MessageState
     provider_id: str | None
     error: str | None
-
-
-def claimed_tickets(ledger: Ledger, claimed: Claim) -> list[tuple[str, dict[str, str]]]:
-    """The barcode and the fields of each ticket of a claim, in the claim's order."""
-    with ledger.read() as connection:
-        rows = connection.execute(_OF_CHUNK, {"chunk": claimed.chunk_id})
-        found = {row.position: (row.barcode, row.fields) for row in rows}
-    return [found[position] for position in claimed.positions]
 
 
 def all_tickets(ledger: Ledger, event: CampaignRecord, page_size: int = 5_000) -> Iterator[Ticket]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from posthorn.ledger import tables
+from posthorn.ledger import approvals, tables
 from posthorn.ledger.campaigns import CampaignRecord
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.sending import owner_key
+from posthorn.ledger.store import Ledger, sql
 from posthorn.models import TOTALS, ChunkState
 
 _OWN_COUNTERS = [name for name in tables.COUNTERS if name != "pending"]
@@ -42,29 +44,66 @@ def errors(ledger: Ledger, campaign: CampaignRecord) -> dict[str, int]:
         return {row[0]: row[1] for row in connection.execute(query)}
 
 
+_DONE = " + ".join(f"k.{name}" for name in _OWN_COUNTERS)
+_OF_THE_RUN = sql(
+    f"SELECT sum({_DONE}) AS done, min(k.claimed_at) AS since, max(k.finished_at) AS until"  # noqa: S608 - own words
+    " FROM campaign c JOIN chunk k ON k.id BETWEEN c.first_chunk AND c.last_chunk"
+    " WHERE c.id = :campaign AND k.claimed_at >= c.run_started_at AND k.finished_at >= k.claimed_at"
+)
+
+
+def messages_per_second(ledger: Ledger, campaign: CampaignRecord) -> float | None:
+    """The pace of its last (or current) run, from the first claim to the last outcome; None where it has sent nothing."""
+    with ledger.read() as connection:
+        row = connection.execute(_OF_THE_RUN, {"campaign": campaign.id}).one()
+    return row.done / (row.until - row.since) if row.done and row.until > row.since else None
+
+
 def status(ledger: Ledger, campaign: CampaignRecord) -> dict[str, Any]:
     """The status of a campaign or event: name, kind, state, totals, balanced, errors (design of ``status --json``).
 
     ``balanced`` is whether the states add up to the input, counted now. ``because`` says why it is stopped, if it is.
     """
     counted = totals(ledger, campaign)
+    state = _state(ledger, campaign, counted)
+    because = campaign.stopped_because
+    if state == "stopped":
+        word = approvals.newest(ledger, campaign)
+        if isinstance(word, float):
+            state, because = "needs_attention", f"waits for approval since {_moment(word)}"
+        elif word is not None and not word.approved:
+            because = f"not approved by {word.by}" + (f": {word.note}" if word.note else "")
     return {
         "name": campaign.name,
         "kind": campaign.kind.name.lower(),
-        "state": _state(ledger, campaign, counted),
+        "state": state,
         "totals": counted,
         "balanced": sum(count for name, count in counted.items() if name != "input") == counted["input"],
         "errors": errors(ledger, campaign),
         "test": campaign.test,
-        "because": campaign.stopped_because,
+        "because": because,
     }
 
 
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M %Z}"
+
+
 def _state(ledger: Ledger, campaign: CampaignRecord, counted: dict[str, int]) -> str:
-    if not ledger.locks.is_free(campaign.lock_key):
+    if not ledger.locks.is_free(campaign.lock_key) or (counted["sending"] and _somebody_sends(ledger, campaign)):
         return "running"
     if campaign.cancelled_at is not None:
         return "cancelled"
     if counted["pending"] or counted["sending"]:
         return "stopped"
     return "needs_attention" if counted["unknown"] or counted["rejected"] else "finished"
+
+
+def _somebody_sends(ledger: Ledger, campaign: CampaignRecord) -> bool:
+    """Whether a process that has claimed a chunk lives: a helper goes on after the end of the run that started it."""
+    chunk = tables.chunk.c
+    query = sa.select(chunk.owner).distinct()
+    query = query.where(chunk.campaign_id == campaign.id, chunk.state == int(ChunkState.SENDING))
+    with ledger.read() as connection:
+        owners = list(connection.execute(query).scalars())
+    return any(not ledger.locks.is_free(owner_key(owner)) for owner in owners)

@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from posthorn.ledger.store import Ledger
@@ -41,7 +42,7 @@ class LedgerWriter:
         """Carry out ``verb(ledger, *args)``; raises what it raises, or ``LedgerError`` when its commit failed."""
         future = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(lambda: verb(self._ledger, *args, **kwargs), future))
-        result: _T = await asyncio.shield(future)  # a cancelled caller does not undo what the thread does
+        result: _T = await future  # a cancelled caller does not undo what the thread does
         return result
 
     def close(self) -> None:
@@ -57,8 +58,8 @@ class LedgerWriter:
                     outcomes += [(job.future, *_outcome(job.verb)) for job in jobs]
             except Exception as error:  # noqa: BLE001 - the group is not durable: for every caller nothing has happened
                 outcomes = [(job.future, None, error) for job in jobs]
-            for outcome in outcomes:
-                outcome[0].get_loop().call_soon_threadsafe(_tell, *outcome)
+            for loop, told in groupby(outcomes, key=lambda outcome: outcome[0].get_loop()):  # nearly always one
+                loop.call_soon_threadsafe(_tell, list(told))
 
     def _next_jobs(self) -> list[_Job] | None:
         """What waits, at least one job; None when it is time to end."""
@@ -83,10 +84,11 @@ def _outcome(verb: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         return None, error
 
 
-def _tell(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    if future.done():  # the caller's loop has cancelled it
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
+def _tell(outcomes: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
+    for future, result, error in outcomes:
+        if future.done():  # its caller was cancelled
+            continue
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)

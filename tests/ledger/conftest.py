@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,8 +40,7 @@ def _database_url(server: str, database: str) -> str:
 @pytest.fixture(scope="session")
 def postgres_template() -> Iterator[tuple[str, str]]:
     """The server's URL, and a database there that holds an empty ledger: copying it is faster than migrating each time."""
-    server, template = _server_url(), f"posthorn_test_{os.getpid()}"
-    _tell(server, f"DROP DATABASE IF EXISTS {template} WITH (FORCE)")
+    server, template = _server_url(), f"posthorn_test_{secrets.token_hex(5)}"  # others may use the server now
     _tell(server, f"CREATE DATABASE {template}")
     Ledger(_database_url(server, template)).close()
     yield server, template

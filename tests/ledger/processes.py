@@ -33,10 +33,9 @@ def owner(url: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], st
                 pipe.close()
 
 
-def seconds_until(happened: Callable[[], bool], most: float = 10.0) -> float:
-    """How long it takes until ``happened`` is true."""
-    started = time.monotonic()
+def until(happened: Callable[[], bool], most: float = 30.0) -> None:
+    """Wait until ``happened`` is true; an AssertionError if it is not after ``most`` seconds."""
+    deadline = time.monotonic() + most
     while not happened():
-        assert time.monotonic() - started < most, f"it has not happened after {most} s"
+        assert time.monotonic() < deadline, f"it has not happened after {most} s"
         time.sleep(0.01)
-    return time.monotonic() - started

@@ -11,7 +11,7 @@ from posthorn.ledger.planning import NewCampaign, Row
 from posthorn.ledger.store import Ledger
 from posthorn.models import Kind, Phone
 from tests.ledger.ledgers import FIRST_PHONE, LATEST, OWNER, Listed, answer, claimed, new_campaign, planned, states
-from tests.ledger.processes import owner, seconds_until
+from tests.ledger.processes import owner, until
 
 SIZES = {
     "one message": (1, 10, [1]),
@@ -67,7 +67,7 @@ _TABLES = (tables.campaign, tables.chunk, tables.message)
 def test_a_plan_killed_in_the_middle_is_no_campaign(url: str, ledger: Ledger) -> None:
     with owner(url, "plan", "sale") as (child, said):
         assert said == "planning"
-        seconds_until(lambda: _count(ledger, tables.chunk) > 0, most=60)
+        until(lambda: _count(ledger, tables.chunk) > 0, most=60)
         child.kill()
         child.wait()
     assert campaigns.find(ledger, "sale") is None

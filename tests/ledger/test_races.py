@@ -28,7 +28,7 @@ from tests.ledger.ledgers import (
     planned,
     states,
 )
-from tests.ledger.processes import seconds_until
+from tests.ledger.processes import until
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def wait_until_it_waits(ledger: Ledger) -> None:
             query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             return bool(connection.execute(sa.text(query)).scalar())
 
-    seconds_until(waits)
+    until(waits)
 
 
 def test_a_claim_and_a_cancellation_at_once_leave_no_number_both_sent_to_and_cancelled(postgres_ledger: Ledger) -> None:

@@ -53,6 +53,18 @@ def test_each_recipient_gets_its_own_state(case: str, ledger: Ledger) -> None:
     assert attempts(ledger, claim.chunk_id) == ["answered"]
 
 
+def test_in_a_large_chunk_too_each_message_gets_its_own_id(ledger: Ledger) -> None:
+    """A chunk taken as a whole is written in slices, by position."""
+    campaign = planned(ledger, 1_203, chunk_size=1_203)
+    claim = claimed(ledger, campaign)
+    sending.record(ledger, claim, answer(claim))
+    message = tables.message.c
+    with ledger.read() as connection:
+        kept = connection.execute(sa.select(message.provider_id).order_by(message.position)).scalars().all()
+    assert kept == ids(claim)
+    assert states(ledger, campaign) == {"accepted": 1_203}
+
+
 def test_an_unknown_outcome_is_recorded_with_its_evidence(ledger: Ledger) -> None:
     campaign = planned(ledger, 10)
     claim = claimed(ledger, campaign)

@@ -75,6 +75,21 @@ def test_reasons_and_times_are_kept(ledger: Ledger) -> None:
     assert (row.error, row.delivered_at) == ("message_expired", moment.timestamp())
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_several_reports_at_once_a_final_one_counts_whatever_their_order(order: int, ledger: Ledger) -> None:
+    campaign = one_in(ledger, S.SCHEDULED)
+    told = [report(S.SCHEDULED), report(S.DELIVERED), report(S.ACCEPTED)]
+    assert reporting.apply_reports(ledger, told[::order]) == 1
+    assert states(ledger, campaign) == {"delivered": 1}
+
+
+def test_what_was_scheduled_ends_too_where_its_time_is_known(ledger: Ledger) -> None:
+    campaign = one_in(ledger, S.SCHEDULED)
+    waiting = reporting.WAITING_STATES
+    assert reporting.expire(ledger, campaign, sent_before=time.time() + 1, states=waiting) == 1
+    assert states(ledger, campaign) == {"no_report": 1}
+
+
 def test_unknown_ids_change_nothing(ledger: Ledger) -> None:
     campaign = one_in(ledger, S.ACCEPTED)
     assert reporting.apply_reports(ledger, [report(S.DELIVERED, "y"), report(S.DELIVERED, "z")]) == 0
@@ -111,9 +126,28 @@ def test_open_ids_are_told_in_pages_in_order_and_only_once(ledger: Ledger) -> No
         given = answer(claim, UNKNOWN)
         sending.record(ledger, claim, given)
         expected += [receipt.provider_id for receipt in given.receipts if receipt.provider_id]
-    pages = list(reporting.open_ids(ledger, campaign, 8))
-    assert [len(page) for page in pages] == [8, 8, 8, 7]
-    assert [provider_id for page in pages for provider_id in page] == expected
+    chunks = [chunk.id for chunk in reporting.open_chunks(ledger, campaign)]
+    asked = list(reporting.questions(ledger, chunks, 8))
+    assert [len(question.ids) for question in asked] == [8, 8, 8, 7]
+    assert [provider_id for question in asked for provider_id in question.ids] == expected
+    assert [question.completes for question in asked] == [set(), {chunks[0]}, {chunks[1]}, set(chunks[2:])]
+
+
+def test_what_was_asked_is_noted_by_chunk_until_a_hint_has_it_asked_again(ledger: Ledger) -> None:
+    campaign = planned(ledger, 30)
+    claims = [claimed(ledger, campaign) for _ in range(3)]
+    for claim in claims:
+        sending.record(ledger, claim, answer(claim))
+
+    def asked() -> list[float | None]:
+        return [chunk.asked_at for chunk in reporting.open_chunks(ledger)]
+
+    reporting.note_asked(ledger, {claims[0].chunk_id, claims[2].chunk_id}, 7.0)
+    assert asked() == [7.0, None, 7.0]
+    assert reporting.apply_reports(ledger, [report(S.DELIVERED, ids(claims[0])[0])]) == 1
+    assert asked() == [7.0, None, 7.0], "news is no question"
+    reporting.ask_soon(ledger, [ids(claims[0])[0], ids(claims[2])[5], "y"])
+    assert asked() == [7.0, None, None], "what is final is not asked about again"
 
 
 def test_silence_ends_as_no_report_and_what_is_recent_waits_on(ledger: Ledger) -> None:

@@ -1,15 +1,20 @@
-"""Views over several campaigns: one number's history, and the same message to the same people under another name."""
+"""Views over several campaigns: one number's history, the same message under another name, and the views for dashboards."""
 
 from __future__ import annotations
 
-import pytest
+from datetime import datetime
+from typing import Any
 
-from posthorn.ledger import sending
+import pytest
+import sqlalchemy as sa
+
+from posthorn.ledger import sending, totals
+from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.history import history
 from posthorn.ledger.repeats import repeats
 from posthorn.ledger.store import Ledger
-from posthorn.models import Phone
-from tests.ledger.ledgers import FIRST_PHONE, REJECTED, answer, claimed, planned
+from posthorn.models import TOTALS, Phone
+from tests.ledger.ledgers import FIRST_PHONE, REJECTED, UNKNOWN, answer, claimed, planned
 
 
 def test_one_number_is_found_in_every_campaign_with_where_it_stands(ledger: Ledger) -> None:
@@ -38,3 +43,78 @@ def test_the_same_message_to_numbers_in_common_is_a_repeat(case: str, ledger: Le
     assert [(one.name, one.numbers) for one in repeats(ledger, second, since=0)] == [("first", numbers)]
     assert repeats(ledger, second, since=2e10) == []
     assert repeats(ledger, planned(ledger, 10, name="third", first=100), since=0) == []
+
+
+VIEWS = {
+    "v_campaign_totals": "campaign",
+    "v_error_codes": "code",
+    "v_hourly": "hour",
+}
+
+
+def view(ledger: Ledger, name: str) -> list[dict[str, Any]]:
+    with ledger.read() as connection:
+        rows = connection.execute(sa.text(f"SELECT * FROM {name} ORDER BY {VIEWS[name]}")).mappings()
+        return [dict(row) for row in rows]
+
+
+def half_sent(ledger: Ledger) -> CampaignRecord:
+    """30 messages: a chunk answered with one refused and one unknown, a chunk in flight, a chunk that nobody took yet."""
+    campaign = planned(ledger, 30)
+    first, _ = claimed(ledger, campaign), claimed(ledger, campaign)
+    sending.record(ledger, first, answer(first, REJECTED, UNKNOWN))
+    with ledger.write() as connection:
+        connection.execute(sa.text("UPDATE message SET error = '3103' WHERE state = 3"))
+    return campaign
+
+
+def test_the_view_of_totals_says_what_the_status_says(ledger: Ledger) -> None:
+    campaign = half_sent(ledger)
+    (row,) = view(ledger, "v_campaign_totals")
+    assert {name: row[name] for name in TOTALS} == totals.totals(ledger, campaign)
+    assert (row["pending"], row["sending"], row["accepted"], row["rejected"], row["unknown"]) == (10, 10, 8, 1, 1)
+    assert (row["campaign"], row["kind"], bool(row["test"]), bool(row["balanced"])) == ("sale", "campaign", False, True)
+    assert row["state"] == "stopped"
+    assert seconds_of(row["created_at"]) == int(campaign.created_at)
+    assert row["run_started_at"] is None
+    with ledger.write() as connection:
+        connection.execute(sa.text("UPDATE campaign SET input = input + 1"))
+    assert [bool(row["balanced"]) for row in view(ledger, "v_campaign_totals")] == [False], "counted, never assumed"
+
+
+def test_the_views_of_codes_and_hours_count_messages_and_requests_once(ledger: Ledger) -> None:
+    campaign = half_sent(ledger)
+    assert [(row["campaign"], row["code"], row["messages"]) for row in view(ledger, "v_error_codes")] == [
+        ("sale", "3103", 1)
+    ]
+    third = claimed(ledger, campaign)
+    sending.release(ledger, third)
+    again = claimed(ledger, campaign)
+    sending.record(ledger, again, answer(again))
+    with ledger.write() as connection:  # all of it in one hour, however late in an hour the test runs
+        connection.execute(sa.text("UPDATE attempt SET started_at = 7200.5"))
+        connection.execute(sa.text("UPDATE chunk SET finished_at = 10799.5 WHERE finished_at IS NOT NULL"))
+    (row,) = view(ledger, "v_hourly")
+    assert (seconds_of(row["hour"]), row["campaign"]) == (7200, "sale")
+    assert {name: row[name] for name in ("requests", "answered", "not_taken", "sending", "unknown")} == {
+        "requests": 4,
+        "answered": 2,
+        "not_taken": 1,
+        "sending": 1,
+        "unknown": 0,
+    }
+    assert row["messages_accepted"] == 18
+
+
+def test_no_view_shows_a_number(ledger: Ledger) -> None:
+    half_sent(ledger)
+    shown = "".join(str(row) for name in VIEWS for row in view(ledger, name))
+    assert "sale" in shown
+    assert str(FIRST_PHONE)[:-3] not in shown
+
+
+def seconds_of(moment: Any) -> int:
+    """The view's time, text on SQLite and a datetime on PostgreSQL, as seconds since 1970."""
+    parsed = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    assert parsed.tzinfo is not None
+    return int(parsed.timestamp())

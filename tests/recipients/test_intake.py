@@ -165,7 +165,7 @@ def test_an_error_while_writing_leaves_the_earlier_file(tmp_path):
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("x.csv", "earlier")]
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(10**6, 10**6 + 40) | st.integers(1, 10**17), max_size=400))
 def test_the_table_of_numbers_seen_answers_like_a_dict(phones):
     table, seen = SeenPhones(len(phones)), {}

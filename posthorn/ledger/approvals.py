@@ -1,0 +1,100 @@
+"""Who approved what: each question, what it was about, and a person's answer.
+
+An approval names a hash of all that was shown. Whatever changes that content, no approval is for it any more.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from posthorn.ledger import tables
+from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.store import Ledger
+
+_approval = tables.approval.c
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person decided, and when (seconds since 1970)."""
+
+    approved: bool
+    by: str
+    note: str
+    decided_at: float
+
+
+def ask(ledger: Ledger, campaign: CampaignRecord, content: str, *, flow_run_id: str | None = None) -> None:
+    """Note that somebody (or this flow run, which is paused) waits for a decision on this content.
+
+    Questions about other content of the campaign are void from here on, and so is a refusal: asked again is asked anew.
+    """
+    with ledger.write() as connection:
+        connection.execute(
+            tables.approval.delete().where(
+                _approval.campaign_id == campaign.id,
+                sa.or_(
+                    sa.and_(_approval.decided_at.is_(None), _approval.content != content),
+                    sa.and_(_approval.decided_at.is_(None), _approval.flow_run_id.is_not_distinct_from(flow_run_id)),
+                ),
+            )
+        )
+        connection.execute(
+            tables.approval.insert().values(
+                campaign_id=campaign.id, content=content, asked_at=time.time(), flow_run_id=flow_run_id
+            )
+        )
+
+
+def decide(ledger: Ledger, campaign: CampaignRecord, content: str, *, approved: bool, by: str, note: str = "") -> list[str]:
+    """Write down what a person decided about this content; returns the flow runs that wait for it."""
+    decision = {"decided_at": time.time(), "approved": approved, "by": by, "note": note}
+    is_open = sa.and_(_approval.campaign_id == campaign.id, _approval.content == content, _approval.decided_at.is_(None))
+    with ledger.write() as connection:
+        waiting = connection.execute(sa.select(_approval.flow_run_id).where(is_open)).scalars().all()
+        if waiting:
+            connection.execute(tables.approval.update().where(is_open).values(decision))
+        else:
+            connection.execute(
+                tables.approval.insert().values(
+                    campaign_id=campaign.id, content=content, asked_at=decision["decided_at"], **decision
+                )
+            )
+    return [flow_run_id for flow_run_id in waiting if flow_run_id is not None]
+
+
+def decision_on(ledger: Ledger, campaign: CampaignRecord, content: str) -> Decision | None:
+    """The newest decision on this content, or None."""
+    query = (
+        sa.select(_approval.approved, _approval.by, _approval.note, _approval.decided_at)
+        .where(_approval.campaign_id == campaign.id, _approval.content == content, _approval.decided_at.is_not(None))
+        .order_by(_approval.id.desc())
+        .limit(1)
+    )
+    with ledger.read() as connection:
+        row = connection.execute(query).first()
+    return None if row is None else Decision(row.approved, row.by, row.note, row.decided_at)
+
+
+def newest(ledger: Ledger, campaign: CampaignRecord) -> Decision | float | None:
+    """What was decided last on this campaign, or since when a decision is awaited.
+
+    None where nobody was asked since it last ran: what has become of it then is the run's to say.
+    """
+    query = (
+        sa.select(_approval.asked_at, _approval.decided_at, _approval.approved, _approval.by, _approval.note)
+        .where(
+            _approval.campaign_id == campaign.id,
+            sa.func.coalesce(_approval.decided_at, _approval.asked_at) >= (campaign.run_started_at or 0.0),
+        )
+        .order_by(_approval.id.desc())
+        .limit(1)
+    )
+    with ledger.read() as connection:
+        row = connection.execute(query).first()
+    if row is None or row.decided_at is None:
+        return None if row is None else float(row.asked_at)
+    return Decision(row.approved, row.by, row.note, row.decided_at)

@@ -1,0 +1,63 @@
+"""Erasing what may not be kept for ever: the numbers of campaigns that ended long ago. The counts stay, and the name.
+
+A campaign is never forgotten altogether: running its file again must find that everything was sent.
+"""
+
+from __future__ import annotations
+
+import time
+
+import sqlalchemy as sa
+
+from posthorn.ledger import tables
+from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.store import Ledger, sql
+from posthorn.models import ChunkState
+
+_CHUNKS_PER_TRANSACTION = 500
+_OF_MESSAGES = ("message", "ticket", "settlement")
+
+
+def erasable(ledger: Ledger, *, ended_before: float) -> list[int]:
+    """The ids of campaigns and events that were last run before that time, and of which nothing is open."""
+    campaign, chunk = tables.campaign.c, tables.chunk.c
+    is_open = sa.or_(
+        chunk.state != int(ChunkState.DONE), chunk.accepted > 0, chunk.scheduled > 0, chunk.finished_at >= ended_before
+    )
+    query = sa.select(campaign.id).where(
+        campaign.erased_at.is_(None),
+        campaign.planned_at < ended_before,
+        sa.func.coalesce(campaign.run_ended_at, campaign.run_started_at, campaign.planned_at) < ended_before,
+        ~sa.exists().where(chunk.campaign_id == campaign.id, is_open),
+    )
+    with ledger.read() as connection:
+        return list(connection.execute(query).scalars())
+
+
+def erase(ledger: Ledger, campaign: CampaignRecord) -> int:
+    """Delete the campaign's messages, tickets, settlements and kept answers; returns how many messages those were.
+
+    The caller holds its lock. It may be interrupted, and goes on the next time: it is marked erased at the end.
+    """
+    erased = 0
+    for first in range(campaign.first_chunk, campaign.last_chunk + 1, _CHUNKS_PER_TRANSACTION):
+        span = {"first": first, "last": min(first + _CHUNKS_PER_TRANSACTION - 1, campaign.last_chunk)}
+        with ledger.write() as connection:
+            for table in _OF_MESSAGES:
+                deleted = connection.execute(
+                    sql(f"DELETE FROM {table} WHERE chunk_id BETWEEN :first AND :last"),  # noqa: S608 - own words
+                    span,
+                ).rowcount
+                erased += deleted if table == "message" else 0
+            connection.execute(sql("UPDATE attempt SET raw = NULL WHERE chunk_id BETWEEN :first AND :last"), span)
+    with ledger.write() as connection:
+        connection.execute(tables.campaign.update().where(tables.campaign.c.id == campaign.id).values(erased_at=time.time()))
+    return erased
+
+
+def erase_parked(ledger: Ledger, *, received_before: float) -> int:
+    """Delete news about ids that turned out to be nobody's; returns how many."""
+    with ledger.write() as connection:
+        return connection.execute(
+            tables.parked_report.delete().where(tables.parked_report.c.received_at < received_before)
+        ).rowcount
