@@ -42,6 +42,11 @@ def sandbox(
     test_account: Annotated[bool, typer.Option(help="Never list uploaded files, as on a test account")] = False,
     fault: Annotated[list[str] | None, typer.Option(help="A fault rule, JSON or short; repeatable")] = None,
     faults_file: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="JSON list of fault rules")] = None,
+    callback_url: option.CallbackUrl = None,
+    callback_duplicates: option.CallbackDuplicates = 0.0,
+    callback_shuffle: option.CallbackShuffle = False,
+    callback_lost: option.CallbackLost = 0.0,
+    callback_forged: option.CallbackForged = 0.0,
     token: Annotated[str, typer.Option(help="The one Bearer token it accepts")] = "sandbox-token",  # noqa: S107 - its own
     username: Annotated[str, typer.Option(help="The one API user it accepts")] = "sandbox",
     password: Annotated[str, typer.Option(help="That user's password")] = "sandbox",  # noqa: S107 - its own
@@ -78,14 +83,24 @@ def sandbox(
     status_after@messages/send_mms:every=10:status=502; reset_after@messages/send_mms:2,5 strikes the second and the fifth.
 
     What really happened: GET /_sandbox/truth, messages, tickets, barcode/<tracking id>.png, counts, requests. While it runs:
-    PUT /_sandbox/faults, credit, skycore; POST /_sandbox/clock, postbacks, reset.
+    PUT /_sandbox/faults, credit, skycore; POST /_sandbox/clock, postbacks, callbacks, reset.
     """
     from posthorn.sandbox.serwersms import SerwerSmsOptions  # noqa: PLC0415 - see above
     from posthorn.sandbox.skycore import SkycoreOptions  # noqa: PLC0415 - see above
 
     login = SerwerSmsOptions(token=token, username=username, password=password, seed=seed, credit=credit)
     fates = replace(login, undelivered=undelivered, silent=silent, refused=refused, visible_after_seconds=visible_after)
-    options = replace(fates, page_size=page_size, shuffle=shuffle, test_account=test_account)
+    options = replace(
+        fates,
+        page_size=page_size,
+        shuffle=shuffle,
+        test_account=test_account,
+        callback_url=callback_url,
+        callback_duplicates=callback_duplicates,
+        callback_shuffle=callback_shuffle,
+        callback_lost=callback_lost,
+        callback_forged=callback_forged,
+    )
     tickets = SkycoreOptions(
         api_key=api_key,
         seed=seed,

@@ -1,4 +1,4 @@
-"""The options of ``posthorn sandbox`` for its Skycore account, in the order ``--help`` lists them. Runs nothing."""
+"""The options of ``posthorn sandbox`` for callbacks and its Skycore account, in the order ``--help`` lists them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from typing import Annotated, Literal
 
 import typer
 
+CallbackUrl = Annotated[
+    str | None, typer.Option(help="URL to GET for each report, with #SMSID# #STAN# #DATA# #PRZYCZYNA# [default: none]")
+]
+CallbackDuplicates = Annotated[float, typer.Option(min=0, max=1, help="Share of callbacks that come twice")]
+CallbackShuffle = Annotated[bool, typer.Option("--callback-shuffle", help="Callbacks come in any order")]
+CallbackLost = Annotated[float, typer.Option(min=0, max=1, help="Share of callbacks that never come")]
+CallbackForged = Annotated[float, typer.Option(min=0, max=1, help="Share of callbacks with another one about an unknown id")]
 ApiKey = Annotated[str, typer.Option(help="Skycore: the one API key it accepts")]
 Templates = Annotated[
     list[str] | None,

@@ -5,6 +5,7 @@ They are apart so that a sped-up sandbox still stamps messages with a date its c
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -20,7 +21,6 @@ class SandboxClock:
     def __init__(self, speed: float = 1.0, zone: str = "Europe/Warsaw", skew_seconds: float = 0.0) -> None:
         self._initial = (speed, skew_seconds)
         self._zone = ZoneInfo(zone)
-        self._stamped: tuple[int, str] = (0, "")
         self.watchers: list[Callable[[], None]] = []
         self.reset()
 
@@ -63,10 +63,7 @@ class SandboxClock:
 
     def stamp(self, wall: float) -> str:
         """A moment as the provider writes it: ``2026-11-30 09:00:00``, local and without a zone."""
-        second = int(wall)
-        if self._stamped[0] != second:
-            self._stamped = (second, datetime.fromtimestamp(second, self._zone).strftime(STAMP))
-        return self._stamped[1]
+        return _stamped(int(wall), self._zone)
 
     def read(self, text: str) -> float:
         """A moment from ``YYYY-MM-DD HH:MM[:SS]`` (a ``T`` or an offset is allowed too), as Unix seconds.
@@ -80,3 +77,9 @@ class SandboxClock:
     def http_date(self) -> str:
         """The wall clock as a ``Date`` header."""
         return formatdate(self.wall(), usegmt=True)
+
+
+@functools.lru_cache(maxsize=8_192)
+def _stamped(second: int, zone: ZoneInfo) -> str:
+    """Written once: the many messages of a campaign share their seconds."""
+    return datetime.fromtimestamp(second, zone).strftime(STAMP)

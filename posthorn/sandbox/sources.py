@@ -32,6 +32,10 @@ _SERWERSMS: tuple[tuple[str, str], ...] = (
     ("INFER", "the limit running out is 3004 per item; withdrawing gives it back; duplicates in one request are sent twice"),
     ("INFER", "reports: pages of 100, newest first, 3331 for too many ids, gone after 14 days; attachments carry file ids"),
     ("INFER", "dates are Europe/Warsaw; the XML root is <response>, true and false are words, nothing is an empty element"),
+    (
+        "INFER",
+        "callbacks, where a URL is set: one GET per message and state, in the words of the reports, never tried again",
+    ),
     ("INFER", "in progress for 5 s, then sent, then reported within a minute, all on the sandbox's clock"),
 )
 

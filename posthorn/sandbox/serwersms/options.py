@@ -46,6 +46,12 @@ class SerwerSmsOptions:
     widest_answer: int | None = None
     empty_report_code: int | None = None
 
+    callback_url: str | None = None
+    callback_duplicates: float = 0.0
+    callback_shuffle: bool = False
+    callback_lost: float = 0.0
+    callback_forged: float = 0.0
+
     max_file_bytes: int = 1_000_000
     legacy_file_types: bool = False
     test_account: bool = False

@@ -16,6 +16,7 @@ from posthorn.sandbox.faults import FaultRule
 from posthorn.sandbox.serwersms import files, numbers, reports
 from posthorn.sandbox.serwersms.account import Account, normalised
 from posthorn.sandbox.serwersms.answers import Document, distorted, error_reply, reply
+from posthorn.sandbox.serwersms.callbacks import Callbacks
 from posthorn.sandbox.serwersms.errors import ERRORS, ApiError
 from posthorn.sandbox.serwersms.messages import Ref
 from posthorn.sandbox.serwersms.options import CreditMode, SerwerSmsOptions
@@ -65,6 +66,7 @@ class SerwerSms:
     def __init__(self, options: SerwerSmsOptions, clock: SandboxClock) -> None:
         self.options = options
         self.account = Account(options, clock)
+        self.callbacks = Callbacks(self.account)
 
     def variables(self, url: str) -> Mapping[str, str]:
         """What to export so that Posthorn talks to the sandbox."""
@@ -75,10 +77,12 @@ class SerwerSms:
         return _split(received.path)[0]
 
     async def start(self) -> None:
-        """Nothing runs beside its answers."""
+        """Begin to call back, where there is a URL for it."""
+        await self.callbacks.start()
 
     async def stop(self) -> None:
-        """Nothing runs beside its answers."""
+        """Call back no more."""
+        await self.callbacks.stop()
 
     async def answer(self, received: Received, rule: FaultRule | None) -> Reply:
         """Do what is asked, or what the rule makes of it."""
@@ -123,6 +127,7 @@ class SerwerSms:
     def reset(self) -> None:
         """Forget everything."""
         self.account.reset()
+        self.callbacks.reset()
 
     def truth(self) -> dict[str, int]:
         """What was taken, in numbers."""
