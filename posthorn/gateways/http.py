@@ -20,12 +20,13 @@ to it leaves an outcome nobody can tell: with httpx's default of 5 s, a third of
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Self
 
@@ -50,9 +51,6 @@ MAX_EVIDENCE_BYTES = 64 * 1024
 
 MAX_RETRY_AFTER_SECONDS = 3600.0
 
-CONNECTIONS_PER_CLIENT = 8
-"""httpx's pool walks all its connections for each request, so one client of 64 costs three times the CPU of eight of 8."""
-
 _NOT_TAKEN: dict[int, type[GatewayError]] = {
     400: RequestRefused,
     401: CredentialsRefused,
@@ -63,6 +61,7 @@ _NOT_TAKEN: dict[int, type[GatewayError]] = {
     415: RequestRefused,
     422: RequestRefused,
 }
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "Connection": "keep-alive", "User-Agent": "posthorn"}
 _BEFORE_THE_REQUEST = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _MALFORMED = (httpx.LocalProtocolError, httpx.InvalidURL)
 
@@ -132,7 +131,12 @@ class Trace:
 
 
 class HttpClients:
-    """As many connections as there may be requests in flight, spread over httpx clients that share one TLS context.
+    """As many connections as there may be requests in flight, each in a pool of its own; they share one TLS context.
+
+    httpx's pool walks all its connections several times for each request, so a pool of one is the cheapest.
+
+    Requests go to httpx's transports as they are. What its client would add, this product must not have (redirects, cookies,
+    a proxy or a ``.netrc`` of the environment), and it took a third of a request's time.
 
     ``timeout_seconds`` bounds each exchange as a whole; waiting for a free place does not count. ``keepalive_seconds`` is
     how long an idle connection is kept, 0 for one request per connection: keep it well under the shortest idle time a server
@@ -152,10 +156,11 @@ class HttpClients:
         self._who = who
         self._timeout_seconds = timeout_seconds
         self._traced = transport is None or isinstance(transport, httpx.AsyncHTTPTransport)
-        count = 1 if transport else -(-concurrency // CONNECTIONS_PER_CLIENT)
-        options = _options(timeout_seconds, keepalive_seconds, transport)
-        self._clients = [httpx.AsyncClient(cookies=_no_cookies(), **options) for _ in range(count)]
-        self._free = [self._clients[place % count] for place in range(concurrency)]
+        # TCP and TLS each get less than half of the whole, so that they end by themselves: httpcore leaks a socket whose TLS
+        # handshake is cancelled from outside.
+        self._timeouts = httpx.Timeout(timeout_seconds, connect=0.4 * timeout_seconds).as_dict()
+        self._transports = [transport or _transport(keepalive_seconds) for _ in range(concurrency)]
+        self._free = list(self._transports)  # the last one used is the next one: its connection is still warm
         self._places = asyncio.Semaphore(concurrency)
 
     async def __aenter__(self) -> Self:
@@ -168,8 +173,8 @@ class HttpClients:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for client in self._clients:
-            await client.aclose()
+        for transport in self._transports:
+            await transport.aclose()
 
     async def exchange(
         self, method: str, url: str, *, repeatable: bool, trace: Trace | None = None, **request: Any
@@ -177,7 +182,7 @@ class HttpClients:
         """One request and its complete answer, whatever its status.
 
         ``repeatable`` says that carrying the request out twice harms nobody: then a lost answer is ``TryAgain`` instead of
-        ``OutcomeUnknown``. ``request`` is what ``httpx.AsyncClient.build_request`` takes. Cancellation passes through
+        ``OutcomeUnknown``. ``request`` is what ``httpx.Request`` takes. Cancellation passes through
         unchanged; ``trace.left`` then says whether the request may have gone out.
 
         Raises:
@@ -188,16 +193,17 @@ class HttpClients:
         trace = trace if trace is not None else Trace()
         trace.visible = self._traced
         async with self._places:
-            client = self._free.pop()
+            transport = self._free.pop()
             try:
+                extensions = {"trace": trace, "timeout": self._timeouts}
                 async with asyncio.timeout(self._timeout_seconds):
-                    return await _fetch(client, client.build_request(method, url, extensions={"trace": trace}, **request))
+                    return await _fetch(transport, _request(method, url, extensions=extensions, **request))
             except Exception as error:
                 if not (trace.left or isinstance(error, (httpx.HTTPError, httpx.InvalidURL, TimeoutError))):
                     raise  # a mistake of our own, before anything was written
                 raise self._failure(error, trace, repeatable=repeatable) from None  # h11's texts quote the wire
             finally:
-                self._free.append(client)
+                self._free.append(transport)
 
     def _failure(self, error: Exception, trace: Trace, *, repeatable: bool) -> GatewayError:
         what = f"{self._who} gave no complete answer ({type(error).__name__})"
@@ -259,9 +265,19 @@ def retry_after_seconds(header: str | None, now: datetime | None = None) -> floa
     return min(max(wait, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
-async def _fetch(client: httpx.AsyncClient, request: httpx.Request) -> HttpAnswer:
+def _request(method: str, url: str, *, headers: Mapping[str, str] | None = None, **given: Any) -> httpx.Request:
+    return httpx.Request(method, _url(url), headers={**_HEADERS, **(headers or {})}, **given)
+
+
+@functools.lru_cache(maxsize=64)
+def _url(url: str) -> httpx.URL:
+    """Parsed once: a gateway has a handful, and what is particular to a request stands elsewhere."""
+    return httpx.URL(url)
+
+
+async def _fetch(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> HttpAnswer:
     trace: Trace = request.extensions["trace"]
-    response = await client.send(request, stream=True)
+    response = await transport.handle_async_request(request)
     trace.last, trace.left, trace.status = "answer", True, response.status_code
     try:
         async for piece in response.aiter_bytes():
@@ -273,23 +289,13 @@ async def _fetch(client: httpx.AsyncClient, request: httpx.Request) -> HttpAnswe
     return HttpAnswer(response.status_code, response.headers, bytes(trace.body))
 
 
-def _options(timeout_seconds: float, keepalive_seconds: float, transport: httpx.AsyncBaseTransport | None) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        # TCP and TLS each get less than half of the whole, so that they end by themselves: httpcore leaks a socket whose TLS
-        # handshake is cancelled from outside.
-        "timeout": httpx.Timeout(timeout_seconds, connect=0.4 * timeout_seconds),
-        "follow_redirects": False,  # a 307 would post the whole send again, to wherever it points
-        "trust_env": False,  # a proxy, or a .netrc, found in the environment must not carry or repeat a send
-        "headers": {"User-Agent": "posthorn", "Accept-Encoding": "identity"},
-    }
-    if transport is not None:
-        return {**options, "transport": transport}
+def _transport(keepalive_seconds: float) -> httpx.AsyncHTTPTransport:
     limits = httpx.Limits(
-        max_connections=CONNECTIONS_PER_CLIENT,
-        max_keepalive_connections=CONNECTIONS_PER_CLIENT if keepalive_seconds else 0,
+        max_connections=1,
+        max_keepalive_connections=1 if keepalive_seconds else 0,
         keepalive_expiry=keepalive_seconds,
     )
-    return {**options, "limits": limits, "verify": _tls(), "http1": True, "http2": False}
+    return httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False, http1=True, http2=False, limits=limits)
 
 
 _shared_tls: list[Any] = []
@@ -300,11 +306,6 @@ def _tls() -> Any:
     if not _shared_tls:
         _shared_tls.append(httpx.create_ssl_context(trust_env=False))
     return _shared_tls[0]
-
-
-def _no_cookies() -> CookieJar:
-    """A jar that keeps nothing: one session cookie for all requests would let the provider's side serve them one by one."""
-    return CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
 
 
 def _quieten() -> None:

@@ -46,3 +46,17 @@ def check_ticket_gateway(settings: Settings) -> None:
     """
     if not settings.skycore.api_key:
         ticket_gateway(settings)
+
+
+def campaign_code_words(code: str) -> str:
+    """What a code, or a report's reason, of the campaign gateway means; empty where that is not known."""
+    from posthorn.gateways.serwersms_codes import CODES, REASONS  # noqa: PLC0415
+
+    return CODES[int(code)].meaning if code.isdecimal() and int(code) in CODES else REASONS.get(code, "")
+
+
+def ticket_code_words(code: str) -> str:
+    """What a code of the ticket gateway means; empty for a reason that is in words already, or not known."""
+    from posthorn.gateways.skycore_codes import CODES  # noqa: PLC0415
+
+    return CODES[code].meaning if code in CODES else ""

@@ -30,6 +30,8 @@ from posthorn.settings import SerwerSmsSettings, SettingsError
 
 FileType = Literal["mms", "voice"]
 
+_KEEPALIVE_SECONDS = 0.1  # for requests that follow each other; far from the time a server may drop an idle connection
+
 _FILE_TYPES = ("mms", "voice")
 _REPORT_TYPES = ("eco", "full", "voice", "mms")
 _ORDERS = ("asc", "desc")
@@ -61,6 +63,7 @@ class SerwerSms:
             codes.WHO,
             concurrency=settings.concurrency,
             timeout_seconds=settings.timeout_seconds,
+            keepalive_seconds=_KEEPALIVE_SECONDS,
             transport=transport,
         )
 

@@ -7,6 +7,7 @@ prove less in the first place than in the second. Codes and texts: general-commu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from posthorn.errors import (
@@ -193,3 +194,21 @@ def item_outcome(code: str) -> tuple[MessageState, GatewayError | None]:
 
 def _said(code: str | None) -> str:
     return f"{WHO} error {code or 'without a code'}: {rule(code).meaning}"
+
+
+REASONS: Mapping[str, str] = {
+    "message_expired": "the phone was off or not reachable for too long",
+    "wrong_number": "no such number",
+    "unsupported_number": "the number or its phone takes no MMS",
+    "message_rejected": "the operator or the phone refused it",
+    "operator_error": "the operator failed",
+    "limit_exhausted": "the account's limit was used up",
+    "lock_send": "the account may not send at present",
+    "wrong_message": "the provider could not use the message",
+    "wrong_sender_name": "the sender's name is not allowed",
+    "number_is_blacklisted": "the number is on the blacklist",
+    "sending_to_foreign_networks_is_locked": "the account may not send abroad",
+    "no_permission_to_send_messages": "the account may not send messages",
+    "other_error": "the provider gives no reason",
+}
+"""Reasons of reports for what was not delivered, in words ("Reports" page and the vendor's clients)."""

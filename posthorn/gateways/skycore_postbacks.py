@@ -33,6 +33,8 @@ _BY_CODE: Mapping[str, MessageState] = {
 }
 """What a code says of the ticket; other codes (subscriptions, device discovery, inbound messages) say nothing of one."""
 
+_LONGEST_ID = 64
+_LONGEST_MMS_ID = 40
 _LOST_WORDS = ("expired", "rejected", "failed", "notsupported", "not supported")
 _LOST_GATEWAY_STATUS = frozenset({"30", "35"})  # of the old shape: expired, rejected (20 is delivered)
 
@@ -86,7 +88,7 @@ def _events(root: Element) -> Iterator[Element]:
     """A POSTBACK that is one event, one that wraps NOTIFICATIONs, or a bare NOTIFICATION."""
     notifications = [element for element in root.iter() if element.tag.upper() == "NOTIFICATION"]
     for element in notifications or [root]:
-        if _text(element, "CODE") and _text(element, "TRACKINGID"):
+        if _text(element, "CODE") and 0 < len(_text(element, "TRACKINGID")) <= _LONGEST_ID:  # a longer one is no ticket's
             yield element
 
 
@@ -100,7 +102,7 @@ def _postback(element: Element) -> Postback:
         state=_state(code, status, element),
         status=status,
         phone=Phone(int(to)) if 0 < len(to) <= 15 else None,
-        mms_id=_text(element, "MMSID") or None,
+        mms_id=_text(element, "MMSID")[:_LONGEST_MMS_ID] or None,
         details=_text(element, "STATUSDETAILS"),
     )
 

@@ -49,7 +49,7 @@ async def test_no_secret_and_no_number_reaches_an_error_when_the_transport_break
         raise httpx.RemoteProtocolError(ECHO, request=request)
 
     scripted = Scripted()
-    scripted.gateway._http._clients[0]._transport = httpx.MockTransport(handler)
+    scripted.gateway._http._free[:] = [httpx.MockTransport(handler)] * len(scripted.gateway._http._free)
     with pytest.raises(GatewayError) as caught:
         await scripted.gateway.send(REQUEST)
     told = "".join(traceback.format_exception(caught.value))

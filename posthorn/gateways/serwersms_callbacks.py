@@ -1,0 +1,62 @@
+"""Reads SerwerSMS's callbacks: one message's state, in the query string (or form) of a URL that we gave the provider.
+
+Set in the panel as the address for delivery reports, in one line::
+
+    https://your.host/SECRET/serwersms?id=#SMSID#&state=#STAN#&date=#DATA#&reason=#PRZYCZYNA#
+
+The provider puts values in the places of the words between the signs, so the names of the parameters are ours. Sources: the
+NAT page's example and the panel's manual (reference, section 6). Neither says whether it is called for MMS, whether values
+are encoded, or what a receiver is to answer. Callbacks carry no signature, so they are hints: they move messages on and
+never back, and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from posthorn.gateways import serwersms_answers as answers
+from posthorn.gateways import serwersms_codes as codes
+from posthorn.models import MessageState
+
+TEMPLATE = "id=#SMSID#&state=#STAN#&date=#DATA#&reason=#PRZYCZYNA#"
+"""The query to give the provider behind ``https://your.host/SECRET/serwersms?``."""
+
+_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_LONGEST_REASON = 64
+
+
+class Unreadable(ValueError):
+    """The parameters are no callback; the message says why, without them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """One message's news. ``state`` is None for a word that reports do not know: then only asking tells."""
+
+    message_id: str
+    state: MessageState | None
+    reason: str | None = None
+    delivered_at: datetime | None = None
+
+
+def read(parameters: Mapping[str, str], zone: ZoneInfo) -> Callback:
+    """The news in the parameters of a callback, with the words of the delivery reports; the date is the provider's, local.
+
+    Raises:
+        Unreadable: no id, or none that a message of this provider could have.
+    """
+    message_id = parameters.get("id", "").strip()
+    if not _ID.fullmatch(message_id):
+        raise Unreadable("no id of a message")
+    state = codes.REPORT_STATES.get(parameters.get("state", "").strip().lower())
+    reason = "".join(character for character in parameters.get("reason", "") if character.isprintable()).strip()
+    return Callback(
+        message_id,
+        state,
+        reason[:_LONGEST_REASON] or None,
+        answers.moment(parameters.get("date"), zone) if state == MessageState.DELIVERED else None,
+    )
