@@ -1,61 +1,86 @@
-"""The HTTP receiver of postbacks: small bodies only, one secret path, 200 only after the ledger holds the news.
+"""The HTTP receiver of what providers push: small requests only, one secret path, 200 only after the ledger holds the news.
 
-Nothing a postback says is believed beyond the move it may make: it carries no signature.
+Nothing that is pushed is believed beyond the move it may make: it carries no signature.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import logging
+from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
 from posthorn.errors import LedgerError
-from posthorn.gateways import skycore_postbacks
-from posthorn.ledger.news import News, apply_parked, take_news
+from posthorn.gateways import serwersms_callbacks, skycore_postbacks
+from posthorn.ledger.news import News
 from posthorn.ledger.store import Ledger
+from posthorn.webhooks.intake import Intake
 
 _logger = logging.getLogger(__name__)
 
 
-def application(ledger: Ledger, secret: str) -> web.Application:
-    """The receiver as an application: ``POST /<secret>/skycore``. Everything else is 404, so that nothing is given away."""
-    receiver = _Receiver(ledger, secret)
+def application(ledger: Ledger, secret: str, zone: ZoneInfo) -> web.Application:
+    """The receiver as an application: ``POST /<secret>/skycore``, and ``GET`` or ``POST /<secret>/serwersms``.
+
+    Everything else is 404, so that nothing is given away. ``zone`` is that of SerwerSMS's dates.
+    """
+    receiver = _Receiver(ledger, secret, zone)
     app = web.Application(client_max_size=skycore_postbacks.MAX_BYTES)
     app.router.add_post("/{secret}/skycore", receiver.skycore)
+    app.router.add_get("/{secret}/serwersms", receiver.serwersms, allow_head=False)
+    app.router.add_post("/{secret}/serwersms", receiver.serwersms)
     return app
 
 
 class _Receiver:
-    def __init__(self, ledger: Ledger, secret: str) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, secret: str, zone: ZoneInfo) -> None:
+        self._intake = Intake(ledger)
         self._secret = secret.encode()
+        self._zone = zone
 
     async def skycore(self, request: web.Request) -> web.Response:
-        if not hmac.compare_digest(request.match_info["secret"].encode(), self._secret):
-            raise web.HTTPNotFound
+        self._refuse_strangers(request)
         body = await request.read()  # aiohttp answers 413 to more than client_max_size
         try:
             postbacks = skycore_postbacks.read(request.content_type, await _unwrapped(request, body))
         except skycore_postbacks.Unreadable as error:
-            _logger.warning("a postback was refused: %s", error)
-            raise web.HTTPBadRequest(text=f"{error}\n") from None
+            raise _refused("postback", error) from None
         news = [
             News(one.tracking_id, one.state, one.phone, one.mms_id, one.details[:64] or None)
             for one in postbacks
             if one.state is not None
         ]
+        return await self._taken(news)
+
+    async def serwersms(self, request: web.Request) -> web.Response:
+        self._refuse_strangers(request)
+        form = await request.post()  # empty for a GET; aiohttp answers 413 to more than client_max_size
+        fields = {name: value for name, value in form.items() if isinstance(value, str)}
         try:
-            await asyncio.to_thread(self._take, news)
+            callback = serwersms_callbacks.read({**fields, **request.query}, self._zone)
+        except serwersms_callbacks.Unreadable as error:
+            raise _refused("callback", error) from None
+        news = News(callback.message_id, callback.state, reason=callback.reason, delivered_at=callback.delivered_at)
+        return await self._taken([news])
+
+    def _refuse_strangers(self, request: web.Request) -> None:
+        if not hmac.compare_digest(request.match_info["secret"].encode(errors="replace"), self._secret):
+            raise web.HTTPNotFound
+
+    async def _taken(self, news: Sequence[News]) -> web.Response:
+        try:
+            await self._intake.take(news)
         except LedgerError:
-            _logger.exception("a postback could not be kept; the provider will push it again")
+            _logger.exception("pushed news could not be kept; the provider may push it again, or the next pull asks for it")
             raise web.HTTPServiceUnavailable from None
         return web.Response(text="ok\n")
 
-    def _take(self, news: list[News]) -> None:
-        take_news(self._ledger, news)
-        apply_parked(self._ledger)
+
+def _refused(what: str, error: ValueError) -> web.HTTPBadRequest:
+    _logger.warning("a %s was refused: %s", what, error)
+    return web.HTTPBadRequest(text=f"{error}\n")
 
 
 async def _unwrapped(request: web.Request, body: bytes) -> bytes:

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
-from aiohttp import web
 
-from posthorn.ledger.store import Ledger
+from posthorn.delivery.report import Pulled, pull_due_reports
 from posthorn.models import MessageState
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.skycore import SkycoreOptions
 from posthorn.settings import Settings
-from posthorn.webhooks.server import application
+from tests.conftest import sandbox_settings
 from tests.delivery.event_journey import attendees, send_event, ticket_settings, tickets_of, write_event
-from tests.delivery.journey import counted, status_of
+from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
+from tests.webhooks.receiver import SECRET, receiving
 
-SECRET = "s3cret-that-nobody-can-guess"
 SEND = "sendMMSBarcode"
 
 
-@asynccontextmanager
-async def receiver(settings: Settings) -> AsyncIterator[str]:
-    ledger = Ledger(settings.database_url)
-    runner = web.AppRunner(application(ledger, SECRET), access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-        ledger.close()
+def receiver(settings: Settings) -> AbstractAsyncContextManager[str]:
+    return receiving(settings.database_url)
 
 
 def postback(tracking_id: str, code: str, status: str, phone: str = "16502530000") -> bytes:
@@ -138,3 +129,93 @@ async def test_what_is_no_postback_is_refused(path: str, body: bytes, status: in
         assert answered == status
         if path.startswith(f"/{SECRET}/skycore"):
             assert (await client.get(path)).status_code == 405
+
+
+async def sent(box: Sandbox, folder: Path, count: int) -> tuple[Settings, list[str]]:
+    """A campaign that was sent, and the ids of its messages, in order."""
+    settings = sandbox_settings(box.url, folder)
+    await deliver(write_campaign(folder, numbers(count)), settings)
+    with sqlite3.connect(folder / "ledger.db") as ledger:
+        return settings, [row[0] for row in ledger.execute("SELECT provider_id FROM message ORDER BY line")]
+
+
+async def test_callbacks_move_messages_on_however_they_are_sent_and_never_back(box: Sandbox, tmp_path: Path) -> None:
+    settings, ids = await sent(box, tmp_path, 4)
+    async with receiver(settings) as url, httpx.AsyncClient(base_url=f"{url}/{SECRET}") as client:
+
+        async def call(message_id: str, state: str, reason: str = "") -> int:
+            given = {"id": message_id, "state": state, "date": "2026-11-30 09:00:00", "reason": reason}
+            return (await client.get("/serwersms", params=given)).status_code
+
+        in_order = [(ids[0], "delivered"), (ids[0], "sent"), (ids[0], "undelivered"), (ids[1], " Undelivered ")]
+        assert [await call(*one) for one in in_order] == [200] * 4
+        form = {"id": ids[2], "state": "unsent", "reason": "number_is_blacklisted"}
+        assert (await client.post("/serwersms", data=form)).status_code == 200
+        assert [await call("f" * 10, "delivered"), await call("f" * 10, "delivered")] == [200, 200]
+    with sqlite3.connect(tmp_path / "ledger.db") as ledger:
+        moved = ledger.execute("SELECT state, error, delivered_at FROM message ORDER BY line").fetchall()
+        parked = ledger.execute("SELECT provider_id, state FROM parked_report").fetchall()
+    nine_in_warsaw = datetime(2026, 11, 30, 8, tzinfo=UTC).timestamp()
+    assert moved == [
+        (MessageState.DELIVERED, None, nine_in_warsaw),
+        (MessageState.UNDELIVERED, None, None),
+        (MessageState.REJECTED, "number_is_blacklisted", None),
+        (MessageState.ACCEPTED, None, None),
+    ]
+    assert parked == [("f" * 10, MessageState.DELIVERED)]
+
+
+async def test_a_word_that_reports_do_not_know_moves_nothing_and_has_the_provider_asked(
+    box: Sandbox, tmp_path: Path
+) -> None:
+    settings, ids = await sent(box, tmp_path, 60)
+    box.clock.advance(3600)
+
+    def pull(after: float) -> Awaitable[Pulled]:
+        return pull_due_reports(settings, lambda: time.time() + after)
+
+    box.faults.replace([{"call": "messages/reports", "fault": "no_items", "times": 1}])
+    assert ((await pull(3600)).requests, (await pull(3700)).requests) == (1, 0)
+    async with receiver(settings) as url, httpx.AsyncClient(base_url=url) as client:
+        answer = await client.get(f"/{SECRET}/serwersms?id={ids[0]}&state=DELIVRD&date=&reason=")
+        assert answer.status_code == 200
+        assert (await client.get(f"/{SECRET}/serwersms?id=unheard&state=DELIVRD")).status_code == 200
+    assert counted(status_of("sale", settings)) == {"accepted": 60}
+    pulled = await pull(3700)
+    assert (pulled.requests, pulled.moved, pulled.open) == (1, 50, 10), "of its chunk only"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/guess/serwersms?id=abc&state=delivered", b"", 404),
+        ("GET", "/%FF/serwersms?id=abc&state=delivered", b"", 404),
+        ("POST", "/guess/serwersms", b"id=abc&state=delivered", 404),
+        ("GET", f"/{SECRET}/serwersms?state=delivered", b"", 400),
+        ("GET", f"/{SECRET}/serwersms?id={'a' * 65}&state=delivered", b"", 400),
+        ("GET", f"/{SECRET}/serwersms?id=a%00b&state=delivered", b"", 400),
+        ("GET", f"/{SECRET}/serwersms?id=abc&state={'d' * 20_000}", b"", 400),
+        ("POST", f"/{SECRET}/serwersms", b"id=abc&state=" + b"d" * 100_000, 413),
+        ("HEAD", f"/{SECRET}/serwersms?id=abc&state=delivered", b"", 405),
+    ],
+)
+async def test_what_is_no_callback_is_refused(method: str, path: str, body: bytes, status: int, tmp_path: Path) -> None:
+    settings = ticket_settings("http://127.0.0.1:1", tmp_path)
+    form = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
+    async with receiver(settings) as url, httpx.AsyncClient(base_url=url) as client:
+        assert (await client.request(method, path, content=body, headers=form)).status_code == status
+    with sqlite3.connect(tmp_path / "ledger.db") as ledger:
+        assert ledger.execute("SELECT count(*) FROM parked_report").fetchone() == (0,)
+
+
+async def test_news_that_cannot_be_kept_is_not_acknowledged(box: Sandbox, tmp_path: Path) -> None:
+    settings, ids = await sent(box, tmp_path, 1)
+    async with receiver(settings) as url, httpx.AsyncClient(base_url=url) as client:
+        with sqlite3.connect(tmp_path / "ledger.db") as ledger:
+            ledger.execute("CREATE TRIGGER full BEFORE UPDATE ON message BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        news = f"/{SECRET}/serwersms?id={ids[0]}&state=delivered"
+        assert (await client.get(news)).status_code == 503
+        with sqlite3.connect(tmp_path / "ledger.db") as ledger:
+            ledger.execute("DROP TRIGGER full")
+        assert (await client.get(news)).status_code == 200
+    assert counted(status_of("sale", settings)) == {"delivered": 1}
