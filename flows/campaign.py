@@ -1,16 +1,20 @@
-"""The campaign flow: plan, upload, verify, send in batches, report. Run it again and it goes on where it stands."""
+"""The campaign flow: plan, ask for approval, upload, verify, send in batches, report. Run again, it goes on."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from pydantic import Field
 
-from flows.ending import already_running, ending
-from posthorn.delivery.run import open_run
+from flows.approval import NotApproved, approved
+from flows.cancelling import finish_when_cancelled
+from flows.ending import already_running, ending, not_approved
+from flows.share import start_shares
+from posthorn.delivery.run import CampaignRun, open_run
 from posthorn.errors import AlreadyRunning, GatewayError
 from tasks.plan import plan
 from tasks.publish import progress, publish
@@ -27,27 +31,44 @@ def run_name() -> str:
 
 
 @flow(name="send-campaign", flow_run_name=run_name, persist_result=False)
-async def send_campaign(campaign_file: str, run_by: str = "") -> State[Any]:
+async def send_campaign(
+    campaign_file: Annotated[str, Field(min_length=1, max_length=1000)],
+    run_by: Annotated[str, Field(max_length=80)] = "",
+    workers: Annotated[int, Field(ge=1, le=16)] = 1,
+) -> State[Any]:
     """Send one MMS campaign, or go on with one that was not finished.
 
-    Everybody in its recipients file is accounted for, nobody gets the message twice. Running it again is always safe.
+    Everybody in its recipients file is accounted for, nobody gets the message twice. Running it again is always safe. A
+    large campaign may wait for a person's approval: the run is paused until then.
 
     Args:
         campaign_file: Path of the campaign file (TOML), as seen by the machine that runs the flow.
         run_by: Who starts it, for the record; empty means the account the process runs under.
+        workers: How many worker processes send it together, 1 to 16. More than one needs the ledger on PostgreSQL.
     """
     try:
-        name, test = await plan(campaign_file)
+        name, test = await plan(campaign_file, workers)
+        while await approved(name, test=test):
+            await plan(campaign_file, workers)  # its file may have changed while a person thought about it
         try:
             async with open_run(name, test=test, by=run_by) as run:
-                await upload(run)
-                await verify(run)
-                async with progress(run):
-                    await send_all(run)
-                    await settle_all(run)
-                await report(run)
+                with finish_when_cancelled(run):
+                    await deliver(run, workers)
         except GatewayError:
             pass  # the ledger has the reason, and the ending says it
     except AlreadyRunning as error:
         return already_running(error)
+    except NotApproved as error:
+        return not_approved(error)
     return ending(await publish(name, test=test))
+
+
+async def deliver(run: CampaignRun, workers: int) -> None:
+    """The steps of a planned and approved campaign, in their order."""
+    await upload(run)
+    await verify(run)
+    async with progress(run):
+        await start_shares(run, workers - 1)
+        await send_all(run)
+        await settle_all(run)
+    await report(run)

@@ -12,7 +12,7 @@ from posthorn.errors import AlreadyRunning
 
 
 def ending(status: Mapping[str, Any]) -> State[Any]:
-    """``Completed``, ``NeedsAttention`` (finished, but a person is asked), ``Stopped`` (failed) or ``Cancelled``."""
+    """``Completed``, ``NeedsAttention`` (finished, but a person is asked), ``Stopped`` (failed) or ``Withdrawn``."""
     counted = status["totals"]
     if status["state"] == "stopped":
         because = status["because"] or "interrupted"
@@ -30,3 +30,8 @@ def ending(status: Mapping[str, Any]) -> State[Any]:
 def already_running(error: AlreadyRunning) -> State[Any]:
     """``AlreadyRunning``: another run sends this campaign; nothing was done here."""
     return Completed(name="AlreadyRunning", message=str(error))
+
+
+def not_approved(error: Exception) -> State[Any]:
+    """``NotApproved``: a person said no; nothing was sent."""
+    return Completed(name="NotApproved", message=f"{error}. Nothing was sent")

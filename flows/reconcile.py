@@ -2,39 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.states import Completed
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from pydantic import Field
 
-from posthorn.delivery.run import open_run
-from posthorn.errors import AlreadyRunning
+from posthorn.delivery.run import open_lookup
+from posthorn.errors import AlreadyRunning, GatewayError
 from tasks.publish import publish
-from tasks.reconcile import settle_all
+from tasks.reconcile import settle_once
 from tasks.status import with_unknown
 
 
-@flow(name="reconcile", persist_result=False)
-async def reconcile(name: str = "") -> State[Any]:
-    """Ask the provider about messages whose outcome is unknown, and settle what that proves.
+def run_name() -> str:
+    """``reconcile``, or ``reconcile autumn-sale``."""
+    return f"reconcile {flow_run.parameters['name']}".rstrip()
 
-    A campaign that is being sent right now is left alone: it reconciles at its own end.
+
+@flow(name="reconcile", flow_run_name=run_name, persist_result=False)
+async def reconcile(name: Annotated[str, Field(max_length=80)] = "") -> State[Any]:
+    """Ask the provider about messages whose outcome is unknown, and settle what that proves. Nothing is sent.
+
+    A campaign that is being sent right now is left alone: it reconciles at its own end. One that was stopped stays stopped.
 
     Args:
         name: The campaign's name; empty means every campaign that has unknown messages.
     """
     names = [name] if name else await with_unknown()
-    unknown = 0
+    unknown = left = 0
+    problems = []
     for one in names:
         try:
-            async with open_run(one, by="reconcile") as run:
-                await settle_all(run)
+            async with open_lookup(one) as run:
+                await settle_once(run)
         except AlreadyRunning as error:
             get_run_logger().info("%s", error)
-        unknown += (await publish(one))["totals"]["unknown"]
+        except GatewayError as error:  # the other campaigns are not to wait for this one
+            problems.append(f"{one}: {error}")
+        status = await publish(one)
+        unknown += status["totals"]["unknown"]
+        left += status["totals"]["pending"] if status["state"] == "stopped" else 0
     looked_at = f"{len(names)} {'campaign' if len(names) == 1 else 'campaigns'} looked at"
+    if left:
+        looked_at += f"; not sent yet: {left:,} (run the campaign again to send them)"
+    if problems:
+        return Failed(name="Stopped", message=f"{'; '.join(problems)}. unknown: {unknown:,}; {looked_at}")
     if unknown:
         return Completed(name="NeedsAttention", message=f"unknown: {unknown:,}; {looked_at}")
     return Completed(message=f"nothing unknown; {looked_at}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from pydantic import Field
 
+from flows.cancelling import finish_when_cancelled
 from flows.ending import already_running, ending
 from posthorn.delivery.run import open_ticket_run
 from posthorn.delivery.tickets import TicketExchange
@@ -26,7 +28,9 @@ def run_name() -> str:
 
 
 @flow(name="send-tickets", flow_run_name=run_name, persist_result=False)
-async def send_tickets(event_file: str, run_by: str = "") -> State[Any]:
+async def send_tickets(
+    event_file: Annotated[str, Field(min_length=1, max_length=1000)], run_by: Annotated[str, Field(max_length=80)] = ""
+) -> State[Any]:
     """Send each attendee of one event the ticket with their own barcode, or go on where an earlier run stopped.
 
     Nobody gets a ticket twice. A ticket whose answer was lost stays unknown until a postback or a person settles it.
@@ -39,10 +43,11 @@ async def send_tickets(event_file: str, run_by: str = "") -> State[Any]:
         name = await plan_tickets(event_file)
         try:
             async with open_ticket_run(name, by=run_by) as run:
-                await preflight(run)
-                async with progress(run):
-                    await send_pending(run, TicketExchange(run))
-                await report_tickets(run)
+                with finish_when_cancelled(run):
+                    await preflight(run)
+                    async with progress(run):
+                        await send_pending(run, TicketExchange(run))
+                    await report_tickets(run)
         except GatewayError:
             pass  # the ledger has the reason, and the ending says it
     except AlreadyRunning as error:

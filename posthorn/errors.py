@@ -4,6 +4,7 @@
 
     PosthornError
     ├── InputError                 the operator's file, argument or row is wrong; nothing was sent
+    ├── Stopped                    this run sends nothing more, for a reason that no single request has
     ├── LedgerError                the durable record refuses or cannot be reached
     │   ├── CampaignChanged        same name, other content: what differs is said
     │   ├── CampaignNotFound       no campaign or event of that name
@@ -45,6 +46,10 @@ class InputError(PosthornError):
         super().__init__(f"{field}: {problem}")
         self.field = field
         self.problem = problem
+
+
+class Stopped(PosthornError):
+    """Nothing more is sent in this run, for a reason that no single request has."""
 
 
 class LedgerError(PosthornError):

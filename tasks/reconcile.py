@@ -32,6 +32,12 @@ async def withdraw(run: CampaignRun) -> int:
     return await withdraw_surplus(run)
 
 
+async def settle_once(run: CampaignRun) -> None:
+    """Settle what one look proves, and send nothing."""
+    await reconcile(run)
+    await _withdraw_if_held(run)
+
+
 async def settle_all(run: CampaignRun) -> None:
     """Settle what is unknown as far as the campaign's file allows: look, wait, look again, send again what is absent."""
     is_settled = False
@@ -45,5 +51,9 @@ async def settle_all(run: CampaignRun) -> None:
             await asyncio.sleep(seconds)
         else:
             is_settled = True
+    await _withdraw_if_held(run)
+
+
+async def _withdraw_if_held(run: CampaignRun) -> None:
     if run.campaign.definition.get("hold_minutes"):
         await withdraw(run)

@@ -1,18 +1,31 @@
-"""Report: pull a campaign's delivery reports; apply an event's news that came before its ticket was recorded."""
+"""Report: pull delivery reports; apply news that was pushed before its message was recorded."""
 
 from __future__ import annotations
 
-from prefect import task
+import asyncio
+import json
 
-from posthorn.delivery.report import pull_reports
+from prefect import task
+from prefect.artifacts import Artifact
+from prefect.logging import get_run_logger
+
+from posthorn.delivery.report import Pulled, pull_due_reports, pull_reports, pull_reports_of, recent_names
 from posthorn.delivery.run import CampaignRun, TicketRun
+from posthorn.delivery.status import artifact_key, status_now, status_rows
 from posthorn.ledger.news import apply_parked
 from tasks.policy import POLICY
+
+MOST_AT_ONCE = 10_000
+"""Messages whose reports a run pulls at its own end: a few seconds. Those of larger campaigns come by the schedule."""
 
 
 @task(name="report", task_run_name="report", **POLICY)
 async def report(run: CampaignRun) -> int:
-    """Pull the delivery reports of every open message; how many messages moved on."""
+    """Pull the delivery reports of a campaign that is not large; how many messages moved on."""
+    sent = run.campaign.input - run.campaign.invalid - run.campaign.duplicate
+    if sent > MOST_AT_ONCE:
+        get_run_logger().info("%d reports are left to the flow delivery_reports", sent)
+        return 0
     return (await pull_reports(run)).moved
 
 
@@ -20,3 +33,21 @@ async def report(run: CampaignRun) -> int:
 async def report_tickets(run: TicketRun) -> int:
     """Apply postbacks that came before the answer they are about was recorded; how many messages moved on."""
     return await run.do(apply_parked)
+
+
+@task(name="pull reports", task_run_name="pull reports", **POLICY)
+async def pull(name: str = "") -> Pulled:
+    """Pull what is due of all campaigns, or everything that is open of one."""
+    return await (pull_reports_of(name) if name else pull_due_reports())
+
+
+@task(name="find changed", task_run_name="find changed", **POLICY)
+async def with_changed_totals() -> list[str]:
+    """The names of the campaigns and events whose totals are not what their table shows: pulled news, or pushed since."""
+    return [name for name in await asyncio.to_thread(recent_names) if not await _is_shown(name)]
+
+
+async def _is_shown(name: str) -> bool:
+    status = await asyncio.to_thread(status_now, name)
+    shown = await Artifact.aget(artifact_key(status["kind"], name))
+    return shown is not None and isinstance(shown.data, str) and json.loads(shown.data) == status_rows(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -11,10 +12,11 @@ import orjson
 from tabulate import tabulate
 
 from posthorn.campaign import Campaign, differences, load_campaign
-from posthorn.delivery.plan import allows_loopback, read_rows, refuse_changes
+from posthorn.delivery.plan import REPEAT_DAYS, allows_loopback, read_rows, refuse_changes
 from posthorn.errors import InputError
 from posthorn.ledger import campaigns, totals
 from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.repeats import same_content
 from posthorn.ledger.store import Ledger
 from posthorn.models import Kind, Media
 from posthorn.recipients.intake import Intake
@@ -86,6 +88,7 @@ def check_campaign(path: Path) -> Checked:
     try:
         planned = _sendable(ledger, campaign, settings)
         counted = totals.totals(ledger, planned) if planned else None
+        warnings = campaign.warnings() + ([] if planned or campaign.allow_repeat else _repeats(ledger, campaign, settings))
     finally:
         ledger.close()
     rows = read_rows(campaign, settings, None)
@@ -107,7 +110,7 @@ def check_campaign(path: Path) -> Checked:
         send_at=campaign.send_at.isoformat(sep=" ", timespec="minutes") if campaign.send_at else None,
         test=campaign.test,
         media=campaign.media_items(allow_loopback=allows_loopback(settings)),
-        warnings=campaign.warnings(),
+        warnings=warnings + _approval(campaign, rows.accepted, settings),
         rejects=rows.first_rejects,
         already=rows.accepted - counted["pending"] if counted else None,
     )
@@ -140,6 +143,23 @@ def _sendable(ledger: Ledger, campaign: Campaign, settings: Settings) -> Campaig
     else:
         refuse_changes(planned, Kind.CAMPAIGN, definition, differences)
     return planned
+
+
+def _repeats(ledger: Ledger, campaign: Campaign, settings: Settings) -> list[str]:
+    """That sending may be refused: numbers are compared only when the campaign is planned."""
+    definition = campaign.definition(allow_loopback=allows_loopback(settings))
+    since = time.time() - REPEAT_DAYS * 86_400
+    return [
+        f"{other.name} has the same title, text and media; numbers in common will be refused, unless allow_repeat = true"
+        for other in same_content(ledger, campaign.name, definition, since=since)
+    ]
+
+
+def _approval(campaign: Campaign, count: int, settings: Settings) -> list[str]:
+    above = settings.approve_above
+    if campaign.test or not (campaign.approve or (above is not None and count > above)):
+        return []
+    return ["a person has to approve it before the first send"]
 
 
 def _none_valid(rows: Intake) -> str:

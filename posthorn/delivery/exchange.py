@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from posthorn.delivery.reconcile import confirm_refused
 from posthorn.delivery.run import CampaignRun
-from posthorn.delivery.send import Stopped
+from posthorn.errors import Stopped
 from posthorn.ledger import media
 from posthorn.ledger.sending import Claim
 from posthorn.models import Answer, MmsRequest, Phone

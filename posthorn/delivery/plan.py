@@ -19,16 +19,25 @@ from posthorn.ledger.repeats import repeats
 from posthorn.ledger.store import Ledger
 from posthorn.models import Kind
 from posthorn.recipients.intake import Intake, read_recipients
-from posthorn.settings import Settings, load_settings
+from posthorn.settings import Settings, SettingsError, load_settings
 
 GATEWAY = "serwersms"
 REPEAT_DAYS = 7
 """How far back the same message to the same numbers under another name is taken for a slip."""
 
 
-async def plan_campaign(path: Path) -> CampaignRecord:
-    """Plan the campaign of that file, or find it planned with the same content. See ``plan_file``."""
-    return await asyncio.to_thread(plan_file, path, load_settings())
+async def plan_campaign(path: Path, *, workers: int = 1) -> CampaignRecord:
+    """Plan the campaign of that file, or find it planned with the same content. See ``plan_file``.
+
+    Raises:
+        SettingsError: several worker processes are to send it, and the ledger is not for that.
+    """
+    settings = load_settings()
+    if workers > 1 and settings.database_url.startswith("sqlite"):
+        raise SettingsError(
+            f"workers: {workers} processes need the ledger on PostgreSQL; set POSTHORN_DATABASE_URL, or send it with one"
+        )
+    return await asyncio.to_thread(plan_file, path, settings)
 
 
 def plan_file(path: Path, settings: Settings) -> CampaignRecord:
@@ -109,7 +118,7 @@ def rejects_path(path: Path, name: str) -> Path:
 
 def options(campaign: Campaign) -> dict[str, Any]:
     """What may change between runs of the same campaign."""
-    return {"resend_unconfirmed": campaign.resend_unconfirmed}
+    return {"resend_unconfirmed": campaign.resend_unconfirmed, "approve": campaign.approve}
 
 
 def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: Path, settings: Settings) -> CampaignRecord:
@@ -163,10 +172,13 @@ def planning_lock(ledger: Ledger, name: str, *, test: bool = False) -> Iterator[
     Raises:
         AlreadyRunning: another process plans or sends it.
     """
-    with ledger.locks.hold(campaigns.lock_key(name, test=test)) as held:
-        if not held:
-            planned = campaigns.find(ledger, name, test=test)
-            if planned is not None:
-                take_lock(ledger, planned)
-            raise AlreadyRunning(f"{name} is already running elsewhere: another process is planning it")
+    key = campaigns.lock_key(name, test=test)
+    planned = campaigns.find(ledger, name, test=test)
+    if planned is not None:
+        take_lock(ledger, planned)
+    elif not ledger.locks.acquire(key):
+        raise AlreadyRunning(f"{name} is already running elsewhere: another process is planning it")
+    try:
         yield
+    finally:
+        ledger.locks.release(key)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from tabulate import tabulate
 
-from posthorn.delivery.run import CampaignRun, open_run
+from posthorn.delivery.run import CampaignRun, open_lookup
 from posthorn.ledger import campaigns, reconciling, totals
 from posthorn.ledger.reconciling import Decision, Unconfirmed
 from posthorn.ledger.sending import Claim
@@ -54,13 +54,13 @@ class Listing:
     window: str
 
 
-async def reconcile_named(name: str, *, by: str = "") -> Reconciled:
-    """``reconcile`` for the campaign of that name.
+async def reconcile_named(name: str) -> Reconciled:
+    """``reconcile`` for the campaign of that name; nothing is sent, and one that was stopped stays stopped.
 
     Raises:
         AlreadyRunning: it is being sent; the run reconciles at its own end.
     """
-    async with open_run(name, by=by) as run:
+    async with open_lookup(name) as run:
         return await reconcile(run)
 
 

@@ -1,25 +1,56 @@
-"""Reporting: pull what the provider knows of the messages that wait for news, in few requests."""
+"""Reporting: pull what the provider knows of the messages that wait for news, in few requests.
+
+The younger a message, the sooner its report may come, and the more often it is asked about: a chunk is due once the time
+since its last question is a quarter of its age. That makes some twenty questions in 72 hours, then it ends as no_report.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 from posthorn.delivery.run import CampaignRun, open_desk
-from posthorn.ledger import reporting
+from posthorn.errors import AlreadyRunning, GatewayError, InputError
+from posthorn.gateways.contract import CampaignGateway
+from posthorn.gateways.registry import campaign_gateway
+from posthorn.ledger import campaigns, reporting
+from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.news import apply_parked
+from posthorn.ledger.reporting import WAITING_STATES, OpenChunk, Question
+from posthorn.ledger.store import Ledger
+from posthorn.ledger.writer import LedgerWriter
+from posthorn.models import Kind, MessageState
+from posthorn.settings import Settings, load_settings
 
 IDS_PER_REQUEST = 500
 NO_REPORT_AFTER_SECONDS = 72 * 3600
 """Reports come for up to about 72 hours; what is silent longer ends as no_report (and a late report is still taken)."""
 
+SHARE_OF_AGE = 0.25
+LEAST_SECONDS_BETWEEN = 9 * 60
+"""A little less than the ten minutes between two scheduled pulls, so that one that starts late does not skip a turn."""
 
-@dataclass(frozen=True, slots=True)
+_FAILURES_IN_A_ROW = 3
+_A_DAY_SECONDS = 24 * 3600
+_LOCK = "delivery-reports"
+_Do = Callable[..., Awaitable[Any]]
+
+
+@dataclass(slots=True)
 class Pulled:
-    """What a pull did: requests made, messages that moved on, messages that ended without a report."""
+    """What a pull did: requests made, messages that moved on, messages that ended without a report.
 
-    requests: int
-    moved: int
-    expired: int
+    ``open`` is how many still wait, ``problems`` says which requests failed; what they asked about stays due.
+    """
+
+    requests: int = 0
+    moved: int = 0
+    expired: int = 0
+    open: int = 0
+    problems: list[str] = field(default_factory=list)
 
 
 async def pull_reports_of(name: str) -> Pulled:
@@ -29,19 +60,161 @@ async def pull_reports_of(name: str) -> Pulled:
 
 
 async def pull_reports(run: CampaignRun) -> Pulled:
-    """Ask for the reports of every open message, ``IDS_PER_REQUEST`` at a time, all pages, and move the messages.
+    """Ask for the reports of every open message, due or not, ``IDS_PER_REQUEST`` at a time, and move the messages.
 
     Raises:
         TryAgain: the provider could not be reached; what was pulled so far is kept.
     """
-    requests = moved = 0
+    pulled = Pulled()
+    now = time.time()
     if not run.campaign.test:  # a test sends nothing, so there is nothing to report
-        for ids in reporting.open_ids(run.ledger, run.campaign, IDS_PER_REQUEST):
-            page = pages = 1
-            while page <= pages:
-                answer = await run.gateway.reports(ids=ids, page=page, limit=IDS_PER_REQUEST)
-                requests += 1
-                moved += await run.do(reporting.apply_reports, answer.reports)
-                page, pages = page + 1, answer.pages
-    expired = await run.do(reporting.expire, run.campaign, sent_before=time.time() - NO_REPORT_AFTER_SECONDS)
-    return Pulled(requests, moved, expired)
+        chunks = [chunk.id for chunk in reporting.open_chunks(run.ledger, run.campaign)]
+        for question in reporting.questions(run.ledger, chunks, IDS_PER_REQUEST):
+            await _ask(run.gateway, run.do, question, pulled)
+            await run.do(reporting.note_asked, question.completes, now)
+    pulled.expired = await _expire(run.do, run.campaign, now)
+    pulled.open = sum(chunk.messages for chunk in reporting.open_chunks(run.ledger, run.campaign))
+    return pulled
+
+
+async def pull_due_reports(settings: Settings | None = None, clock: Callable[[], float] = time.time) -> Pulled:
+    """Ask about everything that is due, of all campaigns together; apply parked news; end what is silent for 72 hours.
+
+    Beside a campaign that is being sent, too: what may move is guarded in the ledger. A request that fails is noted and the
+    next one made, unless it is the third in a row or every other would fail alike.
+
+    Raises:
+        AlreadyRunning: another process is at it.
+    """
+    settings = settings or load_settings()
+    ledger = Ledger(settings.database_url)
+    try:
+        if not ledger.locks.acquire(_LOCK):
+            raise AlreadyRunning("the delivery reports are being pulled already, by another process")
+        writer = LedgerWriter(ledger)
+        try:
+            return await _Round(settings, ledger, writer.do, clock()).run()
+        finally:
+            writer.close()
+    finally:
+        ledger.close()
+
+
+def is_due(chunk: OpenChunk, campaign: CampaignRecord, now: float) -> bool:
+    """Whether it is time to ask about a chunk again: never before its dispatch, and once more when its 72 hours are over."""
+    dispatched_at = _dispatched_at(chunk, campaign)
+    asked_at = max(dispatched_at, chunk.asked_at or 0.0)
+    if now - dispatched_at >= NO_REPORT_AFTER_SECONDS > asked_at - dispatched_at:
+        return True
+    return now - asked_at >= max(LEAST_SECONDS_BETWEEN, SHARE_OF_AGE * (now - dispatched_at))
+
+
+def recent_names(settings: Settings | None = None, clock: Callable[[], float] = time.time) -> list[str]:
+    """The campaigns and events whose totals reports may still change, or may have changed in the last day."""
+    ledger = Ledger((settings or load_settings()).database_url)
+    try:
+        since = clock() - NO_REPORT_AFTER_SECONDS - _A_DAY_SECONDS
+        waiting = {chunk.campaign_id for chunk in reporting.open_chunks(ledger)}
+        records = [record for record in campaigns.all_records(ledger) if not record.test]
+        return [record.name for record in records if record.id in waiting or _last_begun(record) > since]
+    finally:
+        ledger.close()
+
+
+class _Round:
+    """One pull of everything that is due at ``now``."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, do: _Do, now: float) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._do = do
+        self._now = now
+        self._records = {record.id: record for record in campaigns.all_records(ledger) if not record.test}
+        self._missed: set[int] = set()
+        self._pulled = Pulled()
+
+    async def run(self) -> Pulled:
+        """Ask, then end what stays silent."""
+        self._pulled.moved += await self._do(apply_parked)
+        waiting = self._waiting()
+        if due := [chunk.id for chunk in waiting if self._is_due(chunk)]:
+            gateway = campaign_gateway(self._settings)
+            try:
+                await self._ask_about(gateway, due)
+            finally:
+                await gateway.aclose()
+        await self._end_silent(waiting)
+        self._pulled.open = sum(chunk.messages for chunk in self._waiting())
+        return self._pulled
+
+    def _waiting(self) -> list[OpenChunk]:
+        return [chunk for chunk in reporting.open_chunks(self._ledger) if chunk.campaign_id in self._records]
+
+    def _is_due(self, chunk: OpenChunk) -> bool:
+        """Tickets have no reports to pull: postbacks come for them."""
+        campaign = self._records[chunk.campaign_id]
+        return campaign.kind == Kind.CAMPAIGN and is_due(chunk, campaign, self._now)
+
+    async def _ask_about(self, gateway: CampaignGateway, due: Sequence[int]) -> None:
+        """Ask one question after the other; a chunk counts as asked about once all of it was."""
+        failures = 0
+        for question in reporting.questions(self._ledger, due, IDS_PER_REQUEST):
+            if failures == _FAILURES_IN_A_ROW:
+                self._missed |= question.chunks
+                continue
+            try:
+                await _ask(gateway, self._do, question, self._pulled)
+            except (GatewayError, InputError) as error:
+                self._pulled.problems.append(str(error))
+                self._missed |= question.chunks
+                failures = _FAILURES_IN_A_ROW if getattr(error, "stops_run", False) else failures + 1
+            else:
+                failures = 0
+                await self._do(reporting.note_asked, question.completes - self._missed, self._now)
+
+    async def _end_silent(self, waiting: Sequence[OpenChunk]) -> None:
+        """End what was silent for too long, but of no campaign that the provider could not be asked about just now."""
+        unheard = {chunk.campaign_id for chunk in waiting if chunk.id in self._missed}
+        silent = {chunk.campaign_id for chunk in waiting if self._age(chunk) > NO_REPORT_AFTER_SECONDS}
+        for campaign_id in sorted(silent - unheard):
+            self._pulled.expired += await _expire(self._do, self._records[campaign_id], self._now)
+
+    def _age(self, chunk: OpenChunk) -> float:
+        return self._now - _dispatched_at(chunk, self._records[chunk.campaign_id])
+
+
+async def _ask(gateway: CampaignGateway, do: _Do, question: Question, pulled: Pulled) -> None:
+    """Ask one question, every page of its answer, and move the messages. What was not asked about is passed over."""
+    ids = frozenset(question.ids)
+    page = pages = 1
+    while page <= pages:
+        pulled.requests += 1
+        answer = await gateway.reports(ids=question.ids, page=page, limit=IDS_PER_REQUEST)
+        pulled.moved += await do(reporting.apply_reports, [one for one in answer.reports if one.provider_id in ids])
+        page, pages = page + 1, min(answer.pages, len(ids))
+
+
+async def _expire(do: _Do, campaign: CampaignRecord, now: float) -> int:
+    send_at, hold_seconds = _delay(campaign)
+    silent_since = now - NO_REPORT_AFTER_SECONDS
+    if send_at > silent_since:
+        return 0
+    states = WAITING_STATES if send_at or hold_seconds else (MessageState.ACCEPTED,)
+    expired: int = await do(reporting.expire, campaign, sent_before=silent_since - hold_seconds, states=states)
+    return expired
+
+
+def _last_begun(campaign: CampaignRecord) -> float:
+    return max(campaign.run_started_at or campaign.created_at, _delay(campaign)[0])
+
+
+def _dispatched_at(chunk: OpenChunk, campaign: CampaignRecord) -> float:
+    """When the provider was to hand on the messages of a chunk; their age counts from then."""
+    send_at, hold_seconds = _delay(campaign)
+    return max(chunk.sent_at + hold_seconds, send_at)
+
+
+def _delay(campaign: CampaignRecord) -> tuple[float, float]:
+    """The moment of dispatch that the campaign's file names (0 where it names none), and the seconds it has chunks held."""
+    send_at, hold_minutes = campaign.definition.get("send_at"), campaign.definition.get("hold_minutes")
+    return datetime.fromisoformat(send_at).timestamp() if send_at else 0.0, 60.0 * (hold_minutes or 0)

@@ -1,7 +1,8 @@
 """One campaign's run in this process: its lock, its ledger thread, its pace, and the reason why it stops early.
 
-The run holds the campaign's lock from the first step to the last, so there is one sender per campaign. The lock is the
-operating system's or the database's: it is free the moment this process dies, and not before.
+The run holds the campaign's lock from the first step to the last, so there is one run per campaign. The lock is the
+operating system's or the database's: it is free the moment this process dies, and not before. Helpers in other processes
+may send for the run: each chunk is claimed by one of them, and each has a lock of its own that says whether it lives.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from datetime import datetime
 from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
 from posthorn.delivery.pace import Pace
-from posthorn.errors import AlreadyRunning
+from posthorn.errors import AlreadyRunning, Stopped
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
 from posthorn.gateways.registry import campaign_gateway, ticket_gateway
 from posthorn.ledger import campaigns, sending
@@ -32,9 +33,14 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _G = TypeVar("_G", bound=CampaignGateway | TicketGateway)
 
+_LOOKUP_WAIT_SECONDS = 60.0
+_PAUSE_SECONDS = 0.1
+
 
 class Run(Generic[_G]):
     """What the steps of one run share. ``owner`` names this process in claims; ``stopped`` says why nothing more is sent.
+
+    ``guard_key`` is the lock without which this process may claim nothing.
 
     A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
     """
@@ -44,6 +50,7 @@ class Run(Generic[_G]):
         "campaign",
         "concurrency",
         "gateway",
+        "guard_key",
         "ledger",
         "owner",
         "pace",
@@ -59,6 +66,7 @@ class Run(Generic[_G]):
         self.campaign = campaign
         self.gateway = gateway
         self.owner = new_owner()
+        self.guard_key = campaign.lock_key
         self.pace = pace
         self.concurrency = _account(settings, campaign).concurrency
         self.slots = asyncio.Semaphore(self.concurrency)
@@ -115,6 +123,56 @@ async def open_ticket_run(name: str, *, by: str = "", settings: Settings | None 
 
 
 @asynccontextmanager
+async def open_lookup(name: str, *, settings: Settings | None = None) -> AsyncIterator[CampaignRun]:
+    """Look after a campaign that nobody runs, without running it: why it was stopped stands, and nothing may be sent.
+
+    Chunks that a dead process left in the middle of a request become unknown first.
+
+    A run that is started meanwhile waits for a while.
+
+    Raises:
+        AlreadyRunning: another process runs it, or looks after it.
+        CampaignNotFound: it was never planned.
+        SettingsError: credentials are missing.
+    """
+    async with open_desk(name, settings=settings) as run:
+        if not run.ledger.locks.acquire(_lookup_key(run.campaign)):
+            raise AlreadyRunning(f"{name} is being looked up by another process")
+        if not run.ledger.locks.acquire(run.campaign.lock_key):
+            raise _already_running(run.ledger, run.campaign)
+        await _take_over(run)
+        run.stop(Stopped("this process only looks up what is unknown"))
+        yield run
+
+
+@asynccontextmanager
+async def open_helper(name: str, *, settings: Settings | None = None) -> AsyncIterator[CampaignRun]:
+    """Send for a campaign whose run is another process's: no lock but one's own, no beginning and no end of the run.
+
+    It goes on when the other process dies. Whatever stops it stops the whole run, and the other way round.
+
+    Raises:
+        Stopped: nobody runs the campaign, so there is nobody to help: it waits for approval, was stopped, or is over.
+        CampaignNotFound: it was never planned.
+        SettingsError: credentials are missing.
+    """
+    async with open_desk(name, settings=settings) as run:
+        if not _is_running(run):
+            raise Stopped(f"nobody runs {name}, so there is nobody to help; nothing was sent")
+        run.guard_key = sending.owner_key(run.owner)
+        run.ledger.locks.acquire(run.guard_key)
+        await run.do(_import_spool, run.spool)
+        try:
+            yield run
+        except Exception as error:
+            run.stop(error)
+            raise
+        finally:
+            if run.stopped is not None:
+                campaigns.stop_run(run.ledger, run.campaign, because=_reason(run.stopped) or "a helper stopped")
+
+
+@asynccontextmanager
 async def open_desk(name: str, *, test: bool = False, settings: Settings | None = None) -> AsyncIterator[CampaignRun]:
     """What the steps need of a planned campaign, without being the one that runs it: enough to pull its reports.
 
@@ -148,10 +206,8 @@ async def _desk(
 @asynccontextmanager
 async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
     ledger, campaign = run.ledger, run.campaign
-    take_lock(ledger, campaign)
-    ledger.locks.acquire(sending.owner_key(run.owner))
-    await run.do(_import_spool, run.spool)
-    await run.do(sending.abandon_dead, campaign)
+    await asyncio.to_thread(take_lock, ledger, campaign)
+    await _take_over(run)
     await run.do(campaigns.start_run, campaign, by=by or process_name())
     try:
         yield
@@ -162,20 +218,46 @@ async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
         campaigns.end_run(ledger, campaign, stopped_because=_reason(run.stopped))
 
 
+async def _take_over(run: Run[Any]) -> None:
+    """Settle what dead processes left of a campaign whose lock is ours."""
+    run.ledger.locks.acquire(sending.owner_key(run.owner))
+    await run.do(_import_spool, run.spool)
+    await run.do(sending.abandon_dead, run.campaign)
+
+
 def _account(settings: Settings, campaign: CampaignRecord) -> SerwerSmsSettings | SkycoreSettings:
     return settings.skycore if campaign.kind == Kind.EVENT else settings.serwersms
 
 
 def take_lock(ledger: Ledger, campaign: CampaignRecord) -> None:
-    """Become the one that runs this campaign.
+    """Become the one that runs this campaign; while somebody only looks after it, wait a minute for that to end.
 
     Raises:
         AlreadyRunning: with since when and by whom.
     """
-    if not ledger.locks.acquire(campaign.lock_key):
-        raise AlreadyRunning(
-            f"{campaign.name} is already running {_since(campaigns.get(ledger, campaign.name, test=campaign.test))}"
-        )
+    deadline = time.monotonic() + _LOOKUP_WAIT_SECONDS
+    while not ledger.locks.acquire(campaign.lock_key):
+        if ledger.locks.is_free(_lookup_key(campaign)):
+            raise _already_running(ledger, campaign)
+        if time.monotonic() >= deadline:
+            raise AlreadyRunning(f"{campaign.name} is being looked up by another process; try again in a few minutes")
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _already_running(ledger: Ledger, campaign: CampaignRecord) -> AlreadyRunning:
+    now = campaigns.get(ledger, campaign.name, test=campaign.test)
+    return AlreadyRunning(f"{campaign.name} is already running {_since(now)}")
+
+
+def _is_running(run: Run[Any]) -> bool:
+    """Whether somebody runs the campaign right now. Who only plans it, or looks after it, holds its lock as well."""
+    is_started = run.campaign.run_started_at is not None and run.campaign.stopped_because is None
+    locks = run.ledger.locks
+    return is_started and not locks.is_free(run.campaign.lock_key) and locks.is_free(_lookup_key(run.campaign))
+
+
+def _lookup_key(campaign: CampaignRecord) -> str:
+    return f"lookup-{campaign.name}"
 
 
 def process_name() -> str:

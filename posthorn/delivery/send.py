@@ -6,26 +6,31 @@ The outcome of a request is taken, not taken or unknown. Unknown is recorded and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from posthorn.delivery.run import Run
-from posthorn.errors import GatewayError, InputError, LedgerError, PosthornError, SlowDown, TryAgain
+from posthorn.errors import GatewayError, InputError, LedgerError, SlowDown, Stopped, TryAgain
 from posthorn.ledger import sending
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.spool import hold_answer, keep_answer, keep_not_taken
 from posthorn.ledger.store import Ledger
 from posthorn.models import Answer
 
-MOST_BATCHES = 200
-"""A campaign is a few hundred task runs at most, however large: Prefect's server loses events beyond."""
+MOST_BATCHES = 16
+"""However large a campaign: each batch is a task run, which costs Prefect's server work and says no more than the progress.
 
+A retry needs no smaller ones, for the ledger knows what is left; and with thousands of task runs the server loses some.
+"""
+
+_LEAST_PER_SLOT = 4
+"""Chunks of a batch for each request in flight, at least: so that a batch is worth its beginning."""
+
+_PATIENCE_SECONDS = 1.0
 
 _Outcome = Answer | GatewayError | InputError
-
-
-class Stopped(PosthornError):
-    """Nothing more is sent in this run, for a reason that no single request has."""
 
 
 class Exchange(Protocol):
@@ -40,7 +45,7 @@ class Exchange(Protocol):
 
 def batches(chunks: Sequence[int], concurrency: int) -> Iterator[tuple[int, int]]:
     """Cut the pending chunks into batches ``(first, last)`` for one task run each: enough work for every slot, few runs."""
-    size = max(concurrency, -(-len(chunks) // MOST_BATCHES))
+    size = max(_LEAST_PER_SLOT * concurrency, -(-len(chunks) // MOST_BATCHES))
     for at in range(0, len(chunks), size):
         yield chunks[at], chunks[min(at + size, len(chunks)) - 1]
 
@@ -54,7 +59,8 @@ async def send_batch(run: Run[Any], exchange: Exchange, first: int, last: int) -
         TryAgain: the provider could not be reached; what was not sent is pending.
     """
     # Twice as many as there are slots: while one records what was answered, another has its request under way.
-    workers = [asyncio.create_task(_worker(run, exchange, first, last)) for _ in range(2 * run.concurrency)]
+    batch = _Batch(first, last)
+    workers = [asyncio.create_task(_worker(run, exchange, batch)) for _ in range(2 * run.concurrency)]
     try:
         await asyncio.wait(workers)  # unlike gather, it lets the workers live when this task is cancelled
     except asyncio.CancelledError:
@@ -67,27 +73,39 @@ async def send_batch(run: Run[Any], exchange: Exchange, first: int, last: int) -
     return sum(worker.result() for worker in workers)
 
 
-async def _worker(run: Run[Any], exchange: Exchange, first: int, last: int) -> int:
+@dataclass(slots=True)
+class _Batch:
+    """The chunks of one batch; ``is_claimed`` once none of them was pending, until one is pending again."""
+
+    first: int
+    last: int
+    is_claimed: bool = False
+
+
+async def _worker(run: Run[Any], exchange: Exchange, batch: _Batch) -> int:
     """Send chunk after chunk until there is none left or the run stops."""
     requests = 0
     while not run.is_stopped():
         async with run.slots:
             await run.pace.wait()
-            if run.is_stopped():
+            if run.is_stopped() or batch.is_claimed:
                 break
-            claimed = await run.do(_claim, run, first, last)
+            claimed = await run.do(_claim, run, batch.first, batch.last)
             if claimed is None:
+                batch.is_claimed = True
                 break
             requests += 1
             outcome = await _outcome(run, exchange, claimed)
             _notice(run, outcome)  # before the slot is free: the next request may have to wait, or not to leave at all
         await _record(run, exchange, claimed, outcome)
+        if not isinstance(outcome, Answer):
+            batch.is_claimed = False  # its chunk may be pending again
     return requests
 
 
 def _claim(ledger: Ledger, run: Run[Any], first: int, last: int) -> Claim | None:
-    """Claim a chunk, if this process still is the campaign's one sender: a database may have dropped its lock's session."""
-    if not ledger.locks.still_held(run.campaign.lock_key):
+    """Claim a chunk, if this process still has its lock: a database may have dropped the session that held it."""
+    if not ledger.locks.still_held(run.guard_key):
         raise LedgerError(f"the lock of {run.campaign.name} is lost; nothing more is sent. Run it again")
     return sending.claim(ledger, run.campaign, run.owner, first, last)
 
@@ -132,8 +150,9 @@ def _slow_or_break(run: Run[Any], error: GatewayError) -> None:
 async def _record(run: Run[Any], exchange: Exchange, claimed: Claim, outcome: _Outcome) -> None:
     """Write down what became of a claim. Raises an error that allows a retry, for whoever holds the retries."""
     if isinstance(outcome, Answer):
-        await asyncio.to_thread(hold_answer, run.spool, claimed, outcome)
-        await run.do(keep_answer, run.spool, claimed, outcome)
+        hold_answer(run.spool, claimed, outcome)
+        await asyncio.sleep(0)  # whoever waits for the slot asks for its claim first, and both share a commit
+        await _durably(run, run.do(keep_answer, run.spool, claimed, outcome))
     elif isinstance(outcome, InputError):  # refused here, before any request
         await run.do(sending.release, claimed)
     elif outcome.maybe_sent:
@@ -142,9 +161,19 @@ async def _record(run: Run[Any], exchange: Exchange, claimed: Claim, outcome: _O
         await run.do(sending.record_unknown, claimed, outcome)
         await _confirm_refused(run, exchange, claimed)
     else:
-        await run.do(keep_not_taken, run.spool, claimed, outcome)
+        await _durably(run, run.do(keep_not_taken, run.spool, claimed, outcome))
         if outcome.retryable and not outcome.slows_all:
             raise outcome
+
+
+async def _durably(run: Run[Any], recording: Coroutine[Any, Any, None]) -> None:
+    """Record a spooled outcome. The ledger's commit makes it durable; where that fails or takes long, the spool does."""
+    task = asyncio.ensure_future(recording)
+    await asyncio.wait([task], timeout=_PATIENCE_SECONDS)
+    if not task.done() or task.cancelled() or task.exception() is not None:
+        with suppress(OSError):  # the recording's own error says more
+            await asyncio.to_thread(run.spool.sync)
+    await task
 
 
 async def _confirm_refused(run: Run[Any], exchange: Exchange, claimed: Claim) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from posthorn.gateways.registry import campaign_code_words, ticket_code_words
 from posthorn.ledger import campaigns, totals
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.store import Ledger
@@ -34,6 +35,12 @@ _MEANINGS = {
     "cancelled": "withdrawn or stopped before it was sent",
 }
 
+_CODES_TABLE: dict[str, Any] = {
+    "tablefmt": "simple_outline",
+    "disable_numparse": True,
+    "colalign": ("left", "right", "left"),
+}
+
 
 def campaign_status(ledger: Ledger, name: str, *, test: bool = False) -> dict[str, Any]:
     """The status of a campaign or event, in the shape of ``status --json``.
@@ -54,13 +61,21 @@ def status_now(name: str, *, test: bool = False) -> dict[str, Any]:
 
 
 def names_with_unknown() -> list[str]:
-    """The names of the campaigns, tests aside, that have messages of unknown outcome."""
+    """The names of the campaigns, tests aside, that have messages of unknown outcome.
+
+    Messages that a dead process left in the middle of a request are of unknown outcome, too.
+    """
     ledger = Ledger(load_settings().database_url)
     try:
         records = [record for record in campaigns.all_records(ledger, Kind.CAMPAIGN) if not record.test]
-        return [record.name for record in records if totals.totals(ledger, record)["unknown"]]
+        return [record.name for record in records if _has_unknown(ledger, record)]
     finally:
         ledger.close()
+
+
+def _has_unknown(ledger: Ledger, campaign: CampaignRecord) -> bool:
+    counted = totals.totals(ledger, campaign)
+    return bool(counted["unknown"] or (counted["sending"] and ledger.locks.is_free(campaign.lock_key)))
 
 
 def status_rows(status: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -75,13 +90,23 @@ def status_rows(status: Mapping[str, Any]) -> list[dict[str, Any]]:
 def status_table(status: Mapping[str, Any]) -> str:
     """The status as text: name, state, totals, provider codes."""
     test = " (test: nothing was sent)" if status["test"] else ""
-    because = f": {status['because'] or 'not finished, run it again to go on'}" if status["state"] == "stopped" else ""
+    because = f": {status['because'] or 'not finished, run it again to go on'}" if _is_unfinished(status) else ""
     lines = [f"{status['kind']} {status['name']}{test}: {status['state'].replace('_', ' ')}{because}", ""]
     lines.append(tabulate(status_rows(status), headers="keys", tablefmt="simple_outline", intfmt=","))
     if status["errors"]:
-        codes = [{"code": code, "messages": count} for code, count in status["errors"].items()]
-        lines += ["", tabulate(codes, headers="keys", tablefmt="simple_outline", intfmt=",")]
+        codes = [(code, f"{count:,}", words) for code, count, words in codes_in_words(status)]
+        lines += ["", tabulate(codes, headers=("code", "messages", "meaning"), **_CODES_TABLE)]
     return "\n".join(lines)
+
+
+def codes_in_words(status: Mapping[str, Any]) -> list[tuple[str, int, str]]:
+    """The provider's codes, how many messages carry each, and what it means; most frequent first."""
+    words = ticket_code_words if status["kind"] == Kind.EVENT.name.lower() else campaign_code_words
+    return [(code, count, words(code)) for code, count in status["errors"].items()]
+
+
+def _is_unfinished(status: Mapping[str, Any]) -> bool:
+    return bool(status["totals"]["pending"] or status["totals"]["sending"]) and status["state"] != "running"
 
 
 def percent_sent(ledger: Ledger, campaign: CampaignRecord) -> float:

@@ -16,7 +16,7 @@ from posthorn.delivery.plan import planning_lock, refuse_changes
 from posthorn.delivery.run import TicketRun
 from posthorn.errors import InputError
 from posthorn.event import AttendeeIntake, TicketEvent, differences, fill, load_event
-from posthorn.ledger import campaigns, planning, tickets
+from posthorn.ledger import campaigns, planning
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.planning import NewCampaign, Row
 from posthorn.ledger.sending import Claim
@@ -126,7 +126,7 @@ class TicketExchange:
 
     async def send(self, claimed: Claim) -> Answer:
         """Make the one request for this ticket."""
-        ((barcode, fields),) = await self._run.do(tickets.claimed_tickets, claimed)
+        ((barcode, fields),) = claimed.tickets
         (phone,) = claimed.phones
         request = TicketRequest(
             mms_id=self._definition["mms_id"],

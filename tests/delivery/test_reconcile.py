@@ -38,7 +38,7 @@ def impatient(box: Sandbox, folder: Path, *, timeout_seconds: float = 2, **more:
 async def test_a_request_that_arrives_between_the_two_looks_is_found_by_the_second(box: Sandbox, tmp_path: Path) -> None:
     """The settle time must be longer than the longest delay of a request; this one is."""
     box.faults.replace([{"call": SEND, "at": [3], "fault": "late", "seconds": 1.0}])
-    settings = impatient(box, tmp_path, timeout_seconds=0.3, settle_seconds=1.5)
+    settings = impatient(box, tmp_path, timeout_seconds=0.5, settle_seconds=2.0)
     status = await deliver(write_campaign(tmp_path, numbers(500), resend_unconfirmed="true"), settings)
     assert counted(status) == {"accepted": 500}
     assert (box.truth()["accepted"], box.truth()["twice"]) == (500, 0)
@@ -116,7 +116,7 @@ async def test_nothing_is_concluded_from_a_listing_that_cannot_be_read(case: str
     box.faults.replace(
         [{"call": SEND, "at": [3], "fault": "reset_before"}, {"call": REPORTS, "times": 20, **LISTING_FAULTS[case]}]
     )
-    settings = impatient(box, tmp_path, timeout_seconds=0.3, settle_seconds=0)
+    settings = impatient(box, tmp_path, timeout_seconds=2, settle_seconds=0)
     status = await deliver(write_campaign(tmp_path, numbers(500), resend_unconfirmed="true"), settings)
     assert counted(status) == {"accepted": 450, "unknown": 50}
     assert box.truth()["send_requests"] == 10
@@ -146,8 +146,8 @@ async def test_a_credit_that_ran_out_once_is_no_refusal_of_the_next_attempt(box:
 async def test_reconciling_by_name_settles_what_came_late(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    box.faults.replace([{"call": SEND, "at": [3], "fault": "late", "seconds": 0.8}])
-    settings = impatient(box, tmp_path, timeout_seconds=0.3)
+    box.faults.replace([{"call": SEND, "at": [3], "fault": "late", "seconds": 1.2}])
+    settings = impatient(box, tmp_path, timeout_seconds=0.6)
     status = await deliver(write_campaign(tmp_path, numbers(150)), settings)
     assert counted(status) == {"accepted": 100, "unknown": 50}
     until = datetime.now(UTC) + timedelta(seconds=10)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from posthorn.delivery.check import check_campaign
 from posthorn.delivery.plan import plan_file
 from posthorn.errors import InputError
 from posthorn.ledger import campaigns
@@ -44,3 +45,17 @@ async def test_other_people_other_words_and_tests_do_not(
 ) -> None:
     await deliver(write_campaign(tmp_path, numbers(100)), settings)
     assert counted(await deliver(write_campaign(tmp_path, phones, name="next", **keys), settings)) == {"accepted": 100}
+
+
+async def test_the_check_says_so_beforehand(
+    box: Sandbox, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
+    monkeypatch.setenv("POSTHORN_SERWERSMS__BASE_URL", box.url)
+    monkeypatch.setenv("POSTHORN_APPROVE_ABOVE", "50")
+    sale = write_campaign(tmp_path, numbers(100))
+    await deliver(sale, settings)
+    warnings = check_campaign(write_campaign(tmp_path, numbers(100), name="again")).warnings
+    assert any("sale has the same title, text and media" in warning for warning in warnings)
+    assert any("has to approve it" in warning for warning in warnings)
+    assert not any("same title" in warning for warning in check_campaign(sale).warnings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import tempfile
@@ -17,6 +18,7 @@ os.environ.update(  # before Prefect is imported: it settles its settings then
     DO_NOT_TRACK="1",
     PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE="100",
     PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL="1",
+    PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL="0.5",
     PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED="false",
     PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED="false",
     PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED="false",
@@ -25,9 +27,10 @@ os.environ.update(  # before Prefect is imported: it settles its settings then
 
 from prefect.client.orchestration import PrefectClient, get_client  # noqa: E402
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL  # noqa: E402
-from prefect.testing.utilities import prefect_test_harness  # noqa: E402
 
+from deployments.limits import ensure_limits  # noqa: E402
 from posthorn.sandbox.server import Sandbox  # noqa: E402
+from posthorn.settings import load_settings  # noqa: E402
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -46,8 +49,16 @@ def _collect_the_garbage_of_prefect() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def prefect_database() -> Iterator[Path]:
     """The server's database file; the server runs for the session."""
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415 - seconds, in processes that need no server
+
     with prefect_test_harness(server_startup_timeout=90):
+        asyncio.run(_create_limits())
         yield Path(PREFECT_API_DATABASE_CONNECTION_URL.value().partition("///")[2])
+
+
+async def _create_limits() -> None:
+    async with get_client() as client:
+        await ensure_limits(client, load_settings())
 
 
 @pytest.fixture

@@ -1,0 +1,55 @@
+"""The delivery reports flow, for schedules: ask what became of what waits for a report, and show what changed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from flows.ending import already_running
+from posthorn.delivery.report import Pulled
+from posthorn.errors import AlreadyRunning, GatewayError
+from tasks.publish import publish
+from tasks.report import pull, with_changed_totals
+
+
+def run_name() -> str:
+    """``delivery reports``, or ``delivery reports autumn-sale``."""
+    return f"delivery reports {flow_run.parameters['name']}".rstrip()
+
+
+@flow(name="delivery-reports", flow_run_name=run_name, persist_result=False)
+async def delivery_reports(name: Annotated[str, Field(max_length=80)] = "") -> State[Any]:
+    """Ask the provider what became of the messages that wait for a report, and show the totals that changed.
+
+    Made to run every ten minutes: young messages are asked about each time, older ones ever more rarely, and after 72 hours
+    without a report a message ends as no_report. Safe beside a campaign that is being sent.
+
+    Args:
+        name: A campaign's name, to ask about all of it now; empty means whatever is due, of every campaign.
+    """
+    try:
+        pulled = await pull(name)
+    except AlreadyRunning as error:
+        return already_running(error)
+    except GatewayError as error:
+        return Failed(name="Stopped", message=str(error))
+    for changed in await with_changed_totals():
+        await publish(changed)
+    return _ending(pulled)
+
+
+def _ending(pulled: Pulled) -> State[Any]:
+    """``Completed`` with the counts; ``Stopped`` (failed) where the provider answered no request."""
+    message = (
+        f"requests: {pulled.requests:,}, moved: {pulled.moved:,}, still open: {pulled.open:,},"
+        f" ended without a report: {pulled.expired:,}"
+    )
+    if not pulled.problems:
+        return Completed(message=message)
+    message += f"; requests that failed: {len(pulled.problems):,}, the last: {pulled.problems[-1]}"
+    return Failed(name="Stopped", message=message) if len(pulled.problems) == pulled.requests else Completed(message=message)

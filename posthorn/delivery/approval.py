@@ -1,0 +1,191 @@
+"""Approval: what a person is shown before the first send of a large campaign, and what their word is good for.
+
+The word is for exactly what was shown. The content is hashed (title, text, media, recipients, moment, options, counts), and
+a campaign whose hash is another waits again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from tabulate import tabulate
+
+from posthorn.delivery.run import process_name
+from posthorn.errors import GatewayError, InputError
+from posthorn.gateways.registry import campaign_gateway
+from posthorn.ledger import approvals, campaigns, history, media, sending, totals
+from posthorn.ledger.approvals import Decision
+from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.store import Ledger
+from posthorn.models import Kind
+from posthorn.settings import Settings, load_settings
+
+_GUESSED_SECONDS = 1.0
+"""What a request may take, where none of this ledger tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A campaign that waits for a person's word; ``rows`` are (what, value) for a table, without any number of a person."""
+
+    name: str
+    content: str
+    rows: list[tuple[str, str]]
+
+    def as_text(self) -> str:
+        """The question as a table."""
+        return tabulate(self.rows, tablefmt="simple_outline", disable_numparse=True)
+
+    def as_markdown(self) -> str:
+        """The question for the Prefect UI."""
+        return tabulate(self.rows, headers=("what", "value"), tablefmt="github", disable_numparse=True)
+
+
+def question_of(name: str, *, test: bool = False, flow_run_id: str | None = None) -> Question | None:
+    """What has to be approved before the campaign of that name sends anything more, or None when nothing has to be.
+
+    Asking is written down, with the flow run that waits, so that an approval can wake it.
+
+    Raises:
+        CampaignNotFound: it was never planned.
+    """
+    settings = load_settings()
+    with _campaign(settings, name, test=test) as (ledger, campaign):
+        if not _needs_approval(ledger, campaign, settings):
+            return None
+        content = content_of(campaign)
+        decision = approvals.decision_on(ledger, campaign, content)
+        if decision is not None and decision.approved:
+            return None
+        question = _question(ledger, campaign, content, settings)  # first: it asks the provider, which may take long
+        approvals.ask(ledger, campaign, content, flow_run_id=flow_run_id)
+        return question
+
+
+def decide(name: str, *, approved: bool, by: str, note: str = "", content: str | None = None) -> list[str]:
+    """Write down a person's word about the campaign as it is now; returns the flow runs that wait for it.
+
+    Raises:
+        InputError: ``content``, what the person was shown, is not what the campaign is now; or nobody is named.
+        CampaignNotFound: it was never planned.
+    """
+    if not by.strip():
+        raise InputError("name", "say who decides: it is kept with the decision")
+    with _campaign(load_settings(), name) as (ledger, campaign):
+        now = content_of(campaign)
+        if content is not None and content != now:
+            raise InputError(name, "it has changed since it was shown; look at it again before you decide")
+        return approvals.decide(ledger, campaign, now, approved=approved, by=by.strip(), note=note.strip())
+
+
+def decision_of(name: str) -> Decision | None:
+    """What was decided about the campaign as it is now, or None."""
+    with _campaign(load_settings(), name) as (ledger, campaign):
+        return approvals.decision_on(ledger, campaign, content_of(campaign))
+
+
+def shown(name: str) -> Question:
+    """The campaign as whoever decides has to see it, whether or not an approval is asked for."""
+    settings = load_settings()
+    with _campaign(settings, name) as (ledger, campaign):
+        return _question(ledger, campaign, content_of(campaign), settings)
+
+
+def approver() -> str:
+    """Who decides at this terminal."""
+    return process_name().partition(",")[0]
+
+
+def content_of(campaign: CampaignRecord) -> str:
+    """The hash of what a campaign sends and to how many: everything a person is asked to approve."""
+    options = {key: value for key, value in campaign.options.items() if key != "approve"}
+    counts = [campaign.input, campaign.invalid, campaign.duplicate, campaign.first_chunk, campaign.last_chunk]
+    content = [campaign.name, campaign.gateway, campaign.definition, options, counts]
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _needs_approval(ledger: Ledger, campaign: CampaignRecord, settings: Settings) -> bool:
+    if campaign.test or campaign.cancelled_at is not None:  # a test sends nothing
+        return False
+    pending = totals.totals(ledger, campaign)["pending"]
+    above = settings.approve_above
+    to_send = campaign.input - campaign.invalid - campaign.duplicate
+    return bool(pending) and (bool(campaign.options.get("approve")) or (above is not None and to_send > above))
+
+
+def _question(ledger: Ledger, campaign: CampaignRecord, content: str, settings: Settings) -> Question:
+    counted = totals.totals(ledger, campaign)
+    chunks = len(sending.pending_chunks(ledger, campaign))
+    definition = campaign.definition
+    sources = [item.media.source for item in media.of(ledger, campaign)]
+    rejected = counted["invalid"] + counted["duplicate"]
+    rows = [
+        ("campaign", campaign.name),
+        ("title", definition["title"]),
+        ("text", definition.get("text") or "none"),
+        ("media", ", ".join(sources) or "none"),
+        ("messages to send", f"{counted['pending']:,} of {counted['input']:,} rows"),
+        ("rejected rows", f"{rejected:,}, see {campaign.rejects_file}" if rejected else "none"),
+        ("requests", f"{chunks:,}"),
+        ("cost", _cost(counted["pending"], settings.serwersms.price_per_message)),
+        ("credit left", _credit(settings)),
+        ("expected duration", _duration(ledger, campaign, chunks, settings.serwersms.concurrency)),
+        ("dispatch", _dispatch(definition)),
+        ("content", content[:12]),
+    ]
+    return Question(campaign.name, content, rows)
+
+
+def _cost(messages: int, price: Decimal | None) -> str:
+    if price is None:
+        return "unknown: POSTHORN_SERWERSMS__PRICE_PER_MESSAGE is not set"
+    return f"{messages * price:,.2f} ({messages:,} at {price})"
+
+
+def _credit(settings: Settings) -> str:
+    async def ask() -> str:
+        gateway = campaign_gateway(settings)
+        try:
+            credit = await gateway.credit()
+        finally:
+            await gateway.aclose()
+        if not credit.available:
+            return "none: the account may not send MMS"
+        return "no limit" if credit.left is None else f"{credit.left:,} messages"
+
+    try:
+        return asyncio.run(ask())
+    except GatewayError as error:
+        return f"not known ({error})"
+
+
+def _duration(ledger: Ledger, campaign: CampaignRecord, chunks: int, concurrency: int) -> str:
+    measured = history.seconds_per_request(ledger, campaign.gateway)
+    seconds = (_GUESSED_SECONDS if measured is None else measured) * chunks / concurrency
+    basis = "if a request takes 1 s" if measured is None else f"at {measured:.2f} s a request, as lately"
+    return f"{timedelta(seconds=max(1, round(seconds)))} ({concurrency} at a time, {basis})"
+
+
+def _dispatch(definition: dict[str, Any]) -> str:
+    if definition.get("send_at"):
+        return f"{datetime.fromisoformat(definition['send_at']):%Y-%m-%d %H:%M %Z}"
+    if definition.get("hold_minutes"):
+        return f"{definition['hold_minutes']} minutes after each request"
+    return "at once"
+
+
+@contextmanager
+def _campaign(settings: Settings, name: str, *, test: bool = False) -> Iterator[tuple[Ledger, CampaignRecord]]:
+    ledger = Ledger(settings.database_url)
+    try:
+        yield ledger, campaigns.get(ledger, name, test=test, kind=Kind.CAMPAIGN)
+    finally:
+        ledger.close()

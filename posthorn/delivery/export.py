@@ -1,0 +1,123 @@
+"""Exporting a campaign: every message with its number and where it stands, as CSV for spreadsheets or as JSON lines.
+
+The file holds numbers in full, so only its owner may read it; it never appears half written, and replaces an earlier one.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+import orjson
+
+from posthorn.errors import InputError
+from posthorn.gateways.registry import campaign_code_words, ticket_code_words
+from posthorn.ledger import campaigns, listing
+from posthorn.ledger.listing import Listed
+from posthorn.ledger.store import Ledger
+from posthorn.models import Kind
+from posthorn.recipients.rejects import spreadsheet_safe
+from posthorn.settings import load_settings
+
+COLUMNS = ("line", "phone", "state", "code", "meaning", "provider_id", "barcode", "sent_at", "delivered_at")
+
+_Words = Callable[[str], str]
+
+
+def export_csv(name: str, out: Path, *, test: bool = False) -> int:
+    """Write every message of a campaign or event as CSV; returns how many.
+
+    Cells that a spreadsheet could take for a formula are defused; numbers are digits without a plus for the same reason.
+
+    Raises:
+        CampaignNotFound: there is none of that name.
+        InputError: the file cannot be written, or the numbers were erased; an earlier file stays as it is.
+    """
+    safe = functools.lru_cache(maxsize=1_000)(spreadsheet_safe)
+    with _opened(name, test=test) as (messages, words), _written(out) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        rows = 0
+        for one in messages:
+            code, provider_id = safe(one.error or ""), spreadsheet_safe(one.provider_id or "")
+            barcode = spreadsheet_safe(one.barcode or "")
+            meaning, sent, delivered = words(one.error or ""), _moment(one.sent_at), _moment(one.delivered_at)
+            writer.writerow((one.line, one.phone, one.state, code, meaning, provider_id, barcode, sent, delivered))
+            rows += 1
+    return rows
+
+
+def export_jsonl(name: str, out: Path, *, test: bool = False) -> int:
+    """Write every message of a campaign or event as JSON lines, numbers as E.164; returns how many.
+
+    Raises:
+        CampaignNotFound, InputError: as ``export_csv``.
+    """
+    with _opened(name, test=test) as (messages, words), _written(out) as file:
+        rows = 0
+        for one in messages:
+            meaning = words(one.error) or None if one.error else None
+            sent, delivered = _moment(one.sent_at) or None, _moment(one.delivered_at) or None
+            values = (
+                one.line,
+                f"+{one.phone}",
+                one.state,
+                one.error,
+                meaning,
+                one.provider_id,
+                one.barcode,
+                sent,
+                delivered,
+            )
+            file.write(orjson.dumps(dict(zip(COLUMNS, values, strict=True))).decode() + "\n")
+            rows += 1
+    return rows
+
+
+@contextmanager
+def _opened(name: str, *, test: bool) -> Iterator[tuple[Iterator[Listed], _Words]]:
+    ledger = Ledger(load_settings().database_url)
+    try:
+        campaign = campaigns.get(ledger, name, test=test)
+        words = ticket_code_words if campaign.kind == Kind.EVENT else campaign_code_words
+        yield _not_erased(name, listing.messages(ledger, campaign)), functools.lru_cache(maxsize=1_000)(words)
+    finally:
+        ledger.close()
+
+
+def _not_erased(name: str, messages: Iterator[Listed]) -> Iterator[Listed]:
+    """The messages; a campaign that was planned has one at least, unless its numbers were erased."""
+    is_empty = True
+    for one in messages:
+        is_empty = False
+        yield one
+    if is_empty:
+        raise InputError("export", f"the numbers of {name} were erased; its status still has the counts")
+
+
+@contextmanager
+def _written(out: Path) -> Iterator[IO[str]]:
+    """A file for its owner only that takes the place of ``out`` when the block ends well, and is gone when it does not."""
+    try:
+        descriptor, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")  # its mode is 0600
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+                yield file
+            os.replace(name, out)  # noqa: PTH105 - the one call known to replace atomically everywhere
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError("export", f"{out} cannot be written ({error.strerror or error})") from None
+
+
+@functools.lru_cache(maxsize=1_000)
+def _moment(seconds: float | None) -> str:
+    """``2026-11-30T08:00:00Z``; empty for None."""
+    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

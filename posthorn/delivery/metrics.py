@@ -1,0 +1,162 @@
+"""The ledger as Prometheus metrics, read anew at each scrape. No number, no secret, and only so many campaigns as labels."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from typing_extensions import override
+
+from posthorn.delivery import plan, tickets
+from posthorn.errors import GatewayError, LedgerError
+from posthorn.gateways.registry import campaign_gateway
+from posthorn.ledger.measures import BUCKETS_SECONDS, RequestCount, Requests, Standing, standings
+from posthorn.ledger.store import Ledger
+from posthorn.settings import Settings
+
+CREDIT_EVERY_SECONDS = 3600.0
+"""How often an account's credit is asked for: the provider advises about hourly (account/limits)."""
+
+_GATEWAYS = (plan.GATEWAY, tickets.GATEWAY)
+_OUTCOMES = ("answered", "not_taken", "unknown", "abandoned", "late")
+_NONE_TIMED = (0,) * (len(BUCKETS_SECONDS) + 1)
+
+_logger = logging.getLogger(__name__)
+
+
+class CreditWatch:
+    """Asks the campaign gateway for the account's credit once an hour, in a thread of its own: no scrape waits for it.
+
+    Without credentials nothing is asked and nothing is shown. The last answer stands while the provider does not answer;
+    ``asked_at`` says how old it is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="credit", daemon=True)
+        self.gateway = ""
+        self.left: float | None = None
+        self.asked_at = 0.0
+        if settings.serwersms.has_credentials():
+            self._thread.start()
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._closed.set()
+
+    def _work(self) -> None:
+        while not self._closed.is_set():
+            try:
+                asyncio.run(self._ask())
+            except GatewayError as error:
+                _logger.warning("the credit could not be asked for: %s", error)
+            self._closed.wait(CREDIT_EVERY_SECONDS)
+
+    async def _ask(self) -> None:
+        gateway = campaign_gateway(self._settings)
+        try:
+            credit = await gateway.credit()
+        finally:
+            await gateway.aclose()
+        self.gateway, self.asked_at = gateway.name, time.time()
+        self.left = 0.0 if not credit.available else math.inf if credit.left is None else float(credit.left)
+
+
+class LedgerCollector(Collector):
+    """Reads the ledger at each scrape. Where it cannot be read, the metrics say just that."""
+
+    def __init__(self, ledger: Ledger, credit: CreditWatch) -> None:
+        self._ledger = ledger
+        self._credit = credit
+        self._requests = RequestCount()
+        self._highest: dict[tuple[str, ...], float] = {}
+        self._one_at_a_time = threading.Lock()
+
+    @override
+    def collect(self) -> Iterator[Metric]:
+        """Every metric; called by the registry, from several threads."""
+        with self._one_at_a_time:
+            try:
+                families = [*_of_campaigns(standings(self._ledger)), *self._of_requests()]
+                readable = 1
+            except LedgerError as error:
+                _logger.warning("the ledger could not be read: %s", error)
+                families, readable = [], 0
+        yield _gauge("posthorn_ledger_readable", "Whether the ledger could be read for this scrape.", [], [((), readable)])
+        yield from families
+        if self._credit.left is not None:
+            labels, gateway = ["gateway"], (self._credit.gateway,)
+            left, asked = [(gateway, self._credit.left)], [(gateway, self._credit.asked_at)]
+            yield _gauge("posthorn_credit_left", "Messages the account may still send, asked hourly.", labels, left)
+            yield _gauge("posthorn_credit_asked_timestamp_seconds", "When the credit was last answered.", labels, asked)
+
+    def _of_requests(self) -> Iterator[Metric]:
+        counted = _with_zeros(self._requests.count(self._ledger))
+        total = CounterMetricFamily("posthorn_requests", "Requests that ended, by outcome.", labels=["gateway", "outcome"])
+        for one in counted:
+            total.add_metric([one.gateway, one.outcome], self._never_less("count", one.gateway, one.outcome, now=one.count))
+        yield total
+        yield self._durations(counted)
+        answers = [one for one in counted if one.outcome == "answered" and one.count]
+        answered = [((one.gateway,), one.last_ended_at) for one in answers]
+        yield _gauge("posthorn_last_answer_timestamp_seconds", "When a request was last answered.", ["gateway"], answered)
+
+    def _durations(self, counted: list[Requests]) -> HistogramMetricFamily:
+        family = HistogramMetricFamily(
+            "posthorn_request_seconds", "From the claim of a request's recipients to its outcome.", labels=["gateway"]
+        )
+        bounds = [*(str(bound) for bound in BUCKETS_SECONDS), "+Inf"]
+        for gateway in sorted({one.gateway for one in counted}):
+            ones = [one for one in counted if one.gateway == gateway]
+            heights = [sum(column) for column in zip(*(one.timed for one in ones), strict=True)]
+            buckets = [
+                (bound, self._never_less("bucket", gateway, bound, now=height))
+                for bound, height in zip(bounds, heights, strict=True)
+            ]
+            seconds = self._never_less("seconds", gateway, now=sum(one.seconds for one in ones))
+            family.add_metric([gateway], buckets, seconds)
+        return family
+
+    def _never_less(self, *key: str, now: float) -> float:
+        """A counter must not fall; an attempt whose answer comes late does change its outcome, though."""
+        highest = self._highest[key] = max(now, self._highest.get(key, now))
+        return highest
+
+
+def _with_zeros(counted: Sequence[Requests]) -> list[Requests]:
+    """With a line for what has not happened yet: Prometheus sees no increase where a series begins above zero."""
+    found = {(one.gateway, one.outcome) for one in counted}
+    wanted = [(gateway, outcome) for gateway in _GATEWAYS for outcome in _OUTCOMES]
+    return [*counted, *(Requests(*key, 0, 0.0, _NONE_TIMED, 0.0) for key in wanted if key not in found)]
+
+
+def _of_campaigns(shown: list[Standing]) -> Iterator[Metric]:
+    states = [((one.name, one.kind, state), count) for one in shown for state, count in one.states.items()]
+    yield _gauge("posthorn_messages", "Rows of the input by state.", ["campaign", "kind", "state"], states)
+    labels = ["campaign", "kind"]
+    for name, said, values in (
+        ("unknown_messages", "Messages whose outcome nobody can tell.", [one.states["unknown"] for one in shown]),
+        ("campaign_balanced", "Whether the states add up to the input.", [one.is_balanced for one in shown]),
+        ("campaign_running", "Whether a process runs it right now.", [one.is_running for one in shown]),
+        ("campaign_stopped", "Whether it began, is not finished, and nobody runs it.", [one.is_stopped for one in shown]),
+    ):
+        rows = [((one.name, one.kind), value) for one, value in zip(shown, values, strict=True)]
+        yield _gauge(f"posthorn_{name}", said, labels, rows)
+    now = time.time()
+    ages = [((one.name, one.kind), now - at) for one in shown if (at := one.oldest_unknown_at) is not None]
+    yield _gauge("posthorn_oldest_unknown_seconds", "Age of the oldest request of unknown outcome.", labels, ages)
+
+
+def _gauge(name: str, said: str, labels: list[str], rows: Sequence[tuple[tuple[str, ...], float]]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, said, labels=labels)
+    for values, value in rows:
+        family.add_metric(list(values), float(value))
+    return family

@@ -1,0 +1,28 @@
+"""Tell Prefect's automations what becomes of campaigns and events: ``posthorn.campaign.*``, ``posthorn.event.*``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect.events import emit_event
+
+
+def tell(happening: str, status: Mapping[str, Any]) -> None:
+    """Emit one event about the campaign or event whose status is given: the resource is it, the payload its totals.
+
+    ``happening`` is planned, started, finished, needs_attention, stopped or cancelled. No phone number is in any of it.
+    """
+    kind, name = status["kind"], status["name"]
+    payload = {key: status[key] for key in ("state", "totals", "balanced", "errors", "test", "because")}
+    emit_event(
+        event=f"posthorn.{kind}.{happening}",
+        resource={"prefect.resource.id": f"posthorn.{kind}.{name}", "prefect.resource.name": name},
+        payload=payload,
+    )
+
+
+def tell_ending(status: Mapping[str, Any]) -> None:
+    """Emit how a run ended, by the state it left. One that runs elsewhere will tell that itself."""
+    if status["state"] != "running":
+        tell(status["state"], status)

@@ -1,0 +1,42 @@
+"""How a campaign's chunks become task runs: every chunk in exactly one, never many of them, and each sends all it has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from posthorn.delivery.exchange import campaign_exchange
+from posthorn.delivery.plan import plan_file
+from posthorn.delivery.run import open_run
+from posthorn.delivery.send import MOST_BATCHES, batches, send_batch
+from posthorn.delivery.upload import upload_media
+from posthorn.delivery.verify import verify_media
+from posthorn.ledger import sending
+from posthorn.sandbox.server import Sandbox
+from tests.conftest import sandbox_settings
+from tests.delivery.journey import numbers, write_campaign
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 32, 33, 500, 5_000, 123_456])
+def test_every_chunk_is_in_one_batch_and_a_large_campaign_has_few(count: int) -> None:
+    chunks = list(range(3, 3 + 2 * count, 2))  # what is between them belongs to another campaign
+    cut = list(batches(chunks, concurrency=8))
+    assert [chunk for first, last in cut for chunk in chunks if first <= chunk <= last] == chunks
+    assert len(cut) <= MOST_BATCHES
+    assert count <= 32 or len(cut) > 1
+
+
+async def test_a_chunk_that_was_not_taken_is_sent_by_its_own_batch_although_no_other_is_left(
+    box: Sandbox, tmp_path: Path
+) -> None:
+    busy = {"call": "messages/send_mms", "at": [1], "fault": "status_before", "status": 429, "retry_after": "0"}
+    box.faults.replace([busy])
+    settings = sandbox_settings(box.url, tmp_path)
+    campaign = plan_file(write_campaign(tmp_path, numbers(40), test="true"), settings)
+    async with open_run(campaign.name, test=True, settings=settings) as run:
+        await upload_media(run)
+        await verify_media(run)
+        exchange = await campaign_exchange(run)
+        assert await send_batch(run, exchange, campaign.first_chunk, campaign.last_chunk) == 2
+        assert await run.do(sending.pending_chunks, run.campaign) == []

@@ -1,0 +1,74 @@
+"""Who may look after a campaign: one run, its helpers while it runs, or somebody who only looks up what is unknown."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from posthorn.delivery.plan import plan_file, planning_lock
+from posthorn.delivery.run import open_helper, open_lookup, open_run
+from posthorn.delivery.upload import upload_media
+from posthorn.delivery.verify import verify_media
+from posthorn.errors import AlreadyRunning, CreditExhausted, Stopped
+from posthorn.ledger.store import Ledger
+from posthorn.settings import Settings
+from tests.delivery.journey import numbers, send_everything, status_of, write_campaign
+
+
+@pytest.fixture
+def sale(settings: Settings, tmp_path: Path) -> str:
+    return plan_file(write_campaign(tmp_path, numbers(100)), settings).name
+
+
+async def test_a_run_waits_until_a_lookup_is_over(sale: str, settings: Settings) -> None:
+    async def run_it() -> None:
+        async with open_run(sale, settings=settings):
+            pass
+
+    async with open_lookup(sale, settings=settings):
+        run = asyncio.create_task(run_it())
+        with pytest.raises(AlreadyRunning, match="being looked up by another process"):
+            async with open_lookup(sale, settings=settings):
+                raise AssertionError("one at a time")
+        done, _ = await asyncio.wait({run}, timeout=0.5)
+        assert not done
+    await run
+
+
+async def test_a_lookup_leaves_a_run_alone(sale: str, settings: Settings) -> None:
+    async with open_run(sale, by="Ada", settings=settings):
+        with pytest.raises(AlreadyRunning, match=r"already running since .*by Ada"):
+            async with open_lookup(sale, settings=settings):
+                raise AssertionError("somebody runs it")
+
+
+@pytest.mark.parametrize("because", ["no credit left", None])
+async def test_a_lookup_sends_nothing_and_changes_nothing(because: str | None, sale: str, settings: Settings) -> None:
+    async with open_run(sale, settings=settings) as run:
+        await upload_media(run)
+        await verify_media(run)
+        if because is not None:
+            run.stop(CreditExhausted(because))
+    before = status_of(sale, settings)
+    async with open_lookup(sale, settings=settings) as run:
+        await send_everything(run)
+    assert status_of(sale, settings) == before
+    assert (before["state"], before["because"], before["totals"]["pending"]) == ("stopped", because, 100)
+
+
+async def test_only_a_run_can_be_helped(sale: str, settings: Settings) -> None:
+    async def refused() -> None:
+        with pytest.raises(Stopped, match="nobody runs sale"):
+            async with open_helper(sale, settings=settings):
+                raise AssertionError("there is nobody to help")
+
+    await refused()
+    with planning_lock(Ledger(settings.database_url), sale):
+        await refused()
+    async with open_run(sale, settings=settings), open_helper(sale, settings=settings) as helper:
+        assert not helper.is_stopped()
+    await refused()
+    async with open_lookup(sale, settings=settings):
+        await refused()

@@ -1,0 +1,202 @@
+"""Approval: a campaign waits for a person, in the form of the UI or at the terminal, whose word is for what they saw."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.artifacts import Artifact
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.flow_runs import apause_flow_run
+from prefect.settings import PREFECT_API_URL
+
+from flows.campaign import send_campaign
+from flows.share import send_share
+from posthorn.cli.runs import resume_paused
+from posthorn.delivery.approval import decide
+from posthorn.delivery.status import status_now
+from posthorn.sandbox.server import Sandbox
+from posthorn.settings import load_settings
+from tests.commands import Desk, Ended
+from tests.delivery.journey import counted, numbers, write_campaign
+
+WAIT_SECONDS = 60.0
+
+
+@asynccontextmanager
+async def waiting(file: Path, prefect: PrefectClient) -> AsyncIterator[tuple[FlowRun, asyncio.Task[State[Any]]]]:
+    """A run of the campaign, once it is paused."""
+    running = asyncio.create_task(send_campaign(str(file), return_state=True))
+    try:
+        yield await paused_run(prefect, f"campaign {file.name}", running), running
+    finally:
+        running.cancel()
+
+
+async def paused_run(prefect: PrefectClient, name: str, running: asyncio.Task[State[Any]]) -> FlowRun:
+    paused = FlowRunFilter(
+        name=FlowRunFilterName(any_=[name]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])),
+    )
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not running.done():
+            if runs := await prefect.read_flow_runs(flow_run_filter=paused):
+                return runs[0]
+            await asyncio.sleep(0.1)
+    raise AssertionError(f"it did not wait: {running.result()}")
+
+
+async def say(prefect: PrefectClient, run: FlowRun, **said: object) -> str:
+    answer = await prefect.resume_flow_run(run.id, run_input=said)
+    return answer.status.value
+
+
+async def at_the_terminal(folder: Path, *words: str) -> Ended:
+    """A command of the product in a process of its own, on the same Prefect server."""
+    ours = {name: value for name, value in os.environ.items() if name.startswith("POSTHORN_")}
+    desk = Desk(folder, {**ours, "PREFECT_API_URL": PREFECT_API_URL.value()})
+    return await asyncio.to_thread(desk.run, *words)
+
+
+def asks_first(tmp_path: Path, name: str, **keys: object) -> Path:
+    return write_campaign(tmp_path, [*numbers(120), "12"], name=name, approve="true", **keys)
+
+
+async def test_a_person_sees_what_will_happen_and_approves_in_the_form(
+    box: Sandbox, tmp_path: Path, prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTHORN_SERWERSMS__PRICE_PER_MESSAGE", "0.25")
+    box.serwersms.set_credit(700, None)
+    file = asks_first(tmp_path, "form")
+    async with waiting(file, prefect) as (run, running):
+        shown = await Artifact.get("approval-form")
+        assert shown is not None
+        for words in ("120 of 121 rows", "30.00 (120 at 0.25)", "700 messages", "form.rejects.csv", "poster.png"):
+            assert words in str(shown.data)
+        status = status_now("form")
+        assert (status["state"], status["totals"]["pending"]) == ("needs_attention", 120)
+        assert "waits for approval since" in status["because"]
+        assert box.truth()["send_requests"] == 0
+
+        assert await say(prefect, run) == "REJECT", "nobody is named"
+        assert await say(prefect, run, approve=True, name="Ada", note="go") == "ACCEPT"
+        assert (await running).name == "Completed"
+    assert counted(status_now("form")) == {"invalid": 1, "accepted": 120}
+
+
+async def test_what_waits_cannot_be_sent_by_a_share(box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:
+    async with waiting(asks_first(tmp_path, "shared"), prefect):
+        state = await send_share("shared", return_state=True)
+    assert (state.name, state.message) == ("NotRunning", "nobody runs shared, so there is nobody to help; nothing was sent")
+    assert box.truth()["send_requests"] == 0
+
+
+async def test_silence_is_a_no(box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:
+    async with waiting(asks_first(tmp_path, "refused"), prefect) as (run, running):
+        assert await say(prefect, run, name="Ada", note="wrong poster") == "ACCEPT"
+        state = await running
+    assert (state.name, state.message) == ("NotApproved", "not approved by Ada: wrong poster. Nothing was sent")
+    assert box.truth()["send_requests"] == 0
+    status = status_now("refused")
+    assert (status["state"], status["because"]) == ("stopped", "not approved by Ada: wrong poster")
+
+
+async def test_a_word_at_the_terminal_wakes_the_run(box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:
+    async with waiting(asks_first(tmp_path, "terminal"), prefect) as (_, running):
+        ended = await at_the_terminal(tmp_path, "campaign", "approve", "terminal", "--by", "Bo", "--yes")
+        assert "terminal: approved by Bo; 1 waiting flow run goes on" in ended.err
+        assert (await running).name == "Completed"
+    assert box.truth()["accepted"] == 120
+
+
+async def test_a_word_that_comes_before_the_run_waits_for_it_is_not_lost(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def pause_late(**options: Any) -> Any:
+        waiting = decide("early", approved=True, by="Bo")
+        waking = asyncio.create_task(
+            asyncio.to_thread(resume_paused, load_settings(), waiting, approve=True, by="Bo", note="")
+        )
+        done, _ = await asyncio.wait({waking}, timeout=1)
+        assert not done
+        answer = await apause_flow_run(**options)
+        assert await waking == 1
+        return answer
+
+    monkeypatch.setenv("PREFECT_API_URL", PREFECT_API_URL.value())
+    monkeypatch.setattr("flows.approval.apause_flow_run", pause_late)
+    async with asyncio.timeout(WAIT_SECONDS):
+        assert (await send_campaign(str(asks_first(tmp_path, "early")), return_state=True)).name == "Completed"
+    assert box.truth()["accepted"] == 120
+
+
+async def test_an_old_refusal_hides_no_later_reason_to_stop(box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:
+    file = asks_first(tmp_path, "later")
+    async with waiting(file, prefect) as (run, running):
+        await say(prefect, run, name="Ada", note="wrong poster")
+        await running
+    file.write_text(file.read_text().replace("approve = true", "approve = false"))
+    box.faults.replace([{"call": "messages/send_mms", "fault": "error_code", "code": 1001}])
+    state = await send_campaign(str(file), return_state=True)
+    assert state.name == "Stopped"
+    assert "1001" in status_now("later")["because"]
+
+
+# What is changed in the file while a person thinks, after which their word is worth nothing.
+CHANGES = {
+    "the text": ('text = "-30%"', 'text = "-90%"'),
+    "the recipients": ("", ""),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_what_changes_after_it_was_shown_is_refused(
+    change: str, box: Sandbox, tmp_path: Path, prefect: PrefectClient
+) -> None:
+    file = asks_first(tmp_path, "changed")
+    async with waiting(file, prefect) as (run, running):
+        old, new = CHANGES[change]
+        if old:
+            file.write_text(file.read_text().replace(old, new))
+        else:
+            with (tmp_path / "recipients.csv").open("a") as recipients:
+                recipients.write("+48 512 999 999\n")
+        assert await say(prefect, run, approve=True, name="Ada") == "ACCEPT"
+        state = await running
+    assert state.is_failed()
+    assert "in the ledger with other content" in (state.message or "")
+    assert box.truth()["send_requests"] == 0
+
+
+async def test_an_option_that_changes_is_asked_about_again(box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:
+    file = asks_first(tmp_path, "option")
+    async with waiting(file, prefect) as (run, running):
+        file.write_text(f"{file.read_text()}resend_unconfirmed = true\n")
+        await say(prefect, run, approve=True, name="Ada")
+        again = await paused_run(prefect, f"campaign {file.name}", running)
+        assert box.truth()["send_requests"] == 0
+        await say(prefect, again, approve=True, name="Ada")
+        assert (await running).name == "Completed"
+    assert box.truth()["accepted"] == 120
+
+
+async def test_the_house_rule_asks_and_a_script_may_say_yes(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTHORN_APPROVE_ABOVE", "119")
+    file = write_campaign(tmp_path, numbers(120), name="script")
+    ended = await at_the_terminal(tmp_path, "campaign", "send", str(file))
+    assert (ended.code, "posthorn campaign approve script" in ended.err) == (3, True), ended.err
+    assert box.truth()["send_requests"] == 0
+    ended = await at_the_terminal(tmp_path, "campaign", "send", str(file), "--yes")
+    assert ended.code == 0, ended.err
+    small = write_campaign(tmp_path, numbers(1000)[-119:], name="small")
+    assert (await send_campaign(str(small), return_state=True)).name == "Completed", "not above the rule: nobody is asked"
+    assert box.truth()["accepted"] == 239
