@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from posthorn.cli.sandbox_process import SandboxProcess
 from tests.commands import Desk, order, told
 from tests.delivery.journey import PNG, numbers, write_campaign
@@ -74,26 +72,26 @@ def test_ten_thousand_rows_reach_everybody_once_and_a_second_run_nobody(desk: De
     assert told(box_url, "truth")["requests"]["files/add"] == 2
 
 
-# What stops it, how to make it so and how to mend it, and the exit code.
-STOPPING: dict[str, tuple[dict[str, str], list[dict[str, object]], int | None, str]] = {
-    "a wrong token": ({"POSTHORN_SERWERSMS__TOKEN": "wrong"}, [], None, "SerwerSMS"),
-    "no credit at all": ({}, [], 0, "the account's MMS limit is 0"),
-    "credit gone midway": ({}, [{"call": SEND, "at": [2], "fault": "credit_midway", "items": 20}], None, "3004"),
-}
+# What stops it: variables of the run, faults, the credit, words of the reason.
+STOPPING: list[tuple[dict[str, str], list[dict[str, object]], int | None, str]] = [
+    ({"POSTHORN_SERWERSMS__TOKEN": "wrong"}, [], None, "SerwerSMS"),
+    ({}, [], 0, "the account's MMS limit is 0"),
+    ({}, [{"call": SEND, "at": [2], "fault": "credit_midway", "items": 20}], None, "3004"),
+]
 
 
-@pytest.mark.parametrize("case", STOPPING)
-def test_what_the_gateway_stops_is_finished_by_the_same_command_later(case: str, quick_desk: Desk, box_url: str) -> None:
-    variables, faults, credit, words = STOPPING[case]
+def test_what_the_gateway_stops_is_finished_by_the_same_command_later(quick_desk: Desk, box_url: str) -> None:
     write_campaign(quick_desk.folder, numbers(300))
     quick_desk.variables["POSTHORN_SERWERSMS__CHUNK_SIZE"] = "50"
-    order("PUT", box_url, "faults", faults)
-    order("PUT", box_url, "credit", {"mms": credit})
-    stopped = quick_desk.run("campaign", "send", "sale.toml", "--json", **variables)
-    assert stopped.code == 4, stopped.err
-    assert stopped.json["state"] == "stopped"
-    assert words in stopped.json["because"]
-    assert stopped.json["totals"]["pending"] == 300 - told(box_url, "truth")["accepted"] > 0
+    for variables, faults, credit, words in STOPPING:
+        order("PUT", box_url, "faults", faults)
+        order("PUT", box_url, "credit", {"mms": credit})
+        stopped = quick_desk.run("campaign", "send", "sale.toml", "--json", **variables)
+        assert stopped.code == 4, stopped.err
+        assert stopped.json["state"] == "stopped"
+        assert words in stopped.json["because"]
+        assert stopped.json["totals"]["pending"] == 300 - told(box_url, "truth")["accepted"] > 0
+    assert told(box_url, "truth")["accepted"] > 0, "the last was stopped midway"
 
     order("PUT", box_url, "faults", [])
     order("PUT", box_url, "credit", {"mms": None})
@@ -140,26 +138,26 @@ def test_a_killed_send_leaves_nothing_running_and_a_second_run_finishes_with_nob
     assert_the_next_run_finishes(slow_desk, slow_sandbox.url)
 
 
-def test_of_two_sends_at_once_one_sends_and_the_other_says_so(slow_desk: Desk, slow_sandbox: SandboxProcess) -> None:
+def test_of_two_sends_at_once_one_sends_and_a_third_says_since_when_and_by_whom(
+    slow_desk: Desk, slow_sandbox: SandboxProcess
+) -> None:
     write_campaign(slow_desk.folder, numbers(2_000))
     processes = [slow_desk.start("campaign", "send", "sale.toml") for _ in range(2)]
-    ended = [(*process.communicate(timeout=WAIT_SECONDS), process.returncode) for process in processes]
-    assert [code for _, _, code in ended] == [0, 0], ended
-    assert sum("sale is already running " in err for _, err, _ in ended) == 1, ended
+    wait_until(lambda: any(process.poll() is not None for process in processes))
+    refused, running = sorted(processes, key=lambda process: process.poll() is None)
+    assert running.poll() is None
+    running.send_signal(signal.SIGSTOP)  # so that it has not ended when the third one looks
+    third = slow_desk.run("campaign", "send", "sale.toml", "--json")
+    running.send_signal(signal.SIGCONT)
+    assert re.search(rf"sale is already running since 20.*, by operator@.*, process {running.pid}\n", third.err)
+    assert (third.code, third.json["state"]) == (0, "running")
+
+    _, said = refused.communicate(timeout=WAIT_SECONDS)
+    assert (refused.returncode, "sale is already running " in said) == (0, True), said
+    _, said = running.communicate(timeout=WAIT_SECONDS)
+    assert (running.returncode, "already running" in said) == (0, False), said
     truth = told(slow_sandbox.url, "truth")
     assert (truth["accepted"], truth["twice"], truth["send_requests"]) == (2_000, 0, 40)
-
-
-def test_a_send_beside_a_running_one_says_since_when_and_by_whom(slow_desk: Desk, slow_sandbox: SandboxProcess) -> None:
-    write_campaign(slow_desk.folder, numbers(2_000))
-    process = slow_desk.start("campaign", "send", "sale.toml")
-    wait_until(lambda: told(slow_sandbox.url, "truth")["send_requests"] >= 1, process)
-    beside = slow_desk.run("campaign", "send", "sale.toml", "--json")
-    assert re.search(rf"sale is already running since 20.*, by operator@.*, process {process.pid}\n", beside.err)
-    assert (beside.code, beside.json["state"]) == (0, "running")
-    _, err = process.communicate(timeout=WAIT_SECONDS)
-    truth = told(slow_sandbox.url, "truth")
-    assert (process.returncode, truth["accepted"], truth["twice"]) == (0, 2_000, 0), err
 
 
 def assert_the_next_run_finishes(desk: Desk, url: str) -> None:

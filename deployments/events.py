@@ -1,0 +1,61 @@
+"""A deployment of one event's own: its tickets on a schedule, or at one moment, without touching prefect.yaml."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from prefect.deployments.runner import RunnerDeployment
+from prefect.schedules import Cron, RRule, Schedule
+from pydantic import ValidationError
+
+from deployments.automations import HEARTBEAT_SECONDS
+from deployments.setup import POOL
+from posthorn.errors import InputError
+
+FLOW = "flows.tickets.send_tickets"
+
+
+async def deploy_event(name: str, event_file: Path, *, cron: str | None, at: datetime | None, timezone: str) -> str:
+    """Create or replace the deployment ``send-tickets/<name>``; returns its full name.
+
+    Runs take place in the present folder, on whatever machine's worker takes them: the file and ``.env`` must be there.
+
+    Raises:
+        InputError: the schedule cannot be read.
+    """
+    deployment = RunnerDeployment.from_entrypoint(
+        FLOW,
+        name=name,
+        description=f"The tickets of the event {name}. Running it again is safe: nobody gets a ticket twice.",
+        tags=["posthorn", "tickets"],
+        parameters={"event_file": str(event_file)},
+        schedules=_schedules(cron, at, timezone),
+        work_pool_name=POOL,
+        concurrency_limit=1,
+        job_variables={
+            "working_dir": str(Path.cwd()),
+            "env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)},
+        },
+    )
+    await deployment.aapply()
+    return deployment.full_name
+
+
+def _schedules(cron: str | None, at: datetime | None, timezone: str) -> list[Schedule]:
+    try:
+        zone = ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise InputError("--timezone", f"{timezone!r} is no time zone; expected one such as Europe/Warsaw") from None
+    if cron is not None:
+        try:
+            return [Cron(cron, timezone=timezone, slug="cron")]
+        except (ValueError, ValidationError):
+            raise InputError("--cron", f"{cron!r} is no schedule; expected five fields, as in '0 9 1 12 *'") from None
+    if at is None:
+        return []
+    moment = (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
+    if moment <= datetime.now(UTC):
+        raise InputError("--at", f"{at:%Y-%m-%d %H:%M} in {timezone} has passed")
+    return [RRule(f"DTSTART:{moment:%Y%m%dT%H%M%SZ}\nRRULE:FREQ=DAILY;COUNT=1", timezone="UTC", slug="once")]

@@ -1,0 +1,27 @@
+"""The concurrency limits in Prefect that every process sending through an account shares: one per gateway.
+
+An operator may change them in the UI while campaigns run; they are only set here when they are missing, or on request.
+"""
+
+from __future__ import annotations
+
+from prefect.client.orchestration import PrefectClient
+
+from posthorn.settings import Settings
+from tasks.send import limit_name
+
+
+def limits(settings: Settings) -> dict[str, int]:
+    """Requests in flight that each account is allowed, over all processes, by the limit's name."""
+    return {
+        limit_name("serwersms"): settings.serwersms.account_concurrency,
+        limit_name("skycore"): settings.skycore.account_concurrency,
+    }
+
+
+async def ensure_limits(client: PrefectClient, settings: Settings, *, reset: bool = False) -> None:
+    """Create the limits that are missing; with ``reset``, give the others the settings' values too."""
+    there = {limit.name for limit in await client.read_global_concurrency_limits(limit=200)}
+    for name, slots in limits(settings).items():
+        if reset or name not in there:
+            await client.upsert_global_concurrency_limit_by_name(name, slots)

@@ -1,0 +1,125 @@
+"""Everything on one machine: Prefect's server with its UI, all deployments and schedules, and a worker that runs them.
+
+``python -m deployments.serve`` is `make serve`. Ctrl-C has running flows finish the requests that are under way, and stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from posthorn.cli.output import fail, say
+from posthorn.cli.prefect_server import SERVER_ENVIRONMENT, PrefectServerError, bound_command, serving_prefect_server, stop
+from posthorn.settings import Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.filters import FlowRunFilter
+
+_FINISH_SECONDS = 120.0
+_POLL_SECONDS = 0.5
+_WORKER_ENVIRONMENT = {
+    "PREFECT_WORKER_QUERY_SECONDS": "2",  # how soon a run that was asked for starts
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+}
+
+
+def main() -> int:
+    """Serve until stopped; returns the exit code."""
+    host = os.environ.get("PREFECT_SERVER_API_HOST", "127.0.0.1")
+    port = int(os.environ.get("PREFECT_SERVER_API_PORT", "4200"))
+    stopped = _signals()
+    try:
+        settings = load_settings()
+        say("starting the Prefect server …")
+        with serving_prefect_server(settings.state_dir, host, port) as url:
+            os.environ.update({"PREFECT_API_URL": url, "DO_NOT_TRACK": "1"})
+            _set_up(settings)
+            with _worker() as worker:
+                say(f"ready: {url.removesuffix('/api')} (UI, schedules and a worker; Ctrl-C stops)")
+                while not stopped.wait(_POLL_SECONDS) and worker.poll() is None:
+                    pass
+                if worker.poll() is not None:
+                    say("the worker has ended by itself; what it said stands above")
+                    return 1
+                asyncio.run(_finish_runs())
+    except SettingsError as error:
+        return fail(error, 2)
+    except (PrefectServerError, subprocess.CalledProcessError) as error:
+        return fail(error, 1)
+    except KeyboardInterrupt:
+        say("stopped at once; `posthorn campaign status` tells what is unknown, running it again goes on")
+        return 130
+    return 0
+
+
+def _signals() -> threading.Event:
+    """An event that Ctrl-C, or a polite kill, sets; the second one ends this process at once."""
+    stopped = threading.Event()
+
+    def on_signal(_number: int, _frame: object) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    return stopped
+
+
+def _set_up(settings: Settings) -> None:
+    from deployments.setup import deploy_all, prepare  # noqa: PLC0415 - Prefect settles its server's address when imported
+
+    asyncio.run(prepare(settings))
+    deploy_all()
+
+
+@contextmanager
+def _worker() -> Iterator[subprocess.Popen[bytes]]:
+    worker = subprocess.Popen(  # noqa: S603 - our own command
+        bound_command("-m", "prefect", "worker", "start", "--pool", "posthorn", "--type", "process"),
+        env={**SERVER_ENVIRONMENT, **_WORKER_ENVIRONMENT, **os.environ},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is ours: runs are to finish what is under way
+    )
+    try:
+        yield worker
+    finally:
+        stop(worker)
+
+
+async def _finish_runs() -> None:
+    """Cancel what runs: each flow finishes and records the requests that are under way, and sends nothing more."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415
+    from prefect.states import Cancelling  # noqa: PLC0415
+
+    async with get_client() as client:
+        running = await client.read_flow_runs(flow_run_filter=_at_work())
+        for run in running:
+            await client.set_flow_run_state(run.id, Cancelling(message="Posthorn is being stopped"))
+        if running:
+            say(
+                f"stopping {len(running)} flow runs: what is under way is finished; run them again to go on"
+                " (Ctrl-C: stop at once)"
+            )
+        deadline = time.monotonic() + _FINISH_SECONDS
+        while running and time.monotonic() < deadline:
+            await asyncio.sleep(_POLL_SECONDS)
+            running = await client.read_flow_runs(flow_run_filter=_at_work())
+
+
+def _at_work() -> FlowRunFilter:
+    from prefect.client.schemas.filters import FlowRunFilter  # noqa: PLC0415
+
+    return FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING", "PAUSED", "PENDING", "CANCELLING"]}}})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Bring a Prefect server to the state Posthorn needs: work pool, limits, automation, every deployment of prefect.yaml.
+
+Idempotent. Works on the server of PREFECT_API_URL; ``python -m deployments.setup`` is `make deploy`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectNotFound
+
+from deployments.automations import ensure_automations
+from deployments.limits import ensure_limits
+from posthorn.settings import Settings, load_settings
+
+POOL = "posthorn"
+ROOT = Path(__file__).parents[1]
+
+
+async def prepare(settings: Settings, *, reset_limits: bool = False) -> None:
+    """Create the work pool, the limits and the automation where they are missing."""
+    async with get_client() as client:
+        try:
+            await client.read_work_pool(POOL)
+        except ObjectNotFound:
+            await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+        await ensure_limits(client, settings, reset=reset_limits)
+        await ensure_automations(client)
+
+
+def deploy_all() -> None:
+    """Create or update every deployment of prefect.yaml, as `prefect deploy --all` does.
+
+    Raises:
+        subprocess.CalledProcessError: Prefect refused; it has said why.
+    """
+    command = ["-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"]
+    subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "NO_COLOR": "1"}
+    )
+
+
+def main() -> None:
+    """Set up the configured server."""
+    asyncio.run(prepare(load_settings(), reset_limits=True))
+    deploy_all()
+    print("the work pool, the limits, the automation and all deployments are up to date")
+
+
+if __name__ == "__main__":
+    main()

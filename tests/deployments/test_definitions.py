@@ -1,0 +1,48 @@
+"""What is deployed: every flow can be imported, explains its few parameters, bounds them, and asks for no secret."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.utilities.callables import parameter_schema
+
+from deployments.events import FLOW
+from deployments.setup import POOL
+
+FILE = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
+DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load(FILE.read_text())["deployments"]
+FLOWS: dict[str, Flow[..., Any]] = {
+    one["entrypoint"]: load_flow_from_entrypoint(one["entrypoint"], use_placeholder_flow=False) for one in DEPLOYMENTS
+}
+MOST_PARAMETERS = 4
+
+
+@pytest.mark.parametrize("entrypoint", FLOWS)
+def test_the_run_form_explains_itself(entrypoint: str) -> None:
+    flow = FLOWS[entrypoint]
+    properties = parameter_schema(flow).properties
+    assert flow.description
+    assert len(properties) <= MOST_PARAMETERS
+    for name, field in properties.items():
+        assert field.get("description"), f"{name} has no line under Args: in the docstring"
+        assert field["type"] in ("string", "integer", "boolean"), f"{name} is not flat"
+        assert "maxLength" in field or "maximum" in field or field["type"] == "boolean", f"{name} is not bounded"
+        assert not {"token", "secret", "password", "key", "phone", "number"} & set(name.split("_"))
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: str(one["name"]))
+def test_a_deployment_is_described_tagged_and_versioned(deployment: dict[str, Any]) -> None:
+    assert deployment["description"].strip()
+    assert "posthorn" in deployment["tags"]
+    assert deployment["version"] == version("posthorn")
+    assert deployment["work_pool"]["name"] == POOL
+    assert all({"slug", "cron", "timezone"} <= set(schedule) for schedule in deployment.get("schedules", ()))
+
+
+def test_an_events_own_deployment_runs_the_tickets_flow() -> None:
+    assert FLOW in FLOWS
