@@ -5,11 +5,35 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import SerwerSmsSettings, Settings
+
+# What takes minutes begins first, so that no process is left with it at the end.
+LONG = ("flows", "system", "drills", "cli", "delivery")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # one of several processes
+        items.sort(key=lambda item: LONG.index(item.path.parent.name) if item.path.parent.name in LONG else len(LONG))
+
+
+class WholeFiles(LoadFileScheduling):
+    """A process takes whole files, and all flows if any: they share a Prefect server."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "tests/flows" if file.startswith("tests/flows/") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeFiles:
+    config.option.loadscopereorder = False  # else by their number, and the long ones last
+    return WholeFiles(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 
-from posthorn.cli.app import app
-from posthorn.cli.output import fail
+_ALLOCATIONS_PER_COLLECTION = 200_000
 
 
 def main() -> None:
     """Run the command line. Exit codes: 0 accounted for, 1 unexpected, 2 input or settings, 3 attention, 4 stopped."""
+    gc.set_threshold(
+        _ALLOCATIONS_PER_COLLECTION
+    )  # the default makes a quick command slow: it looks through what is imported
+    from posthorn.cli.app import app  # noqa: PLC0415
+    from posthorn.cli.output import fail  # noqa: PLC0415
     from posthorn.cli.prefect_server import PrefectServerError  # noqa: PLC0415
     from posthorn.errors import AlreadyRunning, CampaignChanged, CampaignNotFound, GatewayError, InputError, LedgerError  # noqa: PLC0415
     from posthorn.settings import SettingsError  # noqa: PLC0415

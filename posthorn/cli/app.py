@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from posthorn.cli import campaign, demo, doctor, messages, sandbox, tickets, webhooks
+from posthorn.cli import campaign, demo, doctor, messages, metrics, sandbox, tickets, webhooks
 
 app = typer.Typer(
     name="posthorn",
@@ -45,3 +45,4 @@ app.add_typer(campaign.app, name="campaign", short_help="MMS campaigns: check, s
 app.add_typer(tickets.app, name="tickets", short_help="Barcode tickets: check, send, status, resolve …")
 app.add_typer(messages.app, name="messages", short_help="One number's history over all campaigns and events.")
 app.command(short_help="Receive what the providers push.")(webhooks.webhooks)
+app.command(short_help="The ledger as metrics for Prometheus.")(metrics.metrics)

@@ -20,6 +20,7 @@ def main() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != int(parent):
             sys.exit(1)  # it ended before it could be asked for
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it, and would hand that down
     os.execv(sys.executable, [sys.executable, *args])  # noqa: S606 - our own command
 
 

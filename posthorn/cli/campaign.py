@@ -1,4 +1,4 @@
-"""`posthorn campaign …`: check, send, status, report."""
+"""`posthorn campaign …`: check, send, approve, status, report, reconcile, cancel, export."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def campaign() -> None:
         recipients = "recipients.csv"        # column phone, or one number per line
         send_at = 2026-11-30T09:00:00+01:00  # optional: the provider dispatches then
         test = false                         # true: the provider checks the request and sends nothing
+        approve = false                      # true: a person must approve it before the first send
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
 
 
@@ -49,11 +50,18 @@ def check(file: File, as_json: Json = False) -> None:
 
 
 @app.command(short_help="Send it, or go on with an unfinished one.")
-def send(file: File, as_json: Json = False) -> None:
+def send(
+    file: File,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve it, where an approval is asked for.")] = False,
+    as_json: Json = False,
+) -> None:
     """Send the campaign, or go on with one that was not finished.
 
     Safe to run again at any time: whoever was sent to is never sent to again. Where no Prefect server is configured
     (PREFECT_API_URL), one is started for the run. Ctrl-C finishes the requests that are under way and stops.
+
+    A campaign with `approve = true`, or to more than POSTHORN_APPROVE_ABOVE numbers, is shown and asked about first;
+    without a terminal it ends with exit code 3, until `posthorn campaign approve` or --yes.
 
     Exit code 0 when everybody is accounted for, 2 when it cannot be sent as it is, 3 when something needs a person, 4 when
     it stopped before the end: once the cause is gone, the same command goes on.
@@ -71,10 +79,39 @@ def send(file: File, as_json: Json = False) -> None:
     with ending_early(campaign.name, test=campaign.test, as_json=as_json):
         refuse_if_running(settings, campaign.name, test=campaign.test)
         refuse_unsendable(campaign, settings)
+        if not campaign.test and (campaign.approve or settings.approve_above is not None):
+            _have_approved(file, campaign.name, yes=yes)
         say(f"campaign {campaign.name}: starting")
         with runs.prefect_api(settings), following(settings.database_url, campaign.name, test=campaign.test):
             runs.send_campaign(str(file.absolute()))
     _end(campaign.name, test=campaign.test, as_json=as_json)
+
+
+@app.command(short_help="Approve it, or refuse to.")
+def approve(
+    name: Name,
+    by: Annotated[str, typer.Option("--by", help="Who decides; kept in the ledger.", envvar="USER")],
+    note: Annotated[str, typer.Option("--note", help="Anything worth keeping.")] = "",
+    refuse: Annotated[bool, typer.Option("--refuse", help="Do not send it.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
+) -> None:
+    """Approve a campaign that waits for it, after a look at what it will send; a flow run that waits goes on.
+
+    The approval is for exactly what is shown: whatever changes afterwards has to be approved again.
+    """
+    from posthorn.cli import runs  # noqa: PLC0415
+    from posthorn.delivery.approval import decide, shown  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
+
+    question = shown(name)
+    print(question.as_text())
+    if not yes:
+        typer.confirm("Refuse it?" if refuse else "Send this?", abort=True, err=True)
+    waiting = decide(name, approved=not refuse, by=by, note=note, content=question.content)
+    woken = runs.resume_paused(load_settings(), waiting, approve=not refuse, by=by, note=note) if waiting else 0
+    word = "refused" if refuse else "approved"
+    go_on = f"{woken} waiting flow run goes on" if woken else "`posthorn campaign send` sends it"
+    say(f"{name}: {word} by {by}" + ("" if refuse and not woken else f"; {go_on}"))
 
 
 @app.command(short_help="How it stands: one line per state.")
@@ -140,6 +177,52 @@ def cancel(name: Name, as_json: Json = False) -> None:
         f" unknown {done.unknown:,}"
     )
     _end(name, as_json=as_json)
+
+
+@app.command(short_help="Write every message to a file.")
+def export(
+    name: Name,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write CSV, safe for spreadsheets.")] = None,
+    jsonl: Annotated[Path | None, typer.Option("--jsonl", metavar="FILE", help="Write JSON lines.")] = None,
+    test: Test = False,
+) -> None:
+    """Write every message with its number, state, the provider's code in words and its id, and the times in UTC.
+
+    The file holds numbers in full, so only its owner may read it. One of that name is replaced once all is written.
+    Rejected rows are not in it: they are in the rejects file.
+    """
+    from posthorn.delivery.export import export_csv, export_jsonl  # noqa: PLC0415
+
+    if csv is None and jsonl is None:
+        raise typer.BadParameter("say where to: --csv FILE, --jsonl FILE, or both")
+    if csv is not None:
+        say(f"{csv}: {export_csv(name, csv, test=test):,} messages")
+    if jsonl is not None:
+        say(f"{jsonl}: {export_jsonl(name, jsonl, test=test):,} messages")
+
+
+def _have_approved(file: Path, name: str, *, yes: bool) -> None:
+    """Plan the campaign, and have whatever needs it approved before anything is sent; ends where nobody can be asked."""
+    import sys  # noqa: PLC0415
+
+    from posthorn.delivery.approval import approver, decide, question_of  # noqa: PLC0415
+    from posthorn.delivery.plan import plan_file  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
+
+    plan_file(file.absolute(), load_settings())
+    question = question_of(name)
+    if question is None:
+        return
+    print(question.as_text(), file=sys.stderr)
+    if yes:
+        decide(name, approved=True, by=approver(), note="--yes", content=question.content)
+    elif sys.stdin.isatty() and typer.confirm("Send this?", err=True):
+        decide(name, approved=True, by=approver(), content=question.content)
+    else:
+        say(
+            f"nothing was sent: {name} waits for approval; `posthorn campaign approve {name}`, then send it again (or --yes)"
+        )
+        raise typer.Exit(3)
 
 
 def _end(name: str, *, test: bool = False, as_json: bool) -> NoReturn:

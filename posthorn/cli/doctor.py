@@ -75,7 +75,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield _ledger(settings)
     yield asyncio.run(_campaign_gateway(settings))
     yield _ticket_gateway(settings)
-    yield _prefect()
+    yield _prefect(settings)
 
 
 def _ledger(settings: Settings) -> Finding:
@@ -122,16 +122,24 @@ def _ticket_gateway(settings: Settings) -> Finding:
     return Finding("ticket gateway", True, "no key (POSTHORN_SKYCORE__API_KEY): fine as long as no tickets are sent")
 
 
-def _prefect() -> Finding:
+def _prefect(settings: Settings) -> Finding:
     import httpx  # noqa: PLC0415
 
-    from posthorn.cli.prefect_server import configured_api_url  # noqa: PLC0415
+    from posthorn.cli.prefect_server import configured_api_url, served_api_url  # noqa: PLC0415
 
-    url = configured_api_url()
+    url = configured_api_url() or served_api_url(settings.state_dir)
     if url is None:
-        return Finding("Prefect", True, "no server configured: each run starts one of its own")
+        return Finding("Prefect", True, "no server: each run starts one of its own; `make serve` has UI and schedules")
     try:
-        well = httpx.get(f"{url}/health", timeout=5).is_success
+        with httpx.Client(base_url=url, timeout=5) as api:
+            if not api.get("/health").is_success:
+                return Finding("Prefect", False, f"{url} is not well", "look at its log")
+            deployed = api.post("/deployments/count", json={"deployments": {"tags": {"all_": ["posthorn"]}}}).json()
+            workers = api.post("/work_pools/posthorn/workers/filter", json={})
     except httpx.HTTPError as error:
         return Finding("Prefect", False, f"{url}: {error}", "start the server, or unset PREFECT_API_URL")
-    return Finding("Prefect", well, f"{url} " + ("answers" if well else "is not well"), "" if well else "look at its log")
+    if not deployed:
+        return Finding("Prefect", True, f"{url} answers; nothing of Posthorn is deployed there (`make deploy`)")
+    online = sum(one["status"] == "ONLINE" for one in workers.json()) if workers.is_success else 0
+    said = f"{url} answers; {deployed} deployments, {online} workers online"
+    return Finding("Prefect", online > 0, said, "" if online else "prefect worker start --pool posthorn --type process")

@@ -1,6 +1,6 @@
-"""A Prefect server of our own for the length of one run, where none is configured.
+"""A Prefect server of our own: for the length of one run where none is configured, or for as long as `make serve` runs.
 
-It keeps its history in ``<state dir>/prefect``, so the next server there (`make serve`) shows these runs too.
+Both keep their history in ``<state dir>/prefect``, so what ran before is shown, and a run beside `make serve` reports there.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ START_SECONDS = 90.0
 _STOP_SECONDS = 15.0
 _POLL_SECONDS = 0.1
 _ANSWER_SECONDS = 10.0
+_SERVED_AT = "served-at"
 
 SERVER_ENVIRONMENT = {
     # Task runs are recorded in batches: one by one they cost the server four times as much, and it loses some.
@@ -82,30 +83,79 @@ def local_prefect_server(state_dir: Path) -> Iterator[str]:
         PrefectServerError: it did not answer within ``START_SECONDS``.
     """
     with _home(state_dir) as home:
-        port = _free_port()
-        log = home / "server.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603 - our own command
-                bound_command("-m", "prefect", "server", "start"),
-                env=_environment(home, port),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for the run, which needs its server to the end
-            )
-        try:
-            url = f"http://127.0.0.1:{port}/api"
-            _await_health(process, url, log)
+        # A run needs a record, not schedules: those belong to the server that the deployments run on.
+        unscheduled = {
+            "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+            "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+        }
+        with _running_server(home, "127.0.0.1", _free_port(), unscheduled) as url:
             yield url
-        finally:
-            _stop(process)
+
+
+@contextmanager
+def serving_prefect_server(state_dir: Path, host: str, port: int) -> Iterator[str]:
+    """The Prefect server of `make serve`, with UI and schedules; yields its API URL once it answers, stops it at the end.
+
+    Raises:
+        PrefectServerError: it did not answer in time, or another server uses the state folder.
+    """
+    home = _shared_home(state_dir)
+    with (home / "in-use.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PrefectServerError(
+                f"{home} is in use: a run or another `make serve` has its server there; start again when it has ended"
+            ) from None
+        with _running_server(home, host, port, {}) as url:
+            (home / _SERVED_AT).write_text(url)
+            try:
+                yield url
+            finally:
+                (home / _SERVED_AT).unlink(missing_ok=True)
+
+
+def served_api_url(state_dir: Path) -> str | None:
+    """The API of `make serve` for the same state folder, if it is running on this machine."""
+    import httpx  # noqa: PLC0415 - see the package
+
+    try:
+        url = (state_dir / "prefect" / _SERVED_AT).read_text()
+        return url if httpx.get(f"{url}/health", timeout=_ANSWER_SECONDS, trust_env=False).is_success else None
+    except (OSError, httpx.HTTPError):
+        return None
+
+
+@contextmanager
+def _running_server(home: Path, host: str, port: int, variables: dict[str, str]) -> Iterator[str]:
+    log = home / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            bound_command("-m", "prefect", "server", "start"),
+            env={**_environment(home, host, port), **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the run, which needs its server to the end
+        )
+    try:
+        url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"  # noqa: S104 - compared, not bound
+        _await_health(process, url, log)
+        yield url
+    finally:
+        stop(process)
+
+
+def _shared_home(state_dir: Path) -> Path:
+    shared = (state_dir / "prefect").absolute()
+    shared.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return shared
 
 
 @contextmanager
 def _home(state_dir: Path) -> Iterator[Path]:
     """The shared home, or one for this run alone while another run's server uses the shared one."""
-    shared = (state_dir / "prefect").absolute()
-    shared.mkdir(parents=True, exist_ok=True, mode=0o700)
+    shared = _shared_home(state_dir)
     with (shared / "in-use.lock").open("w") as lock, tempfile.TemporaryDirectory(prefix="posthorn-prefect-") as own:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -115,17 +165,14 @@ def _home(state_dir: Path) -> Iterator[Path]:
             yield shared
 
 
-def _environment(home: Path, port: int) -> dict[str, str]:
+def _environment(home: Path, host: str, port: int) -> dict[str, str]:
     return {
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
         **SERVER_ENVIRONMENT,
         **os.environ,
         "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_HOST": host,
         "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
-        # A run needs a record, not schedules: those belong to the server that the deployments run on.
-        "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
-        "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
     }
 
 
@@ -153,7 +200,8 @@ def _await_health(process: subprocess.Popen[bytes], url: str, log: Path) -> None
     raise PrefectServerError(f"the local Prefect server did not answer within {START_SECONDS:.0f} s; its log: {log}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process of ours, kindly at first."""
     process.terminate()
     try:
         process.wait(_STOP_SECONDS)

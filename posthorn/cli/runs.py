@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from posthorn.cli.interrupts import run_interruptibly
-from posthorn.cli.prefect_server import SERVER_ENVIRONMENT, await_configured_api, configured_api_url, local_prefect_server
+from posthorn.cli.prefect_server import (
+    SERVER_ENVIRONMENT,
+    PrefectServerError,
+    await_configured_api,
+    configured_api_url,
+    local_prefect_server,
+    served_api_url,
+)
 from posthorn.settings import Settings
 
 _RECORD_SECONDS = 5.0
+_PAUSE_SECONDS = 15.0
 _POLL_SECONDS = 0.2
 
 
@@ -29,16 +40,34 @@ def prefect_api(settings: Settings) -> Iterator[str]:
         **SERVER_ENVIRONMENT,
     }.items():
         os.environ.setdefault(name, value)
-    if configured := configured_api_url():
-        await_configured_api(configured)
-        yield configured
-        return
-    with local_prefect_server(settings.state_dir) as url:
+    with _server(settings) as url:
         os.environ["PREFECT_API_URL"] = url
-        try:
-            yield url
-        finally:
-            del os.environ["PREFECT_API_URL"]
+        _ensure_limits(settings)
+        yield url
+
+
+@contextmanager
+def _server(settings: Settings) -> Iterator[str]:
+    if standing := _standing_server(settings):
+        yield standing
+    else:
+        with local_prefect_server(settings.state_dir) as url:
+            try:
+                yield url
+            finally:
+                os.environ.pop("PREFECT_API_URL", None)
+
+
+def _ensure_limits(settings: Settings) -> None:
+    from prefect.client.orchestration import get_client  # noqa: PLC0415  # Prefect takes a second to import
+
+    from deployments.limits import ensure_limits  # noqa: PLC0415
+
+    async def ensure() -> None:
+        async with get_client() as client:
+            await ensure_limits(client, settings)
+
+    asyncio.run(ensure())
 
 
 def send_campaign(campaign_file: str) -> None:
@@ -63,6 +92,69 @@ def send_tickets(event_file: str) -> None:
     from flows.tickets import send_tickets as flow  # noqa: PLC0415  # Prefect takes a second to import
 
     run_interruptibly(lambda: _recorded(lambda: flow(event_file, return_state=True)))
+
+
+def deploy_event(
+    settings: Settings, name: str, event_file: Path, *, cron: str | None, at: datetime | None, timezone: str
+) -> str:
+    """Add a deployment for one event to the configured Prefect server, or that of `make serve`; returns its name.
+
+    Raises:
+        PrefectServerError: there is no server.
+        InputError: the schedule cannot be read.
+    """
+    url = _standing_server(settings)
+    if url is None:
+        raise PrefectServerError("no Prefect server to deploy to: start `make serve`, or set PREFECT_API_URL")
+    os.environ["PREFECT_API_URL"] = url
+    from deployments.events import deploy_event as deploy  # noqa: PLC0415  # Prefect takes a second to import
+
+    return asyncio.run(deploy(name, event_file, cron=cron, at=at, timezone=timezone))
+
+
+def _standing_server(settings: Settings) -> str | None:
+    """The server that is there whether or not a run is: the configured one, or that of `make serve`."""
+    if configured := configured_api_url():
+        await_configured_api(configured)
+        return configured
+    return served_api_url(settings.state_dir)
+
+
+def resume_paused(settings: Settings, flow_run_ids: Sequence[str], *, approve: bool, by: str, note: str) -> int:
+    """Have flow runs that wait for an approval go on with this word; how many there were to wake.
+
+    Without a server to ask there is none: whoever runs the campaign next finds the word in the ledger.
+    """
+    url = _standing_server(settings)
+    if url is None:
+        return 0
+    os.environ["PREFECT_API_URL"] = url
+    from prefect.client.orchestration import get_client  # noqa: PLC0415
+
+    async def resume() -> int:
+        woken = 0
+        async with get_client() as client:
+            for flow_run_id in flow_run_ids:
+                run = await _paused(client, UUID(flow_run_id))
+                if run is not None:
+                    said = {"approve": approve, "name": by, "note": note}
+                    answer = await client.resume_flow_run(run.id, run_input=said)
+                    woken += answer.status.value == "ACCEPT"
+        return woken
+
+    return asyncio.run(resume())
+
+
+async def _paused(client: Any, flow_run_id: UUID) -> Any:
+    """The flow run once it is paused, or None: one that has just asked needs a moment until it waits for the answer."""
+    deadline = asyncio.get_running_loop().time() + _PAUSE_SECONDS
+    while True:
+        run = await client.read_flow_run(flow_run_id)
+        if run.state is not None and run.state.is_paused():
+            return run
+        if run.state is None or not run.state.is_running() or asyncio.get_running_loop().time() > deadline:
+            return None
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:

@@ -1,15 +1,16 @@
-"""`posthorn tickets …`: check, send, status, preview, export, resend, resolve."""
+"""`posthorn tickets …`: check, send, deploy, status, preview, export, resend, resolve."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from posthorn.cli.output import following, say, show_status
+from posthorn.cli.output import ending_early, following, say, show_status
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Send an event's barcode tickets and look after them.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The event file (TOML); `posthorn tickets --help` shows one.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The event's name, as in its file.")]
@@ -59,11 +60,37 @@ def send(file: File, as_json: Json = False) -> None:
     settings = load_settings()
     event = load_event(file)
     check_ticket_gateway(settings)
-    refuse_if_running(settings, event.name, test=False)
-    say(f"event {event.name}: starting")
-    with runs.prefect_api(settings), following(settings.database_url, event.name, test=False):
-        runs.send_tickets(str(file.absolute()))
+    with ending_early(event.name, as_json=as_json):
+        refuse_if_running(settings, event.name, test=False)
+        say(f"event {event.name}: starting")
+        with runs.prefect_api(settings), following(settings.database_url, event.name, test=False):
+            runs.send_tickets(str(file.absolute()))
     _end(event.name, as_json=as_json)
+
+
+@app.command(short_help="Have Prefect send them on a schedule.")
+def deploy(
+    file: File,
+    cron: Annotated[str | None, typer.Option("--cron", help="When, as in '0 9 1 12 *'.")] = None,
+    at: Annotated[datetime | None, typer.Option("--at", help="When, once, as in 2026-12-01T09:00:00.")] = None,
+    timezone: Annotated[str, typer.Option("--timezone", help="Time zone of --cron and --at.")] = "UTC",
+) -> None:
+    """Add a deployment for this event to the Prefect server, with a schedule or for starting it by hand.
+
+    The server is the one of `make serve`, or of PREFECT_API_URL; a worker of the pool `posthorn` runs it. The same command
+    again replaces it. Each run sends what is not sent yet: nobody gets a ticket twice, however often it runs.
+    """
+    from posthorn.cli import runs  # noqa: PLC0415
+    from posthorn.delivery.desk import check_event  # noqa: PLC0415
+    from posthorn.errors import InputError  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
+
+    if cron is not None and at is not None:
+        raise InputError("--at", "say either --cron or --at")
+    event = check_event(file)
+    deployed = runs.deploy_event(load_settings(), event.name, file.absolute(), cron=cron, at=at, timezone=timezone)
+    when = f"cron {cron} ({timezone})" if cron else f"once, at {at} ({timezone})" if at else "by hand, in the Prefect UI"
+    say(f"{deployed}: {event.valid:,} tickets; starts {when}")
 
 
 @app.command()

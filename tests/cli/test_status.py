@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -60,19 +59,12 @@ def test_status_as_a_table_shows_each_state_and_the_sum(sent: Desk) -> None:
     assert ended.code == 0
 
 
-def test_status_is_quick_and_imports_no_prefect(sent: Desk) -> None:
-    cpu_seconds = []
-    for _ in range(2):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        sent.run("campaign", "status", "sale")
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu_seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    assert min(cpu_seconds) < 2.0, "0.7 s where nothing else runs; Prefect alone would take it beyond this"
+def test_status_imports_nothing_that_it_does_not_need(sent: Desk) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "posthorn", "campaign", "status", "sale"]
     traced = subprocess.run(command, cwd=sent.folder, env=sent.environment(), capture_output=True, text=True, check=True)
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in traced.stderr.splitlines()}
     assert "sqlalchemy" in imported
-    assert imported & {"prefect", "httpx", "aiohttp", "alembic", "PIL"} == set()
+    assert imported & {"prefect", "httpx", "aiohttp", "alembic", "PIL", "phonenumbers", "psycopg"} == set()
 
 
 def test_a_campaign_that_needs_a_person_says_so_by_its_exit_code(desk: Desk, box_url: str) -> None:

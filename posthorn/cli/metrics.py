@@ -1,0 +1,50 @@
+"""`posthorn metrics`: the ledger as Prometheus metrics."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from posthorn.cli.output import say
+
+
+def metrics(
+    host: Annotated[str, typer.Option(help="Address to listen on; campaign names are in the metrics.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 picks a free one.")] = 9464,
+) -> None:
+    """Serve metrics for Prometheus until stopped: messages by state, unknown ones, requests, latency, credit left.
+
+    Every scrape reads the ledger; nothing is kept elsewhere, and a running send is not disturbed. Alert rules and a
+    dashboard are in the folder deployments.
+    """
+    from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
+
+    from posthorn.delivery.metrics import CreditWatch, LedgerCollector  # noqa: PLC0415
+    from posthorn.errors import InputError  # noqa: PLC0415
+    from posthorn.ledger.store import Ledger  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
+
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    settings = load_settings()
+    ledger = Ledger(settings.database_url)
+    credit = CreditWatch(settings)
+    registry = CollectorRegistry()
+    registry.register(LedgerCollector(ledger, credit))
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise InputError("--port", f"{host}:{port} cannot be listened on ({error.strerror or error})") from None
+    try:
+        say(f"ready http://{host}:{server.server_port}/metrics")
+        stopped.wait()
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+        credit.close()
+        ledger.close()
