@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
+import secrets
 import signal
 import time
 from collections import Counter
@@ -96,7 +96,7 @@ class Round:
         self.starts = self.kills = 0
         self._folder, self._plan, self._tally = folder, plan, tally
         self._children: list[Child] = []
-        self._postgres = _Database(postgres_url, f"posthorn_drill_{os.getpid()}_{seed}") if postgres_url else None
+        self._postgres = _Database(postgres_url, f"posthorn_drill_{secrets.token_hex(5)}") if postgres_url else None
         self._phones = [f"+48{number}" for number in random.Random(seed).sample(range(500_000_000, 500_999_999), recipients)]
         extra = ["not a number", self._phones[0], f" {self._phones[-1]} "]
         keys = {**plan.campaign_keys, "chunk_size": plan.chunk_size}
@@ -268,7 +268,6 @@ class _Database:
         url = make_url(server_url)
         self._server = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._name = name
-        self.drop()
         self._tell(f"CREATE DATABASE {name}")
         self.url = url.set(drivername="postgresql+psycopg", database=name).render_as_string(hide_password=False)
 
