@@ -1,6 +1,6 @@
 # Posthorn's verbs. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test drill bench check format lock clean
+.PHONY: help setup demo serve deploy test drill bench check format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -25,15 +25,21 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## a sample campaign through the real flows against the sandbox
 	$(BIN)/posthorn demo
 
+serve: setup ## everything on this machine: Prefect server, UI, schedules, flows
+	$(BIN)/python -m deployments.serve
+
+deploy: setup ## work pool, limits and all deployments, on the server of PREFECT_API_URL
+	$(BIN)/python -m deployments.setup
+
 test: check ## everything that must hold: lint, types, import contracts, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 drill: setup ## kill it anywhere, break anything, run it twice: 200 rounds on SQLite, 50 on PostgreSQL (half an hour)
 	$(BIN)/python -m tests.drills.runner --rounds 200 --jobs 2
 	$(BIN)/python -m tests.drills.runner --rounds 50 --jobs 2 --database postgresql
 
-bench: setup ## how fast tickets are sent, beside a bare httpx loop in the same run
-	$(BIN)/python -m tests.bench.tickets
+bench: setup ## how fast it is, beside bare httpx in the same run: writes docs/performance.md (a quarter of an hour)
+	$(BIN)/python -m tests.bench
 
 check: setup ## lint, format, types and import contracts, without the tests
 	$(BIN)/ruff check .
