@@ -39,13 +39,15 @@ def main() -> int:
     try:
         settings = load_settings()
         say("starting the Prefect server …")
-        with serving_prefect_server(settings.state_dir, host, port) as url:
-            os.environ.update({"PREFECT_API_URL": url, "DO_NOT_TRACK": "1"})
+        with serving_prefect_server(settings.state_dir, host, port) as server:
+            os.environ.update({"PREFECT_API_URL": server.url, "DO_NOT_TRACK": "1"})
             _set_up(settings)
             with _worker() as worker:
-                say(f"ready: {url.removesuffix('/api')} (UI, schedules and a worker; Ctrl-C stops)")
+                say(f"ready: {server.url.removesuffix('/api')} (UI, schedules and a worker; Ctrl-C stops)")
                 while not stopped.wait(_POLL_SECONDS) and worker.poll() is None:
-                    pass
+                    if server.has_ended:
+                        say(f"the Prefect server has ended by itself (its log: {server.log}); it is started again")
+                        server.start_again()
                 if worker.poll() is not None:
                     say("the worker has ended by itself; what it said stands above")
                     return 1

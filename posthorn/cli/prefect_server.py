@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -88,13 +88,13 @@ def local_prefect_server(state_dir: Path) -> Iterator[str]:
             "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
             "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
         }
-        with _running_server(home, "127.0.0.1", _free_port(), unscheduled) as url:
-            yield url
+        with _running_server(home, "127.0.0.1", _free_port(), unscheduled) as server:
+            yield server.url
 
 
 @contextmanager
-def serving_prefect_server(state_dir: Path, host: str, port: int) -> Iterator[str]:
-    """The Prefect server of `make serve`, with UI and schedules; yields its API URL once it answers, stops it at the end.
+def serving_prefect_server(state_dir: Path, host: str, port: int) -> Iterator[PrefectServer]:
+    """The Prefect server of `make serve`, with UI and schedules; yields it once it answers, stops it at the end.
 
     Raises:
         PrefectServerError: it did not answer in time, or another server uses the state folder.
@@ -107,10 +107,10 @@ def serving_prefect_server(state_dir: Path, host: str, port: int) -> Iterator[st
             raise PrefectServerError(
                 f"{home} is in use: a run or another `make serve` has its server there; start again when it has ended"
             ) from None
-        with _running_server(home, host, port, {}) as url:
-            (home / _SERVED_AT).write_text(url)
+        with _running_server(home, host, port, {}) as server:
+            (home / _SERVED_AT).write_text(server.url)
             try:
-                yield url
+                yield server
             finally:
                 (home / _SERVED_AT).unlink(missing_ok=True)
 
@@ -124,26 +124,6 @@ def served_api_url(state_dir: Path) -> str | None:
         return url if httpx.get(f"{url}/health", timeout=_ANSWER_SECONDS, trust_env=False).is_success else None
     except (OSError, httpx.HTTPError):
         return None
-
-
-@contextmanager
-def _running_server(home: Path, host: str, port: int, variables: dict[str, str]) -> Iterator[str]:
-    log = home / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            bound_command("-m", "prefect", "server", "start"),
-            env={**_environment(home, host, port), **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the run, which needs its server to the end
-        )
-    try:
-        url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"  # noqa: S104 - compared, not bound
-        _await_health(process, url, log)
-        yield url
-    finally:
-        stop(process)
 
 
 def _shared_home(state_dir: Path) -> Path:
@@ -183,21 +163,73 @@ def _free_port() -> int:
         return port
 
 
-def _await_health(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    import httpx  # noqa: PLC0415 - see the package
+class PrefectServer:
+    """A Prefect server of ours on one address: ``url`` is its API, ``log`` the file with what it says."""
 
-    deadline = time.monotonic() + START_SECONDS
-    with httpx.Client(timeout=2, trust_env=False) as client:
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise PrefectServerError(f"the local Prefect server ended at once; its log: {log}")
-            try:
-                if client.get(f"{url}/health").is_success:
-                    return
-            except httpx.HTTPError:
-                pass
-            time.sleep(_POLL_SECONDS)
-    raise PrefectServerError(f"the local Prefect server did not answer within {START_SECONDS:.0f} s; its log: {log}")
+    def __init__(self, home: Path, host: str, port: int, variables: Mapping[str, str]) -> None:
+        self.url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"  # noqa: S104 - compared, not bound
+        self.log = home / "server.log"
+        self._environment = {**_environment(home, host, port), **variables}
+        self.log.unlink(missing_ok=True)
+        self.process = self._process()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process is gone."""
+        return self.process.poll() is not None
+
+    def start_again(self) -> None:
+        """Put another process in the place of one that has ended; flows that run meanwhile find it by themselves.
+
+        Raises:
+            PrefectServerError: it did not answer in time.
+        """
+        self.process = self._process()
+        self.await_health()
+
+    def await_health(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            PrefectServerError: it did not in time, or has ended.
+        """
+        import httpx  # noqa: PLC0415 - see the package
+
+        deadline = time.monotonic() + START_SECONDS
+        with httpx.Client(timeout=2, trust_env=False) as client:
+            while time.monotonic() < deadline:
+                if self.has_ended:
+                    raise PrefectServerError(f"the local Prefect server ended at once; its log: {self.log}")
+                try:
+                    if client.get(f"{self.url}/health").is_success:
+                        return
+                except httpx.HTTPError:
+                    pass
+                time.sleep(_POLL_SECONDS)
+        raise PrefectServerError(
+            f"the local Prefect server did not answer within {START_SECONDS:.0f} s; its log: {self.log}"
+        )
+
+    def _process(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as output:
+            return subprocess.Popen(  # noqa: S603 - our own command
+                bound_command("-m", "prefect", "server", "start"),
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the run, which needs its server to the end
+            )
+
+
+@contextmanager
+def _running_server(home: Path, host: str, port: int, variables: Mapping[str, str]) -> Iterator[PrefectServer]:
+    server = PrefectServer(home, host, port, variables)
+    try:
+        server.await_health()
+        yield server
+    finally:
+        stop(server.process)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -47,7 +47,10 @@ class Served:
     log: Path
 
     def runs(self, **states: object) -> list[dict[str, Any]]:
-        answer = self.api.post("/flow_runs/filter", json={"flow_runs": states})
+        try:
+            answer = self.api.post("/flow_runs/filter", json={"flow_runs": states})
+        except httpx.TransportError:
+            return []  # it is being started again
         return list(answer.json()) if answer.is_success else []
 
     def start(self, deployment: str, file: Path) -> None:
@@ -139,12 +142,23 @@ def test_one_command_serves_everything(served: Served, slow_sandbox: SandboxProc
     assert served.desk.run("campaign", "send", str(beside)).code == 0
     assert served.ended("campaign beside.toml").startswith("Completed"), "a run of the command line is shown there, too"
 
+    a_server_that_dies_is_started_again(served, campaign, slow_sandbox, tmp_path)
     stopping_finishes_what_is_under_way(served, campaign, slow_sandbox, tmp_path)
+
+
+def a_server_that_dies_is_started_again(served: Served, campaign: str, box: SandboxProcess, tmp_path: Path) -> None:
+    already = told(box.url, "truth")["serwersms"]["accepted"]
+    served.start(campaign, write_campaign(tmp_path, numbers(2200)[200:], name="outlives"))
+    wait_for(lambda: told(box.url, "truth")["serwersms"]["accepted"] > already)
+    os.kill(next(pid for pid, command in processes_of(tmp_path).items() if "server start" in command), signal.SIGKILL)
+    wait_for(lambda: "it is started again" in served.log.read_text())
+    assert served.ended("campaign outlives.toml") == "Completed all 2,000 rows accounted for"
+    assert told(box.url, "truth")["serwersms"]["accepted"] == already + 2000
 
 
 def stopping_finishes_what_is_under_way(served: Served, campaign: str, box: SandboxProcess, tmp_path: Path) -> None:
     already = told(box.url, "truth")["serwersms"]["accepted"]
-    file = write_campaign(tmp_path, numbers(5200)[200:], name="stopped")
+    file = write_campaign(tmp_path, numbers(7200)[2200:], name="stopped")
     served.start(campaign, file)
     wait_for(lambda: told(box.url, "truth")["serwersms"]["accepted"] > already)
     served.process.send_signal(signal.SIGINT)
@@ -156,7 +170,7 @@ def stopping_finishes_what_is_under_way(served: Served, campaign: str, box: Sand
     assert totals["accepted"] == told(box.url, "truth")["serwersms"]["accepted"] - already
     with pytest.raises(httpx.ConnectError):
         served.api.get("/health")
-    assert processes_of(tmp_path) == [], "nobody is left behind"
+    assert processes_of(tmp_path) == {}, "nobody is left behind"
 
 
 def write_event(folder: Path) -> None:
@@ -165,17 +179,17 @@ def write_event(folder: Path) -> None:
     (folder / "attendees.csv").write_text(f"phone,barcode_id\n{rows}")
 
 
-def processes_of(folder: Path) -> list[str]:
-    """Command lines of processes whose environment names that folder (Linux)."""
-    found = []
+def processes_of(folder: Path) -> dict[int, str]:
+    """The processes whose environment names that folder, by their ids, with their command lines (Linux)."""
+    found = {}
     for process in Path("/proc").iterdir():
         if re.fullmatch(r"\d+", process.name) and process.name != str(os.getpid()):
             try:
                 if str(folder).encode() in (process / "environ").read_bytes():
-                    found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                    found[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except OSError:
                 continue
-    return [command for command in found if "sandbox" not in command]
+    return {pid: command for pid, command in found.items() if command and "sandbox" not in command}
 
 
 def wait_for(happened: Callable[[], bool]) -> None:
