@@ -20,6 +20,7 @@ import orjson
 from posthorn.errors import InputError
 from posthorn.gateways.registry import campaign_code_words, ticket_code_words
 from posthorn.ledger import campaigns, listing
+from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.listing import Listed
 from posthorn.ledger.store import Ledger
 from posthorn.models import Kind
@@ -87,19 +88,18 @@ def _opened(name: str, *, test: bool) -> Iterator[tuple[Iterator[Listed], _Words
     try:
         campaign = campaigns.get(ledger, name, test=test)
         words = ticket_code_words if campaign.kind == Kind.EVENT else campaign_code_words
-        yield _not_erased(name, listing.messages(ledger, campaign)), functools.lru_cache(maxsize=1_000)(words)
+        yield _not_erased(campaign, listing.messages(ledger, campaign)), functools.lru_cache(maxsize=1_000)(words)
     finally:
         ledger.close()
 
 
-def _not_erased(name: str, messages: Iterator[Listed]) -> Iterator[Listed]:
-    """The messages; a campaign that was planned has one at least, unless its numbers were erased."""
-    is_empty = True
-    for one in messages:
-        is_empty = False
+def _not_erased(campaign: CampaignRecord, messages: Iterator[Listed]) -> Iterator[Listed]:
+    """The messages; there is one for every row that was not rejected, unless the numbers were erased, or are being."""
+    count = 0
+    for count, one in enumerate(messages, start=1):  # noqa: B007 - used after the loop
         yield one
-    if is_empty:
-        raise InputError("export", f"the numbers of {name} were erased; its status still has the counts")
+    if count != campaign.input - campaign.invalid - campaign.duplicate:
+        raise InputError("export", f"the numbers of {campaign.name} were erased; its status still has the counts")
 
 
 @contextmanager

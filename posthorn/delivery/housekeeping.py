@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from posthorn.ledger import campaigns, erasing, planning
+from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.store import Ledger
 from posthorn.settings import Settings
 
+_logger = logging.getLogger(__name__)
 _DAY_SECONDS = 86_400
 PARKED_DAYS = 30
 """News about an unknown id: its message would have been recorded within seconds."""
@@ -35,16 +38,29 @@ def tidy(settings: Settings) -> Tidied:
     count = messages = 0
     ledger = Ledger(settings.database_url)
     try:
-        old = set(erasing.erasable(ledger, ended_before=now - settings.retention_days * _DAY_SECONDS))
+        ended_before = now - settings.retention_days * _DAY_SECONDS
+        old = set(erasing.erasable(ledger, ended_before=ended_before))
         for campaign in campaigns.all_records(ledger):
             if campaign.id in old:
                 with ledger.locks.hold(campaign.lock_key) as held:
-                    if held:
-                        messages += erasing.erase(ledger, campaign)
-                        if campaign.rejects_file:
-                            Path(campaign.rejects_file).unlink(missing_ok=True)
+                    # It may have been run, or a ticket of it sent again, while others were erased.
+                    if held and erasing.is_erasable(ledger, campaign, ended_before=ended_before):
+                        messages += _erase(ledger, campaign)
                         count += 1
         parked = erasing.erase_parked(ledger, received_before=now - PARKED_DAYS * _DAY_SECONDS)
         return Tidied(count, messages, parked, planning.forget_unfinished(ledger, begun_before=now - _DAY_SECONDS))
     finally:
         ledger.close()
+
+
+def _erase(ledger: Ledger, campaign: CampaignRecord) -> int:
+    """Erase a campaign's numbers, and its rejects file; whatever interrupts that, the next round goes on."""
+    erased = erasing.erase(ledger, campaign)
+    try:
+        if campaign.rejects_file and not erasing.shares_rejects_file(ledger, campaign):
+            Path(campaign.rejects_file).unlink(missing_ok=True)
+    except OSError as error:
+        _logger.warning("the rejects file of %s cannot be deleted: %s", campaign.name, error.strerror)
+    else:
+        erasing.mark_erased(ledger, campaign)
+    return erased

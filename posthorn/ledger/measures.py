@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from posthorn.ledger.campaigns import lock_key
 from posthorn.ledger.store import Ledger, sql
 from posthorn.ledger.tables import COUNTERS
+from posthorn.ledger.totals import somebody_sends
 from posthorn.models import Kind
 
 SHOWN_DAYS = 30
@@ -57,7 +58,7 @@ class Requests:
 
 _SUMS = ", ".join(f"sum(k.{name}) AS {name}" for name in COUNTERS if name != "pending")
 _STANDINGS = sql(
-    "SELECT c.name, c.kind, c.input, c.invalid, c.duplicate, c.run_started_at, c.run_ended_at, c.cancelled_at,"  # noqa: S608
+    "SELECT c.id, c.name, c.kind, c.input, c.invalid, c.duplicate, c.run_started_at, c.run_ended_at, c.cancelled_at,"  # noqa: S608
     " coalesce(sum(k.pending) FILTER (WHERE k.state <> 1), 0) AS pending,"
     f" coalesce(sum(k.pending) FILTER (WHERE k.state = 1), 0) AS sending, {_SUMS},"
     " min(coalesce(k.claimed_at, k.finished_at)) FILTER (WHERE k.unknown > 0) AS oldest_unknown_at"
@@ -124,7 +125,9 @@ def _standing(ledger: Ledger, row: sa.RowMapping) -> Standing:
     states |= {"sending": int(row["sending"])} | {name: int(row[name]) for name in COUNTERS if name != "pending"}
     is_open = bool(states["pending"] or states["sending"])
     may_run = is_open or (row["run_started_at"] is not None and row["run_ended_at"] is None)
-    is_running = may_run and not ledger.locks.is_free(lock_key(row["name"]))
+    is_running = (may_run and not ledger.locks.is_free(lock_key(row["name"]))) or (
+        states["sending"] > 0 and somebody_sends(ledger, row["id"])
+    )
     has_begun = row["run_started_at"] is not None and row["cancelled_at"] is None
     return Standing(
         row["name"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -56,29 +56,53 @@ def take_news(ledger: Ledger, news: Sequence[News]) -> int:
     return moved
 
 
-def apply_parked(ledger: Ledger) -> int:
-    """Apply parked news whose message is known by now; returns how many messages it moved."""
+def apply_parked(ledger: Ledger, ids: Sequence[str] | None = None) -> int:
+    """Apply parked news (with these ids, or all) whose message can be told by now; returns how many messages it moved.
+
+    Its answer was recorded meanwhile; or it was lost, and the news settles the ticket that is unknown since then.
+    """
+    moved = _settle_by_parked(ledger, ids)
     parked = tables.parked_report
-    known = (
-        sa.select(parked)
-        .join(tables.message, tables.message.c.provider_id == parked.c.provider_id)
-        .order_by(parked.c.id)
-        .limit(_PARKED_AT_ONCE)
-    )
+    known = sa.select(parked).join(tables.message, tables.message.c.provider_id == parked.c.provider_id)
     with ledger.read() as connection:
-        rows = connection.execute(known).all()
-    if not rows:
-        return 0
-    with ledger.group():
-        hold_messages(ledger, [row.provider_id for row in rows])
-        moved = apply_reports(ledger, [_report(row, MessageState(row.state)) for row in rows])
-        with ledger.write() as connection:
-            connection.execute(parked.delete().where(parked.c.id.in_([row.id for row in rows])))
+        rows = connection.execute(_of(known, ids).limit(_PARKED_AT_ONCE)).all()
+    while rows:
+        with ledger.group():
+            hold_messages(ledger, [row.provider_id for row in rows])
+            moved += apply_reports(ledger, [_report(row, MessageState(row.state)) for row in rows])
+            with ledger.write() as connection:
+                connection.execute(parked.delete().where(parked.c.id.in_([row.id for row in rows])))
+        with ledger.read() as connection:
+            rows = connection.execute(_of(known, ids).limit(_PARKED_AT_ONCE)).all()
     return moved
 
 
+def _settle_by_parked(ledger: Ledger, ids: Sequence[str] | None) -> int:
+    parked, message = tables.parked_report, tables.message
+    may_be_about = sa.exists().where(
+        message.c.phone == parked.c.phone,
+        message.c.provider_id.is_(None),
+        message.c.state.in_([MessageState.UNKNOWN, MessageState.ACCEPTED]),
+    )
+    query = sa.select(parked).where(parked.c.phone.is_not(None), parked.c.mms_id.is_not(None), may_be_about)
+    with ledger.read() as connection:
+        rows = connection.execute(_of(query, ids)).all()
+    return sum(
+        settle_by_postback(
+            ledger, row.phone, row.mms_id, row.provider_id, MessageState(row.state), received_at=row.received_at
+        )
+        for row in rows
+    )
+
+
+def _of(query: sa.Select[Any], ids: Sequence[str] | None) -> sa.Select[Any]:
+    return query if ids is None else query.where(tables.parked_report.c.provider_id.in_(ids))
+
+
 def _report(news: News | Row[Any], state: MessageState) -> Report:
-    delivered_at = news.delivered_at if isinstance(news, News) else None
+    delivered_at = news.delivered_at
+    if isinstance(delivered_at, float):
+        delivered_at = datetime.fromtimestamp(delivered_at, UTC)
     return Report(news.provider_id, state, state.name.lower(), reason=news.reason, delivered_at=delivered_at)
 
 
@@ -89,7 +113,7 @@ def _settle_or_park(ledger: Ledger, news: News, state: MessageState) -> int:
     if (
         news.phone is not None
         and news.mms_id is not None
-        and settle_by_postback(ledger, news.phone, news.mms_id, news.provider_id, state)
+        and settle_by_postback(ledger, news.phone, news.mms_id, news.provider_id, state, received_at=time.time())
     ):
         return 1
     _park(ledger, news, state)
@@ -118,5 +142,6 @@ def _park(ledger: Ledger, news: News, state: MessageState) -> None:
                     mms_id=news.mms_id,
                     state=int(state),
                     reason=news.reason,
+                    delivered_at=news.delivered_at and news.delivered_at.timestamp(),
                 )
             )

@@ -220,8 +220,10 @@ settlement = Table(
     Column("state", SmallInteger, nullable=False, comment="the message's state after it"),
     Column("by", Text, nullable=False, comment="reconcile, or the person"),
     Column("evidence", Text, nullable=False),
+    Column("replaced_id", String(64), comment="the provider's id of the attempt that is replaced: news of it is old"),
 )
 Index("ix_settlement_message", settlement.c.chunk_id, settlement.c.position)
+Index("ix_settlement_replaced_id", settlement.c.replaced_id, sqlite_where=text("replaced_id IS NOT NULL"))
 
 parked_report = Table(
     "parked_report",
@@ -233,5 +235,6 @@ parked_report = Table(
     Column("mms_id", String(40)),
     Column("state", SmallInteger, nullable=False),
     Column("reason", String(64)),
+    Column("delivered_at", Double),
 )
 Index("ix_parked_report_provider_id", parked_report.c.provider_id)

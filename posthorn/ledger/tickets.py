@@ -26,6 +26,9 @@ RESENDABLE = (
 
 FAILED = (MessageState.REJECTED, MessageState.UNDELIVERED)
 
+_CLOCK_SKEW_SECONDS = 60.0
+"""How far the clocks of the machine that sends and of the one that receives postbacks may be apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -92,26 +95,27 @@ def resend(
         for row in found:
             before = f"was {MessageState(row.state).name.lower()} as {row.provider_id or 'no id'}"
             _set(connection, row, MessageState.PENDING, provider_id=None, error=None)
-            _keep(connection, row, "resend", MessageState.PENDING, by, f"{why}; {before}")
+            _keep(connection, row, "resend", MessageState.PENDING, by, f"{why}; {before}", replaced_id=row.provider_id)
     return len(found)
 
 
-def settle_by_postback(ledger: Ledger, phone: Phone, mms_id: str, provider_id: str, state: MessageState) -> bool:
-    """Settle the one unknown ticket that a postback with an id of no ticket can only be about; False if there is not one.
+def settle_by_postback(
+    ledger: Ledger, phone: Phone, mms_id: str, provider_id: str, state: MessageState, *, received_at: float
+) -> bool:
+    """Settle the one ticket without an id that a postback with an id of no ticket can only be about; False if there is none.
 
-    It must be the only unknown ticket of that number and template: of two, nobody can tell which was taken.
+    It is unknown, or a person said that it was taken. It must be the only one of that number and template that was sent by
+    then: of two, nobody can tell which is meant, and one that is in flight will say its id by itself.
     """
-    query = sql(
-        "SELECT m.chunk_id, m.position, m.campaign_id, m.state, m.provider_id, c.definition FROM message m"
-        " JOIN campaign c ON c.id = m.campaign_id WHERE m.phone = :phone AND m.state = :unknown AND c.kind = 1"
-    ).columns(definition=sa.JSON())
     with ledger.write() as connection:
-        bound = connection.execute(
-            sa.select(tables.message.c.chunk_id).where(tables.message.c.provider_id == provider_id)
-        ).first()
-        rows = connection.execute(query, {"phone": phone, "unknown": MessageState.UNKNOWN}).all()
-        about = [row for row in rows if str(row.definition["mms_id"]) == mms_id]
-        if bound is not None or len(about) != 1 or not _is_still_unknown(connection, about[0]):
+        if _is_anybodys(connection, provider_id):
+            return False
+        about = _without_id(connection, phone, mms_id, received_at)
+        if len(about) != 1:
+            return False
+        hold_chunks(connection, "id = :chunk", chunk=about[0].chunk_id)
+        about = _without_id(connection, phone, mms_id, received_at)  # as it is now that nobody else can change it
+        if len(about) != 1 or about[0].is_sending:
             return False
         _set(connection, about[0], state, provider_id=provider_id, error=None)
         evidence = f"a postback with its number and template names it {provider_id}"
@@ -119,19 +123,34 @@ def settle_by_postback(ledger: Ledger, phone: Phone, mms_id: str, provider_id: s
     return True
 
 
+def _is_anybodys(connection: Connection, provider_id: str) -> bool:
+    """Whether the id is a ticket's, or was one's before a person had it sent again: then the new attempt has another."""
+    message, settlement = tables.message.c, tables.settlement.c
+    has_it = sa.exists().where(message.provider_id == provider_id)
+    had_it = sa.exists().where(settlement.replaced_id == provider_id)
+    return bool(connection.execute(sa.select(sa.or_(has_it, had_it))).scalar_one())
+
+
+_WITHOUT_ID = sql(
+    "SELECT m.chunk_id, m.position, m.campaign_id, m.provider_id, c.definition, k.state = 1 AS is_sending"
+    " FROM message m JOIN chunk k ON k.id = m.chunk_id JOIN campaign c ON c.id = m.campaign_id"
+    " WHERE m.phone = :phone AND m.provider_id IS NULL AND c.kind = 1 AND k.claimed_at <= :received"
+    " AND (k.state = 1 OR m.state IN (:unknown, :accepted))"
+).columns(definition=sa.JSON())
+
+
+def _without_id(connection: Connection, phone: Phone, mms_id: str, received_at: float) -> Sequence[Any]:
+    """The tickets of that number and template that may have left by then, and have no id (yet)."""
+    states = {"unknown": MessageState.UNKNOWN, "accepted": MessageState.ACCEPTED}
+    values = {"phone": phone, "received": received_at + _CLOCK_SKEW_SECONDS, **states}
+    return [row for row in connection.execute(_WITHOUT_ID, values) if str(row.definition["mms_id"]) == mms_id]
+
+
 def _held(connection: Connection, event: CampaignRecord, where: str, **values: Any) -> Sequence[Any]:
     """What ``_find`` finds, its chunks held, as it is now that nobody else can change it."""
     for chunk in sorted({row.chunk_id for row in _find(connection, event, where, **values)}):
         hold_chunks(connection, "id = :chunk", chunk=chunk)
     return _find(connection, event, where, **values)
-
-
-def _is_still_unknown(connection: Connection, row: Any) -> bool:
-    """Hold the ticket's chunk; whether the ticket is unknown now that nobody else can change it."""
-    hold_chunks(connection, "id = :chunk", chunk=row.chunk_id)
-    message = tables.message.c
-    query = sa.select(message.state).where(message.chunk_id == row.chunk_id, message.position == row.position)
-    return bool(connection.execute(query).scalar_one() == MessageState.UNKNOWN)
 
 
 def _find(connection: Connection, event: CampaignRecord, where: str, **values: Any) -> Sequence[Any]:
@@ -157,7 +176,16 @@ def _set(connection: Connection, row: Any, state: MessageState, *, provider_id: 
     recount(connection, "id = :chunk", chunk=row.chunk_id)
 
 
-def _keep(connection: Connection, row: Any, decision: str, state: MessageState, by: str, why: str) -> None:
+def _keep(
+    connection: Connection,
+    row: Any,
+    decision: str,
+    state: MessageState,
+    by: str,
+    why: str,
+    *,
+    replaced_id: str | None = None,
+) -> None:
     connection.execute(
         tables.settlement.insert().values(
             campaign_id=row.campaign_id,
@@ -168,5 +196,6 @@ def _keep(connection: Connection, row: Any, decision: str, state: MessageState, 
             state=int(state),
             by=by,
             evidence=why,
+            replaced_id=replaced_id,
         )
     )

@@ -90,7 +90,7 @@ def _moment(seconds: float) -> str:
 
 
 def _state(ledger: Ledger, campaign: CampaignRecord, counted: dict[str, int]) -> str:
-    if not ledger.locks.is_free(campaign.lock_key) or (counted["sending"] and _somebody_sends(ledger, campaign)):
+    if not ledger.locks.is_free(campaign.lock_key) or (counted["sending"] and somebody_sends(ledger, campaign.id)):
         return "running"
     if campaign.cancelled_at is not None:
         return "cancelled"
@@ -99,11 +99,11 @@ def _state(ledger: Ledger, campaign: CampaignRecord, counted: dict[str, int]) ->
     return "needs_attention" if counted["unknown"] or counted["rejected"] else "finished"
 
 
-def _somebody_sends(ledger: Ledger, campaign: CampaignRecord) -> bool:
+def somebody_sends(ledger: Ledger, campaign_id: int) -> bool:
     """Whether a process that has claimed a chunk lives: a helper goes on after the end of the run that started it."""
     chunk = tables.chunk.c
     query = sa.select(chunk.owner).distinct()
-    query = query.where(chunk.campaign_id == campaign.id, chunk.state == int(ChunkState.SENDING))
+    query = query.where(chunk.campaign_id == campaign_id, chunk.state == int(ChunkState.SENDING))
     with ledger.read() as connection:
         owners = list(connection.execute(query).scalars())
     return any(not ledger.locks.is_free(owner_key(owner)) for owner in owners)

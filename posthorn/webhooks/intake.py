@@ -6,12 +6,17 @@ A provider may push one message at a time, thousands in a minute; a commit for e
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Sequence
 
+from posthorn.errors import LedgerError
 from posthorn.ledger.news import News, apply_parked, take_news
 from posthorn.ledger.store import Ledger
 
+SWEEP_SECONDS = 60.0
 _MOST_PER_COMMIT = 500
+_logger = logging.getLogger(__name__)
 _Waiting = tuple[Sequence[News], asyncio.Future[None]]
 
 
@@ -22,6 +27,7 @@ class Intake:
         self._ledger = ledger
         self._waiting: list[_Waiting] = []
         self._writing: asyncio.Task[None] | None = None
+        self._swept_at = -SWEEP_SECONDS
 
     async def take(self, news: Sequence[News]) -> None:
         """Returns once the news is durable.
@@ -45,8 +51,19 @@ class Intake:
                     _tell(taken, error)
                 else:
                     _tell(taken, None)
+                    await self._sweep()
         finally:
             self._writing = None
+
+    async def _sweep(self) -> None:
+        """Apply all parked news whose message can be told by now, at most once a minute, and with nobody waiting for it."""
+        if time.monotonic() - self._swept_at < SWEEP_SECONDS:
+            return
+        self._swept_at = time.monotonic()
+        try:
+            await asyncio.to_thread(apply_parked, self._ledger)
+        except LedgerError:
+            _logger.exception("parked news could not be applied; it is tried again")
 
     def _next(self) -> list[_Waiting]:
         """What waits, as far as it fits into one commit; at least one request's."""
@@ -60,7 +77,8 @@ class Intake:
 
     def _take(self, news: Sequence[News]) -> None:
         take_news(self._ledger, news)
-        apply_parked(self._ledger)
+        # The answer that names an id may have been recorded in the instant before its news was parked.
+        apply_parked(self._ledger, list({one.provider_id for one in news}))
 
 
 def _tell(taken: Sequence[_Waiting], error: Exception | None) -> None:

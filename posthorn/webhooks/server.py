@@ -31,7 +31,12 @@ def application(ledger: Ledger, secret: str, zone: ZoneInfo) -> web.Application:
     app.router.add_post("/{secret}/skycore", receiver.skycore)
     app.router.add_get("/{secret}/serwersms", receiver.serwersms, allow_head=False)
     app.router.add_post("/{secret}/serwersms", receiver.serwersms)
+    app.router.add_route("*", "/{path:.*}", _nothing)  # or another method would tell that there is something
     return app
+
+
+async def _nothing(_: web.Request) -> web.Response:
+    raise web.HTTPNotFound
 
 
 class _Receiver:
@@ -42,9 +47,8 @@ class _Receiver:
 
     async def skycore(self, request: web.Request) -> web.Response:
         self._refuse_strangers(request)
-        body = await request.read()  # aiohttp answers 413 to more than client_max_size
         try:
-            postbacks = skycore_postbacks.read(request.content_type, await _unwrapped(request, body))
+            postbacks = skycore_postbacks.read(request.content_type, await _body(request))
         except skycore_postbacks.Unreadable as error:
             raise _refused("postback", error) from None
         news = [
@@ -56,7 +60,10 @@ class _Receiver:
 
     async def serwersms(self, request: web.Request) -> web.Response:
         self._refuse_strangers(request)
-        form = await request.post()  # empty for a GET; aiohttp answers 413 to more than client_max_size
+        try:
+            form = await request.post()  # empty for a GET; aiohttp answers 413 to more than client_max_size
+        except UnicodeDecodeError as error:
+            raise _refused("callback", error) from None
         fields = {name: value for name, value in form.items() if isinstance(value, str)}
         try:
             callback = serwersms_callbacks.read({**fields, **request.query}, self._zone)
@@ -83,10 +90,15 @@ def _refused(what: str, error: ValueError) -> web.HTTPBadRequest:
     return web.HTTPBadRequest(text=f"{error}\n")
 
 
-async def _unwrapped(request: web.Request, body: bytes) -> bytes:
-    """The XML of a multipart form, as one client of the provider sends; other bodies as they are."""
+async def _body(request: web.Request) -> bytes:
+    """The XML of a multipart form, as one client of the provider sends; other bodies as they are.
+
+    aiohttp answers 413 to more than client_max_size.
+    """
     if request.content_type != "multipart/form-data":
-        return body
+        return await request.read()
     form = await request.post()
     field = form.get("xml") or form.get("XML") or ""
-    return field.encode() if isinstance(field, str) else b""
+    if isinstance(field, web.FileField):
+        return field.file.read()
+    return field.encode() if isinstance(field, str) else bytes(field)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from posthorn.delivery.housekeeping import PARKED_DAYS, tidy
 from posthorn.delivery.report import pull_reports
 from posthorn.delivery.run import open_desk
+from posthorn.ledger import erasing, tickets
 from posthorn.ledger.news import News, take_news
 from posthorn.ledger.planning import NewCampaign, plan
 from posthorn.ledger.store import Ledger
@@ -19,6 +20,8 @@ from posthorn.models import Kind, MessageState, Phone
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from tests.delivery.journey import deliver, numbers, status_of, write_campaign
+from tests.ledger.ledgers import claimed
+from tests.ledger.test_tickets import gala, sent
 
 DAY_SECONDS = 86_400
 MOMENTS = {
@@ -125,3 +128,52 @@ def test_what_an_interrupted_plan_left_goes_after_a_day(settings: Settings) -> N
     age(settings, 1.1)
     assert tidy(settings).unfinished == 1
     assert (count(settings, "campaign"), count(settings, "message")) == (0, 0)
+
+
+async def test_the_numbers_of_a_test_go_too_and_leave_the_campaigns_rejects_file(
+    box: Sandbox, settings: Settings, tmp_path: Path
+) -> None:
+    await deliver(write_campaign(tmp_path, ROWS, test="true"), settings)
+    age(settings, 3 * settings.retention_days)
+    await deliver(write_campaign(tmp_path, ROWS), settings)
+    assert count(settings, "message") == 240
+    done = tidy(settings)
+    assert (done.campaigns, done.messages, count(settings, "message")) == (1, 120, 120)
+    assert (tmp_path / "sale.rejects.csv").exists(), "it is the other one's as well"
+
+
+async def test_a_rejects_file_that_cannot_be_deleted_is_tried_again(
+    box: Sandbox, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deliver(write_campaign(tmp_path, ROWS), settings)
+    await reported(box, settings)
+    age(settings, settings.retention_days + 1)
+
+    def deny(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", deny)
+        assert tidy(settings).messages == 120
+    assert tidy(settings).messages == 0
+    assert not (tmp_path / "sale.rejects.csv").exists()
+    assert tidy(settings).campaigns == 0
+
+
+def test_a_ticket_that_is_sent_again_meanwhile_keeps_its_event(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of what is old is made once; others are erased before this event's turn comes."""
+    with opened(settings) as ledger:
+        event = gala(ledger, 3)
+        sent(ledger, event, *[(MessageState.REJECTED, None)] * 3)
+    age(settings, settings.retention_days + 1)
+    old = erasing.erasable
+
+    def meanwhile(ledger: Ledger, *, ended_before: float) -> list[int]:
+        found = old(ledger, ended_before=ended_before)
+        assert tickets.resend(ledger, event, tickets.FAILED, phone=None, by="ops", why="the event was moved") == 3
+        return found
+
+    monkeypatch.setattr(erasing, "erasable", meanwhile)
+    assert tidy(settings).messages == 0
+    with opened(settings) as ledger:
+        assert claimed(ledger, event).tickets

@@ -10,7 +10,7 @@ from posthorn.ledger import campaigns, sending, totals
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.measures import BUCKETS_SECONDS, SHOWN_DAYS, RequestCount, standings
 from posthorn.ledger.store import Ledger
-from tests.ledger.ledgers import REJECTED, UNKNOWN, answer, claimed, planned
+from tests.ledger.ledgers import OWNER, REJECTED, UNKNOWN, answer, claimed, planned
 
 LONG_AGO = time.time() - (SHOWN_DAYS + 1) * 86_400
 
@@ -50,6 +50,9 @@ def test_one_that_began_and_that_nobody_runs_is_stopped(ledger: Ledger) -> None:
     assert [(one.is_running, one.is_stopped) for one in standings(ledger)] == [(True, False)]
     ledger.locks.release(campaign.lock_key)
     assert [(one.is_running, one.is_stopped) for one in standings(ledger)] == [(False, True)], "killed in the middle"
+    assert ledger.locks.acquire(sending.owner_key(OWNER))
+    assert [(one.is_running, one.is_stopped) for one in standings(ledger)] == [(True, False)], "a helper goes on"
+    ledger.locks.release(sending.owner_key(OWNER))
     campaigns.cancel(ledger, campaign)
     assert [one.is_stopped for one in standings(ledger)] == [False]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,10 @@ def sent(ledger: Ledger, event: CampaignRecord, *outcomes: tuple[MessageState, s
     """Send one ticket after the other, with these outcomes and ids."""
     for state, provider_id in outcomes:
         sending.record(ledger, claimed(ledger, event), Answer([Receipt(state, provider_id)]))
+
+
+def by_code(ledger: Ledger, event: CampaignRecord) -> dict[str, tuple[MessageState, str | None]]:
+    return {ticket.barcode: (ticket.state, ticket.provider_id) for ticket in tickets.all_tickets(ledger, event)}
 
 
 def test_a_claim_knows_the_code_and_the_fields_of_its_ticket(ledger: Ledger) -> None:
@@ -131,6 +136,74 @@ def test_news_that_could_be_about_two_tickets_settles_neither(ledger: Ledger) ->
     sent(ledger, event, (S.UNKNOWN, None), (S.UNKNOWN, None))
     assert take_news(ledger, [News("z", S.DELIVERED, Phone(FIRST_PHONE), "77")]) == 0
     assert states(ledger, event) == {"unknown": 2}
+
+
+def test_news_of_a_ticket_in_flight_settles_no_other(ledger: Ledger) -> None:
+    event = gala(ledger, 2)
+    sent(ledger, event, (S.UNKNOWN, None))
+    claim = claimed(ledger, event)  # of the same number
+    take_news(ledger, [News("second", S.DELIVERED, Phone(FIRST_PHONE), "77")])
+    sending.record(ledger, claim, Answer([Receipt(S.ACCEPTED, "second")]))
+    apply_parked(ledger)
+    assert by_code(ledger, event) == {"A-0": (S.UNKNOWN, None), "A-1": (S.DELIVERED, "second")}
+
+
+def test_news_that_came_before_the_answer_was_lost_settles_the_ticket(ledger: Ledger) -> None:
+    event = gala(ledger, 3)
+    sent(ledger, event, (S.ACCEPTED, "x"), (S.ACCEPTED, "y"))
+    claim = claimed(ledger, event)
+    phone = Phone(FIRST_PHONE + 2)
+    assert take_news(ledger, [News("z", S.ACCEPTED, phone, "77"), News("z", S.DELIVERED, phone, "77")]) == 0
+    sending.record_unknown(ledger, claim)
+    assert apply_parked(ledger, ["another"]) == 0
+    assert apply_parked(ledger, ["z"]) >= 1
+    assert by_code(ledger, event)["A-2"] == (S.DELIVERED, "z")
+    assert apply_parked(ledger) == 0
+
+
+def test_news_that_is_older_than_the_attempt_is_not_about_it(ledger: Ledger) -> None:
+    event = gala(ledger, 3)
+    take_news(ledger, [News("not-ours", S.DELIVERED, Phone(FIRST_PHONE + 2), "77")])
+    with ledger.write() as connection:
+        connection.execute(tables.parked_report.update().values(received_at=tables.parked_report.c.received_at - 3600))
+    sent(ledger, event, (S.ACCEPTED, "x"), (S.ACCEPTED, "y"), (S.UNKNOWN, None))
+    assert apply_parked(ledger) == 0
+    assert by_code(ledger, event)["A-2"] == (S.UNKNOWN, None)
+
+
+@pytest.mark.parametrize("state", [S.DELIVERED, S.UNDELIVERED])
+def test_news_of_a_replaced_attempt_says_nothing_of_the_new_one(state: MessageState, ledger: Ledger) -> None:
+    event = gala(ledger, 3)
+    sent(ledger, event, (S.ACCEPTED, "x"), (S.ACCEPTED, "y"), (S.ACCEPTED, "first"))
+    phone = Phone(FIRST_PHONE + 2)
+    tickets.resend(ledger, event, (S.ACCEPTED,), phone=phone, by="ops", why="again")
+    push = News("first", state, phone, "77")
+    take_news(ledger, [push])
+    sending.record_unknown(ledger, claimed(ledger, event))
+    take_news(ledger, [push])
+    apply_parked(ledger)
+    assert by_code(ledger, event)["A-2"] == (S.UNKNOWN, None)
+    assert take_news(ledger, [News("second", S.DELIVERED, phone, "77")]) == 1
+    assert by_code(ledger, event)["A-2"] == (S.DELIVERED, "second")
+
+
+def test_news_tells_the_id_of_a_ticket_that_a_person_called_taken(ledger: Ledger) -> None:
+    event = gala(ledger, 3)
+    sent(ledger, event, (S.ACCEPTED, "x"), (S.ACCEPTED, "y"), (S.UNKNOWN, None))
+    tickets.resolve(ledger, event, "A-2", taken=True, by="ops", why="asked the attendee")
+    assert take_news(ledger, [News("z", S.UNDELIVERED, Phone(FIRST_PHONE + 2), "77")]) == 1
+    assert by_code(ledger, event)["A-2"] == (S.UNDELIVERED, "z")
+
+
+def test_parked_news_keeps_when_it_was_delivered(ledger: Ledger) -> None:
+    event = gala(ledger, 2)
+    claim = claimed(ledger, event)
+    take_news(ledger, [News("x", S.DELIVERED, delivered_at=datetime(2026, 1, 1, tzinfo=UTC))])
+    sending.record(ledger, claim, Answer([Receipt(S.ACCEPTED, "x")]))
+    apply_parked(ledger)
+    with ledger.read() as connection:
+        at = connection.execute(sa.select(tables.message.c.delivered_at).where(tables.message.c.provider_id == "x")).scalar()
+    assert at == datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 
 
 def test_news_that_comes_before_the_answer_waits_for_it(ledger: Ledger) -> None:

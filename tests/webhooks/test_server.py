@@ -17,9 +17,11 @@ from posthorn.models import MessageState
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.skycore import SkycoreOptions
 from posthorn.settings import Settings
+from posthorn.webhooks import intake
 from tests.conftest import sandbox_settings
 from tests.delivery.event_journey import attendees, send_event, ticket_settings, tickets_of, write_event
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
+from tests.delivery.waiting import until
 from tests.webhooks.receiver import SECRET, receiving
 
 SEND = "sendMMSBarcode"
@@ -83,7 +85,10 @@ async def test_news_is_harmless_repeated_reordered_and_forged(box: Sandbox, tmp_
         assert ledger.execute("SELECT provider_id FROM parked_report").fetchall() == [("MMS_999",)]
 
 
-async def test_news_that_comes_before_its_answer_waits_for_it(box: Sandbox, tmp_path: Path) -> None:
+async def test_news_that_comes_before_its_answer_waits_for_it(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "SWEEP_SECONDS", 0.0)
     settings = ticket_settings(box.url, tmp_path)
     file = write_event(tmp_path, attendees(2))
     async with receiver(settings) as url, httpx.AsyncClient(base_url=url) as client:
@@ -95,7 +100,8 @@ async def test_news_that_comes_before_its_answer_waits_for_it(box: Sandbox, tmp_
         with sqlite3.connect(tmp_path / "ledger.db") as ledger:
             ledger.execute("UPDATE message SET provider_id = ?, state = 1 WHERE line = 2", (first.provider_id,))
         await client.post(f"/{SECRET}/skycore", content=postback(str(second.provider_id), "N101", "Message Sent"))
-    assert [one.state for one in tickets_of(settings)] == [MessageState.DELIVERED, MessageState.ACCEPTED]
+        expected = [MessageState.DELIVERED, MessageState.ACCEPTED]
+        await until(lambda: [one.state for one in tickets_of(settings)] == expected)
 
 
 async def test_of_two_unknown_tickets_of_one_number_nobody_can_tell_which(box: Sandbox, tmp_path: Path) -> None:
@@ -128,7 +134,7 @@ async def test_what_is_no_postback_is_refused(path: str, body: bytes, status: in
             answered = 413
         assert answered == status
         if path.startswith(f"/{SECRET}/skycore"):
-            assert (await client.get(path)).status_code == 405
+            assert (await client.get(path)).status_code == 404
 
 
 async def sent(box: Sandbox, folder: Path, count: int) -> tuple[Settings, list[str]]:
@@ -196,7 +202,7 @@ async def test_a_word_that_reports_do_not_know_moves_nothing_and_has_the_provide
         ("GET", f"/{SECRET}/serwersms?id=a%00b&state=delivered", b"", 400),
         ("GET", f"/{SECRET}/serwersms?id=abc&state={'d' * 20_000}", b"", 400),
         ("POST", f"/{SECRET}/serwersms", b"id=abc&state=" + b"d" * 100_000, 413),
-        ("HEAD", f"/{SECRET}/serwersms?id=abc&state=delivered", b"", 405),
+        ("HEAD", f"/{SECRET}/serwersms?id=abc&state=delivered", b"", 404),
     ],
 )
 async def test_what_is_no_callback_is_refused(method: str, path: str, body: bytes, status: int, tmp_path: Path) -> None:
@@ -219,3 +225,30 @@ async def test_news_that_cannot_be_kept_is_not_acknowledged(box: Sandbox, tmp_pa
             ledger.execute("DROP TRIGGER full")
         assert (await client.get(news)).status_code == 200
     assert counted(status_of("sale", settings)) == {"delivered": 1}
+
+
+@pytest.mark.parametrize("name", ["xml", "XML"])
+@pytest.mark.parametrize("file", [None, "postback.xml"])
+async def test_a_multipart_form_is_read(name: str, file: str | None, box: Sandbox, tmp_path: Path) -> None:
+    settings = ticket_settings(box.url, tmp_path)
+    await send_event(write_event(tmp_path, attendees(1)), settings)
+    (ticket,) = tickets_of(settings)
+    body = postback(str(ticket.provider_id), "N102", "Message Sent/Delivered")
+    async with receiver(settings) as url, httpx.AsyncClient(base_url=url) as client:
+        answer = await client.post(f"/{SECRET}/skycore", files={name: (file, body)})
+        assert (answer.status_code, answer.text) == (200, "ok\n")
+        empty = await client.post(f"/{SECRET}/skycore", files={"other": (file, body)})
+        assert empty.status_code == 400
+        large = await client.post(f"/{SECRET}/skycore", files={name: (file, body + b" " * 70_000)})
+        assert large.status_code == 413
+    assert counted(status_of("gala", settings)) == {"delivered": 1}
+
+
+async def test_what_is_no_text_is_refused_and_what_is_not_there_gives_nothing_away(tmp_path: Path) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    async with receiver(ticket_settings("http://127.0.0.1:1", tmp_path)) as url, httpx.AsyncClient(base_url=url) as client:
+        answer = await client.post(f"/{SECRET}/serwersms", content=b"id=7&state=delivered&reason=\xb3", headers=form)
+        assert answer.status_code == 400
+        for method, path in [("GET", f"/{SECRET}/skycore"), ("PUT", f"/{SECRET}/serwersms"), ("GET", "/x/skycore")]:
+            answer = await client.request(method, path)
+            assert (answer.status_code, answer.headers.get("allow")) == (404, None)
