@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from prefect.client.orchestration import get_client
 from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron, RRule, Schedule
 from pydantic import ValidationError
 
@@ -39,8 +41,22 @@ async def deploy_event(name: str, event_file: Path, *, cron: str | None, at: dat
             "env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)},
         },
     )
+    await _forget_other_schedules(deployment)
     await deployment.aapply()
     return deployment.full_name
+
+
+async def _forget_other_schedules(deployment: RunnerDeployment) -> None:
+    """Prefect replaces a schedule of the same slug, and keeps the others: an event would start when it does not any more."""
+    kept = {schedule.slug for schedule in deployment.schedules or ()}
+    async with get_client() as client:
+        try:
+            former = await client.read_deployment_by_name(deployment.full_name)
+        except ObjectNotFound:
+            return
+        for schedule in former.schedules:
+            if schedule.slug not in kept:
+                await client.delete_deployment_schedule(former.id, schedule.id)
 
 
 def _schedules(cron: str | None, at: datetime | None, timezone: str) -> list[Schedule]:

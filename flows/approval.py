@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
@@ -40,6 +42,7 @@ async def approved(name: str, *, test: bool = False) -> bool:
         wait_for_input=Approval.with_initial_data(description=question.as_markdown()),
         timeout=WAIT_SECONDS,
         poll_interval=_POLL_SECONDS,
+        key=uuid4().hex,  # Prefect's own is taken where the run was retried
     )
     try:
         await keep_decision(name, question.content, approved=said.approve, by=said.name, note=said.note)

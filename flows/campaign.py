@@ -14,8 +14,9 @@ from flows.approval import NotApproved, approved
 from flows.cancelling import finish_when_cancelled
 from flows.ending import already_running, ending, not_approved
 from flows.share import start_shares
+from posthorn.delivery.approval import refuse_refused
 from posthorn.delivery.run import CampaignRun, open_run
-from posthorn.errors import AlreadyRunning, GatewayError
+from posthorn.errors import AlreadyRunning, GatewayError, Stopped
 from tasks.plan import plan
 from tasks.publish import progress, publish
 from tasks.reconcile import settle_all
@@ -52,9 +53,10 @@ async def send_campaign(
             await plan(campaign_file, workers)  # its file may have changed while a person thought about it
         try:
             async with open_run(name, test=test, by=run_by) as run:
+                await refuse_refused(run)
                 with finish_when_cancelled(run):
                     await deliver(run, workers)
-        except GatewayError:
+        except (GatewayError, Stopped):
             pass  # the ledger has the reason, and the ending says it
     except AlreadyRunning as error:
         return already_running(error)

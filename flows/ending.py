@@ -14,16 +14,16 @@ from posthorn.errors import AlreadyRunning
 def ending(status: Mapping[str, Any]) -> State[Any]:
     """``Completed``, ``NeedsAttention`` (finished, but a person is asked), ``Stopped`` (failed) or ``Withdrawn``."""
     counted = status["totals"]
-    if status["state"] == "stopped":
+    left = counted["pending"] + counted["sending"]
+    if status["state"] == "cancelled":
+        return Completed(name="Withdrawn", message=f"cancelled: {counted['cancelled']:,}")
+    if left:  # a helper may still have requests under way: the run is over all the same
         because = status["because"] or "interrupted"
-        left = counted["pending"] + counted["sending"]
         return Failed(name="Stopped", message=f"{because}. Not sent yet: {left:,}. Run it again when the cause is gone.")
-    if status["state"] == "needs_attention":
+    if counted["unknown"] or counted["rejected"]:
         return Completed(
             name="NeedsAttention", message=f"unknown: {counted['unknown']:,}, rejected: {counted['rejected']:,}"
         )
-    if status["state"] == "cancelled":
-        return Completed(name="Withdrawn", message=f"cancelled: {counted['cancelled']:,}")
     return Completed(message=f"all {counted['input']:,} rows accounted for")
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from prefect import task
 from prefect.logging import get_run_logger
 
 from posthorn.delivery.reconcile import reconcile as look_up
-from posthorn.delivery.reconcile import seconds_to_next_look
+from posthorn.delivery.reconcile import seconds_to_next_look, waited
 from posthorn.delivery.run import CampaignRun
 from posthorn.delivery.withdraw import withdraw_surplus
 from posthorn.ledger import sending
@@ -40,17 +38,15 @@ async def settle_once(run: CampaignRun) -> None:
 
 async def settle_all(run: CampaignRun) -> None:
     """Settle what is unknown as far as the campaign's file allows: look, wait, look again, send again what is absent."""
-    is_settled = False
-    while not is_settled:
+    while True:
         seconds = await reconcile(run)
+        await run.heed()
         if run.is_stopped():
             break
         if await run.do(sending.pending_chunks, run.campaign):
             await send_all(run)
-        elif seconds is not None:
-            await asyncio.sleep(seconds)
-        else:
-            is_settled = True
+        elif seconds is None or not await waited(run, seconds):
+            break
     await _withdraw_if_held(run)
 
 

@@ -15,8 +15,7 @@ from prefect.logging import get_run_logger
 from posthorn.delivery.exchange import campaign_exchange
 from posthorn.delivery.run import CampaignRun, Run
 from posthorn.delivery.send import Exchange, batches, send_batch
-from posthorn.errors import Stopped
-from posthorn.ledger import campaigns, sending
+from posthorn.ledger import sending
 from tasks.policy import POLICY
 
 BATCHES_AT_ONCE = 4
@@ -83,9 +82,8 @@ async def _others_are_at_work(run: CampaignRun) -> bool:
     """Whether there is something to wait for: a chunk that another process has under way, or has given back."""
     if run.guard_key != run.campaign.lock_key:
         return False  # a helper does not wait for anybody
-    now = await run.do(campaigns.get, run.campaign.name, test=run.campaign.test)
-    if now.stopped_because is not None:
-        run.stop(Stopped(f"another worker has stopped the run: {now.stopped_because}"))
+    await run.heed()
+    if run.is_stopped():
         return False
     if abandoned := await run.do(sending.abandon_dead, run.campaign):
         get_run_logger().warning("%d chunks were under way in a process that has died; they are unknown now", abandoned)

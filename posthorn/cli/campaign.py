@@ -68,6 +68,7 @@ def send(
     """
     from posthorn.campaign import load_campaign  # noqa: PLC0415
     from posthorn.cli import runs  # noqa: PLC0415
+    from posthorn.delivery.approval import was_refused  # noqa: PLC0415
     from posthorn.delivery.check import refuse_unsendable  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
     from posthorn.gateways.registry import check_campaign_gateway  # noqa: PLC0415
@@ -79,7 +80,7 @@ def send(
     with ending_early(campaign.name, test=campaign.test, as_json=as_json):
         refuse_if_running(settings, campaign.name, test=campaign.test)
         refuse_unsendable(campaign, settings)
-        if not campaign.test and (campaign.approve or settings.approve_above is not None):
+        if not campaign.test and (campaign.approve or settings.approve_above is not None or was_refused(campaign.name)):
             _have_approved(file, campaign.name, yes=yes)
         say(f"campaign {campaign.name}: starting")
         with runs.prefect_api(settings), following(settings.database_url, campaign.name, test=campaign.test):

@@ -81,20 +81,21 @@ def _findings(settings: Settings) -> Iterator[Finding]:
 def _ledger(settings: Settings) -> Finding:
     from posthorn.errors import LedgerError  # noqa: PLC0415
     from posthorn.ledger import campaigns  # noqa: PLC0415
-    from posthorn.ledger.store import Ledger  # noqa: PLC0415
+    from posthorn.ledger.store import Ledger, ledger_place  # noqa: PLC0415
 
     try:
         ledger = Ledger(settings.database_url)
     except LedgerError as error:
         return Finding("ledger", False, str(error), "check POSTHORN_DATABASE_URL, the folder's rights and the disk")
     try:
-        return Finding("ledger", True, f"opens; {len(campaigns.all_records(ledger))} campaigns and events in it")
+        where = ledger_place(settings.database_url)
+        return Finding("ledger", True, f"opens; {len(campaigns.all_records(ledger))} campaigns and events in {where}")
     finally:
         ledger.close()
 
 
 async def _campaign_gateway(settings: Settings) -> Finding:
-    from posthorn.errors import GatewayError  # noqa: PLC0415
+    from posthorn.errors import CredentialsRefused, GatewayError  # noqa: PLC0415
     from posthorn.gateways.registry import campaign_gateway  # noqa: PLC0415
     from posthorn.settings import SettingsError  # noqa: PLC0415
 
@@ -105,6 +106,8 @@ async def _campaign_gateway(settings: Settings) -> Finding:
         return Finding(what, False, str(error), "set them in .env, or try without an account: posthorn demo")
     try:
         credit = await gateway.credit()
+    except CredentialsRefused as error:
+        return Finding(what, False, str(error), "check POSTHORN_SERWERSMS__TOKEN (or USERNAME and PASSWORD)")
     except GatewayError as error:
         return Finding(what, False, str(error), "check the account and POSTHORN_SERWERSMS__BASE_URL")
     finally:
@@ -118,7 +121,7 @@ async def _campaign_gateway(settings: Settings) -> Finding:
 def _ticket_gateway(settings: Settings) -> Finding:
     """Whether a key is set; asking the provider would need a template's id."""
     if settings.skycore.api_key:
-        return Finding("ticket gateway", True, "a key is set; `posthorn tickets send` checks it with the template")
+        return Finding("ticket gateway", True, "a key is set; whether it is right, `posthorn tickets send` finds out")
     return Finding("ticket gateway", True, "no key (POSTHORN_SKYCORE__API_KEY): fine as long as no tickets are sent")
 
 

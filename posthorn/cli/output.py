@@ -106,8 +106,19 @@ def _lines(database_url: str, name: str, test: bool, ended: threading.Event) -> 
     for counted in _counts(database_url, name, test=test, ended=ended, every=PLAIN_EVERY_SECONDS):
         done, total = _done(counted)
         if done != shown:
-            say(f"sent {done:,} of {total:,}; in flight {counted['sending']:,}, unknown {counted['unknown']:,}")
+            say(f"sent {_sent(counted):,} of {total:,}; {_others(counted)}")
             shown = done
+
+
+def _sent(counted: Mapping[str, int]) -> int:
+    return sum(counted[state] for state in ("accepted", "scheduled", "delivered", "undelivered", "no_report"))
+
+
+def _others(counted: Mapping[str, int]) -> str:
+    """``in flight 800, unknown 0, rejected 3``"""
+    others = [f"in flight {counted['sending']:,}", f"unknown {counted['unknown']:,}"]
+    others += [f"{state} {counted[state]:,}" for state in ("rejected", "suppressed", "cancelled") if counted[state]]
+    return ", ".join(others)
 
 
 def _done(counted: Mapping[str, int]) -> tuple[int, int]:

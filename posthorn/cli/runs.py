@@ -147,9 +147,14 @@ def resume_paused(settings: Settings, flow_run_ids: Sequence[str], *, approve: b
 
 async def _paused(client: Any, flow_run_id: UUID) -> Any:
     """The flow run once it is paused, or None: one that has just asked needs a moment until it waits for the answer."""
+    from prefect.exceptions import ObjectNotFound  # noqa: PLC0415
+
     deadline = asyncio.get_running_loop().time() + _PAUSE_SECONDS
     while True:
-        run = await client.read_flow_run(flow_run_id)
+        try:
+            run = await client.read_flow_run(flow_run_id)
+        except ObjectNotFound:  # deleted, or of another server
+            return None
         if run.state is not None and run.state.is_paused():
             return run
         if run.state is None or not run.state.is_running() or asyncio.get_running_loop().time() > deadline:

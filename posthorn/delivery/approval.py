@@ -18,8 +18,8 @@ from typing import Any
 import orjson
 from tabulate import tabulate
 
-from posthorn.delivery.run import process_name
-from posthorn.errors import GatewayError, InputError
+from posthorn.delivery.run import CampaignRun, process_name
+from posthorn.errors import CampaignNotFound, GatewayError, InputError, Stopped
 from posthorn.gateways.registry import campaign_gateway
 from posthorn.ledger import approvals, campaigns, history, media, sending, totals
 from posthorn.ledger.approvals import Decision
@@ -59,11 +59,8 @@ def question_of(name: str, *, test: bool = False, flow_run_id: str | None = None
     """
     settings = load_settings()
     with _campaign(settings, name, test=test) as (ledger, campaign):
-        if not _needs_approval(ledger, campaign, settings):
-            return None
         content = content_of(campaign)
-        decision = approvals.decision_on(ledger, campaign, content)
-        if decision is not None and decision.approved:
+        if not _needs_approval(ledger, campaign, approvals.decision_on(ledger, campaign, content), settings):
             return None
         question = _question(ledger, campaign, content, settings)  # first: it asks the provider, which may take long
         approvals.ask(ledger, campaign, content, flow_run_id=flow_run_id)
@@ -72,6 +69,8 @@ def question_of(name: str, *, test: bool = False, flow_run_id: str | None = None
 
 def decide(name: str, *, approved: bool, by: str, note: str = "", content: str | None = None) -> list[str]:
     """Write down a person's word about the campaign as it is now; returns the flow runs that wait for it.
+
+    A no stops a run that is under way: what has left has left, nothing more does.
 
     Raises:
         InputError: ``content``, what the person was shown, is not what the campaign is now; or nobody is named.
@@ -83,13 +82,44 @@ def decide(name: str, *, approved: bool, by: str, note: str = "", content: str |
         now = content_of(campaign)
         if content is not None and content != now:
             raise InputError(name, "it has changed since it was shown; look at it again before you decide")
-        return approvals.decide(ledger, campaign, now, approved=approved, by=by.strip(), note=note.strip())
+        waiting = approvals.decide(ledger, campaign, now, approved=approved, by=by.strip(), note=note.strip())
+        if not approved and not ledger.locks.is_free(campaign.lock_key):
+            campaigns.stop_run(ledger, campaign, because=_refusal(by.strip(), note.strip()))
+        return waiting
 
 
-def decision_of(name: str) -> Decision | None:
-    """What was decided about the campaign as it is now, or None."""
+def is_decided(name: str, *, approved: bool, flow_run_id: str | None) -> bool:
+    """Whether that is the word on the campaign as it is now, and the flow run's own question is answered, too."""
     with _campaign(load_settings(), name) as (ledger, campaign):
-        return approvals.decision_on(ledger, campaign, content_of(campaign))
+        content = content_of(campaign)
+        decision = approvals.decision_on(ledger, campaign, content)
+        is_asked = approvals.is_asked(ledger, campaign, content, flow_run_id=flow_run_id)
+        return decision is not None and decision.approved == approved and not is_asked
+
+
+def was_refused(name: str) -> bool:
+    """Whether somebody has said no to the campaign as it is planned."""
+    try:
+        with _campaign(load_settings(), name) as (ledger, campaign):
+            decision = approvals.decision_on(ledger, campaign, content_of(campaign))
+    except CampaignNotFound:
+        return False
+    return decision is not None and not decision.approved
+
+
+async def refuse_refused(run: CampaignRun) -> None:
+    """Stop a run that somebody refused in the moment before it began.
+
+    Raises:
+        Stopped: with who refused it, and why.
+    """
+    decision = await run.do(approvals.decision_on, run.campaign, content_of(run.campaign))
+    if decision is not None and not decision.approved:
+        raise Stopped(_refusal(decision.by, decision.note))
+
+
+def _refusal(by: str, note: str) -> str:
+    return f"not approved by {by}" + (f": {note}" if note else "")
 
 
 def shown(name: str) -> Question:
@@ -112,13 +142,24 @@ def content_of(campaign: CampaignRecord) -> str:
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _needs_approval(ledger: Ledger, campaign: CampaignRecord, settings: Settings) -> bool:
+def _needs_approval(ledger: Ledger, campaign: CampaignRecord, decision: Decision | None, settings: Settings) -> bool:
+    """Whether somebody has to be asked: by the campaign's file, by the rule of the house, or because somebody said no."""
     if campaign.test or campaign.cancelled_at is not None:  # a test sends nothing
         return False
-    pending = totals.totals(ledger, campaign)["pending"]
+    counted = totals.totals(ledger, campaign)
+    if not (counted["pending"] or _to_send_again(campaign, counted)):
+        return False
+    if decision is not None:
+        return not decision.approved
     above = settings.approve_above
     to_send = campaign.input - campaign.invalid - campaign.duplicate
-    return bool(pending) and (bool(campaign.options.get("approve")) or (above is not None and to_send > above))
+    return bool(campaign.options.get("approve")) or (above is not None and to_send > above)
+
+
+def _to_send_again(campaign: CampaignRecord, counted: dict[str, int]) -> int:
+    """How many messages of unknown outcome a run may send again, where the provider does not list them."""
+    may_resend = campaign.options.get("resend_unconfirmed") or campaign.definition.get("hold_minutes")
+    return counted["unknown"] if may_resend else 0
 
 
 def _question(ledger: Ledger, campaign: CampaignRecord, content: str, settings: Settings) -> Question:
@@ -127,12 +168,14 @@ def _question(ledger: Ledger, campaign: CampaignRecord, content: str, settings: 
     definition = campaign.definition
     sources = [item.media.source for item in media.of(ledger, campaign)]
     rejected = counted["invalid"] + counted["duplicate"]
+    again = _to_send_again(campaign, counted)
     rows = [
         ("campaign", campaign.name),
         ("title", definition["title"]),
         ("text", definition.get("text") or "none"),
         ("media", ", ".join(sources) or "none"),
         ("messages to send", f"{counted['pending']:,} of {counted['input']:,} rows"),
+        *([("to send again if not listed", f"{again:,} of unknown outcome")] if again else []),
         ("rejected rows", f"{rejected:,}, see {campaign.rejects_file}" if rejected else "none"),
         ("requests", f"{chunks:,}"),
         ("cost", _cost(counted["pending"], settings.serwersms.price_per_message)),

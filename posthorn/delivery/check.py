@@ -65,7 +65,7 @@ class Checked:
             *(("warning", warning) for warning in self.warnings),
         ]
         if self.already is not None:
-            rows.append(("already sent", f"{self.already:,}; sending goes on with the rest"))
+            rows.append(("dealt with", f"{self.already:,} by an earlier run; sending goes on with the rest"))
         text = tabulate(rows, tablefmt="plain")
         if not self.rejects:
             return text
@@ -142,6 +142,8 @@ def _sendable(ledger: Ledger, campaign: Campaign, settings: Settings) -> Campaig
         campaign.check(datetime.now(UTC), allow_loopback=loopback)
     else:
         refuse_changes(planned, Kind.CAMPAIGN, definition, differences)
+        if planned.cancelled_at is not None:
+            raise InputError("name", f"{planned.name} was cancelled for good; give it another name to send it after all")
     return planned
 
 

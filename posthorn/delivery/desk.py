@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from tabulate import tabulate
 
 from posthorn.delivery.find import read_phone
 from posthorn.delivery.plan import refuse_changes
+from posthorn.delivery.private_file import written_privately
 from posthorn.delivery.run import take_lock
 from posthorn.errors import InputError
 from posthorn.event import Attendee, AttendeeIntake, differences, load_event
@@ -107,7 +107,7 @@ def preview(path: Path, row: int, image_format: str, out: Path) -> str:
     """Draw the code of the event's row (line of its file) as PNG or SVG to ``out``; returns the code.
 
     Raises:
-        InputError: there is no such row, or it is rejected.
+        InputError: there is no such row, it is rejected, or ``out`` cannot be written.
     """
     event = load_event(path)
     with _ledger() as ledger:
@@ -115,7 +115,10 @@ def preview(path: Path, row: int, image_format: str, out: Path) -> str:
         barcode = tickets.barcodes_by_line(ledger, planned).get(row) if planned is not None else None
     if barcode is None:
         barcode = _attendee(AttendeeIntake(event, load_settings().default_region, None), row).barcode
-    out.write_bytes(render(barcode, format="svg" if image_format == "svg" else "png"))
+    try:
+        out.write_bytes(render(barcode, format="svg" if image_format == "svg" else "png"))
+    except OSError as error:
+        raise InputError("--out", f"{out} cannot be written ({error.strerror or error})") from None
     return barcode
 
 
@@ -123,11 +126,13 @@ def export_door_list(name: str, out: Path) -> int:
     """Write the door list of an event as CSV (mode 0600): its columns, the code, the state; returns the rows.
 
     Cells that a spreadsheet could take for a formula are defused; numbers are digits without a plus for the same reason.
+
+    Raises:
+        InputError: it cannot be written; an earlier list stays as it is.
     """
     with _ledger() as ledger:
         event = campaigns.get(ledger, name, kind=Kind.EVENT)
-        descriptor = os.open(out, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+        with written_privately(out) as file:
             writer = csv.writer(file)
             columns: list[str] | None = None
             rows = 0

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import csv
 import functools
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 import orjson
 
+from posthorn.delivery.private_file import written_privately
 from posthorn.errors import InputError
 from posthorn.gateways.registry import campaign_code_words, ticket_code_words
 from posthorn.ledger import campaigns, listing
@@ -42,7 +40,7 @@ def export_csv(name: str, out: Path, *, test: bool = False) -> int:
         InputError: the file cannot be written, or the numbers were erased; an earlier file stays as it is.
     """
     safe = functools.lru_cache(maxsize=1_000)(spreadsheet_safe)
-    with _opened(name, test=test) as (messages, words), _written(out) as file:
+    with _opened(name, test=test) as (messages, words), written_privately(out) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         rows = 0
@@ -61,7 +59,7 @@ def export_jsonl(name: str, out: Path, *, test: bool = False) -> int:
     Raises:
         CampaignNotFound, InputError: as ``export_csv``.
     """
-    with _opened(name, test=test) as (messages, words), _written(out) as file:
+    with _opened(name, test=test) as (messages, words), written_privately(out) as file:
         rows = 0
         for one in messages:
             meaning = words(one.error) or None if one.error else None
@@ -100,21 +98,6 @@ def _not_erased(campaign: CampaignRecord, messages: Iterator[Listed]) -> Iterato
         yield one
     if count != campaign.input - campaign.invalid - campaign.duplicate:
         raise InputError("export", f"the numbers of {campaign.name} were erased; its status still has the counts")
-
-
-@contextmanager
-def _written(out: Path) -> Iterator[IO[str]]:
-    """A file for its owner only that takes the place of ``out`` when the block ends well, and is gone when it does not."""
-    try:
-        descriptor, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")  # its mode is 0600
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                yield file
-            os.replace(name, out)  # noqa: PTH105 - the one call known to replace atomically everywhere
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError("export", f"{out} cannot be written ({error.strerror or error})") from None
 
 
 @functools.lru_cache(maxsize=1_000)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -139,21 +141,19 @@ def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: 
     rows = read_rows(campaign, settings, rejects)
     if rows.sha256 != definition["recipients"]:
         raise InputError("recipients", f"{rows.path} changed while it was being planned; nothing was planned, start again")
-    planned = planning.plan(ledger, new, rows)
+    may_repeat = campaign.allow_repeat or campaign.test
+    refuse_repeat = None if may_repeat else functools.partial(_refuse_repeat, ledger, campaign.name, definition)
+    planned = planning.plan(ledger, new, rows, refuse_repeat)
     if planned is None:
         raise InputError("recipients", f"none of the {rows.input:,} rows of {rows.path} is a valid number; see {rejects}")
-    if not (campaign.allow_repeat or campaign.test):
-        _refuse_repeat(ledger, planned)
     return planned
 
 
-def _refuse_repeat(ledger: Ledger, planned: CampaignRecord) -> None:
+def _refuse_repeat(ledger: Ledger, name: str, definition: dict[str, Any], campaign_id: int) -> None:
     """Refuse the same message to the same people under a new name: a slip that no lock and no ledger row would catch."""
-    since = planned.created_at - REPEAT_DAYS * 86_400
-    found = repeats(ledger, planned, since=since)
+    found = repeats(ledger, campaign_id, name, definition, since=time.time() - REPEAT_DAYS * 86_400)
     if not found:
         return
-    planning.forget(ledger, planned)
     listed = "; ".join(
         f"{one.numbers:,} of them in {one.name} of {datetime.fromtimestamp(one.created_at).astimezone():%Y-%m-%d %H:%M}"
         for one in found

@@ -7,6 +7,7 @@ message we know was taken, counts as absent; and an absent message stays unknown
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ _RESENDS_IF_HELD = 5
 _MOST_READINGS = 3
 _SHOWN = 50
 _TOO_MANY_REQUESTS = 429
+_HEED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,15 @@ async def seconds_to_next_look(run: CampaignRun) -> float | None:
     return min((max(0.0, moment - now) for moment in moments if moment is not None), default=None)
 
 
+async def waited(run: CampaignRun, seconds: float) -> bool:
+    """Wait so long; False as soon as the run is to stop, by this process or another."""
+    until = time.monotonic() + seconds
+    while not run.is_stopped() and (left := until - time.monotonic()) > 0:
+        await asyncio.sleep(min(left, _HEED_SECONDS))
+        await run.heed()
+    return not run.is_stopped()
+
+
 def _next_moment(run: CampaignRun, message: Unconfirmed, now: float) -> float | None:
     """When looking again may settle this message by itself, or None.
 
@@ -124,6 +135,8 @@ async def reconcile(run: CampaignRun) -> Reconciled:
         for decision in decisions:
             counts[decision.decision] += 1
     await _name_ids(run)
+    if run.campaign.cancelled_at is not None:
+        await run.do(campaigns.cancel, run.campaign)  # what proved to be refused is not to be sent again
     settled = counts["found"] + counts["resend"]
     return Reconciled(looked_up, counts["found"], counts["absent"], counts["resend"], looked_up - settled)
 

@@ -8,6 +8,7 @@ may send for the run: each chunk is claimed by one of them, and each has a lock 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import time
@@ -18,7 +19,7 @@ from datetime import datetime
 from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
 from posthorn.delivery.pace import Pace
-from posthorn.errors import AlreadyRunning, Stopped
+from posthorn.errors import AlreadyRunning, LedgerError, Stopped
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
 from posthorn.gateways.registry import campaign_gateway, ticket_gateway
 from posthorn.ledger import campaigns, sending
@@ -29,11 +30,12 @@ from posthorn.ledger.writer import LedgerWriter
 from posthorn.models import Kind
 from posthorn.settings import SerwerSmsSettings, Settings, SkycoreSettings, load_settings
 
+_logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _G = TypeVar("_G", bound=CampaignGateway | TicketGateway)
 
-_LOOKUP_WAIT_SECONDS = 60.0
+_LOOKUP_WAIT_SECONDS = 600.0
 _PAUSE_SECONDS = 0.1
 
 
@@ -77,6 +79,14 @@ class Run(Generic[_G]):
     async def do(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run one of the ledger's verbs in the ledger's thread; it is durable when this returns."""
         return await self._writer.do(verb, *args, **kwargs)
+
+    async def heed(self) -> None:
+        """Read the campaign anew, and stop where another process has stopped or cancelled it meanwhile."""
+        self.campaign = await self.do(campaigns.get, self.campaign.name, test=self.campaign.test)
+        if self.campaign.cancelled_at is not None:
+            self.stop(Stopped("the campaign was cancelled"))
+        elif self.campaign.stopped_because is not None:
+            self.stop(Stopped(f"it was stopped elsewhere: {self.campaign.stopped_because}"))
 
     def stop(self, reason: Exception) -> None:
         """Send nothing more in this run; what is in flight is finished. The first reason stands."""
@@ -136,7 +146,7 @@ async def open_lookup(name: str, *, settings: Settings | None = None) -> AsyncIt
         SettingsError: credentials are missing.
     """
     async with open_desk(name, settings=settings) as run:
-        if not run.ledger.locks.acquire(_lookup_key(run.campaign)):
+        if not run.ledger.locks.acquire(run.campaign.lookup_key):
             raise AlreadyRunning(f"{name} is being looked up by another process")
         if not run.ledger.locks.acquire(run.campaign.lock_key):
             raise _already_running(run.ledger, run.campaign)
@@ -230,17 +240,25 @@ def _account(settings: Settings, campaign: CampaignRecord) -> SerwerSmsSettings 
 
 
 def take_lock(ledger: Ledger, campaign: CampaignRecord) -> None:
-    """Become the one that runs this campaign; while somebody only looks after it, wait a minute for that to end.
+    """Become the one that runs this campaign; while somebody only looks after it, wait for that to end.
 
     Raises:
-        AlreadyRunning: with since when and by whom.
+        AlreadyRunning: another process runs it; with since when and by whom.
+        LedgerError: the lookup has not ended for ten minutes.
     """
+    waits = False
     deadline = time.monotonic() + _LOOKUP_WAIT_SECONDS
     while not ledger.locks.acquire(campaign.lock_key):
-        if ledger.locks.is_free(_lookup_key(campaign)):
+        if ledger.locks.is_free(campaign.lookup_key):
             raise _already_running(ledger, campaign)
         if time.monotonic() >= deadline:
-            raise AlreadyRunning(f"{campaign.name} is being looked up by another process; try again in a few minutes")
+            raise LedgerError(
+                f"{campaign.name} has been looked up by another process for {_LOOKUP_WAIT_SECONDS / 60:.0f} minutes;"
+                " nothing was sent. Look at that process, and run the campaign again"
+            )
+        if not waits:
+            _logger.warning("%s is being looked up by another process; waiting until that is over", campaign.name)
+            waits = True
         time.sleep(_PAUSE_SECONDS)
 
 
@@ -253,11 +271,7 @@ def _is_running(run: Run[Any]) -> bool:
     """Whether somebody runs the campaign right now. Who only plans it, or looks after it, holds its lock as well."""
     is_started = run.campaign.run_started_at is not None and run.campaign.stopped_because is None
     locks = run.ledger.locks
-    return is_started and not locks.is_free(run.campaign.lock_key) and locks.is_free(_lookup_key(run.campaign))
-
-
-def _lookup_key(campaign: CampaignRecord) -> str:
-    return f"lookup-{campaign.name}"
+    return is_started and not locks.is_free(run.campaign.lock_key) and locks.is_free(run.campaign.lookup_key)
 
 
 def process_name() -> str:

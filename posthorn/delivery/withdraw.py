@@ -17,9 +17,8 @@ from posthorn.delivery.report import IDS_PER_REQUEST
 from posthorn.delivery.run import CampaignRun, open_run
 from posthorn.errors import AlreadyRunning
 from posthorn.ledger import campaigns, reconciling, reporting, totals
-from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.store import Ledger
-from posthorn.models import MessageState, Phone, Report
+from posthorn.models import Kind, MessageState, Phone, Report
 from posthorn.settings import load_settings
 
 _MOST_ROUNDS = 5
@@ -145,7 +144,6 @@ def _slices(phones: Sequence[Phone]) -> Iterator[Sequence[Phone]]:
 def _stop_claims(name: str) -> int:
     ledger = Ledger(load_settings().database_url)
     try:
-        campaign: CampaignRecord = campaigns.get(ledger, name)
-        return campaigns.cancel(ledger, campaign)
+        return campaigns.cancel(ledger, campaigns.get(ledger, name, kind=Kind.CAMPAIGN))
     finally:
         ledger.close()

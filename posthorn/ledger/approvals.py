@@ -66,6 +66,18 @@ def decide(ledger: Ledger, campaign: CampaignRecord, content: str, *, approved: 
     return [flow_run_id for flow_run_id in waiting if flow_run_id is not None]
 
 
+def is_asked(ledger: Ledger, campaign: CampaignRecord, content: str, *, flow_run_id: str | None) -> bool:
+    """Whether that flow run's question about this content is still open."""
+    query = sa.select(_approval.id).where(
+        _approval.campaign_id == campaign.id,
+        _approval.content == content,
+        _approval.decided_at.is_(None),
+        _approval.flow_run_id.is_not_distinct_from(flow_run_id),
+    )
+    with ledger.read() as connection:
+        return connection.execute(query).first() is not None
+
+
 def decision_on(ledger: Ledger, campaign: CampaignRecord, content: str) -> Decision | None:
     """The newest decision on this content, or None."""
     query = (

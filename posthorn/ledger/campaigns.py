@@ -47,6 +47,11 @@ class CampaignRecord:
         return lock_key(self.name, test=self.test)
 
     @property
+    def lookup_key(self) -> str:
+        """The name of the lock that who only looks up what is unknown holds besides."""
+        return f"lookup-{self.name}"
+
+    @property
     def chunks(self) -> int:
         """How many chunks it has."""
         return self.last_chunk - self.first_chunk + 1 if self.first_chunk else 0
@@ -125,7 +130,9 @@ def cancel(ledger: Ledger, campaign: CampaignRecord) -> int:
     """
     with ledger.write() as connection:
         connection.execute(
-            tables.campaign.update().where(tables.campaign.c.id == campaign.id).values(cancelled_at=time.time())
+            tables.campaign.update()
+            .where(tables.campaign.c.id == campaign.id)
+            .values(cancelled_at=sa.func.coalesce(tables.campaign.c.cancelled_at, time.time()))
         )
         hold_chunks(connection, "campaign_id = :campaign", campaign=campaign.id)
         still_open = "campaign_id = :campaign AND state = :open"

@@ -6,7 +6,7 @@ An interrupted plan is not a campaign: the next plan of that name starts afresh.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -70,9 +70,11 @@ class NewCampaign:
     rejects_file: str | None = None
 
 
-def plan(ledger: Ledger, new: NewCampaign, rows: Rows) -> CampaignRecord | None:
+def plan(ledger: Ledger, new: NewCampaign, rows: Rows, check: Callable[[int], None] | None = None) -> CampaignRecord | None:
     """Write a campaign and every one of its recipients, once; None when no row was valid. The caller holds its lock.
 
+    ``check`` is called with the campaign's id once its rows are written, and before it counts as planned: where it raises,
+    or does not come back, nothing is planned. One plan at a time, so no other plan slips by.
     A test campaign replaces an earlier test of that name: it sends nothing, so nothing can be repeated.
 
     Raises:
@@ -85,6 +87,8 @@ def plan(ledger: Ledger, new: NewCampaign, rows: Rows) -> CampaignRecord | None:
         first, last = _load(ledger, campaign_id, new.chunk_size, rows)
         if not last:
             return None
+        if check is not None:
+            check(campaign_id)
         with ledger.write() as connection:
             connection.execute(
                 tables.campaign.update()
@@ -99,12 +103,6 @@ def plan(ledger: Ledger, new: NewCampaign, rows: Rows) -> CampaignRecord | None:
                 )
             )
     return get(ledger, new.name, test=new.test)
-
-
-def forget(ledger: Ledger, campaign: CampaignRecord) -> None:
-    """Undo a plan of which nothing was sent; the caller holds its lock."""
-    with ledger.write() as connection:
-        _forget(connection, campaign.id)
 
 
 def forget_unfinished(ledger: Ledger, *, begun_before: float) -> int:

@@ -22,11 +22,14 @@ class Repeat:
     numbers: int
 
 
-def repeats(ledger: Ledger, campaign: CampaignRecord, *, since: float) -> list[Repeat]:
-    """Campaigns planned since then with the same title, text and media, and numbers in common that they may have sent to."""
+def repeats(ledger: Ledger, campaign_id: int, name: str, definition: Mapping[str, Any], *, since: float) -> list[Repeat]:
+    """Campaigns planned since then with the same title, text and media, and numbers in common that they may have sent to.
+
+    The campaign of that id need not count as planned yet; its rows are written.
+    """
     found = []
-    for other in same_content(ledger, campaign.name, campaign.definition, since=since):
-        numbers = _in_common(ledger, campaign, other)
+    for other in same_content(ledger, name, definition, since=since):
+        numbers = _in_common(ledger, campaign_id, other)
         if numbers:
             found.append(Repeat(other.name, other.created_at, numbers))
     return found
@@ -44,14 +47,14 @@ def same_content(ledger: Ledger, name: str, definition: Mapping[str, Any], *, si
     ]
 
 
-def _in_common(ledger: Ledger, campaign: CampaignRecord, other: CampaignRecord) -> int:
-    """How many numbers of ``campaign`` the other has sent to, or may still send to."""
+def _in_common(ledger: Ledger, campaign_id: int, other: CampaignRecord) -> int:
+    """How many numbers of the campaign the other has sent to, or may still send to."""
     query = sql(
         "SELECT count(*) FROM message o JOIN message m ON m.phone = o.phone AND m.campaign_id = :mine"
         " WHERE o.chunk_id BETWEEN :first AND :last AND o.state NOT IN (:rejected, :cancelled, :suppressed)"
     )
     values = {
-        "mine": campaign.id,
+        "mine": campaign_id,
         "first": other.first_chunk,
         "last": other.last_chunk,
         "rejected": MessageState.REJECTED,

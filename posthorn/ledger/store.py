@@ -173,6 +173,13 @@ def shown_url(url: str) -> str:
     return shown(make_url(url))
 
 
+def ledger_place(url: str) -> str:
+    """Where the ledger is, for people: the whole path of a file, or the URL without its password."""
+    place = make_url(url)
+    is_file = place.get_backend_name() == "sqlite" and place.database
+    return str(Path(str(place.database)).absolute()) if is_file else shown(place)
+
+
 _creating = threading.Lock()
 
 

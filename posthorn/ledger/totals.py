@@ -90,7 +90,9 @@ def _moment(seconds: float) -> str:
 
 
 def _state(ledger: Ledger, campaign: CampaignRecord, counted: dict[str, int]) -> str:
-    if not ledger.locks.is_free(campaign.lock_key) or (counted["sending"] and somebody_sends(ledger, campaign.id)):
+    locks = ledger.locks
+    is_run = not locks.is_free(campaign.lock_key) and locks.is_free(campaign.lookup_key)
+    if is_run or (counted["sending"] and somebody_sends(ledger, campaign.id)):
         return "running"
     if campaign.cancelled_at is not None:
         return "cancelled"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from posthorn.delivery.exchange import campaign_exchange
 from posthorn.delivery.plan import plan_file
-from posthorn.delivery.reconcile import reconcile, seconds_to_next_look
+from posthorn.delivery.reconcile import reconcile, seconds_to_next_look, waited
 from posthorn.delivery.run import CampaignRun, open_run
 from posthorn.delivery.send import batches, send_batch
 from posthorn.delivery.status import campaign_status
@@ -64,18 +63,16 @@ async def send_everything(run: CampaignRun) -> None:
 
 async def settle_everything(run: CampaignRun) -> None:
     """What ``tasks.reconcile.settle_all`` does, without Prefect."""
-    is_settled = False
-    while not is_settled:
+    while True:
         await reconcile(run)
         seconds = await seconds_to_next_look(run)
+        await run.heed()
         if run.is_stopped():
             break
         if await run.do(sending.pending_chunks, run.campaign):
             await send_everything(run)
-        elif seconds is not None:
-            await asyncio.sleep(seconds)
-        else:
-            is_settled = True
+        elif seconds is None or not await waited(run, seconds):
+            break
     if run.campaign.definition.get("hold_minutes"):
         await withdraw_surplus(run)
 

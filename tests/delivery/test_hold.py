@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from posthorn.delivery.run import open_run
+from posthorn.delivery.reconcile import reconcile
+from posthorn.delivery.run import open_lookup, open_run
+from posthorn.delivery.tickets import plan_event_file
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.delivery.withdraw import cancel_campaign, withdraw_surplus
+from posthorn.errors import CampaignNotFound
+from posthorn.ledger import tables
+from posthorn.ledger.store import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from tests.conftest import sandbox_settings
+from tests.delivery.event_journey import attendees, write_event
 from tests.delivery.journey import counted, deliver, numbers, plan_file, send_everything, status_of, write_campaign
 from tests.delivery.waiting import until
 
@@ -103,3 +111,61 @@ async def test_cancel_in_the_middle_says_how_many_went_out(box: Sandbox, setting
         await verify_media(run)
         await send_everything(run)
     assert box.truth()["accepted"] == 200, "a cancelled campaign sends nothing more"
+
+
+@pytest.mark.usefixtures("point_to_sandbox")
+async def test_cancelling_wakes_a_run_that_waits_for_its_second_look(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
+    box.faults.replace([{"call": SEND, "fault": "close_before", "at": [1]}])
+    settings = sandbox_settings(box.url, tmp_path, settle_seconds=60)
+    running = asyncio.create_task(deliver(write_campaign(tmp_path, numbers(100), hold_minutes="15"), settings))
+    await until(lambda: (tmp_path / "ledger.db").exists() and unknown_and_looked_up(settings))
+    done = await cancel_campaign("sale")
+    assert (done.withdrawn, done.unknown) == (50, 50)
+    await running
+    assert counted(status_of("sale", settings)) == {"cancelled": 50, "unknown": 50}
+    box.clock.advance(HOLD_SECONDS + 120)
+    assert box.truth()["dispatched"] == 0
+
+
+def unknown_and_looked_up(settings: Settings) -> bool:
+    try:
+        if not counted(status_of("sale", settings)).get("unknown"):
+            return False
+    except CampaignNotFound:
+        return False
+    ledger = Ledger(settings.database_url)
+    try:
+        with ledger.read() as connection:
+            return bool(connection.execute(sa.select(tables.settlement.c.id)).first())
+    finally:
+        ledger.close()
+
+
+@pytest.mark.usefixtures("point_to_sandbox")
+async def test_what_was_refused_with_429_and_then_cancelled_is_not_left_to_be_sent(box: Sandbox, tmp_path: Path) -> None:
+    box.faults.replace([{"call": SEND, "fault": "status_before", "status": 429, "at": [1], "retry_after": "0"}])
+    settings = sandbox_settings(box.url, tmp_path, concurrency=1, settle_seconds=0.5)
+    file = write_campaign(tmp_path, numbers(100))
+    async with open_run(plan_file(file, settings).name, settings=settings) as run:
+        await upload_media(run)
+        await verify_media(run)
+        await send_everything(run)
+    assert counted(status_of("sale", settings)) == {"accepted": 50, "unknown": 50}
+    await cancel_campaign("sale")
+    await deliver(file, settings)
+    await asyncio.sleep(0.6)  # the settle time: only after it may a look prove anything
+    async with open_lookup("sale", settings=settings) as run:
+        await reconcile(run)
+    assert counted(status_of("sale", settings)) == {"accepted": 50, "cancelled": 50}
+    assert box.truth()["accepted"] == 50
+
+
+@pytest.mark.usefixtures("point_to_sandbox")
+async def test_an_event_cannot_be_cancelled_as_a_campaign(settings: Settings, tmp_path: Path) -> None:
+    plan_event_file(write_event(tmp_path, attendees(2)), settings)
+    with pytest.raises(CampaignNotFound, match="gala is an event"):
+        await cancel_campaign("gala")
+    assert counted(status_of("gala", settings)) == {"pending": 2}

@@ -8,7 +8,7 @@ import pytest
 
 from posthorn.delivery.check import check_campaign
 from posthorn.delivery.plan import plan_file
-from posthorn.errors import InputError
+from posthorn.errors import InputError, LedgerError
 from posthorn.ledger import campaigns
 from posthorn.ledger.store import Ledger
 from posthorn.sandbox.server import Sandbox
@@ -59,3 +59,21 @@ async def test_the_check_says_so_beforehand(
     assert any("sale has the same title, text and media" in warning for warning in warnings)
     assert any("has to approve it" in warning for warning in warnings)
     assert not any("same title" in warning for warning in check_campaign(sale).warnings)
+
+
+async def test_a_check_that_fails_leaves_nothing_that_could_be_sent(
+    box: Sandbox, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deliver(write_campaign(tmp_path, numbers(50)), settings)
+    again = write_campaign(tmp_path, numbers(50), name="sale-again")
+
+    def broken(*_: object, **__: object) -> None:
+        raise LedgerError("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("posthorn.delivery.plan.repeats", broken)
+        with pytest.raises(LedgerError):
+            plan_file(again, settings)
+    with pytest.raises(InputError, match="50 of them in sale"):
+        plan_file(again, settings)
+    assert box.truth()["twice"] == 0

@@ -8,24 +8,29 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.flow_engine import run_flow_async
 from prefect.flow_runs import apause_flow_run
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Pending
 
 from flows.campaign import send_campaign
 from flows.share import send_share
 from posthorn.cli.runs import resume_paused
 from posthorn.delivery.approval import decide
+from posthorn.delivery.plan import plan_file
 from posthorn.delivery.status import status_now
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
 from tests.commands import Desk, Ended
 from tests.delivery.journey import counted, numbers, write_campaign
+from tests.delivery.waiting import until
 
 WAIT_SECONDS = 60.0
 
@@ -137,12 +142,96 @@ async def test_a_word_that_comes_before_the_run_waits_for_it_is_not_lost(
     assert box.truth()["accepted"] == 120
 
 
+async def test_a_refusal_counts_where_nobody_had_to_be_asked(box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:
+    file = write_campaign(tmp_path, numbers(120), name="no")
+    plan_file(file, load_settings())
+    decide("no", approved=False, by="Boss", note="wrong day")
+    ended = await at_the_terminal(tmp_path, "campaign", "send", str(file))
+    assert ended.code == 3, ended.err
+    async with waiting(file, prefect) as (run, running):
+        assert box.truth()["send_requests"] == 0
+        await say(prefect, run, name="Bo", note="still the wrong day")
+        assert (await running).name == "NotApproved"
+        assert status_now("no")["because"] == "not approved by Bo: still the wrong day"
+
+
+async def test_a_refusal_stops_a_run(box: Sandbox, tmp_path: Path) -> None:
+    box.latency_seconds = 0.2
+    file = write_campaign(tmp_path, numbers(2000), name="stop")
+    running = asyncio.create_task(send_campaign(str(file), return_state=True))
+    await until(lambda: box.truth()["accepted"] > 0, WAIT_SECONDS)
+    decide("stop", approved=False, by="Boss", note="stop it")
+    state = await running
+    assert state.name == "Stopped"
+    assert "not approved by Boss: stop it" in (state.message or "")
+    assert 0 < box.truth()["accepted"] < 2000
+
+
+async def test_a_refusal_in_the_moment_before_the_run_is_heard(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused_at_once(name: str, **_: object) -> bool:
+        decide(name, approved=False, by="Boss")
+        return False
+
+    monkeypatch.setattr("flows.campaign.approved", refused_at_once)
+    state = await send_campaign(str(write_campaign(tmp_path, numbers(120), name="late")), return_state=True)
+    assert (state.name, box.truth()["send_requests"]) == ("Stopped", 0)
+    assert "not approved by Boss" in (state.message or "")
+
+
+async def test_sending_again_what_is_unknown_is_asked_about(
+    box: Sandbox, tmp_path: Path, prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTHORN_SERWERSMS__SETTLE_SECONDS", "0.2")
+    box.faults.replace([{"call": "messages/send_mms", "at": [1], "fault": "close_before"}])
+    file = asks_first(tmp_path, "again")
+    plan_file(file, load_settings())
+    decide("again", approved=True, by="Ada")
+    assert (await send_campaign(str(file), return_state=True)).name == "NeedsAttention"
+    assert box.truth()["accepted"] == 70
+    file.write_text(f"{file.read_text()}resend_unconfirmed = true\n")
+    async with waiting(file, prefect) as (run, running):
+        shown = await Artifact.get("approval-again")
+        assert shown is not None
+        assert "50 of unknown outcome" in str(shown.data)
+        await say(prefect, run, approve=True, name="Ada")
+        assert (await running).name == "Completed"
+    assert box.truth()["accepted"] == 120
+
+
+async def test_a_waiting_run_that_was_deleted_keeps_no_other_from_waking(
+    box: Sandbox, tmp_path: Path, prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", PREFECT_API_URL.value())
+    async with waiting(asks_first(tmp_path, "two"), prefect) as (run, running):
+        decide("two", approved=True, by="Bo")
+        ids = [str(uuid4()), str(run.id)]
+        assert await asyncio.to_thread(resume_paused, load_settings(), ids, approve=True, by="Bo", note="") == 1
+        assert (await running).name == "Completed"
+
+
+async def test_a_run_that_is_retried_can_ask_again(box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:
+    file = asks_first(tmp_path, "retried")
+    flow_run = await prefect.create_flow_run(send_campaign, parameters={"campaign_file": str(file)}, state=Pending())
+    for said, name in ({"name": "Ada", "note": "no"}, "NotApproved"), ({"name": "Bo", "approve": True}, "Completed"):
+        running = asyncio.create_task(
+            run_flow_async(send_campaign, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
+        )
+        run = await paused_run(prefect, f"campaign {file.name}", running)
+        await say(prefect, run, **said)
+        assert (await running).name == name
+        await prefect.set_flow_run_state(flow_run.id, Pending(), force=True)
+        flow_run = await prefect.read_flow_run(flow_run.id)
+    assert box.truth()["accepted"] == 120
+
+
 async def test_an_old_refusal_hides_no_later_reason_to_stop(box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:
     file = asks_first(tmp_path, "later")
     async with waiting(file, prefect) as (run, running):
         await say(prefect, run, name="Ada", note="wrong poster")
         await running
-    file.write_text(file.read_text().replace("approve = true", "approve = false"))
+    file.write_text(file.read_text().replace("approve = true", "approve = false\nresend_unconfirmed = true"))
     box.faults.replace([{"call": "messages/send_mms", "fault": "error_code", "code": 1001}])
     state = await send_campaign(str(file), return_state=True)
     assert state.name == "Stopped"

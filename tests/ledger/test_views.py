@@ -40,9 +40,15 @@ def test_the_same_message_to_numbers_in_common_is_a_repeat(case: str, ledger: Le
         claim = claimed(ledger, first)
         sending.record(ledger, claim, answer(claim, *said))
     second = planned(ledger, 10, name="second", first=5)
-    assert [(one.name, one.numbers) for one in repeats(ledger, second, since=0)] == [("first", numbers)]
-    assert repeats(ledger, second, since=2e10) == []
-    assert repeats(ledger, planned(ledger, 10, name="third", first=100), since=0) == []
+    third = planned(ledger, 10, name="third", first=100)
+
+    def repeated(one: CampaignRecord, since: float = 0) -> list[tuple[str, int]]:
+        found = repeats(ledger, one.id, one.name, one.definition, since=since)
+        return [(repeat.name, repeat.numbers) for repeat in found]
+
+    assert repeated(second) == [("first", numbers)]
+    assert repeated(second, since=2e10) == []
+    assert repeated(third) == []
 
 
 VIEWS = {

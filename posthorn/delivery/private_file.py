@@ -1,0 +1,36 @@
+"""Files that hold people's numbers: for their owner only, never half written, never in the place of something else."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from posthorn.errors import InputError
+
+
+@contextmanager
+def written_privately(out: Path) -> Iterator[IO[str]]:
+    """A file (UTF-8, mode 0600) that takes the place of ``out`` when the block ends well, and is gone when it does not.
+
+    A link stays one: what it points to is replaced.
+
+    Raises:
+        InputError: it cannot be written there, or ``out`` is a folder, a device or a pipe.
+    """
+    target = out.resolve()
+    if target.exists() and not target.is_file():
+        raise InputError("export", f"{out} is no file; name one that may be written or replaced")
+    try:
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # its mode is 0600
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+                yield file
+            os.replace(name, target)  # noqa: PTH105 - the one call known to replace atomically everywhere
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError("export", f"{out} cannot be written ({error.strerror or error})") from None
