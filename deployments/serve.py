@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.filters import FlowRunFilter
 
 _FINISH_SECONDS = 120.0
+_PORTS = 65_536
 _POLL_SECONDS = 0.5
 _WORKER_ENVIRONMENT = {
     "PREFECT_WORKER_QUERY_SECONDS": "2",  # how soon a run that was asked for starts
@@ -34,9 +35,9 @@ _WORKER_ENVIRONMENT = {
 def main() -> int:
     """Serve until stopped; returns the exit code."""
     host = os.environ.get("PREFECT_SERVER_API_HOST", "127.0.0.1")
-    port = int(os.environ.get("PREFECT_SERVER_API_PORT", "4200"))
     stopped = _signals()
     try:
+        port = _port()
         settings = load_settings()
         say("starting the Prefect server …")
         with serving_prefect_server(settings.state_dir, host, port) as server:
@@ -60,6 +61,13 @@ def main() -> int:
         say("stopped at once; `posthorn campaign status` tells what is unknown, running it again goes on")
         return 130
     return 0
+
+
+def _port() -> int:
+    said = os.environ.get("PREFECT_SERVER_API_PORT", "4200")
+    if not said.isdigit() or not 0 < int(said) < _PORTS:
+        raise SettingsError(f"PREFECT_SERVER_API_PORT: {said!r} is no port; expected a number from 1 to {_PORTS - 1}")
+    return int(said)
 
 
 def _signals() -> threading.Event:

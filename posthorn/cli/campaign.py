@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
+import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from posthorn.cli.output import ending_early, following, say, show_status
+from posthorn.cli.output import ending_early, following, new_ledger_note, say, show_status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -77,12 +79,13 @@ def send(
     settings = load_settings()
     campaign = load_campaign(file)
     check_campaign_gateway(settings)
+    note = new_ledger_note(settings.database_url)
     with ending_early(campaign.name, test=campaign.test, as_json=as_json):
         refuse_if_running(settings, campaign.name, test=campaign.test)
         refuse_unsendable(campaign, settings)
         if not campaign.test and (campaign.approve or settings.approve_above is not None or was_refused(campaign.name)):
             _have_approved(file, campaign.name, yes=yes)
-        say(f"campaign {campaign.name}: starting")
+        say(f"campaign {campaign.name}: starting{note}")
         with runs.prefect_api(settings), following(settings.database_url, campaign.name, test=campaign.test):
             runs.send_campaign(str(file.absolute()))
     _end(campaign.name, test=campaign.test, as_json=as_json)
@@ -91,7 +94,7 @@ def send(
 @app.command(short_help="Approve it, or refuse to.")
 def approve(
     name: Name,
-    by: Annotated[str, typer.Option("--by", help="Who decides; kept in the ledger.", envvar="USER")],
+    by: Annotated[str, typer.Option("--by", help="Who decides; kept in the ledger.", default_factory=getpass.getuser)],
     note: Annotated[str, typer.Option("--note", help="Anything worth keeping.")] = "",
     refuse: Annotated[bool, typer.Option("--refuse", help="Do not send it.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
@@ -102,10 +105,13 @@ def approve(
     """
     from posthorn.cli import runs  # noqa: PLC0415
     from posthorn.delivery.approval import decide, shown  # noqa: PLC0415
+    from posthorn.errors import InputError  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     question = shown(name)
     print(question.as_text())
+    if not yes and not sys.stdin.isatty():
+        raise InputError("--yes", "there is no terminal to ask at; look at the table, and say --yes")
     if not yes:
         typer.confirm("Refuse it?" if refuse else "Send this?", abort=True, err=True)
     waiting = decide(name, approved=not refuse, by=by, note=note, content=question.content)
@@ -204,8 +210,6 @@ def export(
 
 def _have_approved(file: Path, name: str, *, yes: bool) -> None:
     """Plan the campaign, and have whatever needs it approved before anything is sent; ends where nobody can be asked."""
-    import sys  # noqa: PLC0415
-
     from posthorn.delivery.approval import approver, decide, question_of  # noqa: PLC0415
     from posthorn.delivery.plan import plan_file  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -25,6 +26,18 @@ def fail(error: Exception, code: int) -> int:
 def say(line: str) -> None:
     """One line for the person who watches, on standard error, so that standard output stays a report."""
     print(line, file=sys.stderr, flush=True)
+
+
+def new_ledger_note(database_url: str) -> str:
+    """``; its ledger is new: /srv/posthorn/.posthorn/ledger.db``, or nothing where there is one already.
+
+    In another folder nothing is known of what was sent before; whoever did not mean that has to see it.
+    """
+    from posthorn.ledger.store import ledger_place  # noqa: PLC0415 - SQLAlchemy takes a moment to import
+
+    place = Path(ledger_place(database_url))
+    is_new = database_url.startswith("sqlite") and not place.exists()
+    return f"; its ledger is new: {place}" if is_new else ""
 
 
 def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:

@@ -199,7 +199,9 @@ class PrefectServer:
         with httpx.Client(timeout=2, trust_env=False) as client:
             while time.monotonic() < deadline:
                 if self.has_ended:
-                    raise PrefectServerError(f"the local Prefect server ended at once; its log: {self.log}")
+                    raise PrefectServerError(
+                        f"the local Prefect server ended at once: {_last_line(self.log)} (all of it: {self.log})"
+                    )
                 try:
                     if client.get(f"{self.url}/health").is_success:
                         return
@@ -230,6 +232,11 @@ def _running_server(home: Path, host: str, port: int, variables: Mapping[str, st
         yield server
     finally:
         stop(server.process)
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

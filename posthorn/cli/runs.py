@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -169,9 +169,13 @@ async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:
     from posthorn.errors import AlreadyRunning, PosthornError  # noqa: PLC0415
     from posthorn.settings import SettingsError  # noqa: PLC0415
 
-    state = await start()
-    await _await_recorded(state)
-    await APILogHandler.aflush()  # the last lines, before a server of our own is stopped
+    try:
+        state = await start()
+        await _await_recorded(state)
+    finally:  # the last lines, before a server of our own is stopped: Prefect would try for a minute to hand them in
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RECORD_SECONDS):
+                await APILogHandler.aflush()
     if state.name == "AlreadyRunning":
         raise AlreadyRunning(state.message)
     error = await state.aresult(raise_on_failure=False)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import getpass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from posthorn.cli.output import ending_early, following, say, show_status
+from posthorn.cli.output import ending_early, following, new_ledger_note, say, show_status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The event file (TOML); `posthorn tickets --help` shows one.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The event's name, as in its file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
-By = Annotated[str, typer.Option("--by", help="Who decides it; kept in the ledger.", envvar="USER")]
+By = Annotated[str, typer.Option("--by", help="Who decides it; kept in the ledger.", default_factory=getpass.getuser)]
 Why = Annotated[str, typer.Option("--why", help="Why; kept in the ledger.")]
 
 
@@ -60,9 +61,10 @@ def send(file: File, as_json: Json = False) -> None:
     settings = load_settings()
     event = load_event(file)
     check_ticket_gateway(settings)
+    note = new_ledger_note(settings.database_url)
     with ending_early(event.name, as_json=as_json):
         refuse_if_running(settings, event.name, test=False)
-        say(f"event {event.name}: starting")
+        say(f"event {event.name}: starting{note}")
         with runs.prefect_api(settings), following(settings.database_url, event.name, test=False):
             runs.send_tickets(str(file.absolute()))
     _end(event.name, as_json=as_json)

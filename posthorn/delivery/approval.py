@@ -73,7 +73,8 @@ def decide(name: str, *, approved: bool, by: str, note: str = "", content: str |
     A no stops a run that is under way: what has left has left, nothing more does.
 
     Raises:
-        InputError: ``content``, what the person was shown, is not what the campaign is now; or nobody is named.
+        InputError: ``content``, what the person was shown, is not what the campaign is now; nobody is named; or nothing
+            is left to send.
         CampaignNotFound: it was never planned.
     """
     if not by.strip():
@@ -82,6 +83,9 @@ def decide(name: str, *, approved: bool, by: str, note: str = "", content: str |
         now = content_of(campaign)
         if content is not None and content != now:
             raise InputError(name, "it has changed since it was shown; look at it again before you decide")
+        counted = totals.totals(ledger, campaign)
+        if not (counted["pending"] or counted["sending"] or _to_send_again(campaign, counted)):
+            raise InputError(name, "nothing of it is left to send, so there is nothing to decide")
         waiting = approvals.decide(ledger, campaign, now, approved=approved, by=by.strip(), note=note.strip())
         if not approved and not ledger.locks.is_free(campaign.lock_key):
             campaigns.stop_run(ledger, campaign, because=_refusal(by.strip(), note.strip()))

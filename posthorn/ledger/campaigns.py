@@ -81,11 +81,14 @@ def get(ledger: Ledger, name: str, *, test: bool = False, kind: Kind | None = No
             return record
         names = connection.execute(
             sa.select(tables.campaign.c.name)
-            .where(tables.campaign.c.planned_at.is_not(None))
+            .where(tables.campaign.c.planned_at.is_not(None), tables.campaign.c.test == test)
             .order_by(sa.desc("id"))
             .limit(5)
         ).scalars()
         known = ", ".join(names) or "none yet"
+        other = None if test else _find(connection, name, test=True)
+    if other is not None:
+        raise CampaignNotFound(f"{name} was only sent as a test; `posthorn campaign status {name} --test` shows that")
     raise CampaignNotFound(f"no campaign or event named {name!r} in the ledger; the newest there: {known}")
 
 

@@ -122,7 +122,7 @@ def test_check_prints_the_plan_and_every_rejected_row(desk: Desk, box_url: str) 
 PATIENTS = {
     "all well": ({"PREFECT_API_URL": ""}, "answers; MMS without limit", 0),
     "no credentials": ({"POSTHORN_SERWERSMS__TOKEN": ""}, "neither is set", 2),
-    "a wrong token": ({"POSTHORN_SERWERSMS__TOKEN": "wrong-secret"}, "check the account", 2),
+    "a wrong token": ({"POSTHORN_SERWERSMS__TOKEN": "wrong-secret"}, "check POSTHORN_SERWERSMS__TOKEN", 2),
     "nobody there": ({"POSTHORN_SERWERSMS__BASE_URL": "http://127.0.0.1:9"}, "check the account", 2),
     "a slip of the pen": ({"POSTHORN_SERWERSMS__TOKN": "x"}, "did you mean POSTHORN_SERWERSMS__TOKEN?", 2),
     "a Prefect that is away": ({}, "start the server, or unset PREFECT_API_URL", 2),

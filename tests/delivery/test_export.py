@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import stat
 from collections import Counter
 from collections.abc import Callable
@@ -120,3 +121,19 @@ def test_an_earlier_file_is_replaced_by_a_whole_one_or_not_at_all(kind: str, dat
     assert [path.name for path in folder.iterdir()] == ["sale"], "nothing half written is left"
     with pytest.raises(InputError, match="cannot be written"):
         export("sale", tmp_path / "nowhere" / "sale")
+
+
+@pytest.mark.parametrize("export", [export_csv, export_jsonl])
+def test_a_link_stays_one_and_what_is_no_file_is_left_alone(
+    export: Callable[[str, Path], int], database: str, tmp_path: Path
+) -> None:
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to("target")
+    assert export("sale", tmp_path / "link") == 120
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() != "old"
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "."):
+        with pytest.raises(InputError, match="is no file"):
+            export("sale", tmp_path / name)
+    assert (tmp_path / "pipe").is_fifo()

@@ -181,6 +181,8 @@ async def test_the_door_list_holds_everybody_and_is_safe_in_a_spreadsheet(
     rows = ['"=cmd|calc",+16502530000,T1,Łódź', "Bo,+16502530001,T2,Row 5"]
     await send_event(write_event(tmp_path, rows, header="name,phone,barcode_id,seat"), settings)
     out = tmp_path / "door.csv"
+    with pytest.raises(InputError, match="cannot be written"):
+        export_door_list("gala", tmp_path / "nowhere" / "door.csv")
     assert export_door_list("gala", out) == 2
     assert out.stat().st_mode & 0o777 == 0o600
     with out.open(encoding="utf-8", newline="") as file:

@@ -124,6 +124,18 @@ def test_an_interrupted_send_finishes_what_is_in_flight_and_the_next_run_the_res
     assert_the_next_run_finishes(slow_desk, slow_sandbox.url)
 
 
+def test_an_interrupted_send_with_a_server_of_its_own_hands_in_its_last_words_before_that_is_stopped(
+    slow_desk: Desk, slow_sandbox: SandboxProcess
+) -> None:
+    write_campaign(slow_desk.folder, numbers(1_600))
+    process = slow_desk.start("campaign", "send", "sale.toml", PREFECT_API_URL="")
+    wait_until(lambda: told(slow_sandbox.url, "truth")["send_requests"] >= 3, process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=WAIT_SECONDS)
+    assert process.returncode == 4
+    assert "Error logging to API" not in err
+
+
 def test_a_killed_send_leaves_nothing_running_and_a_second_run_finishes_with_nobody_twice(
     slow_desk: Desk, slow_sandbox: SandboxProcess
 ) -> None:
