@@ -37,7 +37,7 @@ def _checked_title(title: str) -> str:
         raise ValueError(f"expected 1 to {MOST_TITLE} characters ({len(title)} are given)")
     if not title.isprintable():
         raise ValueError("expected one line of printable characters")
-    return title
+    return title.strip()  # an answer in XML has lost the spaces around it, and it is what a lookup goes by
 
 
 def _checked_text(text: str) -> str:

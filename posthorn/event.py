@@ -18,7 +18,7 @@ from posthorn import inputfile
 from posthorn.errors import InputError
 from posthorn.inputfile import checked_name, read_model, sha256_of
 from posthorn.media.barcode import new_barcode_id
-from posthorn.models import Phone
+from posthorn.models import UNSENDABLE, Phone
 from posthorn.recipients.csvfile import CsvFile, open_csv
 from posthorn.recipients.phones import PhoneReader, Reason
 from posthorn.recipients.rejects import Reject, RejectsFile
@@ -140,7 +140,7 @@ class AttendeeIntake:
         self._reader = PhoneReader(region)
         self._generates = event.barcode == "generate"
         self._barcode_column = _barcode_column(self._file, generates=self._generates)
-        _check_columns(event, self._file)
+        self._used = _used_columns(event, self._file)
         self.path = event.attendees_path
         self.sha256 = self._file.sha256
         self.rejects = rejects
@@ -186,6 +186,8 @@ class AttendeeIntake:
             return _wrong_barcode(barcode)
         if (first := lines_by_barcode.setdefault(barcode, line)) != line:
             return _Duplicate(f"the barcode id is used in line {first} already")
+        if any(UNSENDABLE.search(fields[column]) for column in self._used):
+            return Reason("a column that is sent holds a control character")
         copy = copies.get(phone, 0)
         copies[phone] = copy + 1
         return Attendee(line, phone, barcode, copy, fields)
@@ -223,14 +225,15 @@ def _barcode_column(file: CsvFile, *, generates: bool) -> str | None:
     return column
 
 
-def _check_columns(event: TicketEvent, file: CsvFile) -> None:
-    """Refuse an event that names columns its attendees do not have."""
+def _used_columns(event: TicketEvent, file: CsvFile) -> frozenset[str]:
+    """The columns whose values are sent. Refuses an event that names columns its attendees do not have."""
     templates = [*event.custom_texts.values(), event.custom_subject or ""]
     named = [column for template in templates for column in _PLACEHOLDER.findall(template)] + list(event.data.values())
     missing = sorted({column for column in named if column.casefold() not in file.columns})
     if missing:
         found = ", ".join(file.columns)
         raise InputError("attendees", f"{file.path} has no column {', '.join(missing)}; it has {found}")
+    return frozenset(column.casefold() for column in named)
 
 
 def _conflicts(data: Mapping[str, object]) -> list[inputfile.Problem]:

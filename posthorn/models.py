@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +13,10 @@ from posthorn.errors import GatewayError
 
 Phone = NewType("Phone", int)
 """An E.164 number without its plus: ``48500600700``."""
+
+
+UNSENDABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no XML document can hold (XML 1.0, production 2): neither can a ticket's texts."""
 
 
 class MessageState(enum.IntEnum):

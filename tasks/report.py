@@ -32,7 +32,7 @@ async def report(run: CampaignRun) -> int:
 @task(name="report", task_run_name="report", **POLICY)
 async def report_tickets(run: TicketRun) -> int:
     """Apply postbacks that came before the answer they are about was recorded; how many messages moved on."""
-    return await run.do(apply_parked)
+    return await asyncio.to_thread(apply_parked, run.ledger)
 
 
 @task(name="pull reports", task_run_name="pull reports", **POLICY)

@@ -87,7 +87,7 @@ def decide(name: str, *, approved: bool, by: str, note: str = "", content: str |
         if not (counted["pending"] or counted["sending"] or _to_send_again(campaign, counted)):
             raise InputError(name, "nothing of it is left to send, so there is nothing to decide")
         waiting = approvals.decide(ledger, campaign, now, approved=approved, by=by.strip(), note=note.strip())
-        if not approved and not ledger.locks.is_free(campaign.lock_key):
+        if not approved:  # whoever sends, for a run or after its death, claims nothing more
             campaigns.stop_run(ledger, campaign, because=_refusal(by.strip(), note.strip()))
         return waiting
 
@@ -118,7 +118,9 @@ async def refuse_refused(run: CampaignRun) -> None:
         Stopped: with who refused it, and why.
     """
     decision = await run.do(approvals.decision_on, run.campaign, content_of(run.campaign))
-    if decision is not None and not decision.approved:
+    counted = await run.do(totals.totals, run.campaign)
+    may_send = counted["pending"] or _to_send_again(run.campaign, counted)
+    if may_send and decision is not None and not decision.approved:
         raise Stopped(_refusal(decision.by, decision.note))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from posthorn.campaign import Campaign, differences, load_campaign
-from posthorn.delivery.run import take_lock
+from posthorn.delivery.run import try_lock
 from posthorn.errors import AlreadyRunning, CampaignChanged, InputError
 from posthorn.ledger import campaigns, planning
 from posthorn.ledger.campaigns import CampaignRecord
@@ -103,7 +103,7 @@ def refuse_if_running(settings: Settings, name: str, *, test: bool) -> None:
     try:
         planned = campaigns.find(ledger, name, test=test)
         if planned is not None:
-            take_lock(ledger, planned)
+            try_lock(ledger, planned)
     finally:
         ledger.close()
 
@@ -175,7 +175,7 @@ def planning_lock(ledger: Ledger, name: str, *, test: bool = False) -> Iterator[
     key = campaigns.lock_key(name, test=test)
     planned = campaigns.find(ledger, name, test=test)
     if planned is not None:
-        take_lock(ledger, planned)
+        try_lock(ledger, planned)  # who only looks it up minds no options, and its content is frozen
     elif not ledger.locks.acquire(key):
         raise AlreadyRunning(f"{name} is already running elsewhere: another process is planning it")
     try:

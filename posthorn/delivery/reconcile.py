@@ -13,11 +13,13 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from tabulate import tabulate
 
 from posthorn.delivery.run import CampaignRun, open_lookup
 from posthorn.ledger import campaigns, reconciling, totals
+from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.reconciling import Decision, Unconfirmed
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.store import Ledger
@@ -222,17 +224,41 @@ async def _with_candidates(
 def _candidates(run: CampaignRun, message: Unconfirmed, listing: Listing, bound: set[str]) -> list[Report]:
     """Reports that can only be this message: its number, the campaign's title, its time, and an id nobody else has.
 
+    A message of another campaign with that title, days later, is none of them.
     A refusal says nothing of a later attempt: it may be that of the first (the credit ran out, and was topped up).
     """
-    earliest = message.since - CLOCK_SKEW_SECONDS
+    window = (message.since - CLOCK_SKEW_SECONDS, _latest(run, message))
     return [
         report
         for report in listing.by_phone.get(message.phone, ())
         if report.provider_id not in bound
-        and report.title == run.campaign.definition["title"]
-        and (report.queued_at is None or report.queued_at.timestamp() >= earliest)
+        and is_titled(report, run.campaign)
+        and (report.queued_at is None or _is_within(report.queued_at, window, run.settings.serwersms.timezone))
         and (report.state != MessageState.REJECTED or message.attempts == 1)
     ]
+
+
+def is_titled(report: Report, campaign: CampaignRecord) -> bool:
+    """Whether the report is about a message with the campaign's title; XML loses the spaces around one."""
+    return (report.title or "").strip() == str(campaign.definition["title"]).strip()
+
+
+def _latest(run: CampaignRun, message: Unconfirmed) -> float:
+    """When the message may have been queued at the latest: until the looks are over, or its dispatch where that is later.
+
+    Whether the provider's date of a message that it keeps is that of the request or of the dispatch is not documented.
+    """
+    definition = run.campaign.definition
+    moments = [message.until + (definition.get("hold_minutes") or 0) * 60]
+    if definition.get("send_at"):
+        moments.append(datetime.fromisoformat(definition["send_at"]).timestamp())
+    return max(moments) + settle_seconds(run) + CLOCK_SKEW_SECONDS
+
+
+def _is_within(moment: datetime, window: tuple[float, float], zone: str) -> bool:
+    """Whether the moment is in the window; in the hour that autumn repeats, either reading of the provider's date counts."""
+    local = moment.astimezone(ZoneInfo(zone))
+    return any(window[0] <= local.replace(fold=fold).timestamp() <= window[1] for fold in (0, 1))
 
 
 def _decision(run: CampaignRun, message: Unconfirmed, listing: Listing, now: float) -> Decision:

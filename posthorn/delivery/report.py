@@ -6,6 +6,7 @@ since its last question is a quarter of its age. That makes some twenty question
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -135,7 +136,7 @@ class _Round:
 
     async def run(self) -> Pulled:
         """Ask, then end what stays silent."""
-        self._pulled.moved += await self._do(apply_parked)
+        self._pulled.moved += await asyncio.to_thread(apply_parked, self._ledger)
         waiting = self._waiting()
         if due := [chunk.id for chunk in waiting if self._is_due(chunk)]:
             gateway = campaign_gateway(self._settings)

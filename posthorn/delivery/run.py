@@ -146,10 +146,13 @@ async def open_lookup(name: str, *, settings: Settings | None = None) -> AsyncIt
         SettingsError: credentials are missing.
     """
     async with open_desk(name, settings=settings) as run:
-        if not run.ledger.locks.acquire(run.campaign.lookup_key):
-            raise AlreadyRunning(f"{name} is being looked up by another process")
-        if not run.ledger.locks.acquire(run.campaign.lock_key):
-            raise _already_running(run.ledger, run.campaign)
+        locks, campaign = run.ledger.locks, run.campaign
+        if not locks.is_free(campaign.lock_key) and locks.is_free(campaign.lookup_key):
+            raise _already_running(run.ledger, campaign)  # before the run's helpers could take it for a lookup
+        if not locks.acquire(campaign.lookup_key):
+            raise _looked_up(campaign)
+        if not locks.acquire(campaign.lock_key):
+            raise _already_running(run.ledger, campaign)
         await _take_over(run)
         run.stop(Stopped("this process only looks up what is unknown"))
         yield run
@@ -216,7 +219,7 @@ async def _desk(
 @asynccontextmanager
 async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
     ledger, campaign = run.ledger, run.campaign
-    await asyncio.to_thread(take_lock, ledger, campaign)
+    await _wait_for_lock(ledger, campaign)
     await _take_over(run)
     await run.do(campaigns.start_run, campaign, by=by or process_name())
     try:
@@ -239,18 +242,16 @@ def _account(settings: Settings, campaign: CampaignRecord) -> SerwerSmsSettings 
     return settings.skycore if campaign.kind == Kind.EVENT else settings.serwersms
 
 
-def take_lock(ledger: Ledger, campaign: CampaignRecord) -> None:
+async def _wait_for_lock(ledger: Ledger, campaign: CampaignRecord) -> None:
     """Become the one that runs this campaign; while somebody only looks after it, wait for that to end.
 
     Raises:
         AlreadyRunning: another process runs it; with since when and by whom.
         LedgerError: the lookup has not ended for ten minutes.
     """
-    waits = False
     deadline = time.monotonic() + _LOOKUP_WAIT_SECONDS
-    while not ledger.locks.acquire(campaign.lock_key):
-        if ledger.locks.is_free(campaign.lookup_key):
-            raise _already_running(ledger, campaign)
+    waits = False
+    while not try_lock(ledger, campaign):
         if time.monotonic() >= deadline:
             raise LedgerError(
                 f"{campaign.name} has been looked up by another process for {_LOOKUP_WAIT_SECONDS / 60:.0f} minutes;"
@@ -259,7 +260,34 @@ def take_lock(ledger: Ledger, campaign: CampaignRecord) -> None:
         if not waits:
             _logger.warning("%s is being looked up by another process; waiting until that is over", campaign.name)
             waits = True
-        time.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def try_lock(ledger: Ledger, campaign: CampaignRecord) -> bool:
+    """Become the one that runs this campaign; False while somebody looks after it who sends nothing.
+
+    Raises:
+        AlreadyRunning: another process runs it; with since when and by whom.
+    """
+    if ledger.locks.acquire(campaign.lock_key):
+        return True
+    if ledger.locks.is_free(campaign.lookup_key):
+        raise _already_running(ledger, campaign)
+    return False
+
+
+def take_lock(ledger: Ledger, campaign: CampaignRecord) -> None:
+    """Become the one that runs this campaign or event.
+
+    Raises:
+        AlreadyRunning: another process runs it, or looks after it.
+    """
+    if not try_lock(ledger, campaign):
+        raise _looked_up(campaign)
+
+
+def _looked_up(campaign: CampaignRecord) -> AlreadyRunning:
+    return AlreadyRunning(f"{campaign.name} is being looked up by another process")
 
 
 def _already_running(ledger: Ledger, campaign: CampaignRecord) -> AlreadyRunning:

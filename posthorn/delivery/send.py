@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from posthorn.delivery.run import Run
@@ -29,6 +29,7 @@ _LEAST_PER_SLOT = 4
 """Chunks of a batch for each request in flight, at least: so that a batch is worth its beginning."""
 
 _PATIENCE_SECONDS = 1.0
+_LONGEST_ID = 64  # as the ledger's column has it
 
 _Outcome = Answer | GatewayError | InputError
 
@@ -150,6 +151,7 @@ def _slow_or_break(run: Run[Any], error: GatewayError) -> None:
 async def _record(run: Run[Any], exchange: Exchange, claimed: Claim, outcome: _Outcome) -> None:
     """Write down what became of a claim. Raises an error that allows a retry, for whoever holds the retries."""
     if isinstance(outcome, Answer):
+        outcome = _with_usable_ids(outcome)
         hold_answer(run.spool, claimed, outcome)
         await asyncio.sleep(0)  # whoever waits for the slot asks for its claim first, and both share a commit
         await _durably(run, run.do(keep_answer, run.spool, claimed, outcome))
@@ -164,6 +166,18 @@ async def _record(run: Run[Any], exchange: Exchange, claimed: Claim, outcome: _O
         await _durably(run, run.do(keep_not_taken, run.spool, claimed, outcome))
         if outcome.retryable and not outcome.slows_all:
             raise outcome
+
+
+def _with_usable_ids(answer: Answer) -> Answer:
+    """The answer with only such ids as the ledger can keep; a message that was taken under another one was taken."""
+    if all(one.provider_id is None or _is_usable(one.provider_id) for one in answer.receipts):
+        return answer
+    receipts = [one if _is_usable(one.provider_id or "") else one._replace(provider_id=None) for one in answer.receipts]
+    return replace(answer, receipts=receipts, anomalies=[*answer.anomalies, "an id that is no id: left out"])
+
+
+def _is_usable(provider_id: str) -> bool:
+    return len(provider_id) <= _LONGEST_ID and provider_id.isprintable()
 
 
 async def _durably(run: Run[Any], recording: Coroutine[Any, Any, None]) -> None:

@@ -25,7 +25,9 @@ async def upload_media(run: CampaignRun) -> int:
     listed = by_id(await run.gateway.list_files())
     uploaded = 0
     for item in items:
-        known = item.file_id or await run.do(media.known_file_id, run.campaign.gateway, item.fingerprint)
+        known = item.file_id
+        if known is None and item.media.sha256 is not None:  # what stands behind a URL may have changed since
+            known = await run.do(media.known_file_id, run.campaign.gateway, item.fingerprint)
         if known is None or not is_listed(item, listed.get(known)):
             known = await run.gateway.upload(item.media)
             uploaded += 1

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from posthorn.delivery.reconcile import CLOCK_SKEW_SECONDS, PHONES_PER_REQUEST, reconcile
+from posthorn.delivery.reconcile import CLOCK_SKEW_SECONDS, PHONES_PER_REQUEST, is_titled, reconcile
 from posthorn.delivery.report import IDS_PER_REQUEST
 from posthorn.delivery.run import CampaignRun, open_run
 from posthorn.errors import AlreadyRunning
@@ -63,17 +63,20 @@ async def cancel_campaign(name: str) -> Cancelled:
 async def withdraw_scheduled(run: CampaignRun) -> int:
     """Withdraw every scheduled message of the campaign; returns how many were.
 
-    The provider counts but does not name what it withdrew, so what it still reports is asked for afterwards.
+    The provider counts but does not name what it withdrew, so what it still reports is asked for afterwards. What it does
+    not report was withdrawn only as far as it said that it withdrew so many: its listing may lag, and forgets old messages.
     """
     withdrawn = 0
     for _ in range(_MOST_ROUNDS):
         rounds_withdrawn = 0
         for ids in reporting.ids_in(run.ledger, run.campaign, (MessageState.SCHEDULED,), IDS_PER_REQUEST):
-            await run.gateway.withdraw(ids)
+            count, _ = await run.gateway.withdraw(ids)
             still_there = await _reports_of(run, ids)
             listed = {report.provider_id for report in still_there}
             await run.do(reporting.apply_reports, still_there)
-            rounds_withdrawn += await run.do(reporting.mark_cancelled, [one for one in ids if one not in listed])
+            gone = [one for one in ids if one not in listed]
+            if len(gone) <= count:
+                rounds_withdrawn += await run.do(reporting.mark_cancelled, gone)
         withdrawn += rounds_withdrawn
         if not (await run.do(totals.totals, run.campaign))["scheduled"] or not rounds_withdrawn:
             break
@@ -110,11 +113,7 @@ async def _copies(run: CampaignRun, phones: Sequence[Phone]) -> list[Report]:
     """What the provider still holds of this campaign for these numbers and no other message of ours accounts for."""
     since = (await run.do(reconciling.first_attempt, run.campaign) or time.time()) - CLOCK_SKEW_SECONDS
     reports = await _all_pages(run, phones=phones, since=datetime.fromtimestamp(since, UTC))
-    held = [
-        report
-        for report in reports
-        if report.state == MessageState.SCHEDULED and report.title == run.campaign.definition["title"]
-    ]
+    held = [report for report in reports if report.state == MessageState.SCHEDULED and is_titled(report, run.campaign)]
     resent = await run.do(reconciling.resent_messages, run.campaign)
     others = await run.do(reconciling.bound_ids, [report.provider_id for report in held]) - {
         provider_id for provider_id in resent.values() if provider_id

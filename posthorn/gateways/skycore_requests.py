@@ -12,9 +12,8 @@ from urllib.parse import urlencode
 from xml.sax.saxutils import escape
 
 from posthorn.errors import InputError
-from posthorn.models import TicketRequest
+from posthorn.models import UNSENDABLE, TicketRequest
 
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, production 2
 _FIELD_NAME = re.compile(r"(?!xml)[a-z_][a-z0-9_.-]{0,63}", re.IGNORECASE)
 _SLIDE = re.compile(r"[1-9][0-9]?")
 
@@ -103,7 +102,7 @@ def _mapping(extras: Mapping[str, object], key: str) -> Mapping[str, object]:
 
 def _checked(name: str, value: object) -> str:
     text = "" if value is None else str(value)
-    if found := _FORBIDDEN.search(text):
+    if found := UNSENDABLE.search(text):
         raise InputError(name, f"holds the character U+{ord(found[0]):04X}, which XML cannot carry; nothing was sent")
     return text
 

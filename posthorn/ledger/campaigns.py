@@ -49,7 +49,7 @@ class CampaignRecord:
     @property
     def lookup_key(self) -> str:
         """The name of the lock that who only looks up what is unknown holds besides."""
-        return f"lookup-{self.name}"
+        return f"lookup-{self.lock_key}"
 
     @property
     def chunks(self) -> int:

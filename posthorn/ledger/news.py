@@ -57,9 +57,10 @@ def take_news(ledger: Ledger, news: Sequence[News]) -> int:
 
 
 def apply_parked(ledger: Ledger, ids: Sequence[str] | None = None) -> int:
-    """Apply parked news (with these ids, or all) whose message can be told by now; returns how many messages it moved.
+    """Apply parked news (with these ids, or all) whose message can be told by now; returns how many moves it made.
 
     Its answer was recorded meanwhile; or it was lost, and the news settles the ticket that is unknown since then.
+    Not in a group: each settlement and each batch is a transaction of its own, and so holds its chunks in order.
     """
     moved = _settle_by_parked(ledger, ids)
     parked = tables.parked_report
@@ -88,10 +89,7 @@ def _settle_by_parked(ledger: Ledger, ids: Sequence[str] | None) -> int:
     with ledger.read() as connection:
         rows = connection.execute(_of(query, ids)).all()
     return sum(
-        settle_by_postback(
-            ledger, row.phone, row.mms_id, row.provider_id, MessageState(row.state), received_at=row.received_at
-        )
-        for row in rows
+        settle_by_postback(ledger, row.phone, row.mms_id, row.provider_id, received_at=row.received_at) for row in rows
     )
 
 
@@ -113,8 +111,9 @@ def _settle_or_park(ledger: Ledger, news: News, state: MessageState) -> int:
     if (
         news.phone is not None
         and news.mms_id is not None
-        and settle_by_postback(ledger, news.phone, news.mms_id, news.provider_id, state, received_at=time.time())
+        and settle_by_postback(ledger, news.phone, news.mms_id, news.provider_id, received_at=time.time())
     ):
+        apply_reports(ledger, [_report(news, state)])
         return 1
     _park(ledger, news, state)
     return 0

@@ -99,10 +99,8 @@ def resend(
     return len(found)
 
 
-def settle_by_postback(
-    ledger: Ledger, phone: Phone, mms_id: str, provider_id: str, state: MessageState, *, received_at: float
-) -> bool:
-    """Settle the one ticket without an id that a postback with an id of no ticket can only be about; False if there is none.
+def settle_by_postback(ledger: Ledger, phone: Phone, mms_id: str, provider_id: str, *, received_at: float) -> bool:
+    """Give the id to the one ticket without one that a postback can only be about: it was taken. False if there is none.
 
     It is unknown, or a person said that it was taken. It must be the only one of that number and template that was sent by
     then: of two, nobody can tell which is meant, and one that is in flight will say its id by itself.
@@ -117,9 +115,9 @@ def settle_by_postback(
         about = _without_id(connection, phone, mms_id, received_at)  # as it is now that nobody else can change it
         if len(about) != 1 or about[0].is_sending:
             return False
-        _set(connection, about[0], state, provider_id=provider_id, error=None)
+        _set(connection, about[0], MessageState.ACCEPTED, provider_id=provider_id, error=None)
         evidence = f"a postback with its number and template names it {provider_id}"
-        _keep(connection, about[0], "found", state, "postback", evidence)
+        _keep(connection, about[0], "found", MessageState.ACCEPTED, "postback", evidence)
     return True
 
 

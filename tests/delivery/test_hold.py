@@ -18,6 +18,7 @@ from posthorn.errors import CampaignNotFound
 from posthorn.ledger import tables
 from posthorn.ledger.store import Ledger
 from posthorn.sandbox.server import Sandbox
+from posthorn.sandbox.serwersms import SerwerSmsOptions
 from posthorn.settings import Settings
 from tests.conftest import sandbox_settings
 from tests.delivery.event_journey import attendees, write_event
@@ -169,3 +170,21 @@ async def test_an_event_cannot_be_cancelled_as_a_campaign(settings: Settings, tm
     with pytest.raises(CampaignNotFound, match="gala is an event"):
         await cancel_campaign("gala")
     assert counted(status_of("gala", settings)) == {"pending": 2}
+
+
+@pytest.mark.parametrize(("visible_after", "age"), [(3600.0, 20 * 60), (0.0, 15 * 86_400)])
+@pytest.mark.usefixtures("point_to_sandbox")
+async def test_what_went_out_is_not_called_cancelled_because_it_is_not_listed(
+    visible_after: float, age: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The listing lags, or has forgotten it after the provider's fourteen days."""
+    async with Sandbox(speed=0, serwersms=SerwerSmsOptions(visible_after_seconds=visible_after)) as box:
+        settings = sandbox_settings(box.url, tmp_path)
+        monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
+        monkeypatch.setenv("POSTHORN_SERWERSMS__BASE_URL", box.url)
+        await deliver(write_campaign(tmp_path, numbers(100), hold_minutes="15"), settings)
+        box.clock.advance(age)
+        done = await cancel_campaign("sale")
+        assert (done.withdrawn, done.went_out) == (0, 100)
+        assert "cancelled" not in counted(status_of("sale", settings))
+        assert (box.truth()["dispatched"], box.truth()["withdrawn"]) == (100, 0)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from posthorn.delivery.reconcile import reconcile, reconcile_named
 from posthorn.delivery.run import open_run
+from posthorn.delivery.upload import upload_media
+from posthorn.delivery.verify import verify_media
 from posthorn.errors import GatewayError
 from posthorn.gateways.serwersms import SerwerSms
+from posthorn.ledger.store import Ledger
 from posthorn.models import MmsRequest, Phone
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.serwersms import SerwerSmsOptions
 from posthorn.settings import Settings
 from tests.conftest import sandbox_settings
-from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
+from tests.delivery.journey import counted, deliver, numbers, plan_file, send_everything, status_of, write_campaign
 
 SEND, REPORTS = "messages/send_mms", "messages/reports"
 
@@ -164,3 +169,50 @@ async def test_reconciling_by_name_settles_what_came_late(
 async def reconcile_quietly(settings: Settings) -> None:
     async with open_run("sale", settings=settings) as run:
         await reconcile(run)
+
+
+@pytest.mark.parametrize("utc", ["2026-10-25T00:20:00+00:00", "2026-10-25T01:20:00+00:00"])
+async def test_the_hour_that_autumn_repeats_hides_no_message(
+    utc: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time
+    ahead = datetime.fromisoformat(utc).timestamp() - now()
+    monkeypatch.setattr(time, "time", lambda: now() + ahead)
+    async with Sandbox(speed=0) as box:
+        box.faults.replace([{"call": SEND, "at": [2], "fault": "reset_after"}])
+        settings = impatient(box, tmp_path, settle_seconds=0.3)
+        status = await deliver(write_campaign(tmp_path, numbers(200), resend_unconfirmed="true"), settings)
+        assert counted(status) == {"accepted": 200}
+        assert (box.truth()["accepted"], box.truth()["twice"]) == (200, 0)
+
+
+@pytest.mark.parametrize("response_format", ["json", "xml"])
+async def test_spaces_around_a_title_hide_no_message(response_format: str, box: Sandbox, tmp_path: Path) -> None:
+    box.faults.replace([{"call": SEND, "at": [2], "fault": "reset_after"}])
+    settings = impatient(box, tmp_path, settle_seconds=0.3, response_format=response_format)
+    file = write_campaign(tmp_path, numbers(200), title='" Autumn sale "', resend_unconfirmed="true")
+    assert counted(await deliver(file, settings)) == {"accepted": 200}
+    assert box.truth()["twice"] == 0
+
+
+async def test_an_old_unknown_is_not_settled_by_a_later_campaign_of_the_same_title(box: Sandbox, tmp_path: Path) -> None:
+    settings = impatient(box, tmp_path, settle_seconds=0.3)
+    box.faults.replace([{"call": SEND, "at": [2], "fault": "reset_before"}])
+    await deliver(write_campaign(tmp_path, numbers(150), name="monday", text='"one"'), settings)
+    ledger = Ledger(settings.database_url)
+    with ledger.write() as connection:
+        for table, columns in {"attempt": ("started_at", "ended_at"), "chunk": ("claimed_at", "finished_at")}.items():
+            earlier = ", ".join(f"{column} = {column} - 259200" for column in columns)
+            connection.execute(sa.text(f"UPDATE {table} SET {earlier}"))
+    ledger.close()
+    file = write_campaign(tmp_path, numbers(150), name="thursday", text='"two"', resend_unconfirmed="true")
+    box.faults.replace([{"call": SEND, "at": [2], "fault": "reset_after"}])
+    async with open_run(plan_file(file, settings).name, settings=settings) as run:
+        await upload_media(run)
+        await verify_media(run)
+        await send_everything(run)
+    async with open_run("monday", settings=settings) as run:
+        await reconcile(run)
+    assert counted(await deliver(file, settings)) == {"accepted": 150}
+    assert counted(status_of("monday", settings)) == {"accepted": 100, "unknown": 50}
+    assert box.truth()["accepted"] == 250

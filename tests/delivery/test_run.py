@@ -37,11 +37,37 @@ async def test_a_run_waits_until_a_lookup_is_over(sale: str, settings: Settings)
     await run
 
 
-async def test_a_lookup_leaves_a_run_alone(sale: str, settings: Settings) -> None:
-    async with open_run(sale, by="Ada", settings=settings):
+async def test_a_run_that_is_cancelled_while_it_waits_for_a_lookup_keeps_no_lock(sale: str, settings: Settings) -> None:
+    async def run_it() -> None:
+        async with open_run(sale, settings=settings):
+            pass
+
+    async with open_lookup(sale, settings=settings):
+        run = asyncio.create_task(run_it())
+        await asyncio.wait({run}, timeout=0.5)
+        run.cancel()
+        await asyncio.wait({run}, timeout=2)
+        assert run.cancelled()
+    async with open_run(sale, settings=settings):
+        pass
+
+
+async def test_a_campaign_that_is_looked_up_can_be_found_planned(sale: str, settings: Settings, tmp_path: Path) -> None:
+    async with open_lookup(sale, settings=settings):
+        assert plan_file(tmp_path / "sale.toml", settings).name == sale
+    async with open_run(sale, settings=settings):
+        with pytest.raises(AlreadyRunning):
+            plan_file(tmp_path / "sale.toml", settings)
+
+
+async def test_a_lookup_leaves_a_run_alone(sale: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_run(sale, by="Ada", settings=settings) as run:
+        taken: list[str] = []
+        monkeypatch.setattr(type(run.ledger.locks), "acquire", lambda _, key: bool(taken.append(key)))
         with pytest.raises(AlreadyRunning, match=r"already running since .*by Ada"):
             async with open_lookup(sale, settings=settings):
                 raise AssertionError("somebody runs it")
+        assert taken == [], "nor is it taken for one that is looked up"
 
 
 @pytest.mark.parametrize("because", ["no credit left", None])

@@ -12,8 +12,9 @@ import pytest
 
 from posthorn.delivery.desk import export_door_list, resend, resolve
 from posthorn.errors import InputError
+from posthorn.gateways.skycore import Skycore
 from posthorn.ledger.tickets import RESENDABLE
-from posthorn.models import MessageState
+from posthorn.models import Answer, MessageState, Receipt
 from posthorn.sandbox.server import Sandbox
 from tests.delivery.event_journey import attendees, send_event, ticket_settings, tickets_of, write_event
 from tests.delivery.journey import counted, status_of
@@ -210,3 +211,28 @@ async def test_an_attendees_own_words_reach_the_provider(box: Sandbox, tmp_path:
     text = str(sent)
     assert "For Łucja & friends" in text
     assert f"Seat <{'x' * 500}>" in text
+
+
+async def test_a_row_that_no_xml_can_hold_is_rejected_and_stops_nobody_else(box: Sandbox, tmp_path: Path) -> None:
+    rows = [f"{row},Ann,A" for row in attendees(20)]
+    rows[3] = rows[3].replace("Ann", "An\x0bn")
+    rows[5] += "\x0b"  # in a column that is not sent
+    file = write_event(
+        tmp_path, rows, header="phone,barcode_id,first_name,seat", custom_texts='{ "1" = "Hello {first_name}" }'
+    )
+    status = await send_event(file, ticket_settings(box.url, tmp_path))
+    assert counted(status) == {"invalid": 1, "accepted": 19}
+    assert "control character" in (tmp_path / "gala.rejects.csv").read_text()
+
+
+@pytest.mark.parametrize("name", ["x" * 65, "MMS_\x001"])
+async def test_a_ticket_taken_under_an_id_that_cannot_be_kept_is_taken(
+    name: str, box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def send(*_: object, **__: object) -> Answer:
+        return Answer([Receipt(MessageState.ACCEPTED, name)])
+
+    monkeypatch.setattr(Skycore, "send", send)
+    settings = ticket_settings(box.url, tmp_path)
+    assert counted(await send_event(write_event(tmp_path, attendees(1)), settings)) == {"accepted": 1}
+    assert [ticket.provider_id for ticket in tickets_of(settings)] == [None]

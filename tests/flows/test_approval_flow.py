@@ -25,11 +25,14 @@ from flows.share import send_share
 from posthorn.cli.runs import resume_paused
 from posthorn.delivery.approval import decide
 from posthorn.delivery.plan import plan_file
+from posthorn.delivery.run import open_helper, open_run
 from posthorn.delivery.status import status_now
+from posthorn.delivery.upload import upload_media
+from posthorn.delivery.verify import verify_media
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
 from tests.commands import Desk, Ended
-from tests.delivery.journey import counted, numbers, write_campaign
+from tests.delivery.journey import counted, numbers, send_everything, write_campaign
 from tests.delivery.waiting import until
 
 WAIT_SECONDS = 60.0
@@ -165,6 +168,31 @@ async def test_a_refusal_stops_a_run(box: Sandbox, tmp_path: Path) -> None:
     assert state.name == "Stopped"
     assert "not approved by Boss: stop it" in (state.message or "")
     assert 0 < box.truth()["accepted"] < 2000
+
+
+async def test_a_refusal_stops_a_share_whose_run_has_died(box: Sandbox, tmp_path: Path) -> None:
+    name = plan_file(write_campaign(tmp_path, numbers(500), name="orphan"), load_settings()).name
+    async with open_run(name) as run:
+        await upload_media(run)
+        await verify_media(run)
+        helping = open_helper(name)
+        helper = await helping.__aenter__()
+    decide(name, approved=False, by="Boss")
+    await send_everything(helper)
+    await helping.__aexit__(None, None, None)
+    assert box.truth()["send_requests"] == 0
+
+
+async def test_a_refusal_keeps_nobody_from_looking_up_what_is_unknown(box: Sandbox, tmp_path: Path) -> None:
+    box.faults.replace([{"call": "messages/send_mms", "at": [1], "fault": "reset_after"}])
+    file = write_campaign(tmp_path, numbers(50), name="last")
+    box.latency_seconds = 0.5
+    running = asyncio.create_task(send_campaign(str(file), return_state=True))
+    await until(lambda: box.truth()["send_requests"] > 0, WAIT_SECONDS)
+    decide("last", approved=False, by="Boss")
+    await running
+    assert (await send_campaign(str(file), return_state=True)).name == "Completed"
+    assert counted(status_now("last")) == {"accepted": 50}
 
 
 async def test_a_refusal_in_the_moment_before_the_run_is_heard(

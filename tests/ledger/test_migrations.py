@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -18,10 +19,12 @@ from alembic.script import ScriptDirectory
 
 import posthorn.ledger.migrations
 from posthorn.errors import LedgerError
-from posthorn.ledger import tables
+from posthorn.ledger import tables, tickets
 from posthorn.ledger.migrations import HEAD
 from posthorn.ledger.store import Ledger, shown_url
+from posthorn.models import MessageState
 from tests.ledger.ledgers import another, planned, states
+from tests.ledger.test_tickets import gala, sent
 
 
 def test_a_new_ledger_has_the_shape_that_the_tables_describe(empty_url: str) -> None:
@@ -59,6 +62,21 @@ def test_a_ledger_is_migrated_once_and_keeps_its_name(empty_url: str) -> None:
         assert second.uuid == name
         with second.read() as connection:
             assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalars().all() == [HEAD]
+
+
+def test_the_ids_of_attempts_that_were_replaced_before_are_remembered(empty_url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(posthorn.ledger.migrations.__file__).parent))
+    with another(empty_url) as ledger:
+        event = gala(ledger, 3)
+        sent(ledger, event, (MessageState.ACCEPTED, "x as y"), (MessageState.REJECTED, None), (MessageState.ACCEPTED, "z"))
+        tickets.resend(ledger, event, tickets.RESENDABLE, phone=None, by="ops", why="it was rejected as no id")
+        with ledger.write() as connection:
+            config.attributes["connection"] = connection
+            command.downgrade(config, "0003")
+    with another(empty_url) as ledger, ledger.read() as connection:
+        replaced = connection.execute(sa.select(tables.settlement.c.replaced_id).order_by(tables.settlement.c.id)).scalars()
+        assert list(replaced) == ["x as y", None, "z"]
 
 
 def test_a_ledger_of_a_later_version_is_refused_and_left_alone(empty_url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -136,6 +137,39 @@ def test_news_that_could_be_about_two_tickets_settles_neither(ledger: Ledger) ->
     sent(ledger, event, (S.UNKNOWN, None), (S.UNKNOWN, None))
     assert take_news(ledger, [News("z", S.DELIVERED, Phone(FIRST_PHONE), "77")]) == 0
     assert states(ledger, event) == {"unknown": 2}
+
+
+@pytest.mark.parametrize("is_in_flight", [True, False])
+def test_news_that_settles_a_ticket_keeps_its_reason(is_in_flight: bool, ledger: Ledger) -> None:
+    event = gala(ledger, 3)
+    sent(ledger, event, (S.ACCEPTED, "x"), (S.ACCEPTED, "y"))
+    claim = claimed(ledger, event)
+    if not is_in_flight:
+        sending.record_unknown(ledger, claim)
+    take_news(ledger, [News("z", S.UNDELIVERED, Phone(FIRST_PHONE + 2), "77", reason="handset off")])
+    if is_in_flight:
+        sending.record_unknown(ledger, claim)
+        apply_parked(ledger)
+    (ticket,) = [one for one in tickets.all_tickets(ledger, event) if one.barcode == "A-2"]
+    assert (ticket.state, ticket.error) == (S.UNDELIVERED, "handset off")
+
+
+def test_parked_news_never_deadlocks_with_pushed_news(postgres_ledger: Ledger) -> None:
+    event = gala(postgres_ledger, 60)
+    names = [f"id-{number}" for number in range(60)]
+    with postgres_ledger.write() as connection:
+        parked = [
+            {"received_at": time.time(), "provider_id": name, "phone": FIRST_PHONE + at, "mms_id": "77", "state": 5}
+            for at, name in list(enumerate(names))[:1:-1]
+        ]
+        connection.execute(tables.parked_report.insert(), parked)
+    sent(postgres_ledger, event, *((S.UNKNOWN, None) for _ in names))
+    with (
+        meanwhile(lambda: apply_parked(postgres_ledger)) as one,
+        meanwhile(lambda: [take_news(postgres_ledger, [News(name, S.DELIVERED)]) for name in names]) as two,
+    ):
+        pass
+    assert [*one, *two] == []
 
 
 def test_news_of_a_ticket_in_flight_settles_no_other(ledger: Ledger) -> None:
