@@ -78,6 +78,7 @@ class TicketEvent(BaseModel):
     )
     data: dict[str, str] = Field(default_factory=dict, description="Merge fields: FIELD = column of the attendees file")
     from_mask: str | None = Field(None, description="Alphanumeric sender, where the country allows one")
+    allow_repeat: bool = Field(False, description="Send although the same MMS went to some of these numbers lately")
 
     _folder: Path = PrivateAttr(default=Path())
 
@@ -92,7 +93,7 @@ class TicketEvent(BaseModel):
         Raises:
             InputError: the attendees file cannot be read.
         """
-        content = self.model_dump(mode="json", by_alias=True, exclude={"name", "attendees"})
+        content = self.model_dump(mode="json", by_alias=True, exclude={"name", "attendees", "allow_repeat"})
         return {**content, "attendees": sha256_of(self.attendees_path, "attendees")}
 
 
@@ -146,6 +147,15 @@ class AttendeeIntake:
         self.rejects = rejects
         self.accepted = self.invalid = self.duplicate = 0
         self.first_rejects: list[Reject] = []
+
+    def makes_code_of(self, attendee: Attendee) -> bool:
+        """Whether the attendee's row has no code, so that each reading of the file makes another one."""
+        return not attendee.fields.get(self._barcode_column or "")
+
+    @property
+    def sent_columns(self) -> frozenset[str]:
+        """The columns whose values are sent with a ticket."""
+        return self._used
 
     @property
     def input(self) -> int:
@@ -218,7 +228,10 @@ def _wrong_barcode(barcode: str) -> Reason:
 
 
 def _barcode_column(file: CsvFile, *, generates: bool) -> str | None:
-    column = next((name for name in BARCODE_COLUMNS if name in file.columns), None)
+    named = [name for name in BARCODE_COLUMNS if name in file.columns]
+    if len(named) > 1:
+        raise InputError("attendees", f"{file.path} has more than one column of codes: {', '.join(named)}")
+    column = named[0] if named else None
     if column is None and not generates:
         found = ", ".join(file.columns)
         raise InputError("attendees", f'{file.path} has no column barcode_id (it has {found}); or say barcode = "generate"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from posthorn.settings import Settings
 
 _SHORTEST_SECRET = 22  # base64 of 128 bits
+_SECRET = re.compile(rf"[A-Za-z0-9._~-]{{{_SHORTEST_SECRET},}}")
 
 
 def webhooks(
@@ -38,10 +40,11 @@ def webhooks(
 
     settings = load_settings()
     secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
-    if len(secret) < _SHORTEST_SECRET:
+    if not _SECRET.fullmatch(secret):
         raise SettingsError(
-            f"POSTHORN_WEBHOOK_SECRET: expected at least {_SHORTEST_SECRET} characters nobody can guess, such as what this"
-            " prints: python -c 'import secrets; print(secrets.token_urlsafe(24))'"
+            f"POSTHORN_WEBHOOK_SECRET: expected at least {_SHORTEST_SECRET} characters nobody can guess, and only letters,"
+            " digits and -._~, for it is a part of the address; such as what this prints:"
+            " python -c 'import secrets; print(secrets.token_urlsafe(24))'"
         )
     asyncio.run(_serve(settings, secret, host, port))
 

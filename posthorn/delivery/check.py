@@ -153,7 +153,7 @@ def _repeats(ledger: Ledger, campaign: Campaign, settings: Settings) -> list[str
     since = time.time() - REPEAT_DAYS * 86_400
     return [
         f"{other.name} has the same title, text and media; numbers in common will be refused, unless allow_repeat = true"
-        for other in same_content(ledger, campaign.name, definition, since=since)
+        for other in same_content(ledger, Kind.CAMPAIGN, campaign.name, definition, since=since)
     ]
 
 

@@ -14,7 +14,8 @@ from tabulate import tabulate
 from posthorn.delivery.find import read_phone
 from posthorn.delivery.plan import refuse_changes
 from posthorn.delivery.private_file import written_privately
-from posthorn.delivery.run import take_lock
+from posthorn.delivery.run import lock_for_a_while
+from posthorn.delivery.tickets import refuse_unsendable_event
 from posthorn.errors import InputError
 from posthorn.event import Attendee, AttendeeIntake, differences, load_event
 from posthorn.ledger import campaigns, reconciling, tickets
@@ -82,6 +83,7 @@ def check_event(path: Path) -> CheckedEvent:
         if planned is not None:
             refuse_changes(planned, Kind.EVENT, event.definition(), differences)
     intake = AttendeeIntake(event, settings.default_region, None)
+    refuse_unsendable_event(event, intake)
     by_length: dict[int, str] = {}
     for batch in intake:
         for attendee in batch:
@@ -107,14 +109,22 @@ def preview(path: Path, row: int, image_format: str, out: Path) -> str:
     """Draw the code of the event's row (line of its file) as PNG or SVG to ``out``; returns the code.
 
     Raises:
-        InputError: there is no such row, it is rejected, or ``out`` cannot be written.
+        InputError: there is no such row, it is rejected, its code is not made yet, or ``out`` cannot be written.
+        CampaignChanged: the event was planned with other content.
     """
     event = load_event(path)
     with _ledger() as ledger:
         planned = campaigns.find(ledger, event.name)
-        barcode = tickets.barcodes_by_line(ledger, planned).get(row) if planned is not None else None
+        barcode = None
+        if planned is not None:
+            refuse_changes(planned, Kind.EVENT, event.definition(), differences)
+            barcode = tickets.barcodes_by_line(ledger, planned).get(row)
     if barcode is None:
-        barcode = _attendee(AttendeeIntake(event, load_settings().default_region, None), row).barcode
+        intake = AttendeeIntake(event, load_settings().default_region, None)
+        attendee = _attendee(intake, row)
+        barcode = attendee.barcode
+        if intake.makes_code_of(attendee):
+            raise InputError("--row", f"line {row} has no code yet: it gets one when the event is first sent")
     try:
         out.write_bytes(render(barcode, format="svg" if image_format == "svg" else "png"))
     except OSError as error:
@@ -205,5 +215,5 @@ def _ledger() -> Iterator[Ledger]:
 def _exclusive(name: str) -> Iterator[tuple[Ledger, CampaignRecord]]:
     with _ledger() as ledger:
         event = campaigns.get(ledger, name, kind=Kind.EVENT)
-        take_lock(ledger, event)
+        lock_for_a_while(ledger, event)
         yield ledger, event

@@ -72,6 +72,12 @@ def allows_loopback(settings: Settings) -> bool:
     return settings.serwersms.base_url.startswith("http://")
 
 
+_WAYS_ON = {
+    Kind.CAMPAIGN: "Give this one another name",
+    Kind.EVENT: "Put those who are new into an event of their own",
+}
+
+
 def refuse_changes(
     planned: CampaignRecord,
     kind: Kind,
@@ -89,7 +95,7 @@ def refuse_changes(
         listed = "\n".join(f"  {sentence}" for sentence in changed)
         raise CampaignChanged(
             f"{planned.name} is in the ledger with other content:\n{listed}\n"
-            "Give this one another name, or take the changes back to go on with the old one."
+            f"{_WAYS_ON[kind]}, or take the changes back to go on with the old one."
         )
 
 
@@ -142,27 +148,39 @@ def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: 
     if rows.sha256 != definition["recipients"]:
         raise InputError("recipients", f"{rows.path} changed while it was being planned; nothing was planned, start again")
     may_repeat = campaign.allow_repeat or campaign.test
-    refuse_repeat = None if may_repeat else functools.partial(_refuse_repeat, ledger, campaign.name, definition)
-    planned = planning.plan(ledger, new, rows, refuse_repeat)
+    check = None if may_repeat else functools.partial(refuse_repeat, ledger, new)
+    planned = planning.plan(ledger, new, rows, check)
     if planned is None:
         raise InputError("recipients", f"none of the {rows.input:,} rows of {rows.path} is a valid number; see {rejects}")
     return planned
 
 
-def _refuse_repeat(ledger: Ledger, name: str, definition: dict[str, Any], campaign_id: int) -> None:
-    """Refuse the same message to the same people under a new name: a slip that no lock and no ledger row would catch."""
-    found = repeats(ledger, campaign_id, name, definition, since=time.time() - REPEAT_DAYS * 86_400)
+def refuse_repeat(ledger: Ledger, new: NewCampaign, campaign_id: int) -> None:
+    """Refuse the same message to the same people under a new name: a slip that no lock and no ledger row would catch.
+
+    Raises:
+        InputError: it went, or may still go, to some of the numbers; those campaigns or events are named.
+    """
+    since = time.time() - REPEAT_DAYS * 86_400
+    found = repeats(ledger, new.kind, campaign_id, new.name, new.definition, since=since)
     if not found:
         return
     listed = "; ".join(
         f"{one.numbers:,} of them in {one.name} of {datetime.fromtimestamp(one.created_at).astimezone():%Y-%m-%d %H:%M}"
         for one in found
     )
+    what, way = _REPEATED[new.kind]
     raise InputError(
         "name",
-        f"the same title, text and media went to some of these numbers in the last {REPEAT_DAYS} days: {listed}. Nothing was"
-        " sent. Go on with that campaign, or set allow_repeat = true to send it to them again on purpose",
+        f"{what} went to some of these numbers in the last {REPEAT_DAYS} days: {listed}. Nothing was sent. {way}, or set"
+        " allow_repeat = true to send it to them again on purpose",
     )
+
+
+_REPEATED = {
+    Kind.CAMPAIGN: ("the same title, text and media", "Go on with that campaign"),
+    Kind.EVENT: ("the same stored MMS", "Go on with that event, leave only who is new in the file"),
+}
 
 
 @contextmanager

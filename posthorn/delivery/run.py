@@ -146,13 +146,7 @@ async def open_lookup(name: str, *, settings: Settings | None = None) -> AsyncIt
         SettingsError: credentials are missing.
     """
     async with open_desk(name, settings=settings) as run:
-        locks, campaign = run.ledger.locks, run.campaign
-        if not locks.is_free(campaign.lock_key) and locks.is_free(campaign.lookup_key):
-            raise _already_running(run.ledger, campaign)  # before the run's helpers could take it for a lookup
-        if not locks.acquire(campaign.lookup_key):
-            raise _looked_up(campaign)
-        if not locks.acquire(campaign.lock_key):
-            raise _already_running(run.ledger, campaign)
+        lock_for_a_while(run.ledger, run.campaign)
         await _take_over(run)
         run.stop(Stopped("this process only looks up what is unknown"))
         yield run
@@ -276,18 +270,19 @@ def try_lock(ledger: Ledger, campaign: CampaignRecord) -> bool:
     return False
 
 
-def take_lock(ledger: Ledger, campaign: CampaignRecord) -> None:
-    """Become the one that runs this campaign or event.
+def lock_for_a_while(ledger: Ledger, campaign: CampaignRecord) -> None:
+    """Look after a campaign or event without running it: a run that is started meanwhile waits.
 
     Raises:
         AlreadyRunning: another process runs it, or looks after it.
     """
-    if not try_lock(ledger, campaign):
-        raise _looked_up(campaign)
-
-
-def _looked_up(campaign: CampaignRecord) -> AlreadyRunning:
-    return AlreadyRunning(f"{campaign.name} is being looked up by another process")
+    locks = ledger.locks
+    if not locks.is_free(campaign.lock_key) and locks.is_free(campaign.lookup_key):
+        raise _already_running(ledger, campaign)  # before the run's helpers could take it for a lookup
+    if not locks.acquire(campaign.lookup_key):
+        raise AlreadyRunning(f"{campaign.name} is being looked up by another process")
+    if not locks.acquire(campaign.lock_key):
+        raise _already_running(ledger, campaign)
 
 
 def _already_running(ledger: Ledger, campaign: CampaignRecord) -> AlreadyRunning:

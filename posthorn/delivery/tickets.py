@@ -7,21 +7,23 @@ postback or a person.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from posthorn.delivery.plan import planning_lock, refuse_changes
+from posthorn.delivery.plan import planning_lock, refuse_changes, refuse_repeat
 from posthorn.delivery.run import TicketRun
-from posthorn.errors import InputError
+from posthorn.errors import InputError, SlowDown
 from posthorn.event import AttendeeIntake, TicketEvent, differences, fill, load_event
+from posthorn.gateways.registry import check_ticket
 from posthorn.ledger import campaigns, planning
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.planning import NewCampaign, Row
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.store import Ledger
-from posthorn.models import Answer, Kind, Phone, TicketRequest
+from posthorn.models import Answer, Kind, MessageState, Phone, Receipt, TicketRequest
 from posthorn.settings import Settings, load_settings
 
 GATEWAY = "skycore"
@@ -58,9 +60,21 @@ def plan_event_file(path: Path, settings: Settings) -> CampaignRecord:
         ledger.close()
 
 
+def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
+    """Refuse an event whose own keys the provider's parameters cannot hold, whoever the attendee is.
+
+    Raises:
+        InputError: which key, and why.
+    """
+    definition = event.definition()
+    anybody = dict.fromkeys(intake.sent_columns, "x")
+    check_ticket(_request(definition, Phone(48500600700), "x", anybody))
+
+
 def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: Path, settings: Settings) -> CampaignRecord:
     rejects = path.parent / f"{event.name}.rejects.csv"
     rows = AttendeeIntake(event, settings.default_region, rejects)
+    refuse_unsendable_event(event, rows)
     if rows.sha256 != definition["attendees"]:
         raise InputError("attendees", f"{rows.path} changed while it was being planned; nothing was planned, start again")
     new = NewCampaign(
@@ -72,7 +86,8 @@ def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: 
         chunk_size=1,
         rejects_file=str(rejects.absolute()),
     )
-    planned = planning.plan(ledger, new, _Rows(rows))
+    check = None if event.allow_repeat else functools.partial(refuse_repeat, ledger, new)
+    planned = planning.plan(ledger, new, _Rows(rows), check)
     if planned is None:
         raise InputError("attendees", f"none of the {rows.input:,} rows of {rows.path} can be sent to; see {rejects}")
     return planned
@@ -128,19 +143,34 @@ class TicketExchange:
         """Make the one request for this ticket."""
         ((barcode, fields),) = claimed.tickets
         (phone,) = claimed.phones
-        request = TicketRequest(
-            mms_id=self._definition["mms_id"],
-            phone=phone,
-            sender=self._definition["from"],
-            barcode_id=barcode,
-            campaign_ref=self._definition["campaign_ref"],
-            extras=_extras(self._definition, fields),
-        )
-        async with self._one_at_a_time[phone]:
-            return await self._run.gateway.send(request)
+        request = _request(self._definition, phone, barcode, fields)
+        lock = self._one_at_a_time[phone]
+        has_waited = lock.locked()
+        async with lock:
+            if has_waited:  # the ticket before it may have been a reason to wait, or to stop
+                await self._run.pace.wait()
+                if self._run.is_stopped():
+                    raise SlowDown(
+                        "the run stopped while this ticket waited for another one of its number; nothing was sent"
+                    )
+            try:
+                return await self._run.gateway.send(request)
+            except InputError as error:  # this attendee's own values; the others are not to wait for them
+                return Answer([Receipt(MessageState.REJECTED, error=error.field)], anomalies=[str(error)])
 
     async def confirm_refused(self, claimed: Claim) -> None:
         """The provider cannot be asked: the ticket stays unknown."""
+
+
+def _request(definition: Mapping[str, Any], phone: Phone, barcode: str, fields: Mapping[str, str]) -> TicketRequest:
+    return TicketRequest(
+        mms_id=definition["mms_id"],
+        phone=phone,
+        sender=definition["from"],
+        barcode_id=barcode,
+        campaign_ref=definition["campaign_ref"],
+        extras=_extras(definition, fields),
+    )
 
 
 def _extras(definition: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, object]:

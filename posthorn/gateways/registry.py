@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
+from posthorn.models import TicketRequest
 from posthorn.settings import Settings
 
 
@@ -46,6 +47,17 @@ def check_ticket_gateway(settings: Settings) -> None:
     """
     if not settings.skycore.api_key:
         ticket_gateway(settings)
+
+
+def check_ticket(request: TicketRequest) -> None:
+    """Refuse a ticket that the provider's parameters cannot hold.
+
+    Raises:
+        InputError: which value, and why.
+    """
+    from posthorn.gateways import skycore_requests  # noqa: PLC0415
+
+    skycore_requests.ticket(request)
 
 
 def campaign_code_words(code: str) -> str:

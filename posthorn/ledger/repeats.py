@@ -10,7 +10,8 @@ from posthorn.ledger.campaigns import CampaignRecord, all_records
 from posthorn.ledger.store import Ledger, sql
 from posthorn.models import Kind, MessageState
 
-_CONTENT = ("title", "text", "media")
+_CONTENT = {Kind.CAMPAIGN: ("title", "text", "media"), Kind.EVENT: ("mms_id",)}
+"""What is the same content: for an event the stored MMS, whatever else its tickets say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,28 +23,32 @@ class Repeat:
     numbers: int
 
 
-def repeats(ledger: Ledger, campaign_id: int, name: str, definition: Mapping[str, Any], *, since: float) -> list[Repeat]:
-    """Campaigns planned since then with the same title, text and media, and numbers in common that they may have sent to.
+def repeats(
+    ledger: Ledger, kind: Kind, campaign_id: int, name: str, definition: Mapping[str, Any], *, since: float
+) -> list[Repeat]:
+    """Others of that kind planned since then with the same content, and numbers in common that they may have sent to.
 
     The campaign of that id need not count as planned yet; its rows are written.
     """
     found = []
-    for other in same_content(ledger, name, definition, since=since):
+    for other in same_content(ledger, kind, name, definition, since=since):
         numbers = _in_common(ledger, campaign_id, other)
         if numbers:
             found.append(Repeat(other.name, other.created_at, numbers))
     return found
 
 
-def same_content(ledger: Ledger, name: str, definition: Mapping[str, Any], *, since: float) -> list[CampaignRecord]:
-    """Campaigns of another name, tests aside, planned since then with the same title, text and media."""
+def same_content(
+    ledger: Ledger, kind: Kind, name: str, definition: Mapping[str, Any], *, since: float
+) -> list[CampaignRecord]:
+    """Others of that kind, tests aside, planned since then with the same content."""
     return [
         other
-        for other in all_records(ledger, Kind.CAMPAIGN)
+        for other in all_records(ledger, kind)
         if other.name != name
         and not other.test
         and other.created_at >= since
-        and all(other.definition.get(key) == definition.get(key) for key in _CONTENT)
+        and all(other.definition.get(key) == definition.get(key) for key in _CONTENT[kind])
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import sqlite3
 import time
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from posthorn.delivery import desk
 from posthorn.delivery.desk import export_door_list, resend, resolve
-from posthorn.errors import InputError
+from posthorn.delivery.tickets import plan_event_file
+from posthorn.errors import CampaignChanged, CreditExhausted, InputError, OutcomeUnknown
 from posthorn.gateways.skycore import Skycore
 from posthorn.ledger.tickets import RESENDABLE
 from posthorn.models import Answer, MessageState, Receipt
@@ -236,3 +239,104 @@ async def test_a_ticket_taken_under_an_id_that_cannot_be_kept_is_taken(
     settings = ticket_settings(box.url, tmp_path)
     assert counted(await send_event(write_event(tmp_path, attendees(1)), settings)) == {"accepted": 1}
     assert [ticket.provider_id for ticket in tickets_of(settings)] == [None]
+
+
+async def test_a_late_registration_under_a_new_name_sends_nobody_a_second_ticket(box: Sandbox, tmp_path: Path) -> None:
+    settings = ticket_settings(box.url, tmp_path)
+    await send_event(write_event(tmp_path, attendees(3)), settings)
+    file = write_event(tmp_path, attendees(4))
+    with pytest.raises(CampaignChanged, match="Put those who are new into an event of their own"):
+        plan_event_file(file, settings)
+    file.write_text(file.read_text().replace('"gala"', '"late"'))
+    with pytest.raises(InputError, match="3 of them in gala"):
+        plan_event_file(file, settings)
+    (tmp_path / "attendees.csv").write_text(f"phone,barcode_id\n{attendees(4)[3]}\n")
+    assert counted(await send_event(file, settings)) == {"accepted": 1}
+    file.write_text(f"{file.read_text()}allow_repeat = true\n")
+    assert counted(await send_event(file, settings)) == {"accepted": 1}, "the same event: a key that says nothing of content"
+    assert (box.truth()["skycore"]["accepted"], box.truth()["skycore"]["twice"]) == (4, 0)
+
+
+# What the first answer is, and after how many requests nothing more leaves for a number with many tickets.
+HALTS = {"credit": (CreditExhausted("E713"), 1), "breaker": (OutcomeUnknown("lost"), 3)}
+
+
+@pytest.mark.parametrize("case", HALTS)
+async def test_tickets_of_one_number_heed_a_reason_to_stop(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error, most = HALTS[case]
+    calls = []
+
+    async def send(*_: object, **__: object) -> Answer:
+        calls.append(1)
+        await asyncio.sleep(0.01)
+        raise error
+
+    async def preflight(*_: object) -> list[str]:
+        return []
+
+    monkeypatch.setattr(Skycore, "send", send)
+    monkeypatch.setattr(Skycore, "preflight", preflight)
+    settings = ticket_settings("http://127.0.0.1:1", tmp_path, concurrency=16, breaker_after=3)
+    status = await send_event(write_event(tmp_path, [f"+16502530000,A{number}" for number in range(30)]), settings)
+    assert len(calls) == most
+    assert counted(status) == ({"pending": 30} if case == "credit" else {"unknown": 3, "pending": 27})
+
+
+async def test_one_row_that_cannot_be_sent_stops_nobody_else(box: Sandbox, tmp_path: Path) -> None:
+    settings = ticket_settings(box.url, tmp_path, transport="get", concurrency=1)
+    rows = [f"{row},{'x' * 9000 if number == 2 else 'Ann'}" for number, row in enumerate(attendees(20))]
+    file = write_event(tmp_path, rows, header="phone,barcode_id,name", custom_texts='{ "1" = "{name}" }')
+    assert counted(await send_event(file, settings)) == {"accepted": 19, "rejected": 1}
+
+
+UNSENDABLE: dict[str, dict[str, object]] = {
+    "a field's name": {"data": '{ "first name" = "name" }'},
+    "a field twice": {"data": '{ "NAME" = "name", "name" = "name" }'},
+    "no text for a discovery": {"ddm_title": '"x"', "ddm_text": '""'},
+    "too long a wait": {"ddm_text": '"x"', "ddm_timeout": "100000"},
+    "an empty campaign": {"campaign_ref": '" "'},
+    "a control character": {"custom_subject": '"a\\u0001b"'},
+}
+
+
+@pytest.mark.parametrize("case", UNSENDABLE)
+def test_an_event_that_could_never_be_sent_is_refused_before_it_is_planned(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ticket_settings("http://127.0.0.1:1", tmp_path)
+    monkeypatch.setattr(desk, "load_settings", lambda: settings)
+    rows = [f"{row},Ann" for row in attendees(3)]
+    file = write_event(tmp_path, rows, header="phone,barcode_id,name", **UNSENDABLE[case])
+    with pytest.raises(InputError):
+        desk.check_event(file)
+    with pytest.raises(InputError):
+        plan_event_file(file, settings)
+
+
+def test_a_preview_shows_the_code_that_is_sent_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ticket_settings("http://127.0.0.1:1", tmp_path)
+    monkeypatch.setattr(desk, "load_settings", lambda: settings)
+    file = write_event(tmp_path, ["+16502530001", "+16502530002"], header="phone", barcode='"generate"')
+    with pytest.raises(InputError, match="no code yet"):
+        desk.preview(file, 2, "png", tmp_path / "code.png")
+    plan_event_file(file, settings)
+    assert desk.preview(file, 2, "png", tmp_path / "code.png") == tickets_of(settings)[0].barcode
+    write_event(tmp_path, ["+16502539999", "+16502530001"], header="phone", barcode='"generate"')
+    with pytest.raises(CampaignChanged):
+        desk.preview(file, 2, "png", tmp_path / "code.png")
+
+
+async def test_a_run_waits_for_a_persons_decision_and_then_sends(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ticket_settings(box.url, tmp_path)
+    monkeypatch.setattr(desk, "load_settings", lambda: settings)
+    file = write_event(tmp_path, attendees(3))
+    plan_event_file(file, settings)
+    with desk._exclusive("gala"):
+        sending = asyncio.create_task(send_event(file, settings))
+        done, _ = await asyncio.wait({sending}, timeout=0.7)
+        assert not done
+    assert counted(await sending) == {"accepted": 3}

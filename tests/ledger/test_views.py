@@ -13,7 +13,7 @@ from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.history import history
 from posthorn.ledger.repeats import repeats
 from posthorn.ledger.store import Ledger
-from posthorn.models import TOTALS, Phone
+from posthorn.models import TOTALS, Kind, Phone
 from tests.ledger.ledgers import FIRST_PHONE, REJECTED, UNKNOWN, answer, claimed, planned
 
 
@@ -43,7 +43,7 @@ def test_the_same_message_to_numbers_in_common_is_a_repeat(case: str, ledger: Le
     third = planned(ledger, 10, name="third", first=100)
 
     def repeated(one: CampaignRecord, since: float = 0) -> list[tuple[str, int]]:
-        found = repeats(ledger, one.id, one.name, one.definition, since=since)
+        found = repeats(ledger, Kind.CAMPAIGN, one.id, one.name, one.definition, since=since)
         return [(repeat.name, repeat.numbers) for repeat in found]
 
     assert repeated(second) == [("first", numbers)]

@@ -201,7 +201,7 @@ async def test_a_word_that_reports_do_not_know_moves_nothing_and_has_the_provide
         ("GET", f"/{SECRET}/serwersms?id={'a' * 65}&state=delivered", b"", 400),
         ("GET", f"/{SECRET}/serwersms?id=a%00b&state=delivered", b"", 400),
         ("GET", f"/{SECRET}/serwersms?id=abc&state={'d' * 20_000}", b"", 400),
-        ("POST", f"/{SECRET}/serwersms", b"id=abc&state=" + b"d" * 100_000, 413),
+        ("POST", f"/{SECRET}/serwersms", b"id=abc&state=" + b"d" * 600_000, 413),
         ("HEAD", f"/{SECRET}/serwersms?id=abc&state=delivered", b"", 404),
     ],
 )
@@ -239,7 +239,7 @@ async def test_a_multipart_form_is_read(name: str, file: str | None, box: Sandbo
         assert (answer.status_code, answer.text) == (200, "ok\n")
         empty = await client.post(f"/{SECRET}/skycore", files={"other": (file, body)})
         assert empty.status_code == 400
-        large = await client.post(f"/{SECRET}/skycore", files={name: (file, body + b" " * 70_000)})
+        large = await client.post(f"/{SECRET}/skycore", files={name: (file, body + b" " * 600_000)})
         assert large.status_code == 413
     assert counted(status_of("gala", settings)) == {"delivered": 1}
 
