@@ -8,7 +8,7 @@ from prefect.logging import get_run_logger
 from posthorn.delivery.reconcile import reconcile as look_up
 from posthorn.delivery.reconcile import seconds_to_next_look, waited
 from posthorn.delivery.run import CampaignRun
-from posthorn.delivery.withdraw import withdraw_surplus
+from posthorn.delivery.withdraw import withdraw_unwanted
 from posthorn.ledger import sending
 from tasks.policy import POLICY
 from tasks.send import send_all
@@ -24,16 +24,16 @@ async def reconcile(run: CampaignRun) -> float | None:
     return await seconds_to_next_look(run)
 
 
-@task(name="withdraw surplus", task_run_name="withdraw surplus", **POLICY)
+@task(name="withdraw", task_run_name="withdraw", **POLICY)
 async def withdraw(run: CampaignRun) -> int:
-    """Withdraw copies beyond the first of every number that was sent to again; how many were."""
-    return await withdraw_surplus(run)
+    """Withdraw what the provider holds and is not to go out; how many messages that were."""
+    return await withdraw_unwanted(run)
 
 
 async def settle_once(run: CampaignRun) -> None:
     """Settle what one look proves, and send nothing."""
     await reconcile(run)
-    await _withdraw_if_held(run)
+    await _withdraw_if_kept(run)
 
 
 async def settle_all(run: CampaignRun) -> None:
@@ -47,9 +47,11 @@ async def settle_all(run: CampaignRun) -> None:
             await send_all(run)
         elif seconds is None or not await waited(run, seconds):
             break
-    await _withdraw_if_held(run)
+    await _withdraw_if_kept(run)
 
 
-async def _withdraw_if_held(run: CampaignRun) -> None:
-    if run.campaign.definition.get("hold_minutes"):
+async def _withdraw_if_kept(run: CampaignRun) -> None:
+    """Only where the provider may hold messages back: a task run for nothing is one too many."""
+    definition = run.campaign.definition
+    if definition.get("hold_minutes") or (definition.get("send_at") and run.campaign.cancelled_at is not None):
         await withdraw(run)

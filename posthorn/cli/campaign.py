@@ -151,8 +151,9 @@ def reconcile(name: Name, as_json: Json = False) -> None:
     """
     import asyncio  # noqa: PLC0415
 
-    from posthorn.delivery.reconcile import reconcile_named, unknown_table  # noqa: PLC0415
+    from posthorn.delivery.reconcile import unknown_table  # noqa: PLC0415
     from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
+    from posthorn.delivery.withdraw import reconcile_named  # noqa: PLC0415
 
     done = asyncio.run(reconcile_named(name))
     say(

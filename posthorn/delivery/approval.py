@@ -21,7 +21,7 @@ from tabulate import tabulate
 from posthorn.delivery.run import CampaignRun, process_name
 from posthorn.errors import CampaignNotFound, GatewayError, InputError, Stopped
 from posthorn.gateways.registry import campaign_gateway
-from posthorn.ledger import approvals, campaigns, history, media, sending, totals
+from posthorn.ledger import approvals, campaigns, history, media, reconciling, sending, totals
 from posthorn.ledger.approvals import Decision
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.store import Ledger
@@ -84,7 +84,7 @@ def decide(name: str, *, approved: bool, by: str, note: str = "", content: str |
         if content is not None and content != now:
             raise InputError(name, "it has changed since it was shown; look at it again before you decide")
         counted = totals.totals(ledger, campaign)
-        if not (counted["pending"] or counted["sending"] or _to_send_again(campaign, counted)):
+        if not (counted["pending"] or counted["sending"] or _to_send_again(ledger, campaign, counted)):
             raise InputError(name, "nothing of it is left to send, so there is nothing to decide")
         waiting = approvals.decide(ledger, campaign, now, approved=approved, by=by.strip(), note=note.strip())
         if not approved:  # whoever sends, for a run or after its death, claims nothing more
@@ -119,7 +119,7 @@ async def refuse_refused(run: CampaignRun) -> None:
     """
     decision = await run.do(approvals.decision_on, run.campaign, content_of(run.campaign))
     counted = await run.do(totals.totals, run.campaign)
-    may_send = counted["pending"] or _to_send_again(run.campaign, counted)
+    may_send = counted["pending"] or await run.do(_to_send_again, run.campaign, counted)
     if may_send and decision is not None and not decision.approved:
         raise Stopped(_refusal(decision.by, decision.note))
 
@@ -153,7 +153,7 @@ def _needs_approval(ledger: Ledger, campaign: CampaignRecord, decision: Decision
     if campaign.test or campaign.cancelled_at is not None:  # a test sends nothing
         return False
     counted = totals.totals(ledger, campaign)
-    if not (counted["pending"] or _to_send_again(campaign, counted)):
+    if not (counted["pending"] or _to_send_again(ledger, campaign, counted)):
         return False
     if decision is not None:
         return not decision.approved
@@ -162,10 +162,12 @@ def _needs_approval(ledger: Ledger, campaign: CampaignRecord, decision: Decision
     return bool(campaign.options.get("approve")) or (above is not None and to_send > above)
 
 
-def _to_send_again(campaign: CampaignRecord, counted: dict[str, int]) -> int:
+def _to_send_again(ledger: Ledger, campaign: CampaignRecord, counted: dict[str, int]) -> int:
     """How many messages of unknown outcome a run may send again, where the provider does not list them."""
+    if not counted["unknown"]:
+        return 0
     may_resend = campaign.options.get("resend_unconfirmed") or campaign.definition.get("hold_minutes")
-    return counted["unknown"] if may_resend else 0
+    return counted["unknown"] if may_resend else reconciling.count_refused(ledger, campaign)
 
 
 def _question(ledger: Ledger, campaign: CampaignRecord, content: str, settings: Settings) -> Question:
@@ -174,7 +176,7 @@ def _question(ledger: Ledger, campaign: CampaignRecord, content: str, settings: 
     definition = campaign.definition
     sources = [item.media.source for item in media.of(ledger, campaign)]
     rejected = counted["invalid"] + counted["duplicate"]
-    again = _to_send_again(campaign, counted)
+    again = _to_send_again(ledger, campaign, counted)
     rows = [
         ("campaign", campaign.name),
         ("title", definition["title"]),

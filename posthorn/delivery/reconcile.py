@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from tabulate import tabulate
 
-from posthorn.delivery.run import CampaignRun, open_lookup
+from posthorn.delivery.run import CampaignRun
 from posthorn.ledger import campaigns, reconciling, totals
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.reconciling import Decision, Unconfirmed
@@ -36,6 +36,8 @@ _MOST_READINGS = 3
 _SHOWN = 50
 _TOO_MANY_REQUESTS = 429
 _HEED_SECONDS = 1.0
+_LISTED_SECONDS = 7 * 86_400.0
+"""For how long a message is surely listed: some of the provider's listings forget after 14 days (reference, inferred)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +58,6 @@ class Listing:
     by_phone: Mapping[Phone, Sequence[Report]]
     shows_control: bool
     window: str
-
-
-async def reconcile_named(name: str) -> Reconciled:
-    """``reconcile`` for the campaign of that name; nothing is sent, and one that was stopped stays stopped.
-
-    Raises:
-        AlreadyRunning: it is being sent; the run reconciles at its own end.
-    """
-    async with open_lookup(name) as run:
-        return await reconcile(run)
 
 
 def unknown_table(name: str) -> str:
@@ -265,6 +257,8 @@ def _decision(run: CampaignRun, message: Unconfirmed, listing: Listing, now: flo
     """What to make of a message that no report is about."""
     seen = f"not listed from {listing.window}"
     refused = message.status == _TOO_MANY_REQUESTS  # the provider's own word; the looks only make sure
+    if now - message.since > _LISTED_SECONDS:
+        return Decision(message, "no control", MessageState.UNKNOWN, f"{seen}; but it is too old to be listed for certain")
     if not (listing.shows_control or refused):
         return Decision(message, "no control", MessageState.UNKNOWN, f"{seen}; but no known message was listed either")
     if message.absent_since is None or now < next_look(run, message):

@@ -265,9 +265,11 @@ def try_lock(ledger: Ledger, campaign: CampaignRecord) -> bool:
     """
     if ledger.locks.acquire(campaign.lock_key):
         return True
-    if ledger.locks.is_free(campaign.lookup_key):
-        raise _already_running(ledger, campaign)
-    return False
+    if not ledger.locks.is_free(campaign.lookup_key):
+        return False
+    if ledger.locks.acquire(campaign.lock_key):  # the lookup ended between the two questions
+        return True
+    raise _already_running(ledger, campaign)
 
 
 def lock_for_a_while(ledger: Ledger, campaign: CampaignRecord) -> None:

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from posthorn.delivery.reconcile import CLOCK_SKEW_SECONDS, PHONES_PER_REQUEST, is_titled, reconcile
+from posthorn.delivery.reconcile import CLOCK_SKEW_SECONDS, PHONES_PER_REQUEST, Reconciled, is_titled, reconcile
 from posthorn.delivery.report import IDS_PER_REQUEST
-from posthorn.delivery.run import CampaignRun, open_run
-from posthorn.errors import AlreadyRunning
+from posthorn.delivery.run import CampaignRun, open_lookup, open_run
+from posthorn.errors import AlreadyRunning, GatewayError
 from posthorn.ledger import campaigns, reconciling, reporting, totals
 from posthorn.ledger.store import Ledger
 from posthorn.models import Kind, MessageState, Phone, Report
@@ -51,6 +51,8 @@ async def cancel_campaign(name: str) -> Cancelled:
                 never_sent += await run.do(campaigns.cancel, run.campaign)
                 await reconcile(run)
                 withdrawn = await withdraw_scheduled(run)
+                if run.campaign.definition.get("hold_minutes"):
+                    await withdraw_surplus(run)
                 counted = await run.do(totals.totals, run.campaign)
                 gone = ("accepted", "delivered", "undelivered", "no_report", "scheduled")
                 return Cancelled(never_sent, withdrawn, sum(counted[state] for state in gone), counted["unknown"])
@@ -60,26 +62,70 @@ async def cancel_campaign(name: str) -> Cancelled:
             await asyncio.sleep(1)
 
 
+async def reconcile_named(name: str) -> Reconciled:
+    """Look up what is unknown in the campaign of that name, and withdraw what turns out to be held and is not to go out.
+
+    Nothing is sent, and what was stopped stays stopped.
+
+    Raises:
+        AlreadyRunning: it is being sent; the run reconciles at its own end.
+    """
+    async with open_lookup(name) as run:
+        done = await reconcile(run)
+        await withdraw_unwanted(run)
+        return done
+
+
+async def withdraw_unwanted(run: CampaignRun) -> int:
+    """Withdraw what is not to go out: all of a cancelled campaign, and surplus copies of a held one; how many were.
+
+    Raises:
+        TryAgain: the provider could not be asked; may be repeated.
+    """
+    withdrawn = await withdraw_scheduled(run) if run.campaign.cancelled_at is not None else 0
+    if run.campaign.definition.get("hold_minutes"):
+        withdrawn += await withdraw_surplus(run)
+    return withdrawn
+
+
 async def withdraw_scheduled(run: CampaignRun) -> int:
     """Withdraw every scheduled message of the campaign; returns how many were.
 
-    The provider counts but does not name what it withdrew, so what it still reports is asked for afterwards. What it does
-    not report was withdrawn only as far as it said that it withdrew so many: its listing may lag, and forgets old messages.
+    Raises:
+        TryAgain: the provider could not be asked; what it surely withdrew is recorded.
     """
     withdrawn = 0
     for _ in range(_MOST_ROUNDS):
         rounds_withdrawn = 0
         for ids in reporting.ids_in(run.ledger, run.campaign, (MessageState.SCHEDULED,), IDS_PER_REQUEST):
-            count, _ = await run.gateway.withdraw(ids)
-            still_there = await _reports_of(run, ids)
-            listed = {report.provider_id for report in still_there}
-            await run.do(reporting.apply_reports, still_there)
-            gone = [one for one in ids if one not in listed]
-            if len(gone) <= count:
-                rounds_withdrawn += await run.do(reporting.mark_cancelled, gone)
+            rounds_withdrawn += await _withdraw(run, ids)
         withdrawn += rounds_withdrawn
         if not (await run.do(totals.totals, run.campaign))["scheduled"] or not rounds_withdrawn:
             break
+    return withdrawn
+
+
+async def _withdraw(run: CampaignRun, ids: Sequence[str]) -> int:
+    """Withdraw these messages; how many surely were.
+
+    The provider counts but does not name what it withdrew. Those are withdrawn that it listed before and does not list any
+    more; or all that it does not list, if it withdrew as many. Silence alone proves nothing: its listing may lag, and
+    forgets old messages.
+    """
+    before = {report.provider_id for report in await _reports_of(run, ids)}
+    count, problem = 0, None
+    try:
+        count, _ = await run.gateway.withdraw(ids)
+    except GatewayError as error:
+        problem = error  # it may have been done all the same
+    after = await _reports_of(run, ids)
+    listed = {report.provider_id for report in after}
+    await run.do(reporting.apply_reports, after)
+    gone = [one for one in ids if one not in listed]
+    surely = gone if len(gone) <= count else [one for one in gone if one in before]
+    withdrawn = await run.do(reporting.mark_cancelled, surely)
+    if problem is not None and len(surely) < len(ids):
+        raise problem
     return withdrawn
 
 

@@ -260,3 +260,14 @@ def _keep(connection: Connection, campaign: CampaignRecord, decision: Decision, 
             evidence=decision.evidence,
         )
     )
+
+
+def count_refused(ledger: Ledger, campaign: CampaignRecord) -> int:
+    """How many messages are unknown only because their request was answered with a bare HTTP 429."""
+    query = sql(
+        "SELECT count(*) FROM message m JOIN attempt a ON a.chunk_id = m.chunk_id AND a.epoch = m.epoch"
+        " WHERE m.campaign_id = :campaign AND m.chunk_id BETWEEN :first AND :last AND m.state = :unknown AND a.status = 429"
+    )
+    values = {"campaign": campaign.id, "first": campaign.first_chunk, "last": campaign.last_chunk}
+    with ledger.read() as connection:
+        return int(connection.execute(query, {**values, "unknown": MessageState.UNKNOWN}).scalar_one())

@@ -109,7 +109,7 @@ def settle_by_postback(ledger: Ledger, phone: Phone, mms_id: str, provider_id: s
         if _is_anybodys(connection, provider_id):
             return False
         about = _without_id(connection, phone, mms_id, received_at)
-        if len(about) != 1:
+        if len(about) != 1 or _may_be_of_another(connection, about[0], phone, mms_id):
             return False
         hold_chunks(connection, "id = :chunk", chunk=about[0].chunk_id)
         about = _without_id(connection, phone, mms_id, received_at)  # as it is now that nobody else can change it
@@ -142,6 +142,21 @@ def _without_id(connection: Connection, phone: Phone, mms_id: str, received_at: 
     states = {"unknown": MessageState.UNKNOWN, "accepted": MessageState.ACCEPTED}
     values = {"phone": phone, "received": received_at + _CLOCK_SKEW_SECONDS, **states}
     return [row for row in connection.execute(_WITHOUT_ID, values) if str(row.definition["mms_id"]) == mms_id]
+
+
+_RESOLVED = sql(
+    "SELECT m.chunk_id, m.position, c.definition FROM settlement s"
+    " JOIN message m ON m.chunk_id = s.chunk_id AND m.position = s.position JOIN campaign c ON c.id = m.campaign_id"
+    " WHERE m.phone = :phone AND c.kind = 1 AND s.state = 0 AND s.replaced_id IS NULL"
+).columns(definition=sa.JSON())
+
+
+def _may_be_of_another(connection: Connection, about: Any, phone: Phone, mms_id: str) -> bool:
+    """Whether it may be about an attempt for another ticket that a person called not taken: its id was never known."""
+    return any(
+        str(row.definition["mms_id"]) == mms_id and (row.chunk_id, row.position) != (about.chunk_id, about.position)
+        for row in connection.execute(_RESOLVED, {"phone": phone})
+    )
 
 
 def _held(connection: Connection, event: CampaignRecord, where: str, **values: Any) -> Sequence[Any]:

@@ -13,7 +13,7 @@ from posthorn.delivery.run import open_lookup, open_run
 from posthorn.delivery.tickets import plan_event_file
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
-from posthorn.delivery.withdraw import cancel_campaign, withdraw_surplus
+from posthorn.delivery.withdraw import cancel_campaign, reconcile_named, withdraw_surplus
 from posthorn.errors import CampaignNotFound
 from posthorn.ledger import tables
 from posthorn.ledger.store import Ledger
@@ -188,3 +188,48 @@ async def test_what_went_out_is_not_called_cancelled_because_it_is_not_listed(
         assert (done.withdrawn, done.went_out) == (0, 100)
         assert "cancelled" not in counted(status_of("sale", settings))
         assert (box.truth()["dispatched"], box.truth()["withdrawn"]) == (100, 0)
+
+
+@pytest.mark.usefixtures("point_to_sandbox")
+async def test_cancelling_withdraws_late_copies_too(box: Sandbox, settings: Settings, tmp_path: Path) -> None:
+    box.faults.replace([{"call": SEND, "fault": "late", "at": [3], "seconds": 2.0}])
+    hasty = sandbox_settings(box.url, tmp_path, concurrency=2, settle_seconds=0.1)
+    hasty.serwersms.timeout_seconds = 0.5
+    status = await deliver(write_campaign(tmp_path, numbers(300), hold_minutes="15"), hasty)
+    assert counted(status) == {"scheduled": 300}
+    await until(lambda: box.truth()["accepted"] == 350)
+    await cancel_campaign("sale")
+    box.clock.advance(HOLD_SECONDS + 120)
+    assert (box.truth()["dispatched"], box.truth()["withdrawn"]) == (0, 350)
+
+
+@pytest.mark.usefixtures("point_to_sandbox")
+async def test_what_is_found_after_the_cancel_is_withdrawn_by_the_lookup(
+    box: Sandbox, settings: Settings, tmp_path: Path
+) -> None:
+    box.faults.replace([{"call": SEND, "fault": "late", "at": [3], "seconds": 2.5}])
+    hasty = sandbox_settings(box.url, tmp_path, concurrency=1, settle_seconds=600)
+    hasty.serwersms.timeout_seconds = 0.5
+    file = write_campaign(tmp_path, numbers(150), hold_minutes="15")
+    async with open_run(plan_file(file, hasty).name, settings=hasty) as run:
+        await upload_media(run)
+        await verify_media(run)
+        await send_everything(run)
+    assert (await cancel_campaign("sale")).unknown == 50
+    await until(lambda: box.truth()["accepted"] == 150)
+    await reconcile_named("sale")
+    box.clock.advance(HOLD_SECONDS + 120)
+    assert (box.truth()["dispatched"], box.truth()["withdrawn"]) == (0, 150)
+    assert counted(status_of("sale", settings)) == {"cancelled": 150}
+
+
+@pytest.mark.usefixtures("point_to_sandbox")
+async def test_a_withdrawal_whose_answer_is_lost_is_seen_in_the_listing(
+    box: Sandbox, settings: Settings, tmp_path: Path
+) -> None:
+    await deliver(write_campaign(tmp_path, numbers(100), hold_minutes="15"), settings)
+    box.faults.replace([{"call": "messages/delete", "fault": "reset_after", "at": [1]}])
+    done = await cancel_campaign("sale")
+    assert (done.withdrawn, done.went_out) == (100, 0)
+    assert counted(status_of("sale", settings)) == {"cancelled": 100}
+    assert box.truth()["withdrawn"] == 100

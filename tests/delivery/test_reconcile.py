@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from posthorn.delivery.reconcile import reconcile, reconcile_named
+from posthorn.delivery.reconcile import reconcile
 from posthorn.delivery.run import open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
+from posthorn.delivery.withdraw import reconcile_named
 from posthorn.errors import GatewayError
 from posthorn.gateways.serwersms import SerwerSms
 from posthorn.ledger.store import Ledger
@@ -216,3 +217,29 @@ async def test_an_old_unknown_is_not_settled_by_a_later_campaign_of_the_same_tit
     assert counted(await deliver(file, settings)) == {"accepted": 150}
     assert counted(status_of("monday", settings)) == {"accepted": 100, "unknown": 50}
     assert box.truth()["accepted"] == 250
+
+
+async def test_what_the_provider_may_have_forgotten_is_not_absent(box: Sandbox, tmp_path: Path) -> None:
+    """A message of today in the listing says nothing of one of three weeks ago."""
+    away = 20 * 86_400
+    settings = impatient(box, tmp_path, settle_seconds=0.3)
+    file = write_campaign(tmp_path, numbers(150), resend_unconfirmed="true")
+    box.clock.skew_seconds = -away
+    box.faults.replace(
+        [{"call": SEND, "at": [1], "fault": "reset_after"}, {"call": SEND, "at": [2], "fault": "error_code", "code": 1011}]
+    )
+    async with open_run(plan_file(file, settings).name, settings=settings) as run:
+        await upload_media(run)
+        await verify_media(run)
+        await send_everything(run)
+    ledger = Ledger(settings.database_url)
+    with ledger.write() as connection:
+        for table, columns in {"attempt": ("started_at", "ended_at"), "chunk": ("claimed_at", "finished_at")}.items():
+            earlier = ", ".join(f"{column} = {column} - {away}" for column in columns)
+            connection.execute(sa.text(f"UPDATE {table} SET {earlier}"))
+    ledger.close()
+    box.clock.skew_seconds = 0
+    box.clock.advance(away)
+    box.faults.replace([])
+    assert counted(await deliver(file, settings)) == {"accepted": 100, "unknown": 50}
+    assert box.truth()["twice"] == 0

@@ -12,6 +12,7 @@ from posthorn.delivery.run import open_helper, open_lookup, open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.errors import AlreadyRunning, CreditExhausted, Stopped
+from posthorn.ledger.locks import FileLocks
 from posthorn.ledger.store import Ledger
 from posthorn.settings import Settings
 from tests.delivery.journey import numbers, send_everything, status_of, write_campaign
@@ -50,6 +51,24 @@ async def test_a_run_that_is_cancelled_while_it_waits_for_a_lookup_keeps_no_lock
         assert run.cancelled()
     async with open_run(sale, settings=settings):
         pass
+
+
+async def test_a_run_goes_on_though_the_lookup_ends_while_it_looks(
+    sale: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking = open_lookup(sale, settings=settings)
+    lookup = await looking.__aenter__()
+    is_free = FileLocks.is_free
+
+    def ends_now(self: FileLocks, key: str) -> bool:
+        if self is not lookup.ledger.locks and key == lookup.campaign.lookup_key:
+            lookup.ledger.locks.close()
+        return is_free(self, key)
+
+    monkeypatch.setattr(FileLocks, "is_free", ends_now)
+    async with open_run(sale, settings=settings):
+        pass
+    await looking.__aexit__(None, None, None)
 
 
 async def test_a_campaign_that_is_looked_up_can_be_found_planned(sale: str, settings: Settings, tmp_path: Path) -> None:

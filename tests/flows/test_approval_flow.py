@@ -195,6 +195,24 @@ async def test_a_refusal_keeps_nobody_from_looking_up_what_is_unknown(box: Sandb
     assert counted(status_now("last")) == {"accepted": 50}
 
 
+async def test_a_refusal_holds_for_what_was_refused_with_429(
+    box: Sandbox, tmp_path: Path, prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTHORN_SERWERSMS__SETTLE_SECONDS", "3")
+    box.faults.replace(
+        [{"call": "messages/send_mms", "at": [1], "fault": "status_before", "status": 429, "retry_after": "0"}]
+    )
+    file = write_campaign(tmp_path, numbers(50), name="slow")
+    running = asyncio.create_task(send_campaign(str(file), return_state=True))
+    await until(lambda: box.truth()["requests"].get("messages/reports", 0) > 0, WAIT_SECONDS)
+    decide("slow", approved=False, by="Boss")
+    await running
+    assert box.truth()["accepted"] == 0
+    await asyncio.sleep(3)  # from here on, a look could prove that it was not taken
+    async with waiting(file, prefect):
+        assert box.truth()["accepted"] == 0
+
+
 async def test_a_refusal_in_the_moment_before_the_run_is_heard(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

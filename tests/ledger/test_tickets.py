@@ -221,6 +221,17 @@ def test_news_of_a_replaced_attempt_says_nothing_of_the_new_one(state: MessageSt
     assert by_code(ledger, event)["A-2"] == (S.DELIVERED, "second")
 
 
+@pytest.mark.parametrize("is_sent_again", [True, False])
+def test_news_of_an_attempt_that_a_person_called_not_taken_settles_no_other(is_sent_again: bool, ledger: Ledger) -> None:
+    event = gala(ledger, 2)
+    sent(ledger, event, (S.UNKNOWN, None), (S.UNKNOWN, None))
+    tickets.resolve(ledger, event, "A-0", taken=False, by="ops", why="the attendee says no")
+    if is_sent_again:
+        sent(ledger, event, (S.ACCEPTED, "again"))
+    take_news(ledger, [News("first", S.DELIVERED, Phone(FIRST_PHONE), "77")])
+    assert by_code(ledger, event)["A-1"] == (S.UNKNOWN, None)
+
+
 def test_news_tells_the_id_of_a_ticket_that_a_person_called_taken(ledger: Ledger) -> None:
     event = gala(ledger, 3)
     sent(ledger, event, (S.ACCEPTED, "x"), (S.ACCEPTED, "y"), (S.UNKNOWN, None))
