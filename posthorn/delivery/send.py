@@ -170,7 +170,8 @@ async def _record(run: Run[Any], exchange: Exchange, claimed: Claim, outcome: _O
 
 def _with_usable_ids(answer: Answer) -> Answer:
     """The answer with only such ids as the ledger can keep; a message that was taken under another one was taken."""
-    if all(one.provider_id is None or _is_usable(one.provider_id) for one in answer.receipts):
+    ids = [one.provider_id for one in answer.receipts if one.provider_id is not None]
+    if max(map(len, ids), default=0) <= _LONGEST_ID and "".join(ids).isprintable():  # nearly always, so it must be quick
         return answer
     receipts = [one if _is_usable(one.provider_id or "") else one._replace(provider_id=None) for one in answer.receipts]
     return replace(answer, receipts=receipts, anomalies=[*answer.anomalies, "an id that is no id: left out"])

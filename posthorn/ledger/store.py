@@ -28,6 +28,13 @@ from posthorn.ledger.locks import FileLocks, Locks, PostgresLocks
 from posthorn.ledger.migrations import HEAD
 
 _BUSY_TIMEOUT_SECONDS = 30
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "cache_size=-32768",
+    "wal_autocheckpoint=8000",  # pages: a million sends change the same ones again and again
+)
 _IN_ERROR = 3  # psycopg's TransactionStatus.INERROR, without importing psycopg for SQLite's sake
 
 
@@ -208,7 +215,7 @@ def _sqlite_engine(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
         connection.isolation_level = None  # the driver must not begin by itself
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-32768", "wal_autocheckpoint=8000"):
+        for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
