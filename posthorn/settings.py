@@ -169,7 +169,8 @@ class Settings(BaseSettings):
         365, ge=7, le=36_500, description="Days after which the numbers of a finished campaign are erased; counts stay"
     )
     webhook_secret: SecretStr | None = Field(
-        None, description="Secret part of the URL that providers push to; at least 22 characters nobody can guess"
+        None,
+        description="Secret part of the URL that providers push to; 22 or more letters, digits or -._~ nobody can guess",
     )
     serwersms: SerwerSmsSettings = Field(default_factory=SerwerSmsSettings, description="SerwerSMS.pl, for campaigns")
     skycore: SkycoreSettings = Field(default_factory=SkycoreSettings, description="Skycore, for barcode tickets")

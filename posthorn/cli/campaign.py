@@ -96,7 +96,7 @@ def approve(
     name: Name,
     by: Annotated[str, typer.Option("--by", help="Who decides; kept in the ledger.", default_factory=getpass.getuser)],
     note: Annotated[str, typer.Option("--note", help="Anything worth keeping.")] = "",
-    refuse: Annotated[bool, typer.Option("--refuse", help="Do not send it.")] = False,
+    refuse: Annotated[bool, typer.Option("--refuse", help="Do not send it; a run that is under way stops.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
 ) -> None:
     """Approve a campaign that waits for it, after a look at what it will send; a flow run that waits goes on.
@@ -147,7 +147,7 @@ def reconcile(name: Name, as_json: Json = False) -> None:
     """Ask the provider about every message of unknown outcome and settle what that proves.
 
     What it lists was taken. What it does not list twice, POSTHORN_SERWERSMS__SETTLE_SECONDS apart, is shown as absent but
-    stays unknown: it is never sent again unless the campaign's file says so.
+    stays unknown: it is never sent again unless the campaign's file says so, and then by the next run. This sends nothing.
     """
     import asyncio  # noqa: PLC0415
 

@@ -136,9 +136,7 @@ async def open_ticket_run(name: str, *, by: str = "", settings: Settings | None 
 async def open_lookup(name: str, *, settings: Settings | None = None) -> AsyncIterator[CampaignRun]:
     """Look after a campaign that nobody runs, without running it: why it was stopped stands, and nothing may be sent.
 
-    Chunks that a dead process left in the middle of a request become unknown first.
-
-    A run that is started meanwhile waits for a while.
+    Chunks that a dead process left in the middle of a request become unknown first. A run that is started meanwhile waits.
 
     Raises:
         AlreadyRunning: another process runs it, or looks after it.
@@ -248,11 +246,11 @@ async def _wait_for_lock(ledger: Ledger, campaign: CampaignRecord) -> None:
     while not try_lock(ledger, campaign):
         if time.monotonic() >= deadline:
             raise LedgerError(
-                f"{campaign.name} has been looked up by another process for {_LOOKUP_WAIT_SECONDS / 60:.0f} minutes;"
+                f"{campaign.name} has been looked after by another process for {_LOOKUP_WAIT_SECONDS / 60:.0f} minutes;"
                 " nothing was sent. Look at that process, and run the campaign again"
             )
         if not waits:
-            _logger.warning("%s is being looked up by another process; waiting until that is over", campaign.name)
+            _logger.warning("%s is being looked after by another process; waiting until that is over", campaign.name)
             waits = True
         await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -282,7 +280,7 @@ def lock_for_a_while(ledger: Ledger, campaign: CampaignRecord) -> None:
     if not locks.is_free(campaign.lock_key) and locks.is_free(campaign.lookup_key):
         raise _already_running(ledger, campaign)  # before the run's helpers could take it for a lookup
     if not locks.acquire(campaign.lookup_key):
-        raise AlreadyRunning(f"{campaign.name} is being looked up by another process")
+        raise AlreadyRunning(f"{campaign.name} is being looked after by another process")
     if not locks.acquire(campaign.lock_key):
         raise _already_running(ledger, campaign)
 

@@ -48,7 +48,7 @@ class CampaignRecord:
 
     @property
     def lookup_key(self) -> str:
-        """The name of the lock that who only looks up what is unknown holds besides."""
+        """The name of the lock that who only looks after it holds besides: a lookup, or a person's word on its tickets."""
         return f"lookup-{self.lock_key}"
 
     @property

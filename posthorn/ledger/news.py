@@ -60,8 +60,12 @@ def apply_parked(ledger: Ledger, ids: Sequence[str] | None = None) -> int:
     """Apply parked news (with these ids, or all) whose message can be told by now; returns how many moves it made.
 
     Its answer was recorded meanwhile; or it was lost, and the news settles the ticket that is unknown since then.
-    Not in a group: each settlement and each batch is a transaction of its own, and so holds its chunks in order.
+    Each settlement and each batch is a transaction of its own, and so holds its chunks in order.
+
+    Raises:
+        RuntimeError: it is called in a group.
     """
+    ledger.refuse_group()
     moved = _settle_by_parked(ledger, ids)
     parked = tables.parked_report
     known = sa.select(parked).join(tables.message, tables.message.c.provider_id == parked.c.provider_id)

@@ -111,6 +111,15 @@ class Ledger:
         for then in waiting:
             then()
 
+    def refuse_group(self) -> None:
+        """For verbs whose transactions must be their own: each holds chunks in order, two of them in one would not.
+
+        Raises:
+            RuntimeError: this thread is in a group.
+        """
+        if getattr(self._group, "connection", None) is not None:
+            raise RuntimeError("this verb needs transactions of its own; call it outside a group")
+
     def when_durable(self, then: Callable[[], None]) -> None:
         """Call ``then`` once what this thread has written is durable: now, or in a group after its commit; else never."""
         waiting: list[Callable[[], None]] | None = getattr(self._group, "waiting", None)

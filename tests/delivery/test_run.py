@@ -30,7 +30,7 @@ async def test_a_run_waits_until_a_lookup_is_over(sale: str, settings: Settings)
 
     async with open_lookup(sale, settings=settings):
         run = asyncio.create_task(run_it())
-        with pytest.raises(AlreadyRunning, match="being looked up by another process"):
+        with pytest.raises(AlreadyRunning, match="being looked after by another process"):
             async with open_lookup(sale, settings=settings):
                 raise AssertionError("one at a time")
         done, _ = await asyncio.wait({run}, timeout=0.5)

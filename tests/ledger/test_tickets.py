@@ -154,6 +154,12 @@ def test_news_that_settles_a_ticket_keeps_its_reason(is_in_flight: bool, ledger:
     assert (ticket.state, ticket.error) == (S.UNDELIVERED, "handset off")
 
 
+def test_parked_news_is_applied_in_transactions_of_its_own(ledger: Ledger) -> None:
+    """In one, it would hold chunks in the order in which their news came, and could wait for who waits for it."""
+    with ledger.group(), pytest.raises(RuntimeError, match="outside a group"):
+        apply_parked(ledger)
+
+
 def test_parked_news_never_deadlocks_with_pushed_news(postgres_ledger: Ledger) -> None:
     event = gala(postgres_ledger, 60)
     names = [f"id-{number}" for number in range(60)]
