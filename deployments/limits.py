@@ -8,7 +8,7 @@ from __future__ import annotations
 from prefect.client.orchestration import PrefectClient
 
 from posthorn.settings import Settings
-from tasks.send import limit_name
+from tasks.deliver import limit_name
 
 
 def limits(settings: Settings) -> dict[str, int]:

@@ -15,13 +15,13 @@ from flows.cancelling import finish_when_cancelled
 from flows.ending import already_running, ending, not_approved
 from flows.share import start_shares
 from posthorn.delivery.approval import refuse_refused
+from posthorn.delivery.deliver import deliver_campaign
 from posthorn.delivery.run import CampaignRun, open_run
 from posthorn.errors import AlreadyRunning, GatewayError, Stopped
+from tasks.deliver import STEPS
 from tasks.plan import plan
 from tasks.publish import progress, publish
-from tasks.reconcile import settle_all
 from tasks.report import report
-from tasks.send import send_all
 from tasks.upload import upload
 from tasks.verify import verify
 
@@ -71,6 +71,5 @@ async def deliver(run: CampaignRun, workers: int) -> None:
     await verify(run)
     async with progress(run):
         await start_shares(run, workers - 1)
-        await send_all(run)
-        await settle_all(run)
+        await deliver_campaign(run, STEPS)
     await report(run)

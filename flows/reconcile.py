@@ -11,10 +11,11 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from posthorn.delivery.deliver import settle_once
 from posthorn.delivery.run import open_lookup
 from posthorn.errors import AlreadyRunning, GatewayError
+from tasks.deliver import STEPS
 from tasks.publish import publish
-from tasks.reconcile import settle_once
 from tasks.status import with_unknown
 
 
@@ -38,7 +39,7 @@ async def reconcile(name: Annotated[str, Field(max_length=80)] = "") -> State[An
     for one in names:
         try:
             async with open_lookup(one) as run:
-                await settle_once(run)
+                await settle_once(run, STEPS)
         except AlreadyRunning as error:
             get_run_logger().info("%s", error)
         except GatewayError as error:  # the other campaigns are not to wait for this one

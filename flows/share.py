@@ -12,9 +12,10 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.cancelling import finish_when_cancelled
+from posthorn.delivery.deliver import send_all
 from posthorn.delivery.run import CampaignRun, open_helper
 from posthorn.errors import GatewayError, Stopped
-from tasks.send import send_all
+from tasks.deliver import STEPS
 
 DEPLOYMENT = "send-share/share"
 
@@ -34,7 +35,7 @@ async def send_share(name: Annotated[str, Field(min_length=1, max_length=80)]) -
     try:
         async with open_helper(name) as run:
             with finish_when_cancelled(run):
-                requests = await send_all(run)
+                requests = await send_all(run, STEPS)
     except Stopped as error:
         return Completed(name="NotRunning", message=str(error))
     except GatewayError as error:

@@ -12,14 +12,14 @@ from pydantic import Field
 
 from flows.cancelling import finish_when_cancelled
 from flows.ending import already_running, ending
+from posthorn.delivery.deliver import deliver_event
 from posthorn.delivery.run import open_ticket_run
-from posthorn.delivery.tickets import TicketExchange
 from posthorn.errors import AlreadyRunning, GatewayError
+from tasks.deliver import STEPS
 from tasks.plan import plan_tickets
 from tasks.preflight import preflight
 from tasks.publish import progress, publish
 from tasks.report import report_tickets
-from tasks.send import send_pending
 
 
 def run_name() -> str:
@@ -46,7 +46,7 @@ async def send_tickets(
                 with finish_when_cancelled(run):
                     await preflight(run)
                     async with progress(run):
-                        await send_pending(run, TicketExchange(run))
+                        await deliver_event(run, STEPS)
                     await report_tickets(run)
         except GatewayError:
             pass  # the ledger has the reason, and the ending says it

@@ -68,8 +68,8 @@ def send(
     Exit code 0 when everybody is accounted for, 2 when it cannot be sent as it is, 3 when something needs a person, 4 when
     it stopped before the end: once the cause is gone, the same command goes on.
     """
-    from posthorn.campaign import load_campaign  # noqa: PLC0415
     from posthorn.cli import runs  # noqa: PLC0415
+    from posthorn.content.campaign import load_campaign  # noqa: PLC0415
     from posthorn.delivery.approval import was_refused  # noqa: PLC0415
     from posthorn.delivery.check import refuse_unsendable  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415

@@ -52,7 +52,7 @@ def _shown(settings: Settings) -> list[tuple[str, str]]:
     """Every variable with its value as it may be shown."""
     from pydantic import BaseModel, SecretStr  # noqa: PLC0415
 
-    from posthorn.ledger.store import shown_url  # noqa: PLC0415
+    from posthorn.ledger.store.engine import shown_url  # noqa: PLC0415
     from posthorn.settings import variables  # noqa: PLC0415
 
     def value_of(name: str) -> Any:
@@ -81,7 +81,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
 def _ledger(settings: Settings) -> Finding:
     from posthorn.errors import LedgerError  # noqa: PLC0415
     from posthorn.ledger import campaigns  # noqa: PLC0415
-    from posthorn.ledger.store import Ledger, ledger_place  # noqa: PLC0415
+    from posthorn.ledger.store.engine import Ledger, ledger_place  # noqa: PLC0415
 
     try:
         ledger = Ledger(settings.database_url)

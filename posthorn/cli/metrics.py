@@ -24,7 +24,7 @@ def metrics(
 
     from posthorn.delivery.metrics import CreditWatch, LedgerCollector  # noqa: PLC0415
     from posthorn.errors import InputError  # noqa: PLC0415
-    from posthorn.ledger.store import Ledger  # noqa: PLC0415
+    from posthorn.ledger.store.engine import Ledger  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     stopped = threading.Event()

@@ -33,7 +33,7 @@ def new_ledger_note(database_url: str) -> str:
 
     In another folder nothing is known of what was sent before; whoever did not mean that has to see it.
     """
-    from posthorn.ledger.store import ledger_place  # noqa: PLC0415 - SQLAlchemy takes a moment to import
+    from posthorn.ledger.store.engine import ledger_place  # noqa: PLC0415 - SQLAlchemy takes a moment to import
 
     place = Path(ledger_place(database_url))
     is_new = database_url.startswith("sqlite") and not place.exists()
@@ -89,7 +89,7 @@ def following(database_url: str, name: str, *, test: bool) -> Iterator[None]:
 def _counts(database_url: str, name: str, *, test: bool, ended: threading.Event, every: float) -> Iterator[dict[str, int]]:
     """The campaign's totals, again and again, as soon as it is planned; the last ones when the block has ended."""
     from posthorn.ledger import campaigns, totals  # noqa: PLC0415
-    from posthorn.ledger.store import Ledger  # noqa: PLC0415
+    from posthorn.ledger.store.engine import Ledger  # noqa: PLC0415
 
     ledger = Ledger(database_url)
     try:

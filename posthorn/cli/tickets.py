@@ -53,8 +53,8 @@ def send(file: File, as_json: Json = False) -> None:
     or `tickets resolve` settles it, for the provider cannot be asked.
     """
     from posthorn.cli import runs  # noqa: PLC0415
+    from posthorn.content.event import load_event  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
-    from posthorn.event import load_event  # noqa: PLC0415
     from posthorn.gateways.registry import check_ticket_gateway  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 

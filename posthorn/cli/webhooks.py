@@ -54,8 +54,8 @@ async def _serve(settings: Settings, secret: str, host: str, port: int) -> None:
 
     from aiohttp import web  # noqa: PLC0415
 
-    from posthorn.gateways.serwersms_callbacks import TEMPLATE  # noqa: PLC0415
-    from posthorn.ledger.store import Ledger  # noqa: PLC0415
+    from posthorn.gateways.serwersms.callbacks import TEMPLATE  # noqa: PLC0415
+    from posthorn.ledger.store.engine import Ledger  # noqa: PLC0415
     from posthorn.webhooks.server import application  # noqa: PLC0415
 
     stopped = asyncio.Event()

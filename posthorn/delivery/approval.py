@@ -24,7 +24,7 @@ from posthorn.gateways.registry import campaign_gateway
 from posthorn.ledger import approvals, campaigns, history, media, reconciling, sending, totals
 from posthorn.ledger.approvals import Decision
 from posthorn.ledger.campaigns import CampaignRecord
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
 from posthorn.settings import Settings, load_settings
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import orjson
 from tabulate import tabulate
 
-from posthorn.campaign import Campaign, differences, load_campaign
+from posthorn.content.campaign import Campaign, differences, load_campaign
+from posthorn.content.recipients.intake import Intake
+from posthorn.content.recipients.rejects import Reject
 from posthorn.delivery.plan import REPEAT_DAYS, allows_loopback, read_rows, refuse_changes
 from posthorn.errors import InputError
 from posthorn.ledger import campaigns, totals
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.repeats import same_content
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, Media
-from posthorn.recipients.intake import Intake
-from posthorn.recipients.rejects import Reject
 from posthorn.settings import Settings, load_settings
 
 MOST_REJECTS = 100_000  # who has more wants another file, not a longer list

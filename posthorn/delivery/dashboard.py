@@ -12,7 +12,7 @@ from typing import Any
 from posthorn.delivery.status import codes_in_words, status_rows, status_table
 from posthorn.ledger import campaigns, totals
 from posthorn.ledger.campaigns import CampaignRecord
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import load_settings
 
 NEWEST = 50

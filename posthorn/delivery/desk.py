@@ -11,19 +11,19 @@ from pathlib import Path
 import orjson
 from tabulate import tabulate
 
+from posthorn.content.event import Attendee, AttendeeIntake, differences, load_event
+from posthorn.content.media.barcode import render, survival_warning
+from posthorn.content.recipients.rejects import Reject, spreadsheet_safe
 from posthorn.delivery.find import read_phone
 from posthorn.delivery.plan import refuse_changes
 from posthorn.delivery.private_file import written_privately
 from posthorn.delivery.run import lock_for_a_while
 from posthorn.delivery.tickets import refuse_unsendable_event
 from posthorn.errors import InputError
-from posthorn.event import Attendee, AttendeeIntake, differences, load_event
 from posthorn.ledger import campaigns, reconciling, tickets
 from posthorn.ledger.campaigns import CampaignRecord
-from posthorn.ledger.store import Ledger
-from posthorn.media.barcode import render, survival_warning
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, mask_phone
-from posthorn.recipients.rejects import Reject, spreadsheet_safe
 from posthorn.settings import load_settings
 
 _SHOWN = 20

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import orjson
 
+from posthorn.content.recipients.rejects import spreadsheet_safe
 from posthorn.delivery.private_file import written_privately
 from posthorn.errors import InputError
 from posthorn.gateways.registry import campaign_code_words, ticket_code_words
 from posthorn.ledger import campaigns, listing
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.listing import Listed
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
-from posthorn.recipients.rejects import spreadsheet_safe
 from posthorn.settings import load_settings
 
 COLUMNS = ("line", "phone", "state", "code", "meaning", "provider_id", "barcode", "sent_at", "delivered_at")

@@ -7,11 +7,11 @@ from datetime import datetime
 import orjson
 from tabulate import tabulate
 
+from posthorn.content.recipients.phones import PhoneReader, Reason
 from posthorn.errors import InputError
 from posthorn.ledger.history import Entry, history
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Phone, mask_phone
-from posthorn.recipients.phones import PhoneReader, Reason
 from posthorn.settings import Settings, load_settings
 
 

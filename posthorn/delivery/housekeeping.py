@@ -9,7 +9,7 @@ from pathlib import Path
 
 from posthorn.ledger import campaigns, erasing, planning
 from posthorn.ledger.campaigns import CampaignRecord
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings
 
 _logger = logging.getLogger(__name__)

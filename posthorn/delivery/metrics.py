@@ -18,7 +18,7 @@ from posthorn.delivery import plan, tickets
 from posthorn.errors import GatewayError, LedgerError
 from posthorn.gateways.registry import campaign_gateway
 from posthorn.ledger.measures import BUCKETS_SECONDS, RequestCount, Requests, Standing, standings
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings
 
 CREDIT_EVERY_SECONDS = 3600.0

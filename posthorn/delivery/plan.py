@@ -11,16 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from posthorn.campaign import Campaign, differences, load_campaign
+from posthorn.content.campaign import Campaign, differences, load_campaign
+from posthorn.content.recipients.intake import Intake, read_recipients
 from posthorn.delivery.run import try_lock
 from posthorn.errors import AlreadyRunning, CampaignChanged, InputError
 from posthorn.ledger import campaigns, planning
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.planning import NewCampaign
 from posthorn.ledger.repeats import repeats
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
-from posthorn.recipients.intake import Intake, read_recipients
 from posthorn.settings import Settings, SettingsError, load_settings
 
 GATEWAY = "serwersms"

@@ -22,7 +22,7 @@ from posthorn.ledger import campaigns, reconciling, totals
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.reconciling import Decision, Unconfirmed
 from posthorn.ledger.sending import Claim
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState, Phone, Report, mask_phone
 from posthorn.settings import load_settings
 

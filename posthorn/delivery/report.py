@@ -21,8 +21,8 @@ from posthorn.ledger import campaigns, reporting
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.news import apply_parked
 from posthorn.ledger.reporting import WAITING_STATES, OpenChunk, Question
-from posthorn.ledger.store import Ledger
-from posthorn.ledger.writer import LedgerWriter
+from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.writer import LedgerWriter
 from posthorn.models import Kind, MessageState
 from posthorn.settings import Settings, load_settings
 

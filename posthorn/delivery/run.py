@@ -25,8 +25,8 @@ from posthorn.gateways.registry import campaign_gateway, ticket_gateway
 from posthorn.ledger import campaigns, sending
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.spool import Spool, import_spool
-from posthorn.ledger.store import Ledger
-from posthorn.ledger.writer import LedgerWriter
+from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.writer import LedgerWriter
 from posthorn.models import Kind
 from posthorn.settings import SerwerSmsSettings, Settings, SkycoreSettings, load_settings
 

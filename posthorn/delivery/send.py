@@ -16,7 +16,7 @@ from posthorn.errors import GatewayError, InputError, LedgerError, SlowDown, Sto
 from posthorn.ledger import sending
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.spool import hold_answer, keep_answer, keep_not_taken
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer
 
 MOST_BATCHES = 16

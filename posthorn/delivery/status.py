@@ -11,7 +11,7 @@ from tabulate import tabulate
 from posthorn.gateways.registry import campaign_code_words, ticket_code_words
 from posthorn.ledger import campaigns, totals
 from posthorn.ledger.campaigns import CampaignRecord
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
 from posthorn.settings import load_settings
 

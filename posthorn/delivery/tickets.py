@@ -13,16 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from posthorn.content.event import AttendeeIntake, TicketEvent, differences, fill, load_event
 from posthorn.delivery.plan import planning_lock, refuse_changes, refuse_repeat
 from posthorn.delivery.run import TicketRun
 from posthorn.errors import InputError, SlowDown
-from posthorn.event import AttendeeIntake, TicketEvent, differences, fill, load_event
 from posthorn.gateways.registry import check_ticket
 from posthorn.ledger import campaigns, planning
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.planning import NewCampaign, Row
 from posthorn.ledger.sending import Claim
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, Kind, MessageState, Phone, Receipt, TicketRequest
 from posthorn.settings import Settings, load_settings
 

@@ -17,7 +17,7 @@ from posthorn.delivery.report import IDS_PER_REQUEST
 from posthorn.delivery.run import CampaignRun, open_lookup, open_run
 from posthorn.errors import AlreadyRunning, GatewayError
 from posthorn.ledger import campaigns, reconciling, reporting, totals
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, Phone, Report
 from posthorn.settings import load_settings
 
@@ -43,18 +43,19 @@ async def cancel_campaign(name: str) -> Cancelled:
     Raises:
         AlreadyRunning: the run did not stop within two minutes; what is pending is cancelled all the same.
     """
-    never_sent = await asyncio.to_thread(_stop_claims, name)
+    before, never_sent = await asyncio.to_thread(_stop_claims, name)
     deadline = time.monotonic() + _WAIT_FOR_RUN_SECONDS
     while True:
         try:
             async with open_run(name, by="cancel") as run:
                 never_sent += await run.do(campaigns.cancel, run.campaign)
                 await reconcile(run)
-                withdrawn = await withdraw_scheduled(run)
+                await withdraw_scheduled(run)
                 if run.campaign.definition.get("hold_minutes"):
                     await withdraw_surplus(run)
                 counted = await run.do(totals.totals, run.campaign)
                 gone = ("accepted", "delivered", "undelivered", "no_report", "scheduled")
+                withdrawn = counted["cancelled"] - before - never_sent  # by this process, or by the run that ended for it
                 return Cancelled(never_sent, withdrawn, sum(counted[state] for state in gone), counted["unknown"])
         except AlreadyRunning:
             if time.monotonic() > deadline:
@@ -186,9 +187,11 @@ def _slices(phones: Sequence[Phone]) -> Iterator[Sequence[Phone]]:
         yield phones[at : at + PHONES_PER_REQUEST]
 
 
-def _stop_claims(name: str) -> int:
+def _stop_claims(name: str) -> tuple[int, int]:
+    """How many messages were cancelled before, and how many are now because nothing more is sent."""
     ledger = Ledger(load_settings().database_url)
     try:
-        return campaigns.cancel(ledger, campaigns.get(ledger, name, kind=Kind.CAMPAIGN))
+        campaign = campaigns.get(ledger, name, kind=Kind.CAMPAIGN)
+        return totals.totals(ledger, campaign)["cancelled"], campaigns.cancel(ledger, campaign)
     finally:
         ledger.close()

@@ -1,1 +1,1 @@
-"""One file per provider, all behind the small contract of ``contract.py``."""
+"""One package per provider, all behind the small contract of ``contract.py``."""

@@ -13,7 +13,7 @@ def campaign_gateway(settings: Settings) -> CampaignGateway:
     Raises:
         SettingsError: its credentials are missing; the message names the variables.
     """
-    from posthorn.gateways.serwersms import SerwerSms  # noqa: PLC0415
+    from posthorn.gateways.serwersms.client import SerwerSms  # noqa: PLC0415
 
     return SerwerSms(settings.serwersms)
 
@@ -24,7 +24,7 @@ def ticket_gateway(settings: Settings) -> TicketGateway:
     Raises:
         SettingsError: its key is missing; the message names the variable.
     """
-    from posthorn.gateways.skycore import Skycore  # noqa: PLC0415
+    from posthorn.gateways.skycore.client import Skycore  # noqa: PLC0415
 
     return Skycore(settings.skycore)
 
@@ -55,20 +55,20 @@ def check_ticket(request: TicketRequest) -> None:
     Raises:
         InputError: which value, and why.
     """
-    from posthorn.gateways import skycore_requests  # noqa: PLC0415
+    from posthorn.gateways.skycore import requests as skycore_requests  # noqa: PLC0415
 
     skycore_requests.ticket(request)
 
 
 def campaign_code_words(code: str) -> str:
     """What a code, or a report's reason, of the campaign gateway means; empty where that is not known."""
-    from posthorn.gateways.serwersms_codes import CODES, REASONS  # noqa: PLC0415
+    from posthorn.gateways.serwersms.codes import CODES, REASONS  # noqa: PLC0415
 
     return CODES[int(code)].meaning if code.isdecimal() and int(code) in CODES else REASONS.get(code, "")
 
 
 def ticket_code_words(code: str) -> str:
     """What a code of the ticket gateway means; empty for a reason that is in words already, or not known."""
-    from posthorn.gateways.skycore_codes import CODES  # noqa: PLC0415
+    from posthorn.gateways.skycore.codes import CODES  # noqa: PLC0415
 
     return CODES[code].meaning if code in CODES else ""

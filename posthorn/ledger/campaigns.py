@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.errors import CampaignNotFound
-from posthorn.ledger import tables
-from posthorn.ledger.store import Ledger, change, sql
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger, change, sql
 from posthorn.models import ChunkState, Kind, MessageState
 
 

@@ -9,9 +9,9 @@ import time
 
 import sqlalchemy as sa
 
-from posthorn.ledger import tables
 from posthorn.ledger.campaigns import CampaignRecord
-from posthorn.ledger.store import Ledger, sql
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import ChunkState
 
 _CHUNKS_PER_TRANSACTION = 500
@@ -24,7 +24,7 @@ def erasable(ledger: Ledger, *, ended_before: float) -> list[int]:
     What a test had accepted waits for no report: nothing was sent.
     """
     with ledger.read() as connection:
-        return list(connection.execute(_erasable(ended_before)).scalars())
+        return list(connection.scalars(_erasable(ended_before)))
 
 
 def is_erasable(ledger: Ledger, campaign: CampaignRecord, *, ended_before: float) -> bool:
@@ -43,7 +43,7 @@ def shares_rejects_file(ledger: Ledger, campaign: CampaignRecord) -> bool:
         return connection.execute(query).first() is not None
 
 
-def _erasable(ended_before: float) -> sa.Select[tuple[int]]:
+def _erasable(ended_before: float) -> sa.Select[int]:
     campaign, chunk = tables.campaign.c, tables.chunk.c
     waits = sa.and_(sa.not_(campaign.test), sa.or_(chunk.accepted > 0, chunk.scheduled > 0))
     is_open = sa.or_(chunk.state != int(ChunkState.DONE), waits, chunk.finished_at >= ended_before)

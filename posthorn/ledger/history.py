@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from posthorn.ledger.store import Ledger, sql
+from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import ChunkState, Kind, MessageState, Phone
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from posthorn.ledger.campaigns import CampaignRecord
-from posthorn.ledger.store import Ledger, sql
+from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import ChunkState, MessageState, Phone
 
 _PAGE = 5_000

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from posthorn.ledger import tables
 from posthorn.ledger.campaigns import CampaignRecord
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Media
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Row
 
-from posthorn.ledger import tables
 from posthorn.ledger.reporting import apply_reports, ask_soon, hold_messages
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.tickets import settle_by_postback
 from posthorn.models import MessageState, Phone, Report
 

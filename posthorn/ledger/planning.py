@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.errors import LedgerError
-from posthorn.ledger import tables
 from posthorn.ledger.campaigns import CampaignRecord, get
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, Media, Phone
 
 _ROWS_PER_TRANSACTION = 50_000  # large: a random index grows faster in few transactions; others still get their turn

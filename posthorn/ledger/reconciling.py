@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.ledger import tables
 from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
-from posthorn.ledger.failures import Conflict
-from posthorn.ledger.store import Ledger, sql
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger, sql
+from posthorn.ledger.store.failures import Conflict
 from posthorn.models import MessageState, Phone
 
 _SURELY_UNSENT = "not_taken"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from posthorn.ledger.campaigns import CampaignRecord, all_records
-from posthorn.ledger.store import Ledger, sql
+from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import Kind, MessageState
 
 _CONTENT = {Kind.CAMPAIGN: ("title", "text", "media"), Kind.EVENT: ("mms_id",)}

@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.errors import Evidence, GatewayError, LedgerError
-from posthorn.ledger import tables
 from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
-from posthorn.ledger.failures import Conflict
-from posthorn.ledger.store import Ledger, change, rows, sql
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger, change, rows, sql
+from posthorn.ledger.store.failures import Conflict
 from posthorn.models import Answer, ChunkState, Kind, MessageState, Phone, Receipt
 
 _RAW_KEPT_BYTES = 65_536

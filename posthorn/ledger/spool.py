@@ -25,7 +25,7 @@ import orjson
 from posthorn.errors import Evidence, GatewayError, LedgerError, TryAgain
 from posthorn.ledger import sending
 from posthorn.ledger.sending import Claim, ClaimLost, owner_key
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, Phone, Receipt
 
 _ROTATE_BYTES = 16 * 2**20

@@ -10,9 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.ledger import tables
 from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
-from posthorn.ledger.store import Ledger, sql
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import MessageState, Phone
 
 RESENDABLE = (

@@ -7,10 +7,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from posthorn.ledger import approvals, tables
+from posthorn.ledger import approvals
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.sending import owner_key
-from posthorn.ledger.store import Ledger, sql
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import TOTALS, ChunkState
 
 _OWN_COUNTERS = [name for name in tables.COUNTERS if name != "pending"]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from posthorn.errors import LedgerError
 from posthorn.ledger.news import News, apply_parked, take_news
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 
 SWEEP_SECONDS = 60.0
 _MOST_PER_COMMIT = 500

@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from posthorn.errors import LedgerError
-from posthorn.gateways import serwersms_callbacks, skycore_postbacks
+from posthorn.gateways.serwersms import callbacks as serwersms_callbacks
+from posthorn.gateways.skycore import postbacks as skycore_postbacks
 from posthorn.ledger.news import News
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.webhooks.intake import Intake
 
 _logger = logging.getLogger(__name__)

@@ -14,38 +14,24 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from posthorn.delivery.deliver import send_pending
 from posthorn.delivery.exchange import campaign_exchange
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.report import pull_reports
 from posthorn.delivery.run import CampaignRun, Run, open_desk, open_helper, open_run, open_ticket_run
-from posthorn.delivery.send import Exchange, batches, send_batch
+from posthorn.delivery.send import Exchange
 from posthorn.delivery.tickets import TicketExchange, plan_event_file, preflight_event
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.errors import AlreadyRunning
-from posthorn.ledger import sending
 from posthorn.settings import load_settings
 from tests.bench import bare
 
-_BATCHES_AT_ONCE = 4  # as tasks.send has it
-
 
 async def _send_pending(run: Run[Any], exchange: Exchange) -> dict[str, Any]:
-    """What ``tasks.send.send_pending`` does, without Prefect."""
-    gate = asyncio.Semaphore(_BATCHES_AT_ONCE)
-
-    async def one(first: int, last: int) -> int:
-        async with gate:
-            return await send_batch(run, exchange, first, last)
-
-    pending = await run.do(sending.pending_chunks, run.campaign)
     wall, cpu = time.perf_counter(), time.process_time()
-    requests = await asyncio.gather(*(one(first, last) for first, last in batches(pending, run.concurrency)))
-    return {
-        "seconds": time.perf_counter() - wall,
-        "cpu": time.process_time() - cpu,
-        "requests": sum(requests),
-    }
+    requests = await send_pending(run, exchange)
+    return {"seconds": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "requests": requests}
 
 
 def plan(file: str) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from posthorn.delivery.deliver import deliver_event
 from posthorn.delivery.run import open_ticket_run
-from posthorn.delivery.send import batches, send_batch
-from posthorn.delivery.tickets import TicketExchange, plan_event_file, preflight_event
+from posthorn.delivery.tickets import plan_event_file, preflight_event
 from posthorn.errors import GatewayError
-from posthorn.ledger import campaigns, sending, tickets
-from posthorn.ledger.store import Ledger
+from posthorn.ledger import campaigns, tickets
+from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.tickets import Ticket
 from posthorn.settings import Settings, SkycoreSettings
 from tests.delivery.journey import status_of
@@ -43,12 +43,7 @@ async def send_event(file: Path, settings: Settings) -> dict[str, Any]:
     try:
         async with open_ticket_run(event.name, settings=settings) as run:
             await preflight_event(run)
-            exchange = TicketExchange(run)
-            for first, last in batches(await run.do(sending.pending_chunks, run.campaign), run.concurrency):
-                try:
-                    await send_batch(run, exchange, first, last)
-                except GatewayError as error:
-                    run.stop(error)
+            await deliver_event(run)
     except GatewayError:
         pass
     return status_of(event.name, settings)

@@ -6,18 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from posthorn.delivery.exchange import campaign_exchange
+from posthorn.delivery.deliver import deliver_campaign
 from posthorn.delivery.plan import plan_file
-from posthorn.delivery.reconcile import reconcile, seconds_to_next_look, waited
-from posthorn.delivery.run import CampaignRun, open_run
-from posthorn.delivery.send import batches, send_batch
+from posthorn.delivery.run import open_run
 from posthorn.delivery.status import campaign_status
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
-from posthorn.delivery.withdraw import withdraw_surplus
 from posthorn.errors import GatewayError
-from posthorn.ledger import sending
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture" * 20
@@ -44,37 +40,10 @@ async def deliver(file: Path, settings: Settings) -> dict[str, Any]:
         async with open_run(campaign.name, test=campaign.test, settings=settings) as run:
             await upload_media(run)
             await verify_media(run)
-            await send_everything(run)
-            await settle_everything(run)
+            await deliver_campaign(run)
     except GatewayError:
         pass
     return status_of(campaign.name, settings, test=campaign.test)
-
-
-async def send_everything(run: CampaignRun) -> None:
-    pending = await run.do(sending.pending_chunks, run.campaign)
-    exchange = await campaign_exchange(run)
-    for first, last in batches(pending, run.concurrency):
-        try:
-            await send_batch(run, exchange, first, last)
-        except GatewayError as error:
-            run.stop(error)
-
-
-async def settle_everything(run: CampaignRun) -> None:
-    """What ``tasks.reconcile.settle_all`` does, without Prefect."""
-    while True:
-        await reconcile(run)
-        seconds = await seconds_to_next_look(run)
-        await run.heed()
-        if run.is_stopped():
-            break
-        if await run.do(sending.pending_chunks, run.campaign):
-            await send_everything(run)
-        elif seconds is None or not await waited(run, seconds):
-            break
-    if run.campaign.definition.get("hold_minutes"):
-        await withdraw_surplus(run)
 
 
 def status_of(name: str, settings: Settings, *, test: bool = False) -> dict[str, Any]:

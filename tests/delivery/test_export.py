@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from posthorn.delivery.export import export_csv, export_jsonl
 from posthorn.errors import CampaignNotFound, InputError
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from tests.conftest import sandbox_settings
 from tests.delivery.journey import deliver, numbers, write_campaign

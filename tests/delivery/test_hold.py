@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from posthorn.delivery.deliver import send_all
 from posthorn.delivery.reconcile import reconcile
 from posthorn.delivery.run import open_lookup, open_run
 from posthorn.delivery.tickets import plan_event_file
@@ -15,14 +16,14 @@ from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.delivery.withdraw import cancel_campaign, reconcile_named, withdraw_surplus
 from posthorn.errors import CampaignNotFound
-from posthorn.ledger import tables
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.serwersms import SerwerSmsOptions
 from posthorn.settings import Settings
 from tests.conftest import sandbox_settings
 from tests.delivery.event_journey import attendees, write_event
-from tests.delivery.journey import counted, deliver, numbers, plan_file, send_everything, status_of, write_campaign
+from tests.delivery.journey import counted, deliver, numbers, plan_file, status_of, write_campaign
 from tests.delivery.waiting import until
 
 SEND = "messages/send_mms"
@@ -110,7 +111,7 @@ async def test_cancel_in_the_middle_says_how_many_went_out(box: Sandbox, setting
     async with open_run(plan_file(file, settings).name, settings=settings) as run:
         await upload_media(run)
         await verify_media(run)
-        await send_everything(run)
+        await send_all(run)
     assert box.truth()["accepted"] == 200, "a cancelled campaign sends nothing more"
 
 
@@ -153,7 +154,7 @@ async def test_what_was_refused_with_429_and_then_cancelled_is_not_left_to_be_se
     async with open_run(plan_file(file, settings).name, settings=settings) as run:
         await upload_media(run)
         await verify_media(run)
-        await send_everything(run)
+        await send_all(run)
     assert counted(status_of("sale", settings)) == {"accepted": 50, "unknown": 50}
     await cancel_campaign("sale")
     await deliver(file, settings)
@@ -214,7 +215,7 @@ async def test_what_is_found_after_the_cancel_is_withdrawn_by_the_lookup(
     async with open_run(plan_file(file, hasty).name, settings=hasty) as run:
         await upload_media(run)
         await verify_media(run)
-        await send_everything(run)
+        await send_all(run)
     assert (await cancel_campaign("sale")).unknown == 50
     await until(lambda: box.truth()["accepted"] == 150)
     await reconcile_named("sale")

@@ -15,7 +15,7 @@ from posthorn.delivery.run import open_desk
 from posthorn.ledger import erasing, tickets
 from posthorn.ledger.news import News, take_news
 from posthorn.ledger.planning import NewCampaign, plan
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, Phone
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings

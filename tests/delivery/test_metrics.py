@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from posthorn.delivery.metrics import CreditWatch, LedgerCollector
 from posthorn.delivery.run import open_run
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import TOTALS
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings

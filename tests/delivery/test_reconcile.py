@@ -10,20 +10,21 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from posthorn.delivery.deliver import send_all
 from posthorn.delivery.reconcile import reconcile
 from posthorn.delivery.run import open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.delivery.withdraw import reconcile_named
 from posthorn.errors import GatewayError
-from posthorn.gateways.serwersms import SerwerSms
-from posthorn.ledger.store import Ledger
+from posthorn.gateways.serwersms.client import SerwerSms
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MmsRequest, Phone
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.serwersms import SerwerSmsOptions
 from posthorn.settings import Settings
 from tests.conftest import sandbox_settings
-from tests.delivery.journey import counted, deliver, numbers, plan_file, send_everything, status_of, write_campaign
+from tests.delivery.journey import counted, deliver, numbers, plan_file, status_of, write_campaign
 
 SEND, REPORTS = "messages/send_mms", "messages/reports"
 
@@ -211,7 +212,7 @@ async def test_an_old_unknown_is_not_settled_by_a_later_campaign_of_the_same_tit
     async with open_run(plan_file(file, settings).name, settings=settings) as run:
         await upload_media(run)
         await verify_media(run)
-        await send_everything(run)
+        await send_all(run)
     async with open_run("monday", settings=settings) as run:
         await reconcile(run)
     assert counted(await deliver(file, settings)) == {"accepted": 150}
@@ -231,7 +232,7 @@ async def test_what_the_provider_may_have_forgotten_is_not_absent(box: Sandbox, 
     async with open_run(plan_file(file, settings).name, settings=settings) as run:
         await upload_media(run)
         await verify_media(run)
-        await send_everything(run)
+        await send_all(run)
     ledger = Ledger(settings.database_url)
     with ledger.write() as connection:
         for table, columns in {"attempt": ("started_at", "ended_at"), "chunk": ("claimed_at", "finished_at")}.items():

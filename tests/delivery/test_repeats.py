@@ -10,7 +10,7 @@ from posthorn.delivery.check import check_campaign
 from posthorn.delivery.plan import plan_file
 from posthorn.errors import InputError, LedgerError
 from posthorn.ledger import campaigns
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from tests.delivery.journey import counted, deliver, numbers, write_campaign

@@ -12,7 +12,7 @@ from posthorn.delivery.report import LEAST_SECONDS_BETWEEN, NO_REPORT_AFTER_SECO
 from posthorn.errors import AlreadyRunning
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.reporting import OpenChunk
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings

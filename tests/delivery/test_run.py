@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from posthorn.delivery.deliver import send_all
 from posthorn.delivery.plan import plan_file, planning_lock
 from posthorn.delivery.run import open_helper, open_lookup, open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.errors import AlreadyRunning, CreditExhausted, Stopped
-from posthorn.ledger.locks import FileLocks
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.locks import FileLocks
 from posthorn.settings import Settings
-from tests.delivery.journey import numbers, send_everything, status_of, write_campaign
+from tests.delivery.journey import numbers, status_of, write_campaign
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ async def test_a_lookup_sends_nothing_and_changes_nothing(because: str | None, s
             run.stop(CreditExhausted(because))
     before = status_of(sale, settings)
     async with open_lookup(sale, settings=settings) as run:
-        await send_everything(run)
+        await send_all(run)
     assert status_of(sale, settings) == before
     assert (before["state"], before["because"], before["totals"]["pending"]) == ("stopped", because, 100)
 

@@ -15,7 +15,7 @@ from posthorn.delivery import desk
 from posthorn.delivery.desk import export_door_list, resend, resolve
 from posthorn.delivery.tickets import plan_event_file
 from posthorn.errors import CampaignChanged, CreditExhausted, InputError, OutcomeUnknown
-from posthorn.gateways.skycore import Skycore
+from posthorn.gateways.skycore.client import Skycore
 from posthorn.ledger.tickets import RESENDABLE
 from posthorn.models import Answer, MessageState, Receipt
 from posthorn.sandbox.server import Sandbox

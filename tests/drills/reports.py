@@ -21,9 +21,9 @@ import httpx
 import sqlalchemy as sa
 
 from posthorn.delivery.report import NO_REPORT_AFTER_SECONDS, pull_due_reports
-from posthorn.gateways.serwersms_callbacks import TEMPLATE
-from posthorn.ledger import tables
-from posthorn.ledger.store import Ledger
+from posthorn.gateways.serwersms.callbacks import TEMPLATE
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.serwersms import SerwerSmsOptions

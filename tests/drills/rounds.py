@@ -17,7 +17,7 @@ from typing import Self
 import psycopg
 from sqlalchemy.engine import make_url
 
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import SerwerSmsSettings, Settings
 from tests.delivery.journey import write_campaign
 from tests.drills import worker

@@ -9,8 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from posthorn.ledger import campaigns, tables, totals
-from posthorn.ledger.store import Ledger
+from posthorn.ledger import campaigns, totals
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState
 from tests.ledger.ledgers import counters_differ
 

@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from posthorn.delivery.deliver import deliver_campaign
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.report import pull_reports
 from posthorn.delivery.run import open_desk, open_run
@@ -17,7 +18,6 @@ from posthorn.delivery.verify import verify_credit, verify_media
 from posthorn.errors import AlreadyRunning, CampaignNotFound, GatewayError, LedgerError
 from posthorn.ledger import sending
 from posthorn.settings import Settings
-from tests.delivery.journey import send_everything, settle_everything
 
 FINISHED = 0
 STOPPED = 10
@@ -59,8 +59,7 @@ async def _deliver(file: Path, settings: Settings) -> int:
             await upload_media(run)
             await verify_credit(run)
             await verify_media(run)
-            await send_everything(run)
-            await settle_everything(run)
+            await deliver_campaign(run)
             pending = await run.do(sending.pending_chunks, run.campaign)
             if run.is_stopped() or pending:
                 print(f"stopped: {run.stopped}; {len(pending)} chunks are pending")

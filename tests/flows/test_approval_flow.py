@@ -24,6 +24,7 @@ from flows.campaign import send_campaign
 from flows.share import send_share
 from posthorn.cli.runs import resume_paused
 from posthorn.delivery.approval import decide
+from posthorn.delivery.deliver import send_all
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_helper, open_run
 from posthorn.delivery.status import status_now
@@ -32,7 +33,7 @@ from posthorn.delivery.verify import verify_media
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
 from tests.commands import Desk, Ended
-from tests.delivery.journey import counted, numbers, send_everything, write_campaign
+from tests.delivery.journey import counted, numbers, write_campaign
 from tests.delivery.waiting import until
 
 WAIT_SECONDS = 60.0
@@ -178,7 +179,7 @@ async def test_a_refusal_stops_a_share_whose_run_has_died(box: Sandbox, tmp_path
         helping = open_helper(name)
         helper = await helping.__aenter__()
     decide(name, approved=False, by="Boss")
-    await send_everything(helper)
+    await send_all(helper)
     await helping.__aexit__(None, None, None)
     assert box.truth()["send_requests"] == 0
 

@@ -19,7 +19,7 @@ from flows.reconcile import reconcile
 from flows.tickets import send_tickets
 from posthorn.delivery.status import status_now
 from posthorn.ledger import campaigns
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
 from tests.delivery.event_journey import attendees, write_event

@@ -13,7 +13,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.delivery_reports import delivery_reports
 from posthorn.ledger.news import News, take_news
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings

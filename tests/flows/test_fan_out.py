@@ -22,7 +22,7 @@ from prefect.settings import PREFECT_API_URL
 from flows.campaign import send_campaign
 from flows.share import DEPLOYMENT
 from posthorn.delivery.status import status_now
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import SettingsError
 from tests.delivery.journey import counted, numbers, write_campaign

@@ -12,7 +12,7 @@ from flows.tickets import send_tickets
 from posthorn.delivery.run import open_ticket_run
 from posthorn.delivery.status import status_now
 from posthorn.ledger.news import News, take_news
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings

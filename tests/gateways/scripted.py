@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 import httpx
 import orjson
 
-from posthorn.gateways.serwersms import SerwerSms
+from posthorn.gateways.serwersms.client import SerwerSms
 from posthorn.settings import SerwerSmsSettings
 
 BASE = "https://api2.serwersms.pl"

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 import httpx
 from defusedxml import ElementTree
 
-from posthorn.gateways.skycore import Skycore
+from posthorn.gateways.skycore.client import Skycore
 from posthorn.models import Phone, TicketRequest
 from posthorn.settings import SkycoreSettings
 

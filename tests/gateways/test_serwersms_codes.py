@@ -15,7 +15,7 @@ from posthorn.errors import (
     StopRun,
     TryAgain,
 )
-from posthorn.gateways import serwersms_codes as codes
+from posthorn.gateways.serwersms import codes
 from posthorn.models import MessageState, MmsRequest, Phone
 from tests.gateways.scripted import Scripted
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posthorn.errors import GatewayError, InputError
-from posthorn.gateways.serwersms_answers import read
+from posthorn.gateways.serwersms.answers import read
 from posthorn.models import MessageState, MmsRequest, Phone
 from tests.gateways.scripted import PASSWORD, TOKEN, Scripted, document
 

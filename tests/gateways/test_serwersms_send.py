@@ -8,8 +8,8 @@ import pytest
 
 from posthorn.errors import InputError, OutcomeUnknown, TryAgain, Unreachable
 from posthorn.gateways.http import MAX_EVIDENCE_BYTES, Trace
-from posthorn.gateways.serwersms import SerwerSms
-from posthorn.gateways.serwersms_requests import dispatch_minute
+from posthorn.gateways.serwersms.client import SerwerSms
+from posthorn.gateways.serwersms.requests import dispatch_minute
 from posthorn.models import MessageState, MmsRequest, Phone
 from tests.gateways.raw_server import OK_HEAD, RawServer
 from tests.gateways.scripted import Scripted, document, settings

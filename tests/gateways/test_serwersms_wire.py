@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from posthorn.gateways.serwersms import SerwerSms
+from posthorn.gateways.serwersms.client import SerwerSms
 from posthorn.models import Media, MmsRequest, Phone
 from posthorn.settings import SerwerSmsSettings, SettingsError
 from tests.gateways.raw_server import RawServer, ok

@@ -13,7 +13,7 @@ from posthorn.errors import (
     SlowDown,
     TryAgain,
 )
-from posthorn.gateways import skycore_codes as codes
+from posthorn.gateways.skycore import codes
 from posthorn.models import MessageState
 from tests.gateways.skycore_scripted import Scripted, failure, response, ticket
 

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from posthorn.gateways.skycore_postbacks import MAX_BYTES, Unreadable, read
+from posthorn.gateways.skycore.postbacks import MAX_BYTES, Unreadable, read
 from posthorn.models import MessageState
 
 FLAT = (

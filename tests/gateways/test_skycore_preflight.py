@@ -12,7 +12,7 @@ from posthorn.errors import (
     TryAgain,
     Unreachable,
 )
-from posthorn.gateways.skycore import Skycore
+from posthorn.gateways.skycore.client import Skycore
 from posthorn.settings import SkycoreSettings
 from tests.gateways.raw_server import RawServer
 from tests.gateways.skycore_scripted import KEY, Scripted, failure, posted, query, response

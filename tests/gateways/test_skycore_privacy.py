@@ -8,7 +8,7 @@ import pytest
 
 from posthorn.errors import GatewayError, InputError
 from posthorn.gateways.registry import ticket_gateway
-from posthorn.gateways.skycore import Skycore
+from posthorn.gateways.skycore.client import Skycore
 from posthorn.settings import Settings, SettingsError, SkycoreSettings
 from tests.gateways.raw_server import RawServer, ok
 from tests.gateways.skycore_scripted import KEY, SUCCESS, Scripted, failure, response, ticket

@@ -17,8 +17,8 @@ from posthorn.errors import (
     Unreachable,
 )
 from posthorn.gateways.http import Trace
-from posthorn.gateways.skycore import Skycore
-from posthorn.gateways.skycore_answers import Told, Unreadable, read
+from posthorn.gateways.skycore.answers import Told, Unreadable, read
+from posthorn.gateways.skycore.client import Skycore
 from posthorn.models import MessageState, Phone
 from posthorn.settings import SkycoreSettings
 from tests.gateways.raw_server import RawServer

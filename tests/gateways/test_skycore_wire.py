@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posthorn.errors import InputError
-from posthorn.gateways.skycore import Skycore
+from posthorn.gateways.skycore.client import Skycore
 from posthorn.settings import SkycoreSettings
 from tests.gateways.raw_server import RawServer, ok
 from tests.gateways.skycore_scripted import BASE, KEY, SUCCESS, Scripted, form, pairs, posted, query, ticket

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 
 POSTGRES_URL = "POSTHORN_TEST_POSTGRES_URL"
 _numbers = itertools.count(1)

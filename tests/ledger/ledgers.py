@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from posthorn.ledger import campaigns, planning, sending, tables, totals
+from posthorn.ledger import campaigns, planning, sending, totals
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.planning import NewCampaign
 from posthorn.ledger.sending import Claim
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, ChunkState, Kind, Media, MessageState, Phone, Receipt
 
 FIRST_PHONE = 48_500_000_000

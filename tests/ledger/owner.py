@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from posthorn.ledger import campaigns, planning, sending
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from tests.ledger.ledgers import LATEST, Listed, new_campaign
 
 

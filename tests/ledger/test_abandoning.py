@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from posthorn.ledger import sending
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import ChunkState
 from tests.ledger.ledgers import OWNER, PENDING, UNKNOWN, ZOMBIE, answer, attempts, chunk_state, claimed, planned, states
 from tests.ledger.processes import owner, until

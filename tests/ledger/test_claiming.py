@@ -10,9 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.errors import LedgerError
-from posthorn.ledger import campaigns, sending, tables
+from posthorn.ledger import campaigns, sending
 from posthorn.ledger.sending import Claim
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import ChunkState
 from tests.ledger.ledgers import (
     FIRST_PHONE,

@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from posthorn.errors import LedgerError
 from posthorn.ledger import campaigns, planning, sending
 from posthorn.ledger.spool import Spool, import_spool, keep_answer
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, ChunkState
 from tests.ledger.ledgers import (
     LATEST,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from posthorn.ledger import listing, sending
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from tests.ledger.ledgers import FIRST_PHONE, REJECTED, answer, claimed, planned
 
 

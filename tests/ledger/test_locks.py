@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.errors import LedgerError
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from tests.ledger.ledgers import another
 from tests.ledger.processes import owner, until
 

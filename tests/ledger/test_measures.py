@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from posthorn.ledger import campaigns, sending, totals
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.measures import BUCKETS_SECONDS, SHOWN_DAYS, RequestCount, standings
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from tests.ledger.ledgers import OWNER, REJECTED, UNKNOWN, answer, claimed, planned
 
 LONG_AGO = time.time() - (SHOWN_DAYS + 1) * 86_400

@@ -17,11 +17,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-import posthorn.ledger.migrations
+import posthorn.ledger.store.migrations
 from posthorn.errors import LedgerError
-from posthorn.ledger import tables, tickets
-from posthorn.ledger.migrations import HEAD
-from posthorn.ledger.store import Ledger, shown_url
+from posthorn.ledger import tickets
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger, shown_url
+from posthorn.ledger.store.migrations import HEAD
 from posthorn.models import MessageState
 from tests.ledger.ledgers import another, planned, states
 from tests.ledger.test_tickets import gala, sent
@@ -50,7 +51,7 @@ def _condition(index: dict, ledger: Ledger) -> object:
 
 def test_the_head_that_is_written_down_is_the_newest_migration() -> None:
     config = Config()
-    config.set_main_option("script_location", str(Path(posthorn.ledger.migrations.__file__).parent))
+    config.set_main_option("script_location", str(Path(posthorn.ledger.store.migrations.__file__).parent))
     assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
 
 
@@ -66,7 +67,7 @@ def test_a_ledger_is_migrated_once_and_keeps_its_name(empty_url: str) -> None:
 
 def test_the_ids_of_attempts_that_were_replaced_before_are_remembered(empty_url: str) -> None:
     config = Config()
-    config.set_main_option("script_location", str(Path(posthorn.ledger.migrations.__file__).parent))
+    config.set_main_option("script_location", str(Path(posthorn.ledger.store.migrations.__file__).parent))
     with another(empty_url) as ledger:
         event = gala(ledger, 3)
         sent(ledger, event, (MessageState.ACCEPTED, "x as y"), (MessageState.REJECTED, None), (MessageState.ACCEPTED, "z"))
@@ -108,7 +109,7 @@ def test_eight_threads_may_open_a_new_ledger_at_once(empty_url: str) -> None:
 
 _OPEN = """
 import sys
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 print("ready", flush=True)
 sys.stdin.readline()
 print(Ledger(sys.argv[1]).uuid)

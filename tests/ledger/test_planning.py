@@ -6,9 +6,10 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.errors import CampaignNotFound, LedgerError
-from posthorn.ledger import campaigns, media, planning, sending, tables, totals
+from posthorn.ledger import campaigns, media, planning, sending, totals
 from posthorn.ledger.planning import NewCampaign, Row
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, Phone
 from tests.ledger.ledgers import FIRST_PHONE, LATEST, OWNER, Listed, answer, claimed, new_campaign, planned, states
 from tests.ledger.processes import owner, until

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from posthorn.ledger import campaigns, reconciling, reporting, sending
 from posthorn.ledger.reconciling import Decision
 from posthorn.ledger.sending import ClaimLost
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState, Report
 from tests.ledger.ledgers import (
     ACCEPTED,

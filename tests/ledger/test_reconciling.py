@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import campaigns, reconciling, sending, tables
+from posthorn.ledger import campaigns, reconciling, sending
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.reconciling import Decision, Unconfirmed
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, Receipt
 from tests.ledger.ledgers import (
     ACCEPTED,

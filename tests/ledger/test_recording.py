@@ -8,10 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.errors import Evidence, OutcomeUnknown, SlowDown
-from posthorn.ledger import reconciling, sending, tables
+from posthorn.ledger import reconciling, sending
 from posthorn.ledger.reconciling import Decision
 from posthorn.ledger.sending import Claim, ClaimLost
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, ChunkState, MessageState, Receipt
 from tests.ledger.ledgers import (
     ACCEPTED,

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import reporting, sending, tables
+from posthorn.ledger import reporting, sending
 from posthorn.ledger.campaigns import CampaignRecord
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, Receipt, Report
 from tests.ledger.ledgers import UNKNOWN, answer, claimed, ids, planned, states
 

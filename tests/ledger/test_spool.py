@@ -18,7 +18,7 @@ from posthorn.ledger import campaigns, sending
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.sending import Claim, ClaimLost
 from posthorn.ledger.spool import Spool, hold_answer, import_spool, keep_answer, keep_not_taken
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from tests.ledger.ledgers import OWNER, REJECTED, UNKNOWN, another, answer, attempts, claimed, planned, states
 
 
@@ -255,7 +255,7 @@ from pathlib import Path
 from posthorn.ledger import campaigns
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.spool import Spool
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 ledger = Ledger(sys.argv[1])
 spool = Spool(Path(sys.argv[2]), ledger, "dead")
 claims = [Claim(int(chunk), 1, "dead", tuple(range(10)), ()) for chunk in sys.argv[3:]]

@@ -20,10 +20,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from posthorn.ledger import campaigns, planning, reconciling, reporting, sending, tables
+from posthorn.ledger import campaigns, planning, reconciling, reporting, sending
 from posthorn.ledger.reconciling import Decision
 from posthorn.ledger.sending import Claim, ClaimLost
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import FINAL_STATES, Answer, MessageState, Receipt, Report
 from tests.ledger.ledgers import LATEST, Listed, everything_adds_up, new_campaign
 

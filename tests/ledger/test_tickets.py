@@ -11,12 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.errors import LedgerError
-from posthorn.ledger import planning, sending, tables, tickets
+from posthorn.ledger import planning, sending, tickets
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.news import News, apply_parked, take_news
 from posthorn.ledger.planning import NewCampaign, Row
 from posthorn.ledger.spool import Spool, import_spool
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, Kind, MessageState, Phone, Receipt
 from tests.ledger.ledgers import FIRST_PHONE, OWNER, claimed, states
 from tests.ledger.test_races import meanwhile, wait_until_it_waits

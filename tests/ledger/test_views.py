@@ -12,7 +12,7 @@ from posthorn.ledger import sending, totals
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.history import history
 from posthorn.ledger.repeats import repeats
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import TOTALS, Kind, Phone
 from tests.ledger.ledgers import FIRST_PHONE, REJECTED, UNKNOWN, answer, claimed, planned
 

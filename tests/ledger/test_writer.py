@@ -11,10 +11,11 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.errors import LedgerError
-from posthorn.ledger import sending, tables
+from posthorn.ledger import sending
 from posthorn.ledger.spool import Spool, import_spool, keep_answer
-from posthorn.ledger.store import Ledger
-from posthorn.ledger.writer import LedgerWriter
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.writer import LedgerWriter
 from posthorn.models import ChunkState
 from tests.ledger.ledgers import LATEST, OWNER, another, answer, chunk_state, claimed, planned, states
 

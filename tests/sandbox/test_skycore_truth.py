@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from posthorn.media import barcode
+from posthorn.content.media import barcode
 from posthorn.sandbox.skycore import Template
 
 ONE, OTHER = "16501234123", "16501234124"

@@ -9,7 +9,7 @@ import pytest
 
 from posthorn.delivery.plan import plan_file
 from posthorn.ledger import campaigns
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 from tests.commands import Desk
 from tests.conftest import sandbox_settings
 from tests.delivery.journey import numbers, write_campaign

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from posthorn.campaign import Campaign, differences, load_campaign
+from posthorn.content.campaign import Campaign, differences, load_campaign
 from posthorn.errors import InputError
 
 WHOLE = """

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
+from posthorn.content.recipients.csvfile import CsvFile, Row, open_csv
+from posthorn.content.recipients.phones import PhoneReader, Reason
+from posthorn.content.recipients.rejects import Reject, RejectsFile
 from posthorn.models import Phone
-from posthorn.recipients.csvfile import CsvFile, Row, open_csv
-from posthorn.recipients.phones import PhoneReader, Reason
-from posthorn.recipients.rejects import Reject, RejectsFile
 
 BATCH = 5_000
 """Recipients per batch of an intake."""

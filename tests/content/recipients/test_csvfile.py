@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from posthorn.content.recipients import csvfile
+from posthorn.content.recipients.csvfile import open_csv
 from posthorn.errors import InputError
-from posthorn.recipients import csvfile
-from posthorn.recipients.csvfile import open_csv
 
 
 def write(folder, content: bytes | str):

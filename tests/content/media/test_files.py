@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
+from posthorn.content.media.files import CONTENT_TYPES, CURRENT_EXTENSIONS, check_media, media_name, retired_types_warning
 from posthorn.errors import InputError
-from posthorn.media.files import CONTENT_TYPES, CURRENT_EXTENSIONS, check_media, media_name, retired_types_warning
 from posthorn.models import Media
 
 

@@ -20,7 +20,7 @@ from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
 
 from posthorn.errors import GatewayError
-from posthorn.gateways import serwersms_codes as codes
+from posthorn.gateways.serwersms import codes
 from posthorn.models import Answer, Credit, MessageState, MmsRequest, Phone, Receipt, Report, StoredFile, mask_phone
 
 Plain = dict[str, Any]

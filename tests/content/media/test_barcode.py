@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from posthorn.errors import InputError
-from posthorn.media.barcode import (
+from posthorn.content.media.barcode import (
     ALPHABET,
     CARRIERS,
     GENERATED_LENGTH,
@@ -26,6 +25,7 @@ from posthorn.media.barcode import (
     survives_carrier,
     symbology_for,
 )
+from posthorn.errors import InputError
 
 SVG = "{http://www.w3.org/2000/svg}"
 FORMATS = {"qr": zxingcpp.BarcodeFormat.QRCode, "code128": zxingcpp.BarcodeFormat.Code128}

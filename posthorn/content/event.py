@@ -14,14 +14,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
-from posthorn import inputfile
+from posthorn.content import inputfile
+from posthorn.content.inputfile import checked_name, read_model, sha256_of
+from posthorn.content.media.barcode import new_barcode_id
+from posthorn.content.recipients.csvfile import CsvFile, open_csv
+from posthorn.content.recipients.phones import PhoneReader, Reason
+from posthorn.content.recipients.rejects import Reject, RejectsFile
 from posthorn.errors import InputError
-from posthorn.inputfile import checked_name, read_model, sha256_of
-from posthorn.media.barcode import new_barcode_id
 from posthorn.models import UNSENDABLE, Phone
-from posthorn.recipients.csvfile import CsvFile, open_csv
-from posthorn.recipients.phones import PhoneReader, Reason
-from posthorn.recipients.rejects import Reject, RejectsFile
 
 BARCODE_COLUMNS = ("barcode_id", "barcode", "barcodeid")
 """What the column of codes may be called, in any case."""

@@ -14,10 +14,8 @@ from typing import Any, NoReturn, Self
 import httpx
 
 from posthorn.errors import GatewayError, InputError, OutcomeUnknown, RecipientRefused, RequestRefused, TryAgain
-from posthorn.gateways import skycore_answers as answers
-from posthorn.gateways import skycore_codes as codes
-from posthorn.gateways import skycore_requests as requests
 from posthorn.gateways.http import HttpAnswer, HttpClients, Trace, refusal
+from posthorn.gateways.skycore import answers, codes, requests
 from posthorn.models import Answer, MessageState, Receipt, TicketRequest
 from posthorn.settings import SettingsError, SkycoreSettings
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from posthorn.ledger.store import Ledger
+from posthorn.ledger.store.engine import Ledger
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -1,8 +1,8 @@
-"""Alembic's entry: runs on the connection that ``posthorn.ledger.store`` hands over, inside its transaction."""
+"""Alembic's entry: runs on the connection that ``posthorn.ledger.store.engine`` hands over, inside its transaction."""
 
 from alembic import context
 
-from posthorn.ledger.tables import metadata
+from posthorn.ledger.store.tables import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)
 with context.begin_transaction():

@@ -21,10 +21,8 @@ import httpx
 import orjson
 
 from posthorn.errors import GatewayError, InputError, OutcomeUnknown, RequestRefused, TryAgain
-from posthorn.gateways import serwersms_answers as answers
-from posthorn.gateways import serwersms_codes as codes
-from posthorn.gateways import serwersms_requests as requests
 from posthorn.gateways.http import HttpAnswer, HttpClients, Trace, refusal
+from posthorn.gateways.serwersms import answers, codes, requests
 from posthorn.models import Answer, Credit, Media, MessageState, MmsRequest, Phone, Receipt, Report, ReportPage, StoredFile
 from posthorn.settings import SerwerSmsSettings, SettingsError
 

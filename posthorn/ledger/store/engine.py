@@ -22,10 +22,10 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 
 from posthorn.errors import LedgerError
-from posthorn.ledger import tables
-from posthorn.ledger.failures import explained, shown
-from posthorn.ledger.locks import FileLocks, Locks, PostgresLocks
-from posthorn.ledger.migrations import HEAD
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.failures import explained, shown
+from posthorn.ledger.store.locks import FileLocks, Locks, PostgresLocks
+from posthorn.ledger.store.migrations import HEAD
 
 _BUSY_TIMEOUT_SECONDS = 30
 _PRAGMAS = (

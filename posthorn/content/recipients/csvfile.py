@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from posthorn.content.recipients.phones import Reason
 from posthorn.errors import InputError
-from posthorn.recipients.phones import Reason
 
 PHONE_COLUMNS = ("phone", "number", "msisdn", "telefon", "numer")
 """What the column of numbers may be called, in any case."""

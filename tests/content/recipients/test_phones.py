@@ -9,9 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from phonenumbers import NumberParseException, PhoneMetadata
 
+from posthorn.content.recipients import phones
+from posthorn.content.recipients.phones import PhoneReader, Reason
 from posthorn.errors import InputError
-from posthorn.recipients import phones
-from posthorn.recipients.phones import PhoneReader, Reason
 
 REGIONS = ("PL", "DE", "GB", "US", "CZ")
 FULL_WIDTH = {ord("0") + digit: chr(0xFF10 + digit) for digit in range(10)} | {ord("+"): "＋"}

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from posthorn.gateways import serwersms_answers as answers
-from posthorn.gateways import serwersms_codes as codes
+from posthorn.gateways.serwersms import answers, codes
 from posthorn.models import MessageState
 
 TEMPLATE = "id=#SMSID#&state=#STAN#&date=#DATA#&reason=#PRZYCZYNA#"

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from posthorn.content.recipients import read_recipients
+from posthorn.content.recipients.intake import BATCH, SeenPhones
+from posthorn.content.recipients.rejects import Reject, RejectsFile, spreadsheet_safe
 from posthorn.errors import InputError
-from posthorn.recipients import read_recipients
-from posthorn.recipients.intake import BATCH, SeenPhones
-from posthorn.recipients.rejects import Reject, RejectsFile, spreadsheet_safe
 
 MIXED = """phone;name
 500600700;first
@@ -183,7 +183,7 @@ def test_the_table_of_numbers_seen_stays_fast_for_numbers_in_a_pattern(step):
 
 MEASURE = r"""
 import re, sys, pathlib
-from posthorn.recipients import read_recipients
+from posthorn.content.recipients import read_recipients
 intake = read_recipients(pathlib.Path(sys.argv[1]), region="PL", rejects=pathlib.Path(sys.argv[2]))
 batches = sum(1 for _ in intake)
 print(intake.input, intake.accepted, intake.invalid, intake.duplicate)

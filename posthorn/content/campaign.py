@@ -18,10 +18,10 @@ from pydantic import (
     PrivateAttr,
 )
 
-from posthorn import inputfile
+from posthorn.content import inputfile
+from posthorn.content.inputfile import Problem, checked_name, input_error, read_model, sha256_of
+from posthorn.content.media.files import check_media, media_name, retired_types_warning
 from posthorn.errors import InputError
-from posthorn.inputfile import Problem, checked_name, input_error, read_model, sha256_of
-from posthorn.media.files import check_media, media_name, retired_types_warning
 from posthorn.models import Media
 
 MOST_MEDIA = 10

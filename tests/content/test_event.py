@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from posthorn.content.event import AttendeeIntake, differences, fill, load_event
 from posthorn.errors import InputError
-from posthorn.event import AttendeeIntake, differences, fill, load_event
 
 WHOLE = {"name": '"gala"', "mms_id": "35674", "from": "60856", "attendees": '"attendees.csv"'}
 

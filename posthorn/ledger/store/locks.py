@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine
 from typing_extensions import override
 
 from posthorn.errors import LedgerError
-from posthorn.ledger.failures import explained
+from posthorn.ledger.store.failures import explained
 
 _PATIENCE_SECONDS = 0.2  # a reader that asks whether a lock is free holds it for an instant
 _PAUSE_SECONDS = 0.02

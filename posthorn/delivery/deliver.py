@@ -1,0 +1,158 @@
+"""The loop that delivers: send what is pending, look up what is unknown, send again what may be, withdraw what must not go.
+
+It decides what happens next. How a single step is carried out is handed in as ``Steps``: plain, or as Prefect tasks with
+their retries and limits (``tasks/deliver.py``). The flows, the drills and the bench all run this loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from posthorn.delivery.exchange import campaign_exchange
+from posthorn.delivery.reconcile import reconcile, seconds_to_next_look, waited
+from posthorn.delivery.run import CampaignRun, Run, TicketRun
+from posthorn.delivery.send import Exchange, batches, send_batch
+from posthorn.delivery.tickets import TicketExchange
+from posthorn.delivery.withdraw import withdraw_unwanted
+from posthorn.ledger import sending
+
+BATCHES_AT_ONCE = 4
+"""While the last requests of one batch are answered, the next are under way."""
+
+_LOOK_SECONDS = 1.0
+_logger = logging.getLogger(__name__)
+
+
+async def look_up(run: CampaignRun) -> float | None:
+    """Look up every unknown message once; the seconds until another look may settle more by itself, else None.
+
+    Raises:
+        TryAgain: the provider could not be asked.
+    """
+    done = await reconcile(run)
+    if done.looked_up:
+        line = "looked up %d unknown: %d were taken, %d to be sent again, %d stay unknown"
+        _logger.info(line, done.looked_up, done.found, done.resend, done.unknown)
+    return await seconds_to_next_look(run)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How the loop's single steps are carried out. Each may be repeated at any time: the ledger knows what is left.
+
+    ``send`` sends one batch, ``look_up`` and ``withdraw`` look after what was sent. ``limit`` is held while sending.
+    """
+
+    send: Callable[[Run[Any], Exchange, int, int], Awaitable[int]] = send_batch
+    look_up: Callable[[CampaignRun], Awaitable[float | None]] = look_up
+    withdraw: Callable[[CampaignRun], Awaitable[int]] = withdraw_unwanted
+    limit: Callable[[Run[Any]], AbstractAsyncContextManager[None]] = lambda _run: nullcontext()
+
+
+PLAIN = Steps()
+"""Every step as the function it is: no retries, no limit over processes."""
+
+
+async def deliver_campaign(run: CampaignRun, steps: Steps = PLAIN) -> None:
+    """Send everything that is pending of a campaign whose media are verified, and settle what is unknown.
+
+    Raises:
+        GatewayError, LedgerError, Stopped: why it ended early. What was not sent is pending.
+    """
+    await send_all(run, steps)
+    await settle_all(run, steps)
+
+
+async def deliver_event(run: TicketRun, steps: Steps = PLAIN) -> int:
+    """Send every pending ticket of an event; how many requests were made.
+
+    Raises:
+        GatewayError, LedgerError, Stopped: why it ended early. What was not sent is pending.
+    """
+    return await send_pending(run, TicketExchange(run), steps)
+
+
+async def send_all(run: CampaignRun, steps: Steps = PLAIN) -> int:
+    """Send every pending chunk of a campaign, and see to it that whatever other processes claimed of it is over.
+
+    Returns how many requests this process made.
+    """
+    exchange = await campaign_exchange(run)
+    requests = await send_pending(run, exchange, steps)
+    while not run.is_stopped() and await _others_are_at_work(run):
+        await asyncio.sleep(_LOOK_SECONDS)
+        requests += await send_pending(run, exchange, steps)
+    return requests
+
+
+async def send_pending(run: Run[Any], exchange: Exchange, steps: Steps = PLAIN) -> int:
+    """Send every pending chunk, a batch per step; the first batch that fails for good stops the rest.
+
+    Returns how many requests were made.
+    """
+    pending = await run.do(sending.pending_chunks, run.campaign)
+    if not pending:
+        return 0
+    gate = asyncio.Semaphore(BATCHES_AT_ONCE)
+
+    async def send_one(first: int, last: int) -> int:
+        async with gate:
+            if run.is_stopped():
+                return 0
+            try:
+                return await steps.send(run, exchange, first, last)
+            except Exception as error:
+                run.stop(error)
+                raise
+
+    async with steps.limit(run):
+        sends = [send_one(first, last) for first, last in batches(pending, run.concurrency)]
+        outcomes = await asyncio.gather(*sends, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return sum(outcome for outcome in outcomes if isinstance(outcome, int))
+
+
+async def settle_all(run: CampaignRun, steps: Steps = PLAIN) -> None:
+    """Settle what is unknown as far as the campaign's file allows: look, wait, look again, send again what is absent."""
+    while True:
+        seconds = await steps.look_up(run)
+        await run.heed()
+        if run.is_stopped():
+            break
+        if await run.do(sending.pending_chunks, run.campaign):
+            await send_all(run, steps)
+        elif seconds is None or not await waited(run, seconds):
+            break
+    await _withdraw_if_kept(run, steps)
+
+
+async def settle_once(run: CampaignRun, steps: Steps = PLAIN) -> None:
+    """Settle what one look proves, and send nothing."""
+    await steps.look_up(run)
+    await _withdraw_if_kept(run, steps)
+
+
+async def _withdraw_if_kept(run: CampaignRun, steps: Steps) -> None:
+    """Only where the provider may hold messages back: a step for nothing is one too many."""
+    definition = run.campaign.definition
+    if definition.get("hold_minutes") or (definition.get("send_at") and run.campaign.cancelled_at is not None):
+        await steps.withdraw(run)
+
+
+async def _others_are_at_work(run: CampaignRun) -> bool:
+    """Whether there is something to wait for: a chunk that another process has under way, or has given back."""
+    if run.guard_key != run.campaign.lock_key:
+        return False  # a helper does not wait for anybody
+    await run.heed()
+    if run.is_stopped():
+        return False
+    if abandoned := await run.do(sending.abandon_dead, run.campaign):
+        _logger.warning("%d chunks were under way in a process that has died; they are unknown now", abandoned)
+    return bool(await run.do(sending.in_flight, run.campaign) or await run.do(sending.pending_chunks, run.campaign))

@@ -1,7 +1,0 @@
-"""From a row of a file to an E.164 number, or to the reason why not."""
-
-from posthorn.recipients.intake import Intake, read_recipients
-from posthorn.recipients.phones import PhoneReader, Reason
-from posthorn.recipients.rejects import Reject, RejectsFile
-
-__all__ = ["Intake", "PhoneReader", "Reason", "Reject", "RejectsFile", "read_recipients"]

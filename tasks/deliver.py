@@ -1,0 +1,76 @@
+"""The steps of the delivery loop as tasks: as many requests at once as the settings allow, retries that ask the error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from prefect import task
+from prefect.client.orchestration import get_client
+from prefect.concurrency.asyncio import concurrency
+
+from posthorn.delivery import deliver
+from posthorn.delivery.deliver import Steps
+from posthorn.delivery.run import CampaignRun, Run
+from posthorn.delivery.send import Exchange, send_batch
+from posthorn.delivery.withdraw import withdraw_unwanted
+from tasks.policy import POLICY
+
+
+def limit_name(gateway: str) -> str:
+    """The concurrency limit in Prefect that all processes sending through this account share."""
+    return f"posthorn-{gateway}"
+
+
+@task(name="send", task_run_name="send {first}-{last}", **POLICY)
+async def send(run: Run[Any], exchange: Exchange, first: int, last: int) -> int:
+    """Send what is pending of the chunks ``first`` to ``last``; how many requests were made."""
+    return await send_batch(run, exchange, first, last)
+
+
+@task(name="reconcile", task_run_name="reconcile", **POLICY)
+async def look_up(run: CampaignRun) -> float | None:
+    """Look up every unknown message once; the seconds until another look may settle more by itself, else None."""
+    return await deliver.look_up(run)
+
+
+@task(name="withdraw", task_run_name="withdraw", **POLICY)
+async def withdraw(run: CampaignRun) -> int:
+    """Withdraw what the provider holds and is not to go out; how many messages that were."""
+    return await withdraw_unwanted(run)
+
+
+@asynccontextmanager
+async def part_of_limit(run: Run[Any]) -> AsyncIterator[None]:
+    """Hold this process's part of the account's limit while it sends: as many places as it may have requests in flight.
+
+    A limit that nobody created is an error, not freedom. One that was set lower than that is kept to. One that cannot be
+    renewed does not interrupt what is under way. Held once, not for each batch: Prefect's server on SQLite answers "locked"
+    to one asker in five, and then its client waits for two seconds.
+    """
+    name = limit_name(run.campaign.gateway)
+    async with get_client() as client:
+        limit = await client.read_global_concurrency_limit_by_name(name)
+    places = max(1, min(run.concurrency, limit.limit))
+    async with (
+        concurrency(name, occupy=places, strict=True, raise_on_lease_renewal_failure=False),
+        _kept_free(run.slots, run.concurrency - places),
+    ):
+        yield
+
+
+@asynccontextmanager
+async def _kept_free(slots: asyncio.Semaphore, count: int) -> AsyncIterator[None]:
+    for _ in range(count):
+        await slots.acquire()
+    try:
+        yield
+    finally:
+        for _ in range(count):
+            slots.release()
+
+
+STEPS = Steps(send=send, look_up=look_up, withdraw=withdraw, limit=part_of_limit)
+"""The loop's steps as task runs: a few dozen for a campaign, however large."""
