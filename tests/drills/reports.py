@@ -136,7 +136,7 @@ def _compare(box: Sandbox, database_url: str, way: str, told: Told) -> None:
     try:
         with ledger.read() as connection:
             message = tables.message.c
-            held = dict(connection.execute(sa.select(message.provider_id, message.state)).tuples().all())
+            held = dict(connection.execute(sa.select(message.provider_id, message.state)).all())
             told.parked = connection.execute(sa.select(sa.func.count()).select_from(tables.parked_report)).scalar_one()
     finally:
         ledger.close()
