@@ -73,6 +73,7 @@ def _shown(settings: Settings) -> list[tuple[str, str]]:
 
 def _findings(settings: Settings) -> Iterator[Finding]:
     yield _ledger(settings)
+    yield from _lookups(settings)
     yield asyncio.run(_campaign_gateway(settings))
     yield _ticket_gateway(settings)
     yield _prefect(settings)
@@ -92,6 +93,22 @@ def _ledger(settings: Settings) -> Finding:
         return Finding("ledger", True, f"opens; {len(campaigns.all_records(ledger))} campaigns and events in {where}")
     finally:
         ledger.close()
+
+
+def _lookups(settings: Settings) -> Iterator[Finding]:
+    """Campaigns whose unknown messages cannot be settled because the provider lists otherwise than was sent."""
+    from posthorn.delivery.reconcile import findings  # noqa: PLC0415
+    from posthorn.errors import LedgerError  # noqa: PLC0415
+
+    advice = (
+        "clock off: set this machine's clock and POSTHORN_SERWERSMS__TIMEZONE right, then `posthorn campaign reconcile`."
+        " Title differs: `posthorn campaign resolve`, and a title that the provider leaves as it is"
+    )
+    try:
+        for sentence in findings(settings=settings):
+            yield Finding("lookups", False, sentence, advice)
+    except LedgerError:
+        return  # said of the ledger already
 
 
 async def _campaign_gateway(settings: Settings) -> Finding:

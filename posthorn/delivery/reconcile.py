@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from tabulate import tabulate
 
@@ -33,7 +34,7 @@ from posthorn.ledger.reconciling import DOUBTS, Decision, Unconfirmed
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, Report, mask_phone
-from posthorn.settings import load_settings
+from posthorn.settings import Settings, load_settings
 
 PHONES_PER_REQUEST = 200
 _RESENDS_IF_HELD = 5
@@ -73,9 +74,9 @@ def unknown_table(name: str) -> str:
     ) + (f"\nand {len(shown) - _SHOWN:,} more" if len(shown) > _SHOWN else "")
 
 
-def findings(name: str | None = None) -> list[str]:
+def findings(name: str | None = None, *, settings: Settings | None = None) -> list[str]:
     """Why lookups prove nothing of late, of one campaign or of all: one sentence each. Asks the ledger, not the provider."""
-    ledger = Ledger(load_settings().database_url)
+    ledger = Ledger((settings or load_settings()).database_url)
     try:
         campaign = None if name is None else campaigns.get(ledger, name, kind=Kind.CAMPAIGN)
         return [
@@ -99,7 +100,10 @@ async def seconds_to_next_look(run: CampaignRun) -> float | None:
 
 
 async def waited(run: CampaignRun, seconds: float) -> bool:
-    """Wait so long; False as soon as the run is to stop, by this process or another."""
+    """Wait so long for the next look; False as soon as the run is to stop, by this process or another."""
+    again = datetime.fromtimestamp(time.time() + seconds).astimezone()
+    words = "%s: the run waits until %s to look again at messages of unknown outcome; nothing else is left to do"
+    _logger.warning(words, run.campaign.name, f"{again:%H:%M:%S %Z}")
     until = time.monotonic() + seconds
     while not run.is_stopped() and (left := until - time.monotonic()) > 0:
         await asyncio.sleep(min(left, _HEED_SECONDS))
