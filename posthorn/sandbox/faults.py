@@ -72,8 +72,8 @@ FAULTS: dict[str, Stage] = {
 }
 """Every fault by name. ``late`` waits ``seconds`` and then does the work, whether the client is still there or not.
 
-Of a listing: ``page_repeats`` shows the first page instead of the one asked for, ``page_empty`` nothing, ``page_added`` counts one
-page too many, ``rows_moved`` begins ``items`` rows further on, ``no_ids`` leaves out the ids of ``items`` rows.
+Of a listing: ``page_repeats`` shows the first page instead of the one asked for, ``page_empty`` nothing, ``page_added``
+counts one page too many, ``rows_moved`` begins ``items`` rows further on, ``no_ids`` leaves out the ids of ``items`` rows.
 """
 
 _CODE = re.compile(r"E?[0-9]{1,6}")
