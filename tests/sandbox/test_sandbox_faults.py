@@ -236,6 +236,7 @@ async def test_some_items_are_refused(sandbox):
 def test_every_fault_has_a_test_here():
     tested = {*BROKEN, *UNREADABLE, *DOCUMENTS, "items_dict", "items_null", "status_before", "status_after", "huge", "drip"}
     tested |= {"truncated_no_length", "redirect", "close_idle", "late", "error_code", "error_code_after"}
+    tested |= {"page_repeats", "page_empty", "page_added", "rows_moved", "no_ids"}  # in test_sandbox_reports.py
     assert tested | {"prefix_then_status", "credit_midway", "item_error", "success_without_trackingid"} == set(FAULTS)
 
 
