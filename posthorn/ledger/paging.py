@@ -9,9 +9,9 @@ from sqlalchemy import Executable, Row
 
 from posthorn.ledger.store.engine import Ledger
 
-BEHIND = "(m.chunk_id, m.position) > (:chunk, :position)"
-"""What a paged query (of messages ``m``) demands of its rows."""
-IN_ORDER = "ORDER BY m.chunk_id, m.position LIMIT :size"
+BEHIND = "k.id >= :chunk AND (k.id, m.position) > (:chunk, :position)"
+"""What a paged query of chunks ``k`` and their messages ``m`` demands; the first half lets SQLite start at the right place."""
+IN_ORDER = "ORDER BY k.id, m.position LIMIT :size"
 """How a paged query ends. Among its columns are ``chunk_id`` and ``position``."""
 
 

@@ -128,7 +128,7 @@ def ids_in(ledger: Ledger, campaign: CampaignRecord, states: Sequence[MessageSta
     """
     query = sql(
         "SELECT m.chunk_id, m.position, m.provider_id FROM chunk k JOIN message m ON m.chunk_id = k.id"  # noqa: S608 - own words
-        f" WHERE k.campaign_id = :campaign AND k.id >= :chunk AND {BEHIND} AND m.state IN :states"
+        f" WHERE k.campaign_id = :campaign AND {BEHIND} AND m.state IN :states"
         f" AND m.provider_id IS NOT NULL {IN_ORDER}"
     ).bindparams(sa.bindparam("states", expanding=True))
     values = {"campaign": campaign.id, "states": [int(state) for state in states]}

@@ -48,7 +48,7 @@ _PAGES = sql(
     "SELECT m.chunk_id, m.position, m.line, m.phone, m.state, m.provider_id, m.error, t.barcode, t.fields"  # noqa: S608 - own words
     " FROM chunk k JOIN message m ON m.chunk_id = k.id"
     " JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position"
-    f" WHERE k.campaign_id = :event AND k.id >= :chunk AND {BEHIND} {IN_ORDER}"
+    f" WHERE k.campaign_id = :event AND {BEHIND} {IN_ORDER}"
 ).columns(fields=sa.JSON())
 
 
