@@ -10,7 +10,7 @@ from sqlalchemy import Executable, Row
 from posthorn.ledger.store.engine import Ledger
 
 BEHIND = "k.id >= :chunk AND (k.id, m.position) > (:chunk, :position)"
-"""What a paged query of chunks ``k`` and their messages ``m`` demands; the first half lets SQLite start at the right place."""
+"""What a paged query of chunks ``k`` and their messages ``m`` demands. Its first half tells SQLite where to start."""
 IN_ORDER = "ORDER BY k.id, m.position LIMIT :size"
 """How a paged query ends. Among its columns are ``chunk_id`` and ``position``."""
 
