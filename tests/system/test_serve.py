@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import pytest
 
+from posthorn.cli.prefect_login import recorded_api
 from posthorn.cli.sandbox_process import SandboxProcess
 from tests.commands import Desk, told
 from tests.delivery.journey import numbers, write_campaign
@@ -97,7 +98,10 @@ def served(slow_sandbox: SandboxProcess, tmp_path: Path) -> Iterator[Served]:
     try:
         wait_for(lambda: "ready: " in log.read_text() or process.poll() is not None)
         assert process.poll() is None, log.read_text()
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=30) as api:
+        record = recorded_api(tmp_path / "state" / "prefect")
+        assert record is not None
+        assert record.url == f"http://127.0.0.1:{port}/api"
+        with httpx.Client(base_url=record.url, headers=record.headers(), timeout=30) as api:
             yield Served(desk, api, process, log)
     finally:
         if process.poll() is None:
@@ -150,7 +154,7 @@ def a_server_that_dies_is_started_again(served: Served, campaign: str, box: Sand
     already = told(box.url, "truth")["serwersms"]["accepted"]
     served.start(campaign, write_campaign(tmp_path, numbers(2200)[200:], name="outlives"))
     wait_for(lambda: told(box.url, "truth")["serwersms"]["accepted"] > already)
-    os.kill(next(pid for pid, command in processes_of(tmp_path).items() if "server start" in command), signal.SIGKILL)
+    os.kill(next(pid for pid, command in processes_of(tmp_path).items() if "deployments.server" in command), signal.SIGKILL)
     wait_for(lambda: "it is started again" in served.log.read_text())
     assert served.ended("campaign outlives.toml") == "Completed all 2,000 rows accounted for"
     assert told(box.url, "truth")["serwersms"]["accepted"] == already + 2000
