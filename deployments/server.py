@@ -18,7 +18,7 @@ from prefect.settings import temporary_settings
 from starlette.datastructures import Headers, MutableHeaders
 
 from posthorn.cli.output import fail
-from posthorn.loopback import is_loopback, refusal
+from posthorn.loopback import refusal
 from posthorn.settings import SettingsError, load_settings
 
 if TYPE_CHECKING:
@@ -104,12 +104,8 @@ def serve(listening: socket.socket | None) -> None:
 def _guarded_app() -> ASGIApp:
     from prefect.server.api.server import create_app  # noqa: PLC0415 - it reads the settings when imported
 
-    host = prefect.PREFECT_SERVER_API_HOST.value()
-    names = {*load_settings().own_names(), host.lower()}
-    if not is_loopback(host):
-        names.add(socket.gethostname().lower())
     app = create_app(final=True)
-    app.add_middleware(Guard, names=frozenset(names))
+    app.add_middleware(Guard, names=load_settings().own_names())
     return app
 
 

@@ -24,8 +24,8 @@ def is_loopback(host: str) -> bool:
 def refusal(header: Callable[[str], Sequence[str]], names: Collection[str] = (), *, any_host: bool = False) -> str | None:
     """Why a request must not be answered; None where it may.
 
-    ``header`` gives all values of a header. ``names`` are the server's names besides ``localhost`` and addresses: an address
-    cannot be rebound. ``any_host`` is for a server whose names nobody knows.
+    ``header`` gives all values of a header. ``names`` are those by which others reach the server, perhaps through a proxy;
+    ``localhost`` and addresses need not be among them, for they cannot be rebound. ``any_host``: nobody knows its names.
     """
     hosts = header("Host")
     if len(hosts) > 1 or not (any_host or all(_is_own(host, names) for host in hosts)):

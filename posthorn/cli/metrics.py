@@ -44,7 +44,8 @@ def metrics(
         server, thread = start_http_server(port, host, registry)
     except OSError as error:
         raise InputError("--port", f"{host}:{port} cannot be listened on ({error.strerror or error})") from None
-    server.set_app(_guarded(server.get_app(), any_host=not is_loopback(host)))
+    if (app := server.get_app()) is not None:
+        server.set_app(_guarded(app, any_host=not is_loopback(host)))
     try:
         say(f"ready http://{host}:{server.server_port}/metrics")
         stopped.wait()

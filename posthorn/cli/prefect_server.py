@@ -226,8 +226,8 @@ def _listening(host: str, port: int) -> socket.socket:
 class PrefectServer:
     """A Prefect server of ours on one address: ``api`` is how to reach it, ``log`` the file with what it says."""
 
-    def __init__(self, home: Path, host: str, listening: socket.socket, login: str, variables: Mapping[str, str]) -> None:
-        port = listening.getsockname()[1]
+    def __init__(self, home: Path, listening: socket.socket, login: str, variables: Mapping[str, str]) -> None:
+        host, port = listening.getsockname()[:2]  # its address, for a name the server may not know as its own
         self.url = f"http://{_reached_at(host)}:{port}/api"
         self.api = PrefectApi(self.url, login, is_ours=True)
         self.log = home / "server.log"
@@ -302,7 +302,7 @@ def _running_server(
     home: Path, address: tuple[str, int], login: str, variables: Mapping[str, str]
 ) -> Iterator[PrefectServer]:
     with _listening(*address) as listening:
-        server = PrefectServer(home, address[0], listening, login, variables)
+        server = PrefectServer(home, listening, login, variables)
         try:
             server.await_health()
             yield server

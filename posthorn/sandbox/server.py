@@ -171,7 +171,7 @@ class Sandbox:
         return max(owners, key=lambda provider: len(provider.prefix))
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        if (reason := refusal(lambda name: request.headers.getall(name, []), (self.host,))) is not None:
+        if (reason := refusal(lambda name: request.headers.getall(name, []))) is not None:
             return web.Response(status=403, text=f"the request is refused: {reason}\n")
         if request.path.startswith("/_sandbox/"):
             return await truth.answer(self, request)
