@@ -73,7 +73,12 @@ async def _refuse(kind: str, reason: str, receive: Receive, send: Send) -> None:
         return
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     await send({"type": "http.response.start", "status": 403, "headers": headers})
-    await send({"type": "http.response.body", "body": f"the request is refused: {reason}\n".encode()})
+    await send(
+        {
+            "type": "http.response.body",
+            "body": f"the request is refused: {reason} (further names: POSTHORN_HOST_NAMES)\n".encode(),
+        }
+    )
 
 
 def serve(listening: socket.socket | None) -> None:

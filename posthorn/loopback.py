@@ -29,7 +29,7 @@ def refusal(header: Callable[[str], Sequence[str]], names: Collection[str] = (),
     """
     hosts = header("Host")
     if len(hosts) > 1 or not (any_host or all(_is_own(host, names) for host in hosts)):
-        return "it came by a host name that is not this server's (POSTHORN_HOST_NAMES lists further ones)"
+        return "it came by a host name that is not this server's"
     if any(not _is_from_here(origin, hosts, names) for origin in header("Origin")):
         return "it came from a page of another origin"
     # Pictures, scripts and forms by GET carry no Origin; a link that somebody follows is welcome.

@@ -47,7 +47,7 @@ def _guard(names: Collection[str], *, any_host: bool) -> Middleware:
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         reason = refusal(lambda name: request.headers.getall(name, []), names, any_host=any_host)
         if reason is not None:
-            _logger.warning("a request was refused: %s", reason)
+            _logger.warning("a request was refused: %s (names that a proxy passes on: POSTHORN_HOST_NAMES)", reason)
             raise web.HTTPNotFound
         return await handler(request)
 

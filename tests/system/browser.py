@@ -18,7 +18,7 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 150.0
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Page:
 
     def wait(self, condition: str) -> None:
         """Until the expression is true."""
-        wait_for(lambda: bool(self.run(condition)), lambda: f"{condition}\n{self.text()}")
+        wait_for(lambda: bool(self.run(f"!!({condition})")), lambda: f"{condition}\n{self.text()}")
 
     def text(self) -> str:
         return str(self.run("document.body ? document.body.innerText : ''"))
@@ -57,6 +57,14 @@ class Page:
         key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
         self.call("Input.dispatchKeyEvent", type="keyDown", **key)
         self.call("Input.dispatchKeyEvent", type="keyUp", **key)
+
+    def click(self, selector: str, label: str) -> None:
+        """With the mouse, on the element of that label, once it is there."""
+        found = f"[...document.querySelectorAll({selector!r})].find((one) => one.innerText.trim() === {label!r})"
+        self.wait(f"!!{found}")
+        box = self.run(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({found}.getBoundingClientRect())")
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 
     def picture(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
