@@ -87,4 +87,4 @@ async (root, aims) => {
   }
   await attempt("events without a word", () => talk("/events/out", [filter], []));
   return told;
-};
+}

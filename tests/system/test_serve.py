@@ -146,8 +146,25 @@ def test_one_command_serves_everything(served: Served, slow_sandbox: SandboxProc
     assert served.desk.run("campaign", "send", str(beside)).code == 0
     assert served.ended("campaign beside.toml").startswith("Completed"), "a run of the command line is shown there, too"
 
+    the_login_is_written_nowhere_else(served, tmp_path)
     a_server_that_dies_is_started_again(served, campaign, slow_sandbox, tmp_path)
     stopping_finishes_what_is_under_way(served, campaign, slow_sandbox, tmp_path)
+
+
+def the_login_is_written_nowhere_else(served: Served, tmp_path: Path) -> None:
+    """Not in a log, nor Prefect's database, nor on a command line: other accounts see those."""
+    record = recorded_api(tmp_path / "state" / "prefect")
+    assert record is not None
+    assert record.login is not None
+    secret = record.login.partition(":")[2].encode()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path.name for path in files if secret in path.read_bytes()] == ["served-at"]
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+    assert not any(secret in command for command in commands)
+    environment = {**served.desk.environment(), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "deployments.serve", "--login"]
+    shown = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert shown.stdout.splitlines() == [record.url.removesuffix("/api"), record.login]
 
 
 def a_server_that_dies_is_started_again(served: Served, campaign: str, box: SandboxProcess, tmp_path: Path) -> None:
