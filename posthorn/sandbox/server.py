@@ -16,6 +16,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from posthorn.loopback import refusal
 from posthorn.sandbox import truth, wire
 from posthorn.sandbox.clock import PROVIDERS_ZONE, SandboxClock
 from posthorn.sandbox.faults import FaultBook, FaultRule, Stage
@@ -172,6 +173,8 @@ class Sandbox:
         return max(owners, key=lambda provider: len(provider.prefix))
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        if (reason := refusal(lambda name: request.headers.getall(name, []))) is not None:
+            return web.Response(status=403, text=f"the request is refused: {reason}\n")
         if request.path.startswith("/_sandbox/"):
             return await truth.answer(self, request)
         provider = self.provider_of(request.path)

@@ -23,7 +23,9 @@ async def _raw(box, reading=2.0):
     """What comes over the wire, byte for byte, and how it ends: ``eof``, ``reset`` or ``silence``."""
     reader, writer = await asyncio.open_connection(box.host, box.port)
     body = httpx.Request("POST", box.url, json=BODY).content
-    head = f"POST /{SEND} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sandbox-token\r\nContent-Type: application/json\r\n"
+    head = (
+        f"POST /{SEND} HTTP/1.1\r\nHost: [::1]\r\nAuthorization: Bearer sandbox-token\r\nContent-Type: application/json\r\n"
+    )
     writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     data, end = b"", "eof"
     try:
