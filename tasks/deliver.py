@@ -24,6 +24,18 @@ def limit_name(gateway: str) -> str:
     return f"posthorn-{gateway}"
 
 
+@task(name="guard", task_run_name="guard", **POLICY)
+async def guard(run: Run[Any]) -> None:
+    """Let the run send, unless its ledger is older than what was sent."""
+    await deliver.guard(run)
+
+
+async def guard_once(run: Run[Any]) -> None:
+    """The task, where the run is not guarded yet."""
+    if run.mark is None and not run.campaign.test:
+        await guard(run)
+
+
 @task(name="send", task_run_name="send {first}-{last}", **POLICY)
 async def send(run: Run[Any], exchange: Exchange, first: int, last: int) -> int:
     """Send what is pending of the chunks ``first`` to ``last``; how many requests were made."""
@@ -72,5 +84,5 @@ async def _kept_free(slots: asyncio.Semaphore, count: int) -> AsyncIterator[None
             slots.release()
 
 
-STEPS = Steps(send=send, look_up=look_up, withdraw=withdraw, limit=part_of_limit)
+STEPS = Steps(guard=guard_once, send=send, look_up=look_up, withdraw=withdraw, limit=part_of_limit)
 """The loop's steps as task runs: a few dozen for a campaign, however large."""
