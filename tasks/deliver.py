@@ -13,6 +13,7 @@ from prefect.concurrency.asyncio import concurrency
 
 from posthorn.delivery import deliver
 from posthorn.delivery.deliver import Steps
+from posthorn.delivery.guard import guard as guarded
 from posthorn.delivery.run import CampaignRun, Run
 from posthorn.delivery.send import Exchange, send_batch
 from posthorn.delivery.withdraw import withdraw_unwanted
@@ -27,7 +28,7 @@ def limit_name(gateway: str) -> str:
 @task(name="guard", task_run_name="guard", **POLICY)
 async def guard(run: Run[Any]) -> None:
     """Let the run send, unless its ledger is older than what was sent."""
-    await deliver.guard(run)
+    await guarded(run)
 
 
 async def guard_once(run: Run[Any]) -> None:

@@ -184,13 +184,14 @@ def _catch_up(name: str, *, as_json: bool) -> NoReturn:
     """Have a ledger that was restored from an older copy catch up with the provider, then show how the campaign stands."""
     import asyncio  # noqa: PLC0415
 
-    from posthorn.delivery.guard import catch_up_campaign  # noqa: PLC0415
+    from posthorn.delivery.catchup import catch_up_campaign  # noqa: PLC0415
     from posthorn.delivery.reconcile import unknown_table  # noqa: PLC0415
     from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
 
-    done = asyncio.run(
-        catch_up_campaign(name, lambda seen, found: say(f"looked up {seen:,} pending, {found:,} of them found"))
-    )
+    def told(seen: int, found: int) -> None:
+        say(f"looked up {seen:,} pending, {found:,} of them found")
+
+    done = asyncio.run(catch_up_campaign(name, told))
     say(
         f"looked up {done.looked_up:,}: {done.found:,} were taken, {done.unknown:,} are unknown, {done.pending:,} were never"
         f" sent; forgotten requests: {done.forgotten:,}"

@@ -175,14 +175,14 @@ def reconcile(
 
     The provider cannot be asked, so settle each with `tickets resolve`; then `tickets send` goes on with the rest.
     """
-    from posthorn.delivery.guard import catch_up_event  # noqa: PLC0415
+    from posthorn.delivery.catchup import catch_up_event  # noqa: PLC0415
     from posthorn.errors import InputError  # noqa: PLC0415
 
     if not pending:
         raise InputError(
             "reconcile",
-            "the provider of tickets cannot be asked; `posthorn tickets resolve` settles unknown ones. After a restore of the"
-            " ledger, say --pending",
+            "the provider of tickets cannot be asked; `posthorn tickets resolve` settles unknown ones. After a restore of"
+            " the ledger, say --pending",
         )
     done = catch_up_event(name)
     say(f"forgotten requests: {done.forgotten:,}; unknown now: {done.unknown:,}; to be sent: {done.pending:,}")

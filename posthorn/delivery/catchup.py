@@ -110,15 +110,9 @@ async def _book_pending(run: CampaignRun, since: float, told: Callable[[int, int
     """Look up every pending message and book what is listed; how many were looked up, and how many found."""
     looked_up = found = 0
     last = (0, 0)
-    while True:
-        pages: list[list[Waiting]] = []
-        while len(pages) < _LOOKUPS_AT_ONCE and (
-            page := await run.do(guarding.pending, run.campaign, PHONES_PER_REQUEST, last)
-        ):
-            pages.append(page)
-            last = (page[-1].chunk_id, page[-1].position)
-        if not pages:
-            return looked_up, found
+    while some := await run.do(guarding.pending, run.campaign, _LOOKUPS_AT_ONCE * PHONES_PER_REQUEST, last):
+        last = (some[-1].chunk_id, some[-1].position)
+        pages = [some[at : at + PHONES_PER_REQUEST] for at in range(0, len(some), PHONES_PER_REQUEST)]
         listings = await asyncio.gather(*(listed(run, [one.phone for one in page], since) for page in pages))
         for page, listing in zip(pages, listings, strict=True):
             found += await _book(run, page, listing)

@@ -58,6 +58,8 @@ class Mark:
         self._key = ledger_uuid.encode()
         try:
             is_new = _prepare(self.path)
+            if not is_new and not self.path.is_file():
+                raise IsADirectoryError(21, "it is no file")
             self._file = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)
             if is_new:
                 self._begin(ledger_uuid, name)
