@@ -1,4 +1,4 @@
-"""A process that sends a campaign and can be frozen between a claim and its request: ``sleeper FILE DATABASE_URL SANDBOX_URL``.
+"""Sends a campaign and can be frozen between a claim and its request: ``sleeper NAME DATABASE_URL SANDBOX_URL``.
 
 It says ``claimed`` for each claim, and makes its request only once it has read a line. What it sends by is the real thing.
 """

@@ -60,9 +60,7 @@ def end_sessions(url: str) -> None:
     database = make_url(url)
     admin = database.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
     with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database.database,)
-        )
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database.database,))
 
 
 async def say(child: subprocess.Popen[str], words: str) -> str:
@@ -124,7 +122,7 @@ async def test_a_sender_that_slept_and_still_has_its_lock_goes_on(
     with sleeper(settings, box, tmp_path) as child:
         await claimed(child)
         freeze(child)
-            await asyncio.sleep(2.5)  # older than a proof may be: what the test is about
+        await asyncio.sleep(2.5)  # older than a proof may be: what the test is about
         child.send_signal(signal.SIGCONT)
         assert await say(child, "\n") == "finished"
     assert (box.truth()["accepted"], box.truth()["twice"]) == (100, 0)
@@ -141,7 +139,7 @@ async def test_a_frozen_sender_whose_claim_was_given_away_sends_nothing_when_it_
         for lock in (tmp_path / "ledger.db.locks").iterdir():
             lock.unlink()
         assert counted(await deliver(file, settings)) == {"accepted": 300}
-            await asyncio.sleep(2.5)
+        await asyncio.sleep(2.5)
         child.send_signal(signal.SIGCONT)
         assert "waited to leave" in await say(child, "\n")
     assert (box.truth()["accepted"], box.truth()["twice"]) == (300, 0)
