@@ -540,12 +540,12 @@ async def test_no_header_body_or_url_reaches_a_log(caplog):
 
 @pytest.mark.parametrize("what", ["refused", "too slow"])
 async def test_a_request_that_is_held_back_writes_no_byte_though_its_connection_stands(what: str) -> None:
-    read: list[bytes] = []
+    read: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
     connected = asyncio.Event()
 
     async def behave(talk: Conversation) -> None:
         connected.set()
-        read.append(await talk.reader.read(1000))
+        read.set_result(await talk.reader.read(1000))
 
     async def before() -> None:
         await connected.wait()
@@ -558,10 +558,7 @@ async def test_a_request_that_is_held_back_writes_no_byte_though_its_connection_
         with pytest.raises(ClaimGone if what == "refused" else Unreachable) as caught:
             await post(server.url, trace=trace)
         assert not caught.value.maybe_sent
-        async with asyncio.timeout(5):
-            while not read:
-                await asyncio.sleep(0.01)
-    assert read == [b""]
+        assert await asyncio.wait_for(read, 5) == b""
     assert not trace.left
 
 
