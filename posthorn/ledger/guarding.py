@@ -146,7 +146,8 @@ def _not_remembered(ledger: Ledger, campaign: CampaignRecord, claims: Sequence[M
     """The claims without those that were entered again before something interrupted it."""
     attempt = tables.attempt.c
     query = sa.select(attempt.owner, attempt.started_at).where(
-        attempt.chunk_id.between(campaign.first_chunk, campaign.last_chunk), attempt.problem == _FORGOTTEN
+        attempt.chunk_id.in_(sa.select(tables.chunk.c.id).where(tables.chunk.c.campaign_id == campaign.id)),
+        attempt.problem == _FORGOTTEN,
     )
     with ledger.read() as connection:
         entered = {(row.owner, row.started_at) for row in connection.execute(query)}
