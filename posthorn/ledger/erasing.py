@@ -64,6 +64,7 @@ def erase(ledger: Ledger, campaign: CampaignRecord) -> int:
     for first in range(campaign.first_chunk, campaign.last_chunk + 1, _CHUNKS_PER_TRANSACTION):
         span = {"first": first, "last": min(first + _CHUNKS_PER_TRANSACTION - 1, campaign.last_chunk)}
         with ledger.write() as connection:
+            connection.execute(_FORGET_NEWS, span)
             for table in _OF_MESSAGES:
                 deleted = connection.execute(
                     sql(f"DELETE FROM {table} WHERE chunk_id BETWEEN :first AND :last"),  # noqa: S608 - own words
@@ -72,6 +73,13 @@ def erase(ledger: Ledger, campaign: CampaignRecord) -> int:
                 erased += deleted if table == "message" else 0
             connection.execute(sql("UPDATE attempt SET raw = NULL WHERE chunk_id BETWEEN :first AND :last"), span)
     return erased
+
+
+_FORGET_NEWS = sql(
+    "DELETE FROM parked_report WHERE provider_id IN"
+    " (SELECT provider_id FROM message WHERE chunk_id BETWEEN :first AND :last AND provider_id IS NOT NULL)"
+)
+"""News that contradicts a message holds a number, too."""
 
 
 def mark_erased(ledger: Ledger, campaign: CampaignRecord) -> None:

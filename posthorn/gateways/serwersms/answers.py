@@ -30,6 +30,7 @@ NATIONAL_PREFIX = "+48"
 
 MAX_DEPTH = 20
 MAX_ANOMALIES = 20
+_LONGEST_MOMENT = 64  # thousands of them are remembered
 
 _NUMBER = re.compile(r"\s*([+-]?[0-9]{1,15})(?:\.[0-9]*)?\s*")
 _PHONE = re.compile(r"(\+|00)?([1-9][0-9]{3,14})")
@@ -319,21 +320,22 @@ def phone_of(number: Any) -> Phone | None:
     return Phone(int(spellings[0])) if spellings else None
 
 
-def moment(value: Any, zone: ZoneInfo) -> datetime | None:
+def moment(value: Any, zone: ZoneInfo, *, fold: int = 0) -> datetime | None:
     """A naive local time of an answer, read in ``zone``, as UTC; None where it is absent.
 
-    The hour that the autumn change repeats is taken as its first passing (``fold=0``): the provider's text cannot tell.
+    The hour that the autumn change repeats is taken as its first passing, or as its second with ``fold=1``: the provider's
+    text cannot tell.
     UTC, because Python calls a time in that hour unequal to every time of another zone.
     """
-    return _moment(value, zone) if isinstance(value, str) else None
+    return _moment(value[:_LONGEST_MOMENT], zone, fold) if isinstance(value, str) else None
 
 
 @functools.lru_cache(maxsize=8_192)
-def _moment(value: str, zone: ZoneInfo) -> datetime | None:
+def _moment(value: str, zone: ZoneInfo, fold: int) -> datetime | None:
     """Read once: the many messages of a campaign share their seconds."""
     try:
         local = datetime.fromisoformat(value.strip())
-        return (local if local.tzinfo else local.replace(tzinfo=zone)).astimezone(UTC)
+        return (local if local.tzinfo else local.replace(tzinfo=zone, fold=fold)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
