@@ -54,7 +54,7 @@ class Subject(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """One piece of parked news. ``campaign`` is where its message is, if it has one; ``contradicts`` is why it is not applied."""
+    """One piece of parked news. ``campaign`` is where its message is, if it has one; ``contradicts`` is what does not fit."""
 
     received_at: float
     provider_id: str
@@ -65,12 +65,16 @@ class Kept(NamedTuple):
 
 
 # The chunk of a campaign may have been claimed again for those who were not taken: the others were sent by an earlier claim.
-_SUBJECTS = sql(
-    "SELECT m.provider_id, m.phone, c.gateway, c.kind, c.definition, CASE WHEN c.kind = 1 THEN k.claimed_at"
-    " ELSE coalesce((SELECT min(a.started_at) FROM attempt a WHERE a.chunk_id = m.chunk_id), k.claimed_at) END AS since"
-    " FROM message m JOIN chunk k ON k.id = m.chunk_id JOIN campaign c ON c.id = m.campaign_id"
-    " WHERE m.provider_id IN :ids"
-).bindparams(sa.bindparam("ids", expanding=True)).columns(definition=sa.JSON())
+_SUBJECTS = (
+    sql(
+        "SELECT m.provider_id, m.phone, c.gateway, c.kind, c.definition, CASE WHEN c.kind = 1 THEN k.claimed_at"
+        " ELSE coalesce((SELECT min(a.started_at) FROM attempt a WHERE a.chunk_id = m.chunk_id), k.claimed_at) END AS since"
+        " FROM message m JOIN chunk k ON k.id = m.chunk_id JOIN campaign c ON c.id = m.campaign_id"
+        " WHERE m.provider_id IN :ids"
+    )
+    .bindparams(sa.bindparam("ids", expanding=True))
+    .columns(definition=sa.JSON())
+)
 
 
 def subjects(ledger: Ledger, ids: Sequence[str]) -> dict[str, Subject]:
@@ -171,7 +175,7 @@ def listed(ledger: Ledger, most: int) -> list[Kept]:
         ]
 
 
-def count(ledger: Ledger) -> int:
+def count_parked(ledger: Ledger) -> int:
     """How many pieces of news are parked, for whatever reason."""
     with ledger.read() as connection:
         return connection.execute(sa.select(sa.func.count()).select_from(tables.parked_report)).scalar_one()

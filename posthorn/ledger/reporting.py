@@ -251,7 +251,8 @@ def _of_its_number(connection: Connection, reports: Sequence[Report], phones: di
         if report.phone is None or may_be_same_number(report.phone, phones.get(report.provider_id, report.phone)):
             fitting.append(report)
         else:
-            park(connection, News(report.provider_id, report.state, report.phone), report.state, contradicts="another number")
+            told = News(report.provider_id, report.state, report.phone)
+            park(connection, told, report.state, contradicts="another number")
     return fitting
 
 
