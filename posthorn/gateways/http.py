@@ -298,9 +298,10 @@ async def _fetch(transport: httpx.AsyncBaseTransport, request: httpx.Request, ma
         stream = response.stream  # as it came: httpx would decode it
         assert isinstance(stream, httpx.AsyncByteStream)
         async for piece in stream:
-            if len(trace.body) + len(piece) > max_bytes:
+            is_too_long = len(trace.body) + len(piece) > max_bytes
+            trace.body += piece[: max_bytes - len(trace.body)]
+            if is_too_long:
                 raise AnswerTooLong
-            trace.body += piece
     finally:
         await response.aclose()
     return HttpAnswer(response.status_code, response.headers, bytes(trace.body))

@@ -54,7 +54,7 @@ class Subject(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """One piece of parked news. ``campaign`` is where its message is, if it has one; ``contradicts`` is what does not fit."""
+    """One piece of parked news: ``campaign`` is where its message is, ``contradicts`` what does not fit it, if anything."""
 
     received_at: float
     provider_id: str

@@ -251,7 +251,7 @@ async def test_an_unreadable_answer_to_another_call_is_try_again(response_format
         await Scripted(body, response_format=response_format).gateway.credit()
 
 
-async def test_fifty_megabytes_of_blanks_are_read_and_not_kept():
+async def test_fifty_megabytes_of_blanks_leave_the_send_unknown_and_are_not_kept():
     with pytest.raises(OutcomeUnknown) as caught:
         await answered(b" " * 50_000_000)
     assert len(caught.value.evidence.raw) == MAX_EVIDENCE_BYTES
