@@ -151,15 +151,17 @@ def digits(value: Any) -> str | None:
 
 def text(value: Any) -> str | None:
     """A word or a title as text; None where it is missing or empty. Without NUL, which PostgreSQL cannot store."""
-    if not isinstance(value, (str, int)) or isinstance(value, bool):
-        return None
-    return str(value).replace("\0", "") or None
+    return str(value).replace("\0", "") or None if _is_scalar(value) else None
 
 
 def identifier(value: Any) -> str | None:
     """An id as text; None where it is missing, or none that the ledger could hold."""
-    found = text(value)
-    return found if found is not None and len(found) <= LONGEST_ID and found.isprintable() else None
+    found = str(value) if _is_scalar(value) else ""
+    return found if 0 < len(found) <= LONGEST_ID and found.isprintable() else None
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, (str, int)) and not isinstance(value, bool)
 
 
 # -- A send ---------------------------------------------------------------------------------------------------------------
