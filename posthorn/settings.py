@@ -117,7 +117,7 @@ class SerwerSmsSettings(BaseModel):
     timezone: Zone = Field("Europe/Warsaw", description="Time zone of the provider's dates, which carry none")
     settle_seconds: float = Field(
         600,
-        gt=0,
+        ge=0,
         le=86_400,
         description="How long an unconfirmed send is looked up before it is called unknown for good; not below the timeout",
     )

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from posthorn.errors import GatewayError
+from posthorn.errors import GatewayError, RequestRefused
 from posthorn.gateways import xml
 from posthorn.gateways.serwersms import codes
 from posthorn.models import Answer, Credit, MessageState, MmsRequest, Phone, Receipt, Report, StoredFile, mask_phone
@@ -307,6 +307,18 @@ def stored_file(item: Plain) -> StoredFile:
         type=text(item.get("type")) or "",
         date=text(item.get("date")) or "",
     )
+
+
+def stored_id(data: Plain) -> str:
+    """The id of the answer of files/add.
+
+    Raises:
+        RequestRefused: there is none.
+    """
+    file_id = identifier(data.get("id"))
+    if file_id is None:
+        raise RequestRefused(f"{codes.WHO} stored no file and gave no reason")
+    return file_id
 
 
 def report_of(item: Plain, zone: ZoneInfo) -> Report | None:

@@ -7,7 +7,6 @@ is converted: the ledger's claim already says *sending*, and a ``Trace`` passed 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import orjson
 
-from posthorn.errors import GatewayError, InputError, OutcomeUnknown, RequestRefused, TryAgain
+from posthorn.errors import GatewayError, InputError, OutcomeUnknown, TryAgain
 from posthorn.gateways.http import HttpAnswer, HttpClients, Trace, refusal
 from posthorn.gateways.serwersms import answers, codes, requests
 from posthorn.models import Answer, Credit, Media, MessageState, MmsRequest, Phone, Receipt, Report, ReportPage, StoredFile
@@ -123,9 +122,9 @@ class SerwerSms:
         if path is None:
             data = await self._call("files/add", {"type": type, "url": url, **named})
         else:
-            file = (filename or Path(path).name, await _read_file(Path(path)), content_type)
+            file = (filename or Path(path).name, await requests.read_file(Path(path)), content_type)
             data = await self._call("files/add", {"type": type, **named}, file=file)
-        return _stored_id(data)
+        return answers.stored_id(data)
 
     async def list_files(self, *, type: FileType = "mms") -> Sequence[StoredFile]:  # noqa: A002 - the provider's word
         """files/index: every file the account holds; there is no paging (sending-mms page)."""
@@ -163,10 +162,7 @@ class SerwerSms:
             details=True,
             test=request.test,
         )
-        max_bytes = _ANSWER_BYTES + _BYTES_PER_RECIPIENT * len(request.phones)
-        data, http = await self._exchange(
-            "messages/send_mms", parameters, repeatable=False, trace=trace, max_bytes=max_bytes
-        )
+        data, http = await self._send_once(parameters, len(request.phones), trace)
         failed, code = answers.error_code(data)
         if not failed:
             if not (answers.items(data) or answers.is_true(data.get("success"))):
@@ -208,10 +204,7 @@ class SerwerSms:
             details=details,
             test=test,
         )
-        max_bytes = _ANSWER_BYTES + _BYTES_PER_RECIPIENT * len(phones)
-        data, http = await self._exchange(
-            "messages/send_mms", parameters, repeatable=False, trace=trace, max_bytes=max_bytes
-        )
+        data, http = await self._send_once(parameters, len(phones), trace)
         failed, code = answers.error_code(data)
         if failed:
             raise codes.whole_send_error(code, http.evidence())
@@ -343,6 +336,12 @@ class SerwerSms:
             raise codes.call_error(code, http.evidence())
         return data
 
+    async def _send_once(
+        self, parameters: dict[str, Any], count: int, trace: Trace | None
+    ) -> tuple[answers.Plain, HttpAnswer]:
+        bound = _ANSWER_BYTES + _BYTES_PER_RECIPIENT * count
+        return await self._exchange("messages/send_mms", parameters, repeatable=False, trace=trace, max_bytes=bound)
+
     async def _exchange(
         self,
         action: str,
@@ -401,17 +400,3 @@ class SerwerSms:
         if pages > _MOST_PAGES:  # to read on would take days
             raise TryAgain(f"{codes.WHO} speaks of {pages:,} pages of reports", evidence=http.evidence())
         return ReportPage(reports, current, pages)
-
-
-async def _read_file(path: Path) -> bytes:
-    try:
-        return await asyncio.to_thread(path.read_bytes)
-    except OSError as error:
-        raise InputError("media", f"{path.name} cannot be read ({error.strerror})") from error
-
-
-def _stored_id(data: answers.Plain) -> str:
-    file_id = answers.identifier(data.get("id"))
-    if file_id is None:
-        raise RequestRefused(f"{codes.WHO} stored no file and gave no reason")
-    return file_id
