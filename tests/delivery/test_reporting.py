@@ -156,6 +156,9 @@ class Generous:
     async def reports(self, *, page: int, limit: int, **_: object) -> ReportPage:
         return await self._gateway.reports(page=page, limit=limit)
 
+    async def aclose(self) -> None:
+        await self._gateway.aclose()
+
 
 async def test_reports_that_were_not_asked_for_move_nothing(box: Sandbox, tmp_path: Path) -> None:
     settings = sandbox_settings(box.url, tmp_path)

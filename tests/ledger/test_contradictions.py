@@ -90,11 +90,12 @@ def test_parked_news_passes_the_same_tests_when_its_id_turns_up(case: str, ledge
 
 
 @pytest.mark.parametrize(("minutes", "state"), [(60, S.ACCEPTED), (20, S.ACCEPTED), (10, S.DELIVERED)])
+@pytest.mark.parametrize("happened_at", [None, ago()], ids=["no time told", "a likely time told"])
 def test_news_that_came_before_its_message_was_sent_is_not_about_it(
-    minutes: float, state: MessageState, ledger: Ledger
+    happened_at: datetime | None, minutes: float, state: MessageState, ledger: Ledger
 ) -> None:
     event = gala(ledger, 2)
-    take_news(ledger, [News("x", S.DELIVERED)], now=time.time() - 60 * minutes)
+    take_news(ledger, [News("x", S.DELIVERED, happened_at=happened_at)], now=time.time() - 60 * minutes)
     sent(ledger, event, (S.ACCEPTED, "x"))
     apply_parked(ledger)
     assert by_code(ledger, event)["A-0"] == (state, "x")
