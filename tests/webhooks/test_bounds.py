@@ -165,13 +165,13 @@ async def said_until_closed(url: str, *pieces: bytes) -> bytes:
 async def test_a_connection_that_never_says_its_headers_is_closed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEADERS_SECONDS", 0.3)
     assert await said_until_closed(url) == b""
-    assert await said_until_closed(url, b"POST /x HTTP/1.1\r\nHost: a\r\n", b"X: y\r\n") == b""
+    assert await said_until_closed(url, b"POST /x HTTP/1.1\r\nHost: localhost\r\n", b"X: y\r\n") == b""
 
 
 @pytest.mark.parametrize("path", [SKYCORE, SERWERSMS])
 async def test_a_body_that_does_not_come_ends_with_408(path: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "RECEIVE_SECONDS", 0.3)
-    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n<POSTBACK>".encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n<POSTBACK>".encode()
     assert (await said_until_closed(url, head)).startswith(b"HTTP/1.1 408 ")
 
 
@@ -179,7 +179,7 @@ async def test_a_dripped_body_is_bounded_as_a_whole(url: str, monkeypatch: pytes
     monkeypatch.setattr(bodies, "RECEIVE_SECONDS", 0.5)
     host, _, port = url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(f"POST {SKYCORE} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n".encode())
+    writer.write(f"POST {SKYCORE} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n".encode())
     answer = asyncio.ensure_future(reader.readline())
     while not answer.done():  # a byte now and then, for as long as nobody answers
         writer.write(b" ")
@@ -193,7 +193,7 @@ async def test_a_dripped_body_is_bounded_as_a_whole(url: str, monkeypatch: pytes
 )
 async def test_a_flood_of_headers_is_refused(flood: bytes, url: str) -> None:
     headers = b"".join(flood % number for number in range(2_000))
-    said = await said_until_closed(url, b"POST /x HTTP/1.1\r\nHost: a\r\n" + headers + b"\r\n")
+    said = await said_until_closed(url, b"POST /x HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n")
     assert said == b"" or b" 400 Bad Request" in said[:30]
 
 
@@ -208,9 +208,9 @@ async def test_a_connection_too_many_is_closed_at_once_and_the_others_serve(
             reader, writer = await asyncio.open_connection(host, int(port))
             stack.callback(writer.close)
             held.append((reader, writer))
-        assert await said_until_closed(url, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") == b""
+        assert await said_until_closed(url, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
         reader, writer = held[0]
-        writer.write(f"GET {SERWERSMS}?id=abc&state=delivered HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        writer.write(f"GET {SERWERSMS}?id=abc&state=delivered HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
     async with httpx.AsyncClient(base_url=url) as client:  # the places are free again as soon as the closing is seen
         for _ in range(100):
