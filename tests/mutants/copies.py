@@ -77,7 +77,8 @@ class Copy:
             said, _ = self._running.communicate(timeout=seconds)
             return Ran(self._running.returncode, said)
         except subprocess.TimeoutExpired:
-            return Ran(None, "")
+            self.end()
+            return Ran(None, self._running.communicate()[0])
         finally:
             self.end()
 
