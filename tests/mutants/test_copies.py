@@ -21,10 +21,11 @@ def copy(tmp_path: Path) -> Copy:
 
 
 def a_fault(test: str) -> Fault:
-    text = (ROOT / "posthorn" / "models.py").read_text(encoding="utf-8")
-    first = text[: text.index('"""', 3)]  # it stands once, at the beginning
+    """The command cannot even be imported."""
+    text = (ROOT / "posthorn" / "cli" / "app.py").read_text(encoding="utf-8")
+    first = text[: text.index('"""', 3)]
     return Fault(
-        name="a broken module", kind="lesser", file="posthorn/models.py", old=first, new="1 / 0\n" + first, tests=(test,)
+        name="a broken command", kind="lesser", file="posthorn/cli/app.py", old=first, new="1 / 0\n" + first, tests=(test,)
     )
 
 
