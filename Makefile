@@ -40,6 +40,7 @@ mutants: setup ## put each fault of tests/mutants/faults into a copy of the code
 drill: setup ## kill it anywhere, break anything, run it twice: 200 rounds on SQLite, 100 on PostgreSQL (an hour)
 	$(BIN)/python -m tests.drills.runner --rounds 200 --jobs 2
 	$(BIN)/python -m tests.drills.runner --rounds 100 --jobs 2 --database postgresql
+	$(BIN)/python -m tests.drills.million
 
 bench: setup ## how fast it is, beside bare httpx in the same run: writes docs/performance.md (a quarter of an hour)
 	$(BIN)/python -m tests.bench
