@@ -1,6 +1,6 @@
 # Posthorn's verbs. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve deploy test mutants drill bench check format lock clean
+.PHONY: help setup demo serve login deploy test mutants drill bench check format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -28,7 +28,10 @@ demo: setup ## a sample campaign through the real flows against the sandbox
 serve: setup ## everything on this machine: Prefect server, UI, schedules, flows
 	$(BIN)/python -m deployments.serve
 
-deploy: setup ## work pool, limits and all deployments, on the server of PREFECT_API_URL
+login: setup ## how to get into the UI of the `make serve` that runs in this folder
+	@$(BIN)/python -m deployments.serve --login
+
+deploy: setup ## work pool, limits and all deployments, on the server of PREFECT_API_URL, or of `make serve`
 	$(BIN)/python -m deployments.setup
 
 test: check ## everything that must hold: lint, types, import contracts, tests

@@ -185,11 +185,15 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class ReportPage:
-    """One page of reports. ``pages`` is how many pages the whole answer has, ``page`` counts from 1."""
+    """One page of reports. ``pages`` is how many pages the whole answer has, ``page`` counts from 1.
+
+    ``passed_over`` is how many entries of the page are no reports, for they carry no id.
+    """
 
     reports: Sequence[Report]
     page: int = 1
     pages: int = 1
+    passed_over: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from pydantic_settings import SettingsError as SourceError
 PREFIX = "POSTHORN_"
 _DEFAULT_REGION = "PL"
 _NUMBER = re.compile(r"[+-]?\d{1,12}(\.\d{1,6})?")
+_HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9_.-]*[a-z0-9])?")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -77,11 +78,19 @@ def _checked_database(url: str) -> str:
     return url
 
 
+def _checked_names(names: str) -> str:
+    listed = [name.strip().lower() for name in names.split(",") if name.strip()]
+    if any(not _HOST_NAME.fullmatch(name) for name in listed):
+        raise ValueError("expected host names without https:// and port, such as mms.example.com, separated by commas")
+    return ",".join(listed)
+
+
 Url = Annotated[str, AfterValidator(_checked_url)]
 BaseUrl = Annotated[Url, AfterValidator(lambda url: url.rstrip("/"))]  # paths are put behind it
 Region = Annotated[str, AfterValidator(_checked_region)]
 Zone = Annotated[str, AfterValidator(_checked_zone)]
 DatabaseUrl = Annotated[str, AfterValidator(_checked_database)]
+HostNames = Annotated[str, AfterValidator(_checked_names)]
 
 
 class SerwerSmsSettings(BaseModel):
@@ -172,8 +181,16 @@ class Settings(BaseSettings):
         None,
         description="Secret part of the URL that providers push to; 22 or more letters, digits or -._~ nobody can guess",
     )
+    host_names: HostNames = Field(
+        "",
+        description="Names, comma-separated, by which others reach the webhooks or Prefect's UI, such as a proxy's",
+    )
     serwersms: SerwerSmsSettings = Field(default_factory=SerwerSmsSettings, description="SerwerSMS.pl, for campaigns")
     skycore: SkycoreSettings = Field(default_factory=SkycoreSettings, description="Skycore, for barcode tickets")
+
+    def own_names(self) -> frozenset[str]:
+        """The host names of ``host_names``."""
+        return frozenset(name for name in self.host_names.split(",") if name)
 
 
 def load_settings() -> Settings:

@@ -56,13 +56,16 @@ async def _serve(settings: Settings, secret: str, host: str, port: int) -> None:
 
     from posthorn.gateways.serwersms.callbacks import TEMPLATE  # noqa: PLC0415
     from posthorn.ledger.store.engine import Ledger  # noqa: PLC0415
+    from posthorn.loopback import is_loopback  # noqa: PLC0415
     from posthorn.webhooks.server import application  # noqa: PLC0415
 
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     ledger = Ledger(settings.database_url)
-    receiver = application(ledger, secret, ZoneInfo(settings.serwersms.timezone))
+    names = settings.own_names()
+    any_host = not names and not is_loopback(host)  # behind what it is reached by then, only the operator knows
+    receiver = application(ledger, secret, ZoneInfo(settings.serwersms.timezone), names=names, any_host=any_host)
     runner = web.AppRunner(receiver, access_log=None)  # the path is the secret
     try:
         await runner.setup()
@@ -71,6 +74,8 @@ async def _serve(settings: Settings, secret: str, host: str, port: int) -> None:
         address, listening = runner.addresses[0][:2]
         say(f"ready http://{address}:{listening}/SECRET/skycore")
         say(f"ready http://{address}:{listening}/SECRET/serwersms?{TEMPLATE}")
+        if not any_host and not names:
+            say("it answers to 127.0.0.1 and localhost; a proxy that passes its own host name on: POSTHORN_HOST_NAMES")
         await stopped.wait()
     finally:
         await runner.cleanup()

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from posthorn.delivery.reconcile import CLOCK_SKEW_SECONDS, PHONES_PER_REQUEST, Reconciled, is_titled, reconcile
+from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, is_titled
+from posthorn.delivery.reconcile import PHONES_PER_REQUEST, Reconciled, reconcile
 from posthorn.delivery.report import IDS_PER_REQUEST
 from posthorn.delivery.run import CampaignRun, open_lookup, open_run
 from posthorn.errors import AlreadyRunning, GatewayError

@@ -7,33 +7,51 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from posthorn.errors import LedgerError
 from posthorn.gateways.serwersms import callbacks as serwersms_callbacks
 from posthorn.gateways.skycore import postbacks as skycore_postbacks
 from posthorn.ledger.news import News
 from posthorn.ledger.store.engine import Ledger
+from posthorn.loopback import refusal
 from posthorn.webhooks.intake import Intake
 
 _logger = logging.getLogger(__name__)
 
 
-def application(ledger: Ledger, secret: str, zone: ZoneInfo) -> web.Application:
+def application(
+    ledger: Ledger, secret: str, zone: ZoneInfo, *, names: Collection[str] = (), any_host: bool = False
+) -> web.Application:
     """The receiver as an application: ``POST /<secret>/skycore``, and ``GET`` or ``POST /<secret>/serwersms``.
 
-    Everything else is 404, so that nothing is given away. ``zone`` is that of SerwerSMS's dates.
+    Everything else is 404, so that nothing is given away. ``zone`` is that of SerwerSMS's dates. ``names`` and ``any_host``
+    are those of ``posthorn.loopback.refusal``: what it refuses is 404, too.
     """
     receiver = _Receiver(ledger, secret, zone)
-    app = web.Application(client_max_size=skycore_postbacks.MAX_BYTES)
+    guard = _guard(names, any_host=any_host)
+    app = web.Application(client_max_size=skycore_postbacks.MAX_BYTES, middlewares=[guard])
     app.router.add_post("/{secret}/skycore", receiver.skycore)
     app.router.add_get("/{secret}/serwersms", receiver.serwersms, allow_head=False)
     app.router.add_post("/{secret}/serwersms", receiver.serwersms)
     app.router.add_route("*", "/{path:.*}", _nothing)  # or another method would tell that there is something
     return app
+
+
+def _guard(names: Collection[str], *, any_host: bool) -> Middleware:
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        reason = refusal(lambda name: request.headers.getall(name, []), names, any_host=any_host)
+        if reason is not None:
+            _logger.warning("a request was refused: %s (names that a proxy passes on: POSTHORN_HOST_NAMES)", reason)
+            raise web.HTTPNotFound
+        return await handler(request)
+
+    return guard
 
 
 async def _nothing(_: web.Request) -> web.Response:

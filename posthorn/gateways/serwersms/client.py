@@ -379,7 +379,7 @@ class SerwerSms:
         reports = [report for report in found if report is not None]
         if len(reports) < len(found):
             _logger.warning("%d reports of a page carry no id and are passed over", len(found) - len(reports))
-        return ReportPage(reports, *answers.pages_of(data, page))
+        return ReportPage(reports, *answers.pages_of(data, page), passed_over=len(found) - len(reports))
 
 
 async def _read_file(path: Path) -> bytes:
