@@ -170,6 +170,10 @@ class Settings(BaseSettings):
         "sqlite:///.posthorn/ledger.db", repr=False, description="The ledger; PostgreSQL for more than one worker"
     )
     state_dir: Path = Field(Path(".posthorn"), description="Folder for raw answers, locks and the local Prefect server")
+    guard_dir: Path | None = Field(
+        None,
+        description="Folder of the guard's marks: outside the ledger's, in no backup of it (~/.local/state/posthorn/marks)",
+    )
     default_region: Region = Field(_DEFAULT_REGION, description="Region of numbers written without a country prefix")
     approve_above: int | None = Field(
         None, ge=0, description="Campaigns to more numbers than this wait for a person's approval before the first send"

@@ -146,12 +146,23 @@ def report(name: Name, as_json: Json = False) -> None:
 
 
 @app.command(short_help="Look up what is unknown.")
-def reconcile(name: Name, as_json: Json = False) -> None:
+def reconcile(
+    name: Name,
+    pending: Annotated[
+        bool, typer.Option("--pending", help="Look up what is pending too: this ledger was restored from an older copy.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Ask the provider about every message of unknown outcome and settle what that proves.
 
     What it lists was taken. What it does not list twice, POSTHORN_SERWERSMS__SETTLE_SECONDS apart, is shown as absent but
     stays unknown: it is never sent again unless the campaign's file says so, and then by the next run. This sends nothing.
+
+    With --pending every pending number is looked up as well: what the provider has of them is booked as taken, and the guard
+    lets the campaign be sent again.
     """
+    if pending:
+        _catch_up(name, as_json=as_json)
     import asyncio  # noqa: PLC0415
 
     from posthorn.delivery.reconcile import findings, unknown_table  # noqa: PLC0415
@@ -208,6 +219,29 @@ def resolve(
         print(orjson.dumps({**told, "by": by, "why": why}, option=orjson.OPT_INDENT_2).decode())
     else:
         say(f"{done.resolved:,} settled as {word} by {by}; {done.unknown:,} still unknown\nnext: {done.next}")
+def _catch_up(name: str, *, as_json: bool) -> NoReturn:
+    """Have a ledger that was restored from an older copy catch up with the provider, then show how the campaign stands."""
+    import asyncio  # noqa: PLC0415
+
+    from posthorn.delivery.catchup import catch_up_campaign  # noqa: PLC0415
+    from posthorn.delivery.reconcile import unknown_table  # noqa: PLC0415
+    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
+
+    def told(seen: int, found: int) -> None:
+        say(f"looked up {seen:,} pending, {found:,} of them found")
+
+    done = asyncio.run(catch_up_campaign(name, told))
+    say(
+        f"looked up {done.looked_up:,}: {done.found:,} were taken, {done.unknown:,} are unknown, {done.pending:,} were never"
+        f" sent; forgotten requests: {done.forgotten:,}"
+    )
+    now = status_now(name)
+    show_status(now, as_json=as_json)
+    if done.unknown and not as_json:
+        print("\n" + unknown_table(name))
+    if done.pending:
+        say(f"run `posthorn campaign send` again to send those {done.pending:,}")
+    raise typer.Exit(exit_code(now))
 
 
 @app.command(short_help="Stop it for good, withdraw what is held.")

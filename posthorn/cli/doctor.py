@@ -74,6 +74,7 @@ def _shown(settings: Settings) -> list[tuple[str, str]]:
 def _findings(settings: Settings) -> Iterator[Finding]:
     yield _ledger(settings)
     yield from _lookups(settings)
+    yield _guard(settings)
     yield asyncio.run(_campaign_gateway(settings))
     yield _ticket_gateway(settings)
     yield _prefect(settings)
@@ -109,6 +110,20 @@ def _lookups(settings: Settings) -> Iterator[Finding]:
             yield Finding("lookups", False, sentence, advice)
     except LedgerError:
         return  # said of the ledger already
+def _guard(settings: Settings) -> Finding:
+    """Whether the guard's marks can be kept, and apart from the ledger: a restore must not take them back too."""
+    from posthorn.errors import LedgerError  # noqa: PLC0415
+    from posthorn.ledger.marks import check_folder, marks_folder  # noqa: PLC0415
+
+    folder = marks_folder(settings.guard_dir)
+    try:
+        check_folder(folder)
+    except LedgerError as error:
+        return Finding("guard", False, str(error), "set POSTHORN_GUARD_DIR")
+    if folder.resolve().is_relative_to(settings.state_dir.resolve()):
+        seen = f"its marks in {folder} lie beside the ledger: who restores one restores both"
+        return Finding("guard", False, seen, "set POSTHORN_GUARD_DIR to a folder elsewhere, out of the ledger's backup")
+    return Finding("guard", True, f"keeps its marks in {folder}; leave them out of the ledger's backup")
 
 
 async def _campaign_gateway(settings: Settings) -> Finding:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from posthorn.delivery.exchange import campaign_exchange
+from posthorn.delivery.guard import guard
 from posthorn.delivery.reconcile import reconcile, seconds_to_next_look, waited
 from posthorn.delivery.run import CampaignRun, Run, TicketRun
 from posthorn.delivery.send import Exchange, batches, send_batch
@@ -45,9 +46,11 @@ async def look_up(run: CampaignRun) -> float | None:
 class Steps:
     """How the loop's single steps are carried out. Each may be repeated at any time: the ledger knows what is left.
 
-    ``send`` sends one batch, ``look_up`` and ``withdraw`` look after what was sent. ``limit`` is held while sending.
+    ``guard`` says whether the run may send at all, before its first claim. ``send`` sends one batch, ``look_up`` and
+    ``withdraw`` look after what was sent. ``limit`` is held while sending.
     """
 
+    guard: Callable[[Run[Any]], Awaitable[None]] = guard
     send: Callable[[Run[Any], Exchange, int, int], Awaitable[int]] = send_batch
     look_up: Callable[[CampaignRun], Awaitable[float | None]] = look_up
     withdraw: Callable[[CampaignRun], Awaitable[int]] = withdraw_unwanted
@@ -94,10 +97,14 @@ async def send_pending(run: Run[Any], exchange: Exchange, steps: Steps = PLAIN) 
     """Send every pending chunk, a batch per step; the first batch that fails for good stops the rest.
 
     Returns how many requests were made.
+
+    Raises:
+        Stopped: the guard holds the ledger for older than what was sent; nothing was sent.
     """
     pending = await run.do(sending.pending_chunks, run.campaign)
     if not pending:
         return 0
+    await steps.guard(run)
     gate = asyncio.Semaphore(BATCHES_AT_ONCE)
 
     async def send_one(first: int, last: int) -> int:

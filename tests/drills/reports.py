@@ -76,7 +76,7 @@ async def drill(way: str, count: int, folder: Path, *, share_of_age: float = 0.0
             }
         box = await stack.enter_async_context(Sandbox(speed=0, serwersms=SerwerSmsOptions(**_FATES, **pushes)))
         gateway = SerwerSmsSettings(base_url=box.url, token="sandbox-token", chunk_size=CHUNK_SIZE, timeout_seconds=30)
-        settings = Settings(database_url=database_url, state_dir=folder, serwersms=gateway)
+        settings = Settings(database_url=database_url, state_dir=folder, guard_dir=folder / "marks", serwersms=gateway)
         abroad = [f"+4915112{number:06}" for number in range(count // 100)]  # taken, and later unsent
         await deliver(write_campaign(folder, [*numbers(count - len(abroad)), *abroad]), settings)
         before = box.truth()["requests"].get("messages/reports", 0)

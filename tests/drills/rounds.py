@@ -108,6 +108,7 @@ class Round:
         self._settings = Settings(
             database_url=self._proxy.url if self._proxy else f"sqlite:///{folder / 'ledger.db'}",
             state_dir=folder,
+            guard_dir=folder / "marks",
             serwersms=SerwerSmsSettings(
                 base_url=self._box.url,
                 token="sandbox-token",

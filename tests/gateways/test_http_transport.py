@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from posthorn.errors import OutcomeUnknown, RequestRefused, TryAgain, Unreachable
+from posthorn.errors import ClaimGone, OutcomeUnknown, RequestRefused, TryAgain, Unreachable
 from posthorn.gateways import http
 from posthorn.gateways.http import HttpClients, Trace, refusal
 from tests.gateways.raw_server import OK_HEAD, Conversation, RawServer, ok
@@ -541,3 +541,45 @@ async def test_no_header_body_or_url_reaches_a_log(caplog):
         await post(server.url + "/?api_key=s3cret", headers={"Authorization": "Bearer s3cret"})
     assert "s3cret" not in caplog.text
     assert "500600700" not in caplog.text
+
+
+# -- Held back at the last moment -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["refused", "too slow"])
+async def test_a_request_that_is_held_back_writes_no_byte_though_its_connection_stands(what: str) -> None:
+    read: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    connected = asyncio.Event()
+
+    async def behave(talk: Conversation) -> None:
+        connected.set()
+        read.set_result(await talk.reader.read(1000))
+
+    async def before() -> None:
+        await connected.wait()
+        if what == "refused":
+            raise ClaimGone("not ours")
+        await asyncio.Event().wait()
+
+    trace = Trace(before)
+    async with RawServer(behave) as server:
+        with pytest.raises(ClaimGone if what == "refused" else Unreachable) as caught:
+            await post(server.url, trace=trace)
+        assert not caught.value.maybe_sent
+        assert await asyncio.wait_for(read, 5) == b""
+    assert not trace.left
+
+
+async def test_a_request_that_may_leave_is_asked_about_once_and_leaves() -> None:
+    asked: list[bool] = []
+
+    async def behave(talk: Conversation) -> None:
+        await talk.request()
+        await talk.say(ok())
+
+    async def before() -> None:
+        asked.append(server.executed == [])
+
+    async with RawServer(behave) as server:
+        assert (await post(server.url, trace=Trace(before))).status == 200
+    assert asked == [True]

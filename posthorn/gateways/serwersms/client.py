@@ -21,7 +21,7 @@ import httpx
 import orjson
 
 from posthorn.errors import GatewayError, InputError, OutcomeUnknown, RequestRefused, TryAgain
-from posthorn.gateways.http import HttpAnswer, HttpClients, Trace, refusal
+from posthorn.gateways.http import Before, HttpAnswer, HttpClients, Trace, refusal
 from posthorn.gateways.serwersms import answers, codes, requests
 from posthorn.models import Answer, Credit, Media, MessageState, MmsRequest, Phone, Receipt, Report, ReportPage, StoredFile
 from posthorn.settings import SerwerSmsSettings, SettingsError
@@ -140,8 +140,10 @@ class SerwerSms:
 
     # -- Sending ----------------------------------------------------------------------------------------------------------
 
-    async def send(self, request: MmsRequest, *, trace: Trace | None = None) -> Answer:
+    async def send(self, request: MmsRequest, *, trace: Trace | None = None, before: Before | None = None) -> Answer:
         """messages/send_mms for one chunk, once, with ``details=true``: one receipt per phone, in the request's order.
+
+        ``before`` is awaited right before the first byte is written; what it raises holds the request back.
 
         Raises:
             InputError: refused here; nothing was sent (``field`` is title, media, phone or send_at).
@@ -158,7 +160,7 @@ class SerwerSms:
             details=True,
             test=request.test,
         )
-        data, http = await self._exchange("messages/send_mms", parameters, repeatable=False, trace=trace)
+        data, http = await self._exchange("messages/send_mms", parameters, repeatable=False, trace=trace or Trace(before))
         failed, code = answers.error_code(data)
         if not failed:
             if not (answers.items(data) or answers.is_true(data.get("success"))):
