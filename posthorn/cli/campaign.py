@@ -219,6 +219,8 @@ def resolve(
         print(orjson.dumps({**told, "by": by, "why": why}, option=orjson.OPT_INDENT_2).decode())
     else:
         say(f"{done.resolved:,} settled as {word} by {by}; {done.unknown:,} still unknown\nnext: {done.next}")
+
+
 def _catch_up(name: str, *, as_json: bool) -> NoReturn:
     """Have a ledger that was restored from an older copy catch up with the provider, then show how the campaign stands."""
     import asyncio  # noqa: PLC0415

@@ -110,6 +110,8 @@ def _lookups(settings: Settings) -> Iterator[Finding]:
             yield Finding("lookups", False, sentence, advice)
     except LedgerError:
         return  # said of the ledger already
+
+
 def _guard(settings: Settings) -> Finding:
     """Whether the guard's marks can be kept, and apart from the ledger: a restore must not take them back too."""
     from posthorn.errors import LedgerError  # noqa: PLC0415
