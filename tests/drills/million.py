@@ -83,7 +83,12 @@ def _written(folder: Path, rows: int) -> Path:
 
 def _settings(file: Path, url: str = "http://127.0.0.1:9") -> Settings:
     gateway = SerwerSmsSettings(base_url=url, token="sandbox-token", chunk_size=200)
-    return Settings(database_url=f"sqlite:///{file.parent / 'ledger.db'}", state_dir=file.parent, serwersms=gateway)
+    return Settings(
+        database_url=f"sqlite:///{file.parent / 'ledger.db'}",
+        state_dir=file.parent,
+        guard_dir=file.parent / "marks",
+        serwersms=gateway,
+    )
 
 
 def _plan(file: Path, rows: int) -> int:
