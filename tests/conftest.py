@@ -13,6 +13,7 @@ from xdist.scheduler import LoadFileScheduling
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import SerwerSmsSettings, Settings
 
+POSTGRES_URL = "POSTHORN_TEST_POSTGRES_URL"
 # What takes minutes begins first, so that no process is left with it at the end.
 LONG = ("flows", "system", "drills", "cli", "delivery")
 
@@ -20,6 +21,18 @@ LONG = ("flows", "system", "drills", "cli", "delivery")
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # one of several processes
         items.sort(key=lambda item: LONG.index(item.path.parent.name) if item.path.parent.name in LONG else len(LONG))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what a green run says nothing about."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", ()) if POSTGRES_URL in str(report.longrepr)]
+    if skipped:
+        terminalreporter.section("PostgreSQL was not tested", sep="!", red=True, bold=True)
+        terminalreporter.line(
+            f"{len(skipped)} tests of the ledger on PostgreSQL were skipped. To have them, name a server where"
+        )
+        terminalreporter.line("databases may be created; each test has one of its own there, and drops it:")
+        terminalreporter.line(f"    {POSTGRES_URL}=postgresql://postgres@127.0.0.1:5432/postgres make test")
 
 
 class WholeFiles(LoadFileScheduling):

@@ -56,6 +56,12 @@ def said(call, *args, **kwargs) -> list[str]:
     return str(caught.value).splitlines()
 
 
+@pytest.mark.parametrize("written", ['"  Autumn sale "', '"Autumn sale "', '" Autumn sale"'])
+def test_a_title_is_what_a_lookup_will_find_it_as(written, load):
+    """The provider's answer in XML has lost the spaces around it."""
+    assert load(title=written).title == "Autumn sale"
+
+
 def test_a_whole_file_is_read(folder):
     campaign = load_campaign(write(folder, WHOLE))
     campaign.check(NOW)

@@ -92,6 +92,23 @@ class Plan:
     campaign_keys: dict[str, str] = field(default_factory=dict)
 
 
+CALM = Plan(
+    mode="plain",
+    rules=[],
+    speed=1.0,
+    latency_seconds=0.0,
+    lag_seconds=0.0,
+    settle_seconds=0.25,
+    concurrency=8,
+    breaker_after=3,
+    chunk_size=200,
+    page_size=200,
+    shuffle=False,
+    pulls_reports=False,
+)
+"""Nothing goes wrong."""
+
+
 def plan_of(dice: random.Random, only: str | None = None) -> Plan:
     """A round's plan, in the mode ``only`` if it is given.
 

@@ -287,6 +287,13 @@ async def test_a_reader_that_stalls_on_a_big_body_is_unknown():
     assert caught.value.evidence.trace == "headers"
 
 
+async def test_headers_that_left_in_part_are_not_called_unsent():
+    async with RawServer(Conversation.forever) as server:
+        with pytest.raises(OutcomeUnknown) as caught:
+            await post(server.url, headers={"X-Long": "x" * 16_000_000})
+    assert caught.value.evidence.trace == "headers"
+
+
 async def test_an_early_413_on_a_big_body_never_counts_as_an_answer_to_try_again():
     async def behave(talk):
         await talk.reader.read(1000)
@@ -542,7 +549,8 @@ async def test_a_transport_that_does_not_trace_is_believed_only_where_no_request
 
 async def test_no_header_body_or_url_reaches_a_log(caplog):
     caplog.set_level(logging.DEBUG)
-    async with RawServer(answers_with(ok(b'{"phone":"+48500600700"}'))) as server:
+    answer = OK_HEAD + b'X-Echo: s3cret +48500600700\r\nContent-Length: 24\r\n\r\n{"phone":"+48500600700"}'
+    async with RawServer(answers_with(answer)) as server:
         await post(server.url + "/?api_key=s3cret", headers={"Authorization": "Bearer s3cret"})
     assert "s3cret" not in caplog.text
     assert "500600700" not in caplog.text

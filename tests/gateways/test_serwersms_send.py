@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from posthorn.errors import InputError, OutcomeUnknown, TryAgain, Unreachable
+from posthorn.errors import CredentialsRefused, InputError, OutcomeUnknown, TryAgain, Unreachable
 from posthorn.gateways.http import MAX_EVIDENCE_BYTES, Trace
 from posthorn.gateways.serwersms.client import SerwerSms
 from posthorn.gateways.serwersms.requests import dispatch_minute
@@ -371,3 +371,22 @@ async def test_no_anomaly_shows_a_number():
     assert len(answer.anomalies) >= 5
     for anomaly in answer.anomalies:
         assert not re.search(r"\d{6,}", anomaly.replace(" ", ""))
+
+
+@pytest.mark.parametrize("success", [True, "true", 1])
+async def test_an_error_beside_success_is_an_error(success):
+    """``error`` is looked at first: a refusal must not pass for an answer that mentions nobody."""
+    with pytest.raises(CredentialsRefused):
+        await answered({"success": success, "error": {"code": 1012, "message": "Invalid token"}})
+    items = [queued("+48500600700", "a"), queued("+48500600701", "b")]
+    answer = await answered({"success": success, "error": {"code": 3004, "message": "Limit"}, "items": items})
+    assert states(answer) == [ACCEPTED, ACCEPTED, UNKNOWN]
+    assert answer.stop is not None
+
+
+async def test_an_invalid_number_named_for_the_whole_request_rejects_nobody_but_a_single_recipient():
+    refused = {"error": {"code": 3103, "message": "Invalid recipient number"}}
+    assert [(one.state, one.error) for one in (await answered(refused, A)).receipts] == [(REJECTED, "3103")]
+    with pytest.raises(OutcomeUnknown) as caught:  # which of the three, and what became of the others, nobody says
+        await answered(refused, A, B, C)
+    assert caught.value.stops_run

@@ -218,3 +218,11 @@ def test_a_large_file_is_read_in_flat_memory(tmp_path):
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert [int(word) for word in said[:4]] == [300_000, 290_000, 0, 10_000]
     assert int(said[4]) < 60_000, "kilobytes of resident memory"
+
+
+@given(st.lists(st.integers(10**6, 10**15 - 1), min_size=1, max_size=200, unique=True))
+def test_a_full_table_remembers_every_number_and_its_line(numbers):
+    """Many share a slot then."""
+    seen = SeenPhones(len(numbers))
+    assert [seen.add(number, line) for line, number in enumerate(numbers, start=2)] == [0] * len(numbers)
+    assert [seen.add(number, 10**6) for number in numbers] == list(range(2, len(numbers) + 2))
