@@ -223,7 +223,6 @@ UNSTEADY = {
     "a page comes twice": {"fault": "page_repeats"},
     "a page is empty": {"fault": "page_empty", "every": 2},
     "the pages grow": {"fault": "page_added", "every": 2},
-    "rows have no id": {"fault": "no_ids", "items": 5},
 }
 
 
@@ -237,6 +236,14 @@ async def test_a_listing_that_is_never_steady_proves_nothing(case: str, tmp_path
         assert set(counted(status)) <= {"accepted", "unknown"}
         box.faults.replace([])
         assert counted(await deliver(tmp_path / "sale.toml", settings)) == {"accepted": 500}
+
+
+async def test_a_row_without_an_id_may_be_anybodys(box: Sandbox, tmp_path: Path) -> None:
+    settings = quick(box, tmp_path)
+    box.faults.replace([{**LOST, "at": [1]}, {"call": REPORTS, "fault": "no_ids", "items": 5}])
+    status = await deliver(write_campaign(tmp_path, numbers(500), resend_unconfirmed="true"), settings)
+    assert counted(status) == {"accepted": 495, "unknown": 5}
+    assert (box.truth()["accepted"], box.truth()["twice"]) == (500, 0)
 
 
 async def test_pages_that_moved_while_they_were_read_are_read_again(tmp_path: Path) -> None:
