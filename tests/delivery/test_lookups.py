@@ -301,7 +301,8 @@ async def test_a_cancelled_campaign_sends_nothing_again_and_calls_nothing_cancel
         "DATABASE_URL": settings.database_url,
         "SERWERSMS__BASE_URL": box.url,
         "SERWERSMS__TOKEN": "sandbox-token",
-        "SERWERSMS__SETTLE_SECONDS": "0",
+        "SERWERSMS__TIMEOUT_SECONDS": "0.5",
+        "SERWERSMS__SETTLE_SECONDS": "0.5",
     }.items():
         monkeypatch.setenv(f"POSTHORN_{name}", value)
     box.faults.replace([NEVER_ARRIVED])
