@@ -16,8 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from posthorn.cli.crash import guarded
 from posthorn.cli.output import fail, say
 from posthorn.cli.prefect_server import SERVER_ENVIRONMENT, PrefectServerError, bound_command, serving_prefect_server, stop
+from posthorn.cli.proxies import spare_loopback
+from posthorn.cli.surroundings import settle
 from posthorn.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ _WORKER_ENVIRONMENT = {
 def main() -> int:
     """Serve until stopped; returns the exit code."""
     host = os.environ.get("PREFECT_SERVER_API_HOST", "127.0.0.1")
+    spare_loopback(host)
     stopped = _signals()
     try:
         port = _port()
@@ -132,4 +136,5 @@ def _at_work() -> FlowRunFilter:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    settle()
+    sys.exit(guarded(main))

@@ -17,7 +17,11 @@ from prefect.exceptions import ObjectNotFound
 
 from deployments.automations import ensure_automations
 from deployments.limits import ensure_limits
-from posthorn.settings import Settings, load_settings
+from posthorn.cli.crash import guarded
+from posthorn.cli.output import fail
+from posthorn.cli.prefect_server import PrefectServerError, await_configured_api, configured_api_url
+from posthorn.cli.surroundings import settle
+from posthorn.settings import Settings, SettingsError, load_settings
 
 POOL = "posthorn"
 ROOT = Path(__file__).parents[1]
@@ -46,12 +50,23 @@ def deploy_all() -> None:
     )
 
 
-def main() -> None:
-    """Set up the configured server."""
-    asyncio.run(prepare(load_settings(), reset_limits=True))
-    deploy_all()
+def main() -> int:
+    """Set up the configured server; returns the exit code."""
+    try:
+        settings = load_settings()
+        if (url := configured_api_url()) is None:
+            raise SettingsError("PREFECT_API_URL: expected the address of a Prefect server; or start one with `make serve`")
+        await_configured_api(url)
+        asyncio.run(prepare(settings, reset_limits=True))
+        deploy_all()
+    except SettingsError as error:
+        return fail(error, 2)
+    except (PrefectServerError, subprocess.CalledProcessError) as error:
+        return fail(error, 1)
     print("the work pool, the limits, the automation and all deployments are up to date")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    settle()
+    sys.exit(guarded(main))

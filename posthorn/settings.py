@@ -6,6 +6,8 @@ Secrets are ``SecretStr`` and never printed. A wrong value is refused with the v
 from __future__ import annotations
 
 import difflib
+import importlib.util
+import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +29,9 @@ PREFIX = "POSTHORN_"
 _DEFAULT_REGION = "PL"
 _NUMBER = re.compile(r"[+-]?\d{1,12}(\.\d{1,6})?")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+_MOST_SHOWN = 10**12
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 class SettingsError(Exception):
@@ -45,6 +50,37 @@ def _checked_url(url: str) -> str:
     if parts.username or parts.password:
         raise ValueError("expected a URL without a user name or password: they have settings of their own")
     return url
+
+
+def _checked_proxy(secret: SecretStr) -> SecretStr:
+    expected = "expected http://host:port of a proxy; a user name and a password may stand before the host, percent-encoded"
+    try:
+        parts = urlsplit(secret.get_secret_value())
+        has_port = parts.port is not None
+    except ValueError:
+        raise ValueError(expected) from None
+    if parts.scheme not in _PROXY_SCHEMES or not has_port or not _HOST.fullmatch(parts.hostname or ""):
+        raise ValueError(expected)
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(expected)
+    if parts.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
+        raise ValueError("expected http:// or https://; a socks proxy needs a library: pip install 'httpx[socks]'")
+    return secret
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL is of this machine itself."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host in _LOOPBACK or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, or no URL at all
+        return False
+
+
+def _checked_folder(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("expected a path")
+    return path
 
 
 def _checked_region(region: str) -> str:
@@ -82,6 +118,8 @@ BaseUrl = Annotated[Url, AfterValidator(lambda url: url.rstrip("/"))]  # paths a
 Region = Annotated[str, AfterValidator(_checked_region)]
 Zone = Annotated[str, AfterValidator(_checked_zone)]
 DatabaseUrl = Annotated[str, AfterValidator(_checked_database)]
+ProxyUrl = Annotated[SecretStr, AfterValidator(_checked_proxy)]
+Folder = Annotated[Path, AfterValidator(_checked_folder)]
 
 
 class SerwerSmsSettings(BaseModel):
@@ -160,7 +198,10 @@ class Settings(BaseSettings):
     database_url: DatabaseUrl = Field(
         "sqlite:///.posthorn/ledger.db", repr=False, description="The ledger; PostgreSQL for more than one worker"
     )
-    state_dir: Path = Field(Path(".posthorn"), description="Folder for raw answers, locks and the local Prefect server")
+    state_dir: Folder = Field(Path(".posthorn"), description="Folder for raw answers, locks and the local Prefect server")
+    proxy_url: ProxyUrl | None = Field(
+        None, description="Proxy for calls to providers only, where a network demands one; http://host:port"
+    )
     default_region: Region = Field(_DEFAULT_REGION, description="Region of numbers written without a country prefix")
     approve_above: int | None = Field(
         None, ge=0, description="Campaigns to more numbers than this wait for a person's approval before the first send"
@@ -174,6 +215,10 @@ class Settings(BaseSettings):
     )
     serwersms: SerwerSmsSettings = Field(default_factory=SerwerSmsSettings, description="SerwerSMS.pl, for campaigns")
     skycore: SkycoreSettings = Field(default_factory=SkycoreSettings, description="Skycore, for barcode tickets")
+
+    def proxy_for(self, base_url: str) -> str | None:
+        """The proxy through which a provider at ``base_url`` is called; this machine is never called through one."""
+        return None if self.proxy_url is None or is_loopback(base_url) else self.proxy_url.get_secret_value()
 
 
 def load_settings() -> Settings:
@@ -298,6 +343,8 @@ def _got(value: object) -> str:
     """What was given, where it is short and plain; else nothing, since it may be a secret in the wrong place."""
     if isinstance(value, bool):
         return f", got {str(value).lower()}"
+    if isinstance(value, int) and abs(value) >= _MOST_SHOWN:
+        return ""
     if isinstance(value, int | float | Decimal | datetime) or (isinstance(value, str) and _NUMBER.fullmatch(value)):
         return f", got {value}"
     if isinstance(value, str) and len(value) <= 12 and "://" not in value and "@" not in value:

@@ -14,6 +14,25 @@ def main() -> None:
     gc.set_threshold(
         _ALLOCATIONS_PER_COLLECTION
     )  # the default makes a quick command slow: it looks through what is imported
+    from posthorn.cli.crash import guarded  # noqa: PLC0415
+    from posthorn.cli.surroundings import lost_output, refusal, settle  # noqa: PLC0415
+
+    settle()
+    code = 2
+    if (problem := refusal(sys.argv[1:])) is not None:
+        print(f"posthorn: {problem}", file=sys.stderr)
+    else:
+        try:
+            code = guarded(_command)
+        except KeyboardInterrupt:  # before a command could say what that means for it
+            code = 130
+    if (problem := lost_output()) is not None:
+        print(f"posthorn: the output could not be written ({problem})", file=sys.stderr)
+        code = code or 1
+    sys.exit(code)
+
+
+def _command() -> int:
     from posthorn.cli.app import app  # noqa: PLC0415
     from posthorn.cli.output import fail  # noqa: PLC0415
     from posthorn.cli.prefect_server import PrefectServerError  # noqa: PLC0415
@@ -23,11 +42,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: what was started is stopped
     try:
         app()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except AlreadyRunning as error:
-        fail(error, 0)  # another run does the work: nothing is wrong
+        return fail(error, 0)  # another run does the work: nothing is wrong
     except (InputError, SettingsError, CampaignChanged, CampaignNotFound) as error:
-        sys.exit(fail(error, 2))
+        return fail(error, 2)
     except GatewayError as error:
-        sys.exit(fail(error, 4 if error.stops_run else 1))
+        return fail(error, 4 if error.stops_run else 1)
     except (LedgerError, PrefectServerError) as error:
-        sys.exit(fail(error, 1))
+        return fail(error, 1)
+    return 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,21 @@ def following(database_url: str, name: str, *, test: bool) -> Iterator[None]:
     """
     ended = threading.Event()
     show = _bar if sys.stderr.isatty() else _lines
-    follower = threading.Thread(target=show, args=(database_url, name, test, ended), daemon=True)
+    follower = threading.Thread(target=_follow, args=(show, database_url, name, test, ended), daemon=True)
     follower.start()
     try:
         yield
     finally:
         ended.set()
         follower.join()
+
+
+def _follow(show: Callable[..., None], database_url: str, name: str, test: bool, ended: threading.Event) -> None:
+    """Show it as long as the ledger can be read; where it cannot, the run itself says what that means."""
+    from posthorn.errors import LedgerError  # noqa: PLC0415
+
+    with suppress(LedgerError):
+        show(database_url, name, test, ended)
 
 
 def _counts(database_url: str, name: str, *, test: bool, ended: threading.Event, every: float) -> Iterator[dict[str, int]]:

@@ -16,6 +16,11 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
+
+from posthorn.cli.proxies import UnusableProxy, settle_for
+from posthorn.settings import is_loopback
+from posthorn.statefolder import check_writable
 
 START_SECONDS = 90.0
 _STOP_SECONDS = 15.0
@@ -51,7 +56,7 @@ def configured_api_url() -> str | None:
     path = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
     try:
         profiles = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError):
+    except (OSError, ValueError):
         return None
     active = os.environ.get("PREFECT_PROFILE", profiles.get("active", ""))
     url = profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
@@ -67,8 +72,12 @@ def await_configured_api(url: str) -> None:
     import httpx  # noqa: PLC0415 - see the package
 
     try:
-        httpx.get(f"{url}/health", timeout=_ANSWER_SECONDS)
-    except httpx.HTTPError as error:
+        settle_for(url)
+    except UnusableProxy as error:
+        raise PrefectServerError(f"{error}. Nothing was sent") from None
+    try:
+        httpx.get(f"{url}/health", timeout=_ANSWER_SECONDS, trust_env=not is_loopback(url))
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise PrefectServerError(
             f"the configured Prefect server {url} does not answer ({error}). Nothing was sent. Start it, or unset"
             " PREFECT_API_URL to have one started for the run"
@@ -128,7 +137,8 @@ def served_api_url(state_dir: Path) -> str | None:
 
 def _shared_home(state_dir: Path) -> Path:
     shared = (state_dir / "prefect").absolute()
-    shared.mkdir(parents=True, exist_ok=True, mode=0o700)
+    check_writable(shared.parent)
+    check_writable(shared)
     return shared
 
 
@@ -147,7 +157,7 @@ def _home(state_dir: Path) -> Iterator[Path]:
 
 def _environment(home: Path, host: str, port: int) -> dict[str, str]:
     return {
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{quote(str(home / 'prefect.db'))}",
         **SERVER_ENVIRONMENT,
         **os.environ,
         "PREFECT_HOME": str(home),

@@ -20,6 +20,7 @@ from posthorn.cli.prefect_server import (
     local_prefect_server,
     served_api_url,
 )
+from posthorn.cli.proxies import spare_loopback
 from posthorn.settings import Settings
 
 _RECORD_SECONDS = 5.0
@@ -117,6 +118,7 @@ def _standing_server(settings: Settings) -> str | None:
     if configured := configured_api_url():
         await_configured_api(configured)
         return configured
+    spare_loopback()
     return served_api_url(settings.state_dir)
 
 

@@ -26,6 +26,7 @@ from posthorn.ledger.store import tables
 from posthorn.ledger.store.failures import explained, shown
 from posthorn.ledger.store.locks import FileLocks, Locks, PostgresLocks
 from posthorn.ledger.store.migrations import HEAD
+from posthorn.statefolder import make_private
 
 _BUSY_TIMEOUT_SECONDS = 30
 _PRAGMAS = (
@@ -215,7 +216,7 @@ def _sqlite_engine(url: URL) -> Engine:
         raise LedgerError("the ledger must be a file: sqlite:///path/to/ledger.db")
     path = Path(url.database)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent)
         _create(path)
     except OSError as error:
         raise LedgerError(f"the ledger {path} cannot be opened: {error.strerror}") from error
@@ -288,7 +289,8 @@ def _upgrade(connection: Connection) -> None:
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    here = str(Path(__file__).with_name("migrations")).replace("%", "%%")  # the configuration takes % for a placeholder
+    config.set_main_option("script_location", here)
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     if connection.execute(sa.select(tables.identity.c.uuid)).first() is None:
