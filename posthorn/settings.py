@@ -103,6 +103,10 @@ def _checked_zone(name: str) -> str:
 
 def _checked_database(url: str) -> str:
     scheme, _, rest = url.partition("://")
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        raise ValueError("expected postgresql://user@host:port/database, with % in a password written as %25") from error
     if scheme in ("postgres", "postgresql", "postgresql+psycopg") and rest:
         return f"postgresql+psycopg://{rest}"
     path = rest.partition("?")[0]

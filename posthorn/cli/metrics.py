@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from posthorn.cli.output import say
+from posthorn.cli.output import cannot_listen, say
 
 
 def metrics(
@@ -23,7 +23,6 @@ def metrics(
     from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
 
     from posthorn.delivery.metrics import CreditWatch, LedgerCollector  # noqa: PLC0415
-    from posthorn.errors import InputError  # noqa: PLC0415
     from posthorn.ledger.store.engine import Ledger  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
@@ -37,8 +36,8 @@ def metrics(
     registry.register(LedgerCollector(ledger, credit))
     try:
         server, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        raise InputError("--port", f"{host}:{port} cannot be listened on ({error.strerror or error})") from None
+    except (OSError, UnicodeError) as error:
+        raise cannot_listen(host, port, error) from None
     try:
         say(f"ready http://{host}:{server.server_port}/metrics")
         stopped.wait()

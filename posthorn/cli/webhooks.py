@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posthorn.cli.output import say
+from posthorn.cli.output import cannot_listen, say
 
 if TYPE_CHECKING:
     from posthorn.settings import Settings
@@ -67,7 +67,10 @@ async def _serve(settings: Settings, secret: str, host: str, port: int) -> None:
     try:
         await runner.setup()
         site = web.TCPSite(runner, host, port)
-        await site.start()
+        try:
+            await site.start()
+        except (OSError, UnicodeError) as error:
+            raise cannot_listen(host, port, error) from None
         address, listening = runner.addresses[0][:2]
         say(f"ready http://{address}:{listening}/SECRET/skycore")
         say(f"ready http://{address}:{listening}/SECRET/serwersms?{TEMPLATE}")

@@ -219,7 +219,9 @@ def _sqlite_engine(url: URL) -> Engine:
         make_private(path.parent)
         _create(path)
     except OSError as error:
-        raise LedgerError(f"the ledger {path} cannot be opened: {error.strerror}") from error
+        raise LedgerError(
+            f"the ledger {path} cannot be opened: {error.strerror or error} (POSTHORN_DATABASE_URL says where it is)"
+        ) from error
     engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
