@@ -34,8 +34,8 @@ def command(arguments: Sequence[str]) -> int:
     from posthorn.cli.app import app  # noqa: PLC0415
     from posthorn.cli.output import fail  # noqa: PLC0415
     from posthorn.cli.prefect_server import PrefectServerError  # noqa: PLC0415
-    from posthorn.errors import AlreadyRunning, CampaignChanged, CampaignNotFound, GatewayError, InputError, LedgerError  # noqa: PLC0415
     from posthorn.cli.surroundings import refusal  # noqa: PLC0415
+    from posthorn.errors import AlreadyRunning, CampaignChanged, CampaignNotFound, GatewayError, InputError, LedgerError  # noqa: PLC0415
     from posthorn.settings import SettingsError  # noqa: PLC0415
 
     if (problem := refusal(arguments)) is not None:

@@ -93,8 +93,8 @@ def _state_folder(settings: Settings) -> Finding:
 
 def _proxies(settings: Settings) -> Iterator[Finding]:
     """Proxies of the environment, which only a Prefect server elsewhere is called through, and the one for providers."""
-    from posthorn.cli.proxies import UnusableProxy, names, settle_for  # noqa: PLC0415
     from posthorn.cli.prefect_server import configured_api_url  # noqa: PLC0415
+    from posthorn.cli.proxies import UnusableProxy, names, settle_for  # noqa: PLC0415
 
     if settings.proxy_url is not None:
         yield Finding("proxy", True, "providers are called through that of POSTHORN_PROXY_URL; loopback never is")

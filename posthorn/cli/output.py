@@ -34,7 +34,9 @@ def harmless(line: str) -> str:
 def cannot_listen(host: str, port: int, error: Exception) -> InputError:
     """What to say where a server of ours cannot have its address."""
     said = getattr(error, "strerror", None) or error
-    return InputError("--port", f"{harmless(host)[:80]}:{port} cannot be listened on ({said}); name another --host or --port")
+    return InputError(
+        "--port", f"{harmless(host)[:80]}:{port} cannot be listened on ({said}); name another --host or --port"
+    )
 
 
 def say(line: str) -> None:

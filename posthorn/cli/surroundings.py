@@ -41,7 +41,9 @@ def refusal(arguments: Sequence[str]) -> str | None:
         return f"the name of the current folder is not text in UTF-8: {_escaped(folder)}; work in another, or rename it"
     for argument in arguments:
         if not _is_text(argument):
-            return f"an argument is not text in UTF-8: {_escaped(argument)}; rename the file, or mend your terminal's encoding"
+            return (
+                f"an argument is not text in UTF-8: {_escaped(argument)}; rename the file, or mend your terminal's encoding"
+            )
         if "\0" in argument:
             return "an argument holds a NUL character"
     return None
@@ -112,9 +114,9 @@ def _open_standard_streams() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
-    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123 - open to the end
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123
-    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - open to the end
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def _have_home() -> None:

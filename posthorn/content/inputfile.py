@@ -105,7 +105,8 @@ def _bytes(path: Path, what: str) -> bytes:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise InputError(
-            what, f"{path} is larger than {MOST_BYTES // 1024:,} KiB; expected keys and values, with the people in a CSV file"
+            what,
+            f"{path} is larger than {MOST_BYTES // 1024:,} KiB; expected keys and values, with the people in a CSV file",
         )
     return content
 

@@ -63,7 +63,11 @@ _NOT_TAKEN: dict[int, type[GatewayError]] = {
 }
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "Connection": "keep-alive", "User-Agent": "posthorn"}
 _BEFORE_THE_REQUEST = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-_TO_THE_PROXY = ("connection.", "proxy.", "socks.")  # httpcore's events up to a connection that the request can be written to
+_TO_THE_PROXY = (
+    "connection.",
+    "proxy.",
+    "socks.",
+)  # httpcore's events up to a connection that the request can be written to
 _MALFORMED = (httpx.LocalProtocolError, httpx.InvalidURL)
 
 
@@ -309,9 +313,7 @@ def _transport(keepalive_seconds: float, proxy: str | None) -> httpx.AsyncHTTPTr
         keepalive_expiry=keepalive_seconds,
     )
     through = None if proxy is None else httpx.Proxy(proxy, ssl_context=_tls() if proxy.startswith("https") else None)
-    return httpx.AsyncHTTPTransport(
-        verify=_tls(), trust_env=False, http1=True, http2=False, limits=limits, proxy=through
-    )
+    return httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False, http1=True, http2=False, limits=limits, proxy=through)
 
 
 _shared_tls: list[Any] = []
