@@ -50,13 +50,24 @@ def deploy_all() -> None:
     )
 
 
+def _server() -> str:
+    """The configured server.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    if (url := configured_api_url()) is None:
+        raise SettingsError(
+            "PREFECT_API_URL: expected the address of a Prefect server; or use `make serve`, which has its own"
+        )
+    return url
+
+
 def main() -> int:
     """Set up the configured server; returns the exit code."""
     try:
         settings = load_settings()
-        if (url := configured_api_url()) is None:
-            raise SettingsError("PREFECT_API_URL: expected the address of a Prefect server; or start one with `make serve`")
-        await_configured_api(url)
+        await_configured_api(_server())
         asyncio.run(prepare(settings, reset_limits=True))
         deploy_all()
     except SettingsError as error:

@@ -293,7 +293,7 @@ def expectation(model: type[BaseModel], item: Mapping[str, Any]) -> str:
 
 
 def _is_private(info: FieldInfo) -> bool:
-    return not info.repr or SecretStr in (info.annotation, *get_args(info.annotation))
+    return not info.repr or SecretStr in [_bare(kind) for kind in (info.annotation, *get_args(info.annotation))]
 
 
 def _field(model: type[BaseModel], location: Sequence[int | str]) -> FieldInfo | None:

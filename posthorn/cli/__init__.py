@@ -40,18 +40,18 @@ def command(arguments: Sequence[str]) -> int:
 
     if (problem := refusal(arguments)) is not None:
         return fail(SettingsError(problem), 2)
-
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: what was started is stopped
+    code = 0
     try:
         app(args=list(arguments))
     except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except AlreadyRunning as error:
-        return fail(error, 0)  # another run does the work: nothing is wrong
+        code = fail(error, 0)  # another run does the work: nothing is wrong
     except (InputError, SettingsError, CampaignChanged, CampaignNotFound) as error:
-        return fail(error, 2)
+        code = fail(error, 2)
     except GatewayError as error:
-        return fail(error, 4 if error.stops_run else 1)
+        code = fail(error, 4 if error.stops_run else 1)
     except (LedgerError, PrefectServerError) as error:
-        return fail(error, 1)
-    return 0
+        code = fail(error, 1)
+    return code

@@ -1,6 +1,6 @@
 """Proxies of the environment and the Prefect client, which heeds them: never for this machine's own server.
 
-Posthorn's own calls ask no proxy of the environment: loopback is called directly, providers directly or by POSTHORN_PROXY_URL.
+Posthorn's own calls ask no proxy of the environment: providers are called directly, or through POSTHORN_PROXY_URL.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _NOT_A_PROXY = frozenset({"no_proxy", "posthorn_proxy_url"})
 
 
 class UnusableProxy(Exception):
-    """The environment names a proxy that cannot be used to reach a Prefect server elsewhere; the message names the variable."""
+    """A proxy of the environment cannot be used to reach a Prefect server elsewhere; the message names the variable."""
 
 
 def names() -> list[str]:
@@ -28,8 +28,8 @@ def names() -> list[str]:
 def spare_loopback(*hosts: str) -> None:
     """Change this process's environment, which children inherit, such that loopback and ``hosts`` are called directly.
 
-    Where the HTTP client cannot use the proxies at all (socks without the library for it, a URL that is none), it would refuse
-    to call even those: then they are taken out of the environment.
+    Where the HTTP client cannot use the proxies at all (socks without the library for it, a URL that is none), it would
+    refuse to call even those: then they are taken out of the environment.
     """
     _add_exceptions(*_LOOPBACK_NAMES, *hosts)
     if _problem() is not None:
@@ -50,7 +50,7 @@ def settle_for(api_url: str) -> None:
     _add_exceptions(*_LOOPBACK_NAMES)
     if (problem := _problem()) is not None:
         raise UnusableProxy(
-            f"{', '.join(names()) or 'NO_PROXY'}: the Prefect client cannot use this proxy: {problem}; correct it, or unset it"
+            f"{', '.join(names()) or 'NO_PROXY'}: the Prefect client cannot use it: {problem}; correct it, or unset it"
         )
 
 

@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 from typing_extensions import override
 
@@ -103,14 +103,15 @@ class _LastingOutput(io.RawIOBase):
 def _lasting(stream: TextIO) -> TextIO:
     """The stream, such that neither a character nor a reader that has left can stop the program."""
     stream.flush()
-    buffer = io.BufferedWriter(_LastingOutput(stream.fileno()))
+    raw = cast("io.RawIOBase", _LastingOutput(stream.fileno()))
+    buffer = io.BufferedWriter(raw)
     return io.TextIOWrapper(
-        buffer, encoding=stream.encoding, errors="backslashreplace", line_buffering=stream.line_buffering
+        buffer, encoding=stream.encoding, errors="backslashreplace", line_buffering=bool(stream.line_buffering)
     )
 
 
 def _open_standard_streams() -> None:
-    """Where a standard stream is closed, open nothing in its place: the next file would get its number, and be written to."""
+    """Open /dev/null for each closed standard stream: else the next file gets its number, and is written to."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
@@ -120,7 +121,7 @@ def _open_standard_streams() -> None:
 
 
 def _have_home() -> None:
-    """Give Prefect a folder for its files where the account has no home that can be used; its profiles stay where they are."""
+    """Give Prefect a folder for its files where the account has no home to write to; its profiles stay where they are."""
     try:
         own = Path.home() / ".prefect"
         if os.access(own if own.exists() else own.parent, os.W_OK | os.X_OK):

@@ -1,4 +1,4 @@
-"""Every command with every odd argument: it works or says one sentence; an exception that nobody turned into one fails here."""
+"""Every command with every odd argument works or says one sentence; an exception that nobody turned into one fails here."""
 
 from __future__ import annotations
 

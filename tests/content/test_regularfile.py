@@ -80,11 +80,11 @@ def test_a_regular_file_is_read_from_its_beginning(tmp_path: Path) -> None:
 
 
 def test_no_descriptor_stays_open_where_a_file_is_refused(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         with pytest.raises(InputError), opened(Path("/dev/zero"), "media"):
             pass
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 STRANGE_TOML = {

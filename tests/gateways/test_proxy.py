@@ -1,4 +1,4 @@
-"""Providers through a proxy that a setting names: what left, what surely did not, and that loopback never goes through it."""
+"""Providers through the proxy of a setting: what left, what surely did not, and that loopback never goes through it."""
 
 from __future__ import annotations
 
