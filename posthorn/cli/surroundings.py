@@ -24,6 +24,7 @@ _PRIVATE_UMASK = 0o077
 def settle() -> None:
     """Make the surroundings safe; the first thing that `posthorn` and `make serve` do."""
     _open_standard_streams()
+    _speak_utf8()
     os.umask(_PRIVATE_UMASK)  # ledger, answers and Prefect's own files hold numbers; ours and our children's are 0600
     if os.environ.pop("PYTHONWARNINGS", None) or sys.warnoptions:
         warnings.simplefilter("ignore")  # PYTHONWARNINGS=error would make libraries fail over their own warnings
@@ -118,6 +119,13 @@ def _open_standard_streams() -> None:
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - open to the end
     sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def _speak_utf8() -> None:
+    """Start again where this locale cannot spell folders and arguments; Python settles its encoding when it starts."""
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"  # for children, too
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command
 
 
 def _have_home() -> None:
