@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-
 import stat
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -93,7 +91,7 @@ def test_a_check_works_through_a_link_to_the_folder(sale: Desk) -> None:
 
 
 @pytest.mark.skipif(
-    subprocess.run([*NO_PASSWD, "true"], capture_output=True, check=False).returncode != 0,  # noqa: S603
+    subprocess.run([*NO_PASSWD, "true"], capture_output=True, check=False).returncode != 0,
     reason="this machine lets nobody unshare, so the list of accounts cannot be hidden",
 )
 def test_an_account_without_an_entry_and_without_a_home_decides_all_the_same(sale: Desk) -> None:
@@ -117,10 +115,15 @@ def gone(desk: Desk) -> str:
 
 REFUSED: dict[str, tuple[Callable[[Desk], str] | str, dict[str, str], str, int]] = {
     "a folder that is gone": (gone, {}, "the current folder cannot be used", 2),
-    "a folder whose name is no text": ('mkdir $\'\\xff\'; cd $\'\\xff\'; "$@"', {}, "is not text in UTF-8: ", 2),
-    "an argument that is no text": ('"$@" $\'\\xff\'', {}, "an argument is not text in UTF-8: \\udcff", 2),
+    "a folder whose name is no text": ("mkdir $'\\xff'; cd $'\\xff'; \"$@\"", {}, "is not text in UTF-8: ", 2),
+    "an argument that is no text": ("\"$@\" $'\\xff'", {}, "an argument is not text in UTF-8: \\udcff", 2),
     "a full output": ('"$@" > /dev/full', {}, "the output could not be written (No space left on device)", 1),
-    "settings of random bytes": ("printf '\\xff\\x00A=1' > .env; \"$@\"", {}, ".env: expected a readable file of UTF-8 text", 2),
+    "settings of random bytes": (
+        "printf '\\xff\\x00A=1' > .env; \"$@\"",
+        {},
+        ".env: expected a readable file of UTF-8 text",
+        2,
+    ),
     "a state folder that is a file": ('echo > .posthorn; "$@"', {}, "POSTHORN_DATABASE_URL says where it is", 1),
     "a ledger that is a folder": ('"$@"', {"POSTHORN_DATABASE_URL": "sqlite:///."}, "unable to open database file", 1),
     "a server that is away": (
@@ -135,7 +138,12 @@ REFUSED: dict[str, tuple[Callable[[Desk], str] | str, dict[str, str], str, int]]
         "POSTHORN_DATABASE_URL: expected postgresql://",
         2,
     ),
-    "a proxy that is none": ('"$@"', {"POSTHORN_PROXY_URL": "secret-word"}, "POSTHORN_PROXY_URL: expected http://host:port", 2),
+    "a proxy that is none": (
+        '"$@"',
+        {"POSTHORN_PROXY_URL": "secret-word"},
+        "POSTHORN_PROXY_URL: expected http://host:port",
+        2,
+    ),
 }
 
 
@@ -175,7 +183,9 @@ def test_an_error_that_nobody_foresaw_is_a_sentence_and_a_private_file(sale: Des
     )
     ended = shell(sale, '"$@"', "campaign", "check", "sale.toml", PYTHONPATH=str(broken))
     assert ended.code == 1
-    assert ended.err.startswith("posthorn: unexpected error: RuntimeError: cannot reach https://***@host for +*** (the details")
+    assert ended.err.startswith(
+        "posthorn: unexpected error: RuntimeError: cannot reach https://***@host for +*** (the details"
+    )
     assert len(ended.err.splitlines()) == 1
     (kept,) = (sale.folder / ".posthorn" / "crashes").iterdir()
     assert str(kept) in ended.err
@@ -217,5 +227,3 @@ def test_a_nul_or_a_lone_surrogate_never_reaches_a_command() -> None:
     assert "not text" in str(refusal(["campaign", "\udcff"]))
     assert "NUL" in str(refusal(["a\0b"]))
     assert refusal(["campaign", POLISH]) is None
-
-
