@@ -109,6 +109,12 @@ class SerwerSmsSettings(BaseModel):
     settle_seconds: float = Field(
         600, ge=0, le=86_400, description="How long an unconfirmed send is looked up before it is called unknown for good"
     )
+    last_look_seconds: float = Field(
+        90,
+        ge=10,
+        le=3600,
+        description="How long before its dispatch a held message that was sent twice is looked at for the last time",
+    )
     breaker_after: int = Field(
         3, ge=1, le=100, description="Unknown outcomes in a row after which nothing more is sent in this run"
     )

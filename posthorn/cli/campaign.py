@@ -138,13 +138,16 @@ def report(name: Name, as_json: Json = False) -> None:
     from posthorn.delivery.report import pull_reports_of  # noqa: PLC0415
 
     pulled = asyncio.run(pull_reports_of(name))
-    say(f"{pulled.requests} requests, {pulled.moved:,} messages moved on, {pulled.expired:,} without a report for 72 hours")
+    say(
+        f"{pulled.requests} requests, {pulled.moved:,} messages moved on, {pulled.expired:,} without a report for 72 hours,"
+        f" {pulled.second_copies:,} second copies"
+    )
     _end(name, as_json=as_json)
 
 
 @app.command(short_help="Look up what is unknown.")
 def reconcile(name: Name, as_json: Json = False) -> None:
-    """Ask the provider about every message of unknown outcome and settle what that proves.
+    """Ask the provider about every message of unknown outcome and settle what that proves; look for second copies.
 
     What it lists was taken. What it does not list twice, POSTHORN_SERWERSMS__SETTLE_SECONDS apart, is shown as absent but
     stays unknown: it is never sent again unless the campaign's file says so, and then by the next run. This sends nothing.
@@ -184,6 +187,11 @@ def cancel(name: Name, as_json: Json = False) -> None:
         f"never sent {done.never_sent:,}, withdrawn {done.withdrawn:,}, already went out {done.went_out:,},"
         f" unknown {done.unknown:,}"
     )
+    if done.still_scheduled:
+        say(
+            f"the provider still keeps {done.still_scheduled:,}, or does not show that they are gone: they may be dispatched."
+            f" Run `posthorn campaign cancel {name}` again at once, or delete them in the provider's panel"
+        )
     _end(name, as_json=as_json)
 
 

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from posthorn.delivery.exchange import campaign_exchange
+from posthorn.delivery.hold import note_last_look, waiting_words
 from posthorn.delivery.reconcile import reconcile, seconds_to_next_look, waited
 from posthorn.delivery.run import CampaignRun, Run, TicketRun
 from posthorn.delivery.send import Exchange, batches, send_batch
 from posthorn.delivery.tickets import TicketExchange
 from posthorn.delivery.withdraw import withdraw_unwanted
-from posthorn.ledger import sending
+from posthorn.ledger import copies, sending
 
 BATCHES_AT_ONCE = 4
 """While the last requests of one batch are answered, the next are under way."""
@@ -64,6 +66,7 @@ async def deliver_campaign(run: CampaignRun, steps: Steps = PLAIN) -> None:
     Raises:
         GatewayError, LedgerError, Stopped: why it ended early. What was not sent is pending.
     """
+    await note_last_look(run)
     await send_all(run, steps)
     await settle_all(run, steps)
 
@@ -120,29 +123,50 @@ async def send_pending(run: Run[Any], exchange: Exchange, steps: Steps = PLAIN) 
 
 
 async def settle_all(run: CampaignRun, steps: Steps = PLAIN) -> None:
-    """Settle what is unknown as far as the campaign's file allows: look, wait, look again, send again what is absent."""
+    """Settle what is unknown as far as the campaign's file allows: look, wait, look again, send again what is absent.
+
+    A held campaign that has sent anything again stays until a last look, close before the provider dispatches it.
+    """
+    while True:
+        begun = time.time()
+        await _settle(run, steps)
+        await _withdraw_if_kept(run, steps)
+        moment = await note_last_look(run, after=begun)
+        if moment is None or run.is_stopped() or not await _waited_for_last_look(run, moment):
+            break
+
+
+async def settle_once(run: CampaignRun, steps: Steps = PLAIN) -> None:
+    """Settle what one look proves, and send nothing."""
+    begun = time.time()
+    await steps.look_up(run)
+    await _withdraw_if_kept(run, steps)
+    await note_last_look(run, after=begun)
+
+
+async def _settle(run: CampaignRun, steps: Steps) -> None:
     while True:
         seconds = await steps.look_up(run)
         await run.heed()
         if run.is_stopped():
             break
         if await run.do(sending.pending_chunks, run.campaign):
+            await note_last_look(run)  # before the second request leaves: this process may die after it
             await send_all(run, steps)
         elif seconds is None or not await waited(run, seconds):
             break
-    await _withdraw_if_kept(run, steps)
 
 
-async def settle_once(run: CampaignRun, steps: Steps = PLAIN) -> None:
-    """Settle what one look proves, and send nothing."""
-    await steps.look_up(run)
-    await _withdraw_if_kept(run, steps)
+async def _waited_for_last_look(run: CampaignRun, moment: float) -> bool:
+    _logger.warning("%s: %s", run.campaign.name, waiting_words(moment))
+    return await waited(run, max(0.0, moment - time.time()))
 
 
 async def _withdraw_if_kept(run: CampaignRun, steps: Steps) -> None:
     """Only where the provider may hold messages back: a step for nothing is one too many."""
     definition = run.campaign.definition
-    if definition.get("hold_minutes") or (definition.get("send_at") and run.campaign.cancelled_at is not None):
+    is_kept = definition.get("hold_minutes") or definition.get("send_at")
+    if is_kept and (run.campaign.cancelled_at is not None or await run.do(copies.suspects, run.campaign, 1)):
         await steps.withdraw(run)
 
 

@@ -148,6 +148,23 @@ def ids_in(ledger: Ledger, campaign: CampaignRecord, states: Sequence[MessageSta
             return
 
 
+def newest_ids_in(ledger: Ledger, campaign: CampaignRecord, state: MessageState, count: int) -> list[str]:
+    """The provider ids of the last ``count`` messages in that state."""
+    message = tables.message.c
+    query = (
+        sa.select(message.provider_id)
+        .where(
+            message.chunk_id.between(campaign.first_chunk, campaign.last_chunk),
+            message.state == int(state),
+            message.provider_id.is_not(None),
+        )
+        .order_by(message.chunk_id.desc(), message.position.desc())
+        .limit(count)
+    )
+    with ledger.read() as connection:
+        return [one for one in connection.execute(query).scalars() if one is not None]
+
+
 def mark_cancelled(ledger: Ledger, ids: Sequence[str]) -> int:
     """Call cancelled what the provider held and has withdrawn; returns how many messages that were."""
     if not ids:
