@@ -39,7 +39,7 @@ async def reconcile(name: Annotated[str, Field(max_length=80)] = "") -> State[An
 
 
 async def look_after(names: Sequence[str]) -> State[Any]:
-    """Look after these campaigns one after the other, and show how each stands. The others do not wait for one that fails."""
+    """Look after these campaigns one after the other, and show how each stands. No other waits for one that fails."""
     unknown = copies = left = 0
     problems = []
     for one in names:

@@ -189,7 +189,7 @@ def cancel(name: Name, as_json: Json = False) -> None:
     )
     if done.still_scheduled:
         say(
-            f"the provider still keeps {done.still_scheduled:,}, or does not show that they are gone: they may be dispatched."
+            f"the provider still keeps {done.still_scheduled:,}, or does not prove that they are gone: they may be sent."
             f" Run `posthorn campaign cancel {name}` again at once, or delete them in the provider's panel"
         )
     _end(name, as_json=as_json)

@@ -63,10 +63,12 @@ FAULTS: dict[str, Stage] = {
     "items_null": Stage.PROVIDER,
     "no_items": Stage.PROVIDER,
     "bare_phones": Stage.PROVIDER,
+    "unfiltered": Stage.PROVIDER,
     "lie_withdrawn": Stage.PROVIDER,
     "withdrawn_uncounted": Stage.PROVIDER,
 }
 """Every fault by name. ``late`` waits ``seconds`` and then does the work, whether the client is still there or not.
+``unfiltered`` lists everything, whatever ids and numbers are asked about.
 ``lie_withdrawn`` counts messages as withdrawn and leaves them, ``withdrawn_uncounted`` withdraws them and counts none."""
 
 _CODE = re.compile(r"E?[0-9]{1,6}")

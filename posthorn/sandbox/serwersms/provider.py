@@ -26,12 +26,13 @@ from posthorn.sandbox.wire import Received, Reply, Upload, page
 
 SEND = "messages/send_mms"
 DELETE = "messages/delete"
+REPORTS = "messages/reports"
 _CALLS: dict[str, Callable[[Account, Params], Awaitable[Document]]] = {
     "files/add": files.add,
     "files/index": files.index,
     "files/view": files.view,
     "files/delete": files.delete,
-    "messages/reports": reports.reports,
+    REPORTS: reports.reports,
     "messages/view": reports.view,
     "messages/recived": numbers.received,
     "messages/received": numbers.received,
@@ -107,6 +108,8 @@ class SerwerSms:
         self._authenticate(received.headers.get("Authorization"), params)
         if call == SEND:
             return await send_mms(self.account, params, rule, as_json=as_json)
+        if call == REPORTS and rule is not None and rule.fault == "unfiltered":
+            params = Params({name: value for name, value in params.values.items() if name not in ("id", "phone")})
         if call == DELETE:
             return await reports.delete(self.account, params, rule)
         return await _CALLS[call](self.account, params)
