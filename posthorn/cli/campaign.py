@@ -187,6 +187,8 @@ def cancel(name: Name, as_json: Json = False) -> None:
         f"never sent {done.never_sent:,}, withdrawn {done.withdrawn:,}, already went out {done.went_out:,},"
         f" unknown {done.unknown:,}"
     )
+    if done.problem is not None:
+        say(f"the provider could not be asked for everything: {done.problem}")
     if done.still_scheduled:
         say(
             f"the provider still keeps {done.still_scheduled:,}, or does not prove that they are gone: they may be sent."

@@ -55,8 +55,10 @@ class Found:
     report: Report
 
 
-async def find_second_copies(desk: Desk) -> int:
-    """Look for copies of every message that was settled by a look, keep them; how many count now.
+async def find_second_copies(desk: Desk, now: float | None = None) -> int:
+    """Look for copies of every message that was settled by a look, keep them; how many count at present.
+
+    ``now`` (seconds) is when that is said to be; else the clock says it.
 
     Raises:
         TryAgain: the provider could not be asked; what was found so far is kept.
@@ -64,7 +66,7 @@ async def find_second_copies(desk: Desk) -> int:
     if not desk.campaign.test:  # a test sent nothing
         async for suspects in suspect_pages(desk):
             await look_for_copies(desk, suspects)
-        await desk.do(campaigns.note_sought, desk.campaign, time.time())
+        await desk.do(campaigns.note_sought, desk.campaign, now or time.time())
     return len(await desk.do(copies.counted, desk.campaign))
 
 

@@ -208,7 +208,8 @@ class _Round:
     async def _seek_copies(self, gateway: CampaignGateway, suspected: Sequence[CampaignRecord]) -> None:
         for record in suspected:
             try:
-                self._pulled.second_copies += await find_second_copies(_Desk(self._settings, gateway, record, self._do))
+                desk = _Desk(self._settings, gateway, record, self._do)
+                self._pulled.second_copies += await find_second_copies(desk, self._now)
             except (GatewayError, InputError) as error:
                 self._pulled.problems.append(str(error))
 

@@ -34,13 +34,17 @@ _WENT_OUT = ("accepted", "delivered", "undelivered", "no_report")
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """What a cancellation did: never sent, withdrawn at the provider, already out, still kept there, of unknown outcome."""
+    """What a cancellation did: never sent, withdrawn at the provider, already out, still kept there, of unknown outcome.
+
+    ``problem`` is why the provider could not be asked for all of it.
+    """
 
     never_sent: int
     withdrawn: int
     went_out: int
     still_scheduled: int
     unknown: int
+    problem: GatewayError | None = None
 
 
 @dataclass(slots=True)
@@ -66,18 +70,30 @@ async def cancel_campaign(name: str) -> Cancelled:
             async with open_run(name, by="cancel") as run:
                 never_sent += await run.do(campaigns.cancel, run.campaign)
                 await run.heed()
-                await note_last_look(run)
-                await reconcile(run)
-                await withdraw_unwanted(run)
-                await note_last_look(run, after=time.time())
+                problem = await _look_and_withdraw(run)
                 counted = await run.do(totals.totals, run.campaign)
                 withdrawn = counted["cancelled"] - before - never_sent  # by this process, or by the run that ended for it
                 out = sum(counted[state] for state in _WENT_OUT)
-                return Cancelled(never_sent, withdrawn, out, counted["scheduled"], counted["unknown"])
+                return Cancelled(never_sent, withdrawn, out, counted["scheduled"], counted["unknown"], problem)
         except AlreadyRunning:
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(1)
+
+
+async def _look_and_withdraw(run: CampaignRun) -> GatewayError | None:
+    """Look up what is unknown and withdraw everything, as far as the provider can be asked; why not all of it, if so."""
+    await note_last_look(run)
+    begun = time.time()
+    problem = None
+    for step in (reconcile, withdraw_unwanted):
+        try:
+            await step(run)
+        except GatewayError as error:  # what can be withdrawn is, though a lookup fails
+            problem = error
+    if problem is None:
+        await note_last_look(run, after=begun)
+    return problem
 
 
 async def reconcile_named(name: str) -> Reconciled:

@@ -76,7 +76,8 @@ def status(ledger: Ledger, campaign: CampaignRecord) -> dict[str, Any]:
     state = _state(ledger, campaign, counted, second)
     because = campaign.stopped_because
     if state not in ("stopped", "running"):
-        because = _waiting_words(campaign) or _copies_words(campaign, second) or because
+        words = [one for one in (_copies_words(campaign, second), _waiting_words(campaign)) if one]
+        because = "; ".join(words) or because
     elif state == "running" and because is None and campaign.waiting_until is not None:
         because = f"its last look at what was sent again is at {_moment(campaign.waiting_until)}, close before the dispatch"
     if state == "stopped":
@@ -147,7 +148,7 @@ def _moment(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
-def _state(ledger: Ledger, campaign: CampaignRecord, counted: dict[str, int], second: Sized) -> str:
+def _state(ledger: Ledger, campaign: CampaignRecord, counted: dict[str, int], second: Mapping[str, MessageState]) -> str:
     locks = ledger.locks
     is_run = not locks.is_free(campaign.lock_key) and locks.is_free(campaign.lookup_key)
     if is_run or (counted["sending"] and somebody_sends(ledger, campaign.id)):
@@ -156,9 +157,9 @@ def _state(ledger: Ledger, campaign: CampaignRecord, counted: dict[str, int], se
         return "cancelled"
     if counted["pending"] or counted["sending"]:
         return "stopped"
-    if campaign.waiting_until is not None and not is_missed(campaign):
+    if campaign.waiting_until is not None and not is_missed(campaign) and not second:
         return "waiting"
-    asks = counted["unknown"] or counted["rejected"] or len(second) or campaign.waiting_until is not None
+    asks = counted["unknown"] or counted["rejected"] or second or campaign.waiting_until is not None
     return "needs_attention" if asks else "finished"
 
 
