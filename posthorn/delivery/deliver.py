@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from posthorn.delivery.copies import find_second_copies
 from posthorn.delivery.exchange import campaign_exchange
 from posthorn.delivery.hold import note_last_look, waiting_words
 from posthorn.delivery.reconcile import reconcile, seconds_to_next_look, waited
@@ -47,12 +48,14 @@ async def look_up(run: CampaignRun) -> float | None:
 class Steps:
     """How the loop's single steps are carried out. Each may be repeated at any time: the ledger knows what is left.
 
-    ``send`` sends one batch, ``look_up`` and ``withdraw`` look after what was sent. ``limit`` is held while sending.
+    ``send`` sends one batch, ``look_up``, ``withdraw`` and ``find_copies`` look after what was sent. ``limit`` is held while
+    sending.
     """
 
     send: Callable[[Run[Any], Exchange, int, int], Awaitable[int]] = send_batch
     look_up: Callable[[CampaignRun], Awaitable[float | None]] = look_up
     withdraw: Callable[[CampaignRun], Awaitable[int]] = withdraw_unwanted
+    find_copies: Callable[[CampaignRun], Awaitable[int]] = find_second_copies
     limit: Callable[[Run[Any]], AbstractAsyncContextManager[None]] = lambda _run: nullcontext()
 
 
@@ -137,10 +140,12 @@ async def settle_all(run: CampaignRun, steps: Steps = PLAIN) -> None:
 
 
 async def settle_once(run: CampaignRun, steps: Steps = PLAIN) -> None:
-    """Settle what one look proves, and send nothing."""
+    """Settle what one look proves, withdraw what is not to go out, find second copies; send nothing."""
     begun = time.time()
     await steps.look_up(run)
     await _withdraw_if_kept(run, steps)
+    if await run.do(copies.suspects, run.campaign, 1):
+        await steps.find_copies(run)
     await note_last_look(run, after=begun)
 
 

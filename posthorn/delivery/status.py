@@ -93,11 +93,17 @@ def _is_unsettled(ledger: Ledger, campaign: CampaignRecord) -> bool:
 
 
 def status_rows(status: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per state that holds a message, its meaning in words, and the sum, which must be the input."""
+    """One row per state that holds a message, its meaning in words, and the sum, which must be the input.
+
+    Second copies are no part of the sum: each stands beside a message that is in it.
+    """
     counted = {name: count for name, count in status["totals"].items() if name != "input" and count}
     rows = [{"state": name, "messages": count, "meaning": _MEANINGS[name]} for name, count in counted.items()]
     balance = "equals the input" if status["balanced"] else f"differs from the input of {status['totals']['input']}"
     rows.append({"state": "sum", "messages": sum(counted.values()), "meaning": balance})
+    if status["second_copies"]:
+        meaning = "taken by the provider beside the messages above"
+        rows.append({"state": "second copies", "messages": status["second_copies"], "meaning": meaning})
     return rows
 
 
@@ -109,8 +115,6 @@ def status_table(status: Mapping[str, Any]) -> str:
         because = f": {status['because'] or 'not finished, run it again to go on'}"
     lines = [f"{status['kind']} {status['name']}{test}: {status['state'].replace('_', ' ')}{because}", ""]
     lines.append(tabulate(status_rows(status), headers="keys", tablefmt="simple_outline", intfmt=","))
-    if status["second_copies"]:
-        lines.append(f"second copies: {status['second_copies']:,} (taken by the provider beside the messages above)")
     if status["errors"]:
         codes = [(code, f"{count:,}", words) for code, count, words in codes_in_words(status)]
         lines += ["", tabulate(codes, headers=("code", "messages", "meaning"), **_CODES_TABLE)]
