@@ -10,7 +10,7 @@ import pytest
 from posthorn.delivery.deliver import send_all
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_lookup, open_run
-from posthorn.delivery.status import exit_code
+from posthorn.delivery.status import exit_code, names_to_settle
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.delivery.withdraw import cancel_campaign, reconcile_named, withdraw_surplus
@@ -68,6 +68,7 @@ async def test_what_was_not_withdrawn_is_neither_called_cancelled_nor_out(
     assert (done.problem is not None) == (case in ("refuses", "counts, and says nothing about one message"))
     status = status_of("sale", settings)
     assert (counted(status), exit_code(status)) == ({"scheduled": count}, 3)
+    assert names_to_settle() == ["sale"], "the reconcile schedule tries again"
     box.faults.replace([])
     assert (await cancel_campaign("sale")).withdrawn == count
     status = status_of("sale", settings)
@@ -122,6 +123,7 @@ async def test_surplus_that_is_still_listed_needs_attention_with_its_ids(
     await reconcile_named("sale")
     status = status_of("sale", settings)
     assert (status["state"], status["second_copies"], exit_code(status)) == ("needs_attention", 50, 3)
+    assert names_to_settle() == ["sale"], "the reconcile schedule tries again"
     assert "50 of them still scheduled" in status["because"]
     first = next(one for one in box.serwersms.listed(None, None, 150, 50) if one["status"] == "saved")
     assert first["id"] in status["because"] or " more" in status["because"]
