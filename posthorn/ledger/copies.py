@@ -52,8 +52,8 @@ class Copy:
 _SETTLED = sql(
     "SELECT m.chunk_id, m.position, m.phone, m.state, m.provider_id FROM ("  # noqa: S608 - own words
     "SELECT chunk_id, position FROM settlement WHERE campaign_id = :campaign AND state <> 4"
-    " UNION SELECT m.chunk_id, m.position FROM attempt a JOIN message m ON m.chunk_id = a.chunk_id"
-    " WHERE a.chunk_id BETWEEN :first AND :last AND a.outcome = 'late') s"
+    " UNION SELECT m.chunk_id, m.position FROM chunk k JOIN attempt a ON a.chunk_id = k.id"
+    " JOIN message m ON m.chunk_id = k.id WHERE k.campaign_id = :campaign AND a.outcome = 'late') s"
     " JOIN message m ON m.chunk_id = s.chunk_id AND m.position = s.position"
     f" WHERE m.state NOT IN ({_UNSETTLED}) AND NOT ({_TAKEN_WITHOUT_ID})"
     " AND (m.chunk_id, m.position) > (:chunk, :position) ORDER BY m.chunk_id, m.position LIMIT :size"
@@ -71,8 +71,6 @@ def suspects(ledger: Ledger, campaign: CampaignRecord, size: int, after: tuple[i
     """
     values = {
         "campaign": campaign.id,
-        "first": campaign.first_chunk,
-        "last": campaign.last_chunk,
         "chunk": after[0],
         "position": after[1],
         "size": size,
@@ -235,9 +233,11 @@ def begun(ledger: Ledger, campaign: CampaignRecord) -> list[float]:
 
 def span_of_attempts(ledger: Ledger, campaign: CampaignRecord) -> tuple[float, float] | None:
     """When the first and the last of the campaign's requests began (seconds); None where there was none."""
-    attempt = tables.attempt.c
-    query = sa.select(sa.func.min(attempt.started_at), sa.func.max(attempt.started_at)).where(
-        attempt.chunk_id.between(campaign.first_chunk, campaign.last_chunk)
+    attempt, chunk = tables.attempt.c, tables.chunk.c
+    query = (
+        sa.select(sa.func.min(attempt.started_at), sa.func.max(attempt.started_at))
+        .join(tables.chunk, chunk.id == attempt.chunk_id)
+        .where(chunk.campaign_id == campaign.id)
     )
     with ledger.read() as connection:
         first, last = connection.execute(query).one()

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
+from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import FINAL_STATES, MessageState, Report
@@ -59,7 +60,7 @@ def open_chunks(ledger: Ledger, campaign: CampaignRecord | None = None) -> list[
     sent_at = sa.func.coalesce(chunk.finished_at, chunk.claimed_at, 0.0)
     query = sa.select(chunk.id, chunk.campaign_id, sent_at, chunk.reported_at, waiting).where(waiting > 0).order_by(chunk.id)
     if campaign is not None:
-        query = query.where(chunk.id.between(campaign.first_chunk, campaign.last_chunk))
+        query = query.where(chunk.campaign_id == campaign.id)
     with ledger.read() as connection:
         return [OpenChunk(*row) for row in connection.execute(query)]
 
@@ -125,36 +126,24 @@ def ids_in(ledger: Ledger, campaign: CampaignRecord, states: Sequence[MessageSta
 
     Each page is read when it is asked for, so moves made meanwhile shorten the list.
     """
-    chunk, position = campaign.first_chunk, -1
     query = sql(
-        "SELECT chunk_id, position, provider_id FROM message"
-        " WHERE (chunk_id, position) > (:chunk, :position) AND chunk_id <= :last AND state IN :states"
-        " AND provider_id IS NOT NULL ORDER BY chunk_id, position LIMIT :size"
+        "SELECT m.chunk_id, m.position, m.provider_id FROM chunk k JOIN message m ON m.chunk_id = k.id"  # noqa: S608 - own words
+        f" WHERE k.campaign_id = :campaign AND {BEHIND} AND m.state IN :states"
+        f" AND m.provider_id IS NOT NULL {IN_ORDER}"
     ).bindparams(sa.bindparam("states", expanding=True))
-    while True:
-        with ledger.read() as connection:
-            values = {
-                "chunk": chunk,
-                "position": position,
-                "last": campaign.last_chunk,
-                "size": size,
-                "states": [int(state) for state in states],
-            }
-            page = connection.execute(query, values).all()
-        if page:
-            yield [row.provider_id for row in page]
-            chunk, position = page[-1].chunk_id, page[-1].position
-        if len(page) < size:
-            return
+    values = {"campaign": campaign.id, "states": [int(state) for state in states]}
+    for page in pages(ledger, query, values, size):
+        yield [row.provider_id for row in page]
 
 
 def newest_ids_in(ledger: Ledger, campaign: CampaignRecord, state: MessageState, count: int) -> list[str]:
     """The provider ids of the last ``count`` messages in that state."""
-    message = tables.message.c
+    message, chunk = tables.message.c, tables.chunk.c
     query = (
         sa.select(message.provider_id)
+        .join(tables.chunk, chunk.id == message.chunk_id)
         .where(
-            message.chunk_id.between(campaign.first_chunk, campaign.last_chunk),
+            chunk.campaign_id == campaign.id,
             message.state == int(state),
             message.provider_id.is_not(None),
         )

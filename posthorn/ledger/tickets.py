@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
+from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import MessageState, Phone
@@ -43,27 +44,21 @@ class Ticket:
     error: str | None
 
 
+_PAGES = sql(
+    "SELECT m.chunk_id, m.position, m.line, m.phone, m.state, m.provider_id, m.error, t.barcode, t.fields"  # noqa: S608 - own words
+    " FROM chunk k JOIN message m ON m.chunk_id = k.id"
+    " JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position"
+    f" WHERE k.campaign_id = :event AND {BEHIND} {IN_ORDER}"
+).columns(fields=sa.JSON())
+
+
 def all_tickets(ledger: Ledger, event: CampaignRecord, page_size: int = 5_000) -> Iterator[Ticket]:
     """Every ticket of the event, in the order of its file."""
-    message, ticket = tables.message, tables.ticket
-    last = event.first_chunk - 1
-    while True:
-        query = (
-            sa.select(message, ticket.c.barcode, ticket.c.fields)
-            .join(ticket, sa.and_(ticket.c.chunk_id == message.c.chunk_id, ticket.c.position == message.c.position))
-            .where(message.c.chunk_id > last, message.c.chunk_id <= event.last_chunk)
-            .order_by(message.c.chunk_id)
-            .limit(page_size)
-        )
-        with ledger.read() as connection:
-            page = connection.execute(query).all()
+    for page in pages(ledger, _PAGES, {"event": event.id}, page_size):
         for row in page:
             yield Ticket(
                 row.line, Phone(row.phone), row.barcode, row.fields, MessageState(row.state), row.provider_id, row.error
             )
-            last = row.chunk_id
-        if len(page) < page_size:
-            return
 
 
 def barcodes_by_line(ledger: Ledger, event: CampaignRecord) -> dict[int, str]:

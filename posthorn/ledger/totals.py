@@ -30,7 +30,7 @@ def totals(ledger: Ledger, campaign: CampaignRecord) -> dict[str, int]:
         sa.func.coalesce(sa.func.sum(chunk.c.pending).filter(sa.not_(is_sending)), 0).label("pending"),
         sa.func.coalesce(sa.func.sum(chunk.c.pending).filter(is_sending), 0).label("sending"),
         *(sa.func.coalesce(sa.func.sum(chunk.c[name]), 0).label(name) for name in _OWN_COUNTERS),
-    ).where(chunk.c.id.between(campaign.first_chunk, campaign.last_chunk))
+    ).where(chunk.c.campaign_id == campaign.id)
     with ledger.read() as connection:
         counted = connection.execute(query).mappings().one()
     own = {"input": campaign.input, "invalid": campaign.invalid, "duplicate": campaign.duplicate}
@@ -53,7 +53,7 @@ def errors(ledger: Ledger, campaign: CampaignRecord) -> dict[str, int]:
 _DONE = " + ".join(f"k.{name}" for name in _OWN_COUNTERS)
 _OF_THE_RUN = sql(
     f"SELECT sum({_DONE}) AS done, min(k.claimed_at) AS since, max(k.finished_at) AS until"  # noqa: S608 - own words
-    " FROM campaign c JOIN chunk k ON k.id BETWEEN c.first_chunk AND c.last_chunk"
+    " FROM campaign c JOIN chunk k ON k.campaign_id = c.id"
     " WHERE c.id = :campaign AND k.claimed_at >= c.run_started_at AND k.finished_at >= k.claimed_at"
 )
 

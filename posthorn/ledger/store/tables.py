@@ -105,6 +105,7 @@ chunk = Table(
     Column("reported_at", Double, comment="when its reports were last asked for"),
     *(Column(name, Integer, nullable=False, server_default="0") for name in COUNTERS),
 )
+Index("ix_chunk_campaign_id", chunk.c.campaign_id, chunk.c.id)
 Index("ix_chunk_open", chunk.c.campaign_id, chunk.c.id, sqlite_where=text("state <> 2"))
 
 message = Table(
