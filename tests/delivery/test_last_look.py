@@ -31,10 +31,10 @@ HOLD_SECONDS = 15 * 60
 
 @pytest.fixture
 def held(box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings under which the late request is sent again within two seconds, and looked at last eight after it left."""
+    """Settings under which the late request is sent again within four seconds, and looked at last 14 after it left."""
     box.faults.replace([LATE])
     settings = sandbox_settings(
-        box.url, tmp_path, concurrency=2, settle_seconds=0.1, timeout_seconds=1.5, last_look_seconds=HOLD_SECONDS - 8
+        box.url, tmp_path, concurrency=2, settle_seconds=0.1, timeout_seconds=3, last_look_seconds=HOLD_SECONDS - 14
     )
     monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
     monkeypatch.setenv("POSTHORN_SERWERSMS__BASE_URL", box.url)
@@ -133,7 +133,7 @@ async def test_whoever_takes_the_last_look_withdraws_what_came_late(box: Sandbox
 
 async def test_a_campaign_that_is_run_again_goes_on_waiting(box: Sandbox, held: Settings, tmp_path: Path) -> None:
     await kill_while_it_waits(held, tmp_path)
-    held.serwersms.last_look_seconds = HOLD_SECONDS - 16
+    held.serwersms.last_look_seconds = HOLD_SECONDS - 24
     running = asyncio.create_task(deliver(tmp_path / "sale.toml", held))
     await until(lambda: status_of("sale", held)["state"] == "running")
     await box.release_late()

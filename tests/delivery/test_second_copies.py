@@ -27,7 +27,7 @@ HOUR = 3600.0
 
 @pytest.fixture
 def hasty(box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    settings = sandbox_settings(box.url, tmp_path, concurrency=2, settle_seconds=0.1, timeout_seconds=1)
+    settings = sandbox_settings(box.url, tmp_path, concurrency=2, settle_seconds=0.1, timeout_seconds=2)
     monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
     monkeypatch.setenv("POSTHORN_SERWERSMS__BASE_URL", box.url)
     monkeypatch.setenv("POSTHORN_SERWERSMS__TOKEN", "sandbox-token")

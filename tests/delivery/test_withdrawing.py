@@ -111,7 +111,7 @@ async def sent_twice(box: Sandbox, settings: Settings, file: Path) -> None:
 
 
 def hasty(box: Sandbox, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    return pointed(box, folder, monkeypatch, concurrency=2, settle_seconds=0.1, timeout_seconds=1)
+    return pointed(box, folder, monkeypatch, concurrency=2, settle_seconds=0.1, timeout_seconds=2)
 
 
 async def test_surplus_that_is_still_listed_needs_attention_with_its_ids(
