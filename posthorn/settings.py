@@ -18,7 +18,16 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
@@ -26,6 +35,7 @@ from pydantic_settings import SettingsError as SourceError
 PREFIX = "POSTHORN_"
 _DEFAULT_REGION = "PL"
 _NUMBER = re.compile(r"[+-]?\d{1,12}(\.\d{1,6})?")
+_HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9_.-]*[a-z0-9])?")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -77,11 +87,19 @@ def _checked_database(url: str) -> str:
     return url
 
 
+def _checked_names(names: str) -> str:
+    listed = [name.strip().lower() for name in names.split(",") if name.strip()]
+    if any(not _HOST_NAME.fullmatch(name) for name in listed):
+        raise ValueError("expected host names without https:// and port, such as mms.example.com, separated by commas")
+    return ",".join(listed)
+
+
 Url = Annotated[str, AfterValidator(_checked_url)]
 BaseUrl = Annotated[Url, AfterValidator(lambda url: url.rstrip("/"))]  # paths are put behind it
 Region = Annotated[str, AfterValidator(_checked_region)]
 Zone = Annotated[str, AfterValidator(_checked_zone)]
 DatabaseUrl = Annotated[str, AfterValidator(_checked_database)]
+HostNames = Annotated[str, AfterValidator(_checked_names)]
 
 
 class SerwerSmsSettings(BaseModel):
@@ -107,7 +125,10 @@ class SerwerSmsSettings(BaseModel):
     timeout_seconds: float = Field(30, gt=0, le=600, description="Longest wait for one answer")
     timezone: Zone = Field("Europe/Warsaw", description="Time zone of the provider's dates, which carry none")
     settle_seconds: float = Field(
-        600, ge=0, le=86_400, description="How long an unconfirmed send is looked up before it is called unknown for good"
+        600,
+        ge=0,
+        le=86_400,
+        description="How long an unconfirmed send is looked up before it is called unknown for good; not below the timeout",
     )
     last_look_seconds: float = Field(
         90,
@@ -121,6 +142,15 @@ class SerwerSmsSettings(BaseModel):
     price_per_message: Decimal | None = Field(
         None, ge=0, le=1000, description="What one message costs, in your currency; shown before a campaign is approved"
     )
+
+    @field_validator("settle_seconds")
+    @classmethod
+    def _not_below_the_timeout(cls, seconds: float, info: ValidationInfo) -> float:
+        """A request may be carried out as long as its answer is waited for: a look before that proves nothing."""
+        timeout = info.data.get("timeout_seconds", 0.0)
+        if seconds < timeout:
+            raise ValueError(f"expected at least POSTHORN_SERWERSMS__TIMEOUT_SECONDS, which is {timeout:g}")
+        return seconds
 
     def has_credentials(self) -> bool:
         """Whether a token, or a user with a password, is set."""
@@ -167,6 +197,10 @@ class Settings(BaseSettings):
         "sqlite:///.posthorn/ledger.db", repr=False, description="The ledger; PostgreSQL for more than one worker"
     )
     state_dir: Path = Field(Path(".posthorn"), description="Folder for raw answers, locks and the local Prefect server")
+    guard_dir: Path | None = Field(
+        None,
+        description="Folder of the guard's marks: outside the ledger's, in no backup of it (~/.local/state/posthorn/marks)",
+    )
     default_region: Region = Field(_DEFAULT_REGION, description="Region of numbers written without a country prefix")
     approve_above: int | None = Field(
         None, ge=0, description="Campaigns to more numbers than this wait for a person's approval before the first send"
@@ -178,8 +212,16 @@ class Settings(BaseSettings):
         None,
         description="Secret part of the URL that providers push to; 22 or more letters, digits or -._~ nobody can guess",
     )
+    host_names: HostNames = Field(
+        "",
+        description="Names, comma-separated, by which others reach the webhooks or Prefect's UI, such as a proxy's",
+    )
     serwersms: SerwerSmsSettings = Field(default_factory=SerwerSmsSettings, description="SerwerSMS.pl, for campaigns")
     skycore: SkycoreSettings = Field(default_factory=SkycoreSettings, description="Skycore, for barcode tickets")
+
+    def own_names(self) -> frozenset[str]:
+        """The host names of ``host_names``."""
+        return frozenset(name for name in self.host_names.split(",") if name)
 
 
 def load_settings() -> Settings:

@@ -73,6 +73,8 @@ def _shown(settings: Settings) -> list[tuple[str, str]]:
 
 def _findings(settings: Settings) -> Iterator[Finding]:
     yield _ledger(settings)
+    yield from _lookups(settings)
+    yield _guard(settings)
     yield asyncio.run(_campaign_gateway(settings))
     yield _ticket_gateway(settings)
     yield _prefect(settings)
@@ -92,6 +94,38 @@ def _ledger(settings: Settings) -> Finding:
         return Finding("ledger", True, f"opens; {len(campaigns.all_records(ledger))} campaigns and events in {where}")
     finally:
         ledger.close()
+
+
+def _lookups(settings: Settings) -> Iterator[Finding]:
+    """Campaigns whose unknown messages cannot be settled because the provider lists otherwise than was sent."""
+    from posthorn.delivery.reconcile import findings  # noqa: PLC0415
+    from posthorn.errors import LedgerError  # noqa: PLC0415
+
+    advice = (
+        "clock off: set this machine's clock and POSTHORN_SERWERSMS__TIMEZONE right, then `posthorn campaign reconcile`."
+        " Title differs: `posthorn campaign resolve`, and a title that the provider leaves as it is"
+    )
+    try:
+        for sentence in findings(settings=settings):
+            yield Finding("lookups", False, sentence, advice)
+    except LedgerError:
+        return  # said of the ledger already
+
+
+def _guard(settings: Settings) -> Finding:
+    """Whether the guard's marks can be kept, and apart from the ledger: a restore must not take them back too."""
+    from posthorn.errors import LedgerError  # noqa: PLC0415
+    from posthorn.ledger.marks import check_folder, marks_folder  # noqa: PLC0415
+
+    folder = marks_folder(settings.guard_dir)
+    try:
+        check_folder(folder)
+    except LedgerError as error:
+        return Finding("guard", False, str(error), "set POSTHORN_GUARD_DIR")
+    if folder.resolve().is_relative_to(settings.state_dir.resolve()):
+        seen = f"its marks in {folder} lie beside the ledger: who restores one restores both"
+        return Finding("guard", False, seen, "set POSTHORN_GUARD_DIR to a folder elsewhere, out of the ledger's backup")
+    return Finding("guard", True, f"keeps its marks in {folder}; leave them out of the ledger's backup")
 
 
 async def _campaign_gateway(settings: Settings) -> Finding:
@@ -128,13 +162,17 @@ def _ticket_gateway(settings: Settings) -> Finding:
 def _prefect(settings: Settings) -> Finding:
     import httpx  # noqa: PLC0415
 
-    from posthorn.cli.prefect_server import configured_api_url, served_api_url  # noqa: PLC0415
+    from posthorn.cli.prefect_server import PrefectServerError, standing_api  # noqa: PLC0415
 
-    url = configured_api_url() or served_api_url(settings.state_dir)
-    if url is None:
-        return Finding("Prefect", True, "no server: each run starts one of its own; `make serve` has UI and schedules")
     try:
-        with httpx.Client(base_url=url, timeout=5) as api:
+        standing = standing_api(settings.state_dir)
+    except PrefectServerError as error:
+        return Finding("Prefect", False, str(error), "start the server, or unset PREFECT_API_URL; or set its login")
+    if standing is None:
+        return Finding("Prefect", True, "no server: each run starts one of its own; `make serve` has UI and schedules")
+    url = standing.url
+    try:
+        with httpx.Client(base_url=url, timeout=5, headers=standing.headers(), trust_env=not standing.is_ours) as api:
             if not api.get("/health").is_success:
                 return Finding("Prefect", False, f"{url} is not well", "look at its log")
             deployed = api.post("/deployments/count", json={"deployments": {"tags": {"all_": ["posthorn"]}}}).json()

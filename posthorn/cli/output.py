@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -69,6 +70,14 @@ def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[No
         raise typer.Exit(exit_code(now) if is_interrupted else 0) from None
 
 
+class _Teller(logging.Handler):
+    """What a run has to say while it goes on: what it waits for, and until when; why a lookup settles nothing."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        say(record.getMessage())
+
+
 @contextmanager
 def following(database_url: str, name: str, *, test: bool) -> Iterator[None]:
     """Show how far a campaign is while the block runs: a bar in a terminal, a plain line now and then otherwise.
@@ -79,9 +88,12 @@ def following(database_url: str, name: str, *, test: bool) -> Iterator[None]:
     show = _bar if sys.stderr.isatty() else _lines
     follower = threading.Thread(target=show, args=(database_url, name, test, ended), daemon=True)
     follower.start()
+    teller = _Teller(logging.WARNING)
+    logging.getLogger("posthorn").addHandler(teller)
     try:
         yield
     finally:
+        logging.getLogger("posthorn").removeHandler(teller)
         ended.set()
         follower.join()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfoNotFoundError
 
 import typer
 
@@ -26,6 +27,15 @@ _BANNER = """\
 =============================================================================="""
 
 
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How the sandbox's clock goes: how fast messages age, the zone of its dates, how far it is ahead."""
+
+    speed: float
+    zone: str
+    skew_seconds: float
+
+
 def sandbox(
     *,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1; 0 picks a free one")] = 8025,
@@ -36,6 +46,9 @@ def sandbox(
     silent: Annotated[float, typer.Option(min=0, max=1, help="Share of messages that are never reported on")] = 0.01,
     refused: Annotated[float, typer.Option(min=0, max=1, help="Share of correct numbers refused with 3103")] = 0.0,
     visible_after: Annotated[float, typer.Option(min=0, help="Aged seconds until reports list a message")] = 0.0,
+    titles: option.Titles = "kept",
+    zone: option.Zone = "Europe/Warsaw",
+    skew: option.Skew = 0.0,
     page_size: Annotated[int, typer.Option(min=1, max=500, help="Reports per page where none is asked for")] = 100,
     seed: Annotated[int, typer.Option(help="The same seed gives each number the same fate")] = 1,
     shuffle: Annotated[bool, typer.Option(help="Answer a send's items in random order")] = False,
@@ -93,6 +106,7 @@ def sandbox(
     options = replace(
         fates,
         page_size=page_size,
+        titles=titles,
         shuffle=shuffle,
         test_account=test_account,
         callback_url=callback_url,
@@ -129,7 +143,8 @@ def sandbox(
         postback_shuffle=postback_shuffle,
     )
     rules = _rules(fault or [], faults_file)
-    _serve(options, tickets, rules, port=port, speed=speed, latency=latency, ready_file=ready_file, quiet=quiet)
+    clock = Clock(speed, zone, skew)
+    _serve(options, tickets, rules, port=port, clock=clock, latency=latency, ready_file=ready_file, quiet=quiet)
 
 
 def _templates(with_barcode: list[str], without: list[str], encoding_seconds: float) -> tuple[Template, ...]:
@@ -145,7 +160,7 @@ def _serve(
     rules: list[dict[str, Any] | str],
     *,
     port: int,
-    speed: float,
+    clock: Clock,
     latency: float,
     ready_file: Path | None,
     quiet: bool,
@@ -154,10 +169,23 @@ def _serve(
     from posthorn.sandbox.server import Sandbox  # noqa: PLC0415 - see above
 
     try:
-        box = Sandbox(port, serwersms=options, skycore=tickets, faults=rules, speed=speed, latency_seconds=latency)
+        box = Sandbox(
+            port,
+            serwersms=options,
+            skycore=tickets,
+            faults=rules,
+            speed=clock.speed,
+            zone=clock.zone,
+            skew_seconds=clock.skew_seconds,
+            latency_seconds=latency,
+        )
         asyncio.run(_run(box, ready_file, quiet=quiet))
     except FaultError as error:
         raise typer.BadParameter(str(error), param_hint="--fault") from error
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise typer.BadParameter(
+            f"{clock.zone} is no zone; expected one such as Europe/London", param_hint="--zone"
+        ) from error
     except OSError as error:
         raise typer.BadParameter(f"cannot listen on {port}: {error.strerror or error}", param_hint="--port") from error
 

@@ -1,4 +1,4 @@
-"""`posthorn tickets …`: check, send, deploy, status, preview, export, resend, resolve."""
+"""`posthorn tickets …`: check, send, deploy, status, preview, export, resend, resolve, reconcile."""
 
 from __future__ import annotations
 
@@ -163,6 +163,30 @@ def resolve(
     from posthorn.delivery.desk import resolve as settle  # noqa: PLC0415
 
     say(f"{settle(name, code, taken=taken, by=by, why=why):,} resolved as {'sent' if taken else 'not sent'} by {by}")
+
+
+@app.command(short_help="After a restore: what was sent since is unknown.")
+def reconcile(
+    name: Name,
+    pending: Annotated[bool, typer.Option("--pending", help="This ledger was restored from an older copy.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make unknown what this machine has sent of an event and a ledger that was restored from an older copy has forgotten.
+
+    The provider cannot be asked, so settle each with `tickets resolve`; then `tickets send` goes on with the rest.
+    """
+    from posthorn.delivery.catchup import catch_up_event  # noqa: PLC0415
+    from posthorn.errors import InputError  # noqa: PLC0415
+
+    if not pending:
+        raise InputError(
+            "reconcile",
+            "the provider of tickets cannot be asked; `posthorn tickets resolve` settles unknown ones. After a restore of"
+            " the ledger, say --pending",
+        )
+    done = catch_up_event(name)
+    say(f"forgotten requests: {done.forgotten:,}; unknown now: {done.unknown:,}; to be sent: {done.pending:,}")
+    _end(name, as_json=as_json)
 
 
 def _end(name: str, *, as_json: bool) -> None:

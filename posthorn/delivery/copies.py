@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from posthorn.delivery.reconcile import CLOCK_SKEW_SECONDS, PHONES_PER_REQUEST, is_titled
+from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, LISTED_SECONDS, is_titled
+from posthorn.delivery.reconcile import PHONES_PER_REQUEST
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.ledger import campaigns, copies, reconciling
 from posthorn.ledger.campaigns import CampaignRecord
@@ -22,8 +23,6 @@ from posthorn.ledger.copies import Copy, Suspect
 from posthorn.models import MessageState, Phone, Report
 from posthorn.settings import Settings
 
-_LISTED_SECONDS = 7 * 86_400.0
-"""For how long a message is surely listed: some of the provider's listings forget after 14 days (reference, inferred)."""
 _WENT_OUT = frozenset({MessageState.ACCEPTED, MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.NO_REPORT})
 
 
@@ -84,7 +83,7 @@ async def look_for_copies(desk: Desk, suspects: Sequence[Suspect]) -> list[Found
     Raises:
         TryAgain: the provider could not be asked.
     """
-    asked = [suspect for suspect in suspects if time.time() - suspect.attempts[0][0] < _LISTED_SECONDS]
+    asked = [suspect for suspect in suspects if time.time() - suspect.attempts[0][0] < LISTED_SECONDS]
     if not asked:
         return []
     since = min(suspect.attempts[0][0] for suspect in asked) - CLOCK_SKEW_SECONDS

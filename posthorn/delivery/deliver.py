@@ -16,7 +16,8 @@ from typing import Any
 
 from posthorn.delivery.copies import find_second_copies
 from posthorn.delivery.exchange import campaign_exchange
-from posthorn.delivery.hold import note_last_look, waiting_words
+from posthorn.delivery.guard import guard
+from posthorn.delivery.hold import FOR_LAST_LOOK, note_last_look
 from posthorn.delivery.reconcile import reconcile, seconds_to_next_look, waited
 from posthorn.delivery.run import CampaignRun, Run, TicketRun
 from posthorn.delivery.send import Exchange, batches, send_batch
@@ -48,10 +49,11 @@ async def look_up(run: CampaignRun) -> float | None:
 class Steps:
     """How the loop's single steps are carried out. Each may be repeated at any time: the ledger knows what is left.
 
-    ``send`` sends one batch, ``look_up``, ``withdraw`` and ``find_copies`` look after what was sent. ``limit`` is held while
-    sending.
+    ``guard`` says whether the run may send at all, before its first claim. ``send`` sends one batch, ``look_up``,
+    ``withdraw`` and ``find_copies`` look after what was sent. ``limit`` is held while sending.
     """
 
+    guard: Callable[[Run[Any]], Awaitable[None]] = guard
     send: Callable[[Run[Any], Exchange, int, int], Awaitable[int]] = send_batch
     look_up: Callable[[CampaignRun], Awaitable[float | None]] = look_up
     withdraw: Callable[[CampaignRun], Awaitable[int]] = withdraw_unwanted
@@ -100,10 +102,14 @@ async def send_pending(run: Run[Any], exchange: Exchange, steps: Steps = PLAIN) 
     """Send every pending chunk, a batch per step; the first batch that fails for good stops the rest.
 
     Returns how many requests were made.
+
+    Raises:
+        Stopped: the guard holds the ledger for older than what was sent; nothing was sent.
     """
     pending = await run.do(sending.pending_chunks, run.campaign)
     if not pending:
         return 0
+    await steps.guard(run)
     gate = asyncio.Semaphore(BATCHES_AT_ONCE)
 
     async def send_one(first: int, last: int) -> int:
@@ -135,7 +141,7 @@ async def settle_all(run: CampaignRun, steps: Steps = PLAIN) -> None:
         await _settle(run, steps)
         await _withdraw_if_kept(run, steps)
         moment = await note_last_look(run, after=begun)
-        if moment is None or run.is_stopped() or not await _waited_for_last_look(run, moment):
+        if moment is None or run.is_stopped() or not await waited(run, max(0.0, moment - time.time()), FOR_LAST_LOOK):
             break
 
 
@@ -160,11 +166,6 @@ async def _settle(run: CampaignRun, steps: Steps) -> None:
             await send_all(run, steps)
         elif seconds is None or not await waited(run, seconds):
             break
-
-
-async def _waited_for_last_look(run: CampaignRun, moment: float) -> bool:
-    _logger.warning("%s: %s", run.campaign.name, waiting_words(moment))
-    return await waited(run, max(0.0, moment - time.time()))
 
 
 async def _withdraw_if_kept(run: CampaignRun, steps: Steps) -> None:

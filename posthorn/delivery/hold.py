@@ -7,13 +7,15 @@ the look where the run that should have taken it is gone.
 from __future__ import annotations
 
 import time
-from datetime import datetime
 
 from posthorn.delivery.run import CampaignRun
 from posthorn.ledger import campaigns, copies
 
 LAST_LOOK = "last_look"
 """The reason, as the ledger keeps it."""
+
+FOR_LAST_LOOK = "for its last look: all is sent, some of it again, and a late copy can be withdrawn until it is dispatched"
+"""The reason, as the run says it."""
 
 _COARSEST_SECONDS = 10.0
 _SHARE_OF_WAIT = 0.1
@@ -33,14 +35,6 @@ async def note_last_look(run: CampaignRun, *, after: float = 0.0) -> float | Non
         moment = min((one for one in (_moment(run, one, hold_seconds) for one in ahead) if one > after), default=None)
     await run.do(campaigns.note_waiting, run.campaign, LAST_LOOK, moment)
     return moment
-
-
-def waiting_words(moment: float) -> str:
-    """What a run says while it waits for its last look."""
-    return (
-        "everything is sent; some of it was sent again, and a late copy of that can be withdrawn until it is dispatched:"
-        f" the last look is at {datetime.fromtimestamp(moment).astimezone():%H:%M:%S %Z}"
-    )
 
 
 def _moment(run: CampaignRun, begun: float, hold_seconds: float) -> float:

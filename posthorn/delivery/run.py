@@ -24,6 +24,7 @@ from posthorn.gateways.contract import CampaignGateway, TicketGateway
 from posthorn.gateways.registry import campaign_gateway, ticket_gateway
 from posthorn.ledger import campaigns, sending
 from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.marks import Mark
 from posthorn.ledger.spool import Spool, import_spool
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.store.writer import LedgerWriter
@@ -42,7 +43,8 @@ _PAUSE_SECONDS = 0.1
 class Run(Generic[_G]):
     """What the steps of one run share. ``owner`` names this process in claims; ``stopped`` says why nothing more is sent.
 
-    ``guard_key`` is the lock without which this process may claim nothing.
+    ``guard_key`` is the lock without which this process may claim nothing, ``mark`` where its claims are noted outside the
+    ledger: None until the guard has let the run send.
 
     A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
     """
@@ -54,6 +56,7 @@ class Run(Generic[_G]):
         "gateway",
         "guard_key",
         "ledger",
+        "mark",
         "owner",
         "pace",
         "settings",
@@ -69,6 +72,7 @@ class Run(Generic[_G]):
         self.gateway = gateway
         self.owner = new_owner()
         self.guard_key = campaign.lock_key
+        self.mark: Mark | None = None
         self.pace = pace
         self.concurrency = _account(settings, campaign).concurrency
         self.slots = asyncio.Semaphore(self.concurrency)
@@ -101,6 +105,8 @@ class Run(Generic[_G]):
         """End the ledger's thread, after what it was given, and the spool."""
         self._writer.close()
         self.spool.close()
+        if self.mark is not None:
+            self.mark.close()
 
 
 CampaignRun: TypeAlias = Run[CampaignGateway]
@@ -213,14 +219,14 @@ async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
     ledger, campaign = run.ledger, run.campaign
     await _wait_for_lock(ledger, campaign)
     await _take_over(run)
-    await run.do(campaigns.start_run, campaign, by=by or process_name())
+    started = await run.do(campaigns.start_run, campaign, by=by or process_name())
     try:
         yield
     except BaseException as error:
         run.stop(error if isinstance(error, Exception) else InterruptedError("the run was interrupted"))
         raise
     finally:
-        campaigns.end_run(ledger, campaign, stopped_because=_reason(run.stopped))
+        campaigns.end_run(ledger, campaign, started, stopped_because=_reason(run.stopped))
 
 
 async def _take_over(run: Run[Any]) -> None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from posthorn.delivery.copies import all_pages, find_second_copies, look_for_copies, suspect_pages
 from posthorn.delivery.hold import note_last_look
-from posthorn.delivery.reconcile import Reconciled, reconcile, settle_seconds
+from posthorn.delivery.listing import LISTED_SECONDS, settle_seconds
+from posthorn.delivery.reconcile import Reconciled, reconcile
 from posthorn.delivery.report import IDS_PER_REQUEST
 from posthorn.delivery.run import CampaignRun, open_lookup, open_run
 from posthorn.errors import AlreadyRunning, GatewayError
@@ -27,7 +28,6 @@ _CONTROLS = 3
 """Messages that are withdrawn last: until then a listing that does not show one of them proves nothing."""
 _PAUSES_SECONDS = (0.0, 1.0, 3.0)
 """Before each round: a listing may show for a moment what was withdrawn."""
-_LISTED_SECONDS = 7 * 86_400.0
 _WAIT_FOR_RUN_SECONDS = 120.0
 _WENT_OUT = ("accepted", "delivered", "undelivered", "no_report")
 
@@ -246,7 +246,11 @@ async def _is_caught_up(run: CampaignRun) -> bool:
     """Whether what was sent is old enough to be listed, and young enough to be listed still."""
     span = await run.do(copies.span_of_attempts, run.campaign)
     now = time.time()
-    return span is not None and now - span[0] < _LISTED_SECONDS and now - span[1] > settle_seconds(run)
+    return (
+        span is not None
+        and now - span[0] < LISTED_SECONDS
+        and now - span[1] > settle_seconds(run.settings, run.campaign.definition)
+    )
 
 
 async def _scheduled(run: CampaignRun) -> int:

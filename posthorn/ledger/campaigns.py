@@ -104,9 +104,11 @@ def all_records(ledger: Ledger, kind: Kind | None = None) -> list[CampaignRecord
         return [_record(row) for row in connection.execute(query).mappings()]
 
 
-def start_run(ledger: Ledger, campaign: CampaignRecord, *, by: str) -> None:
-    """Note who runs it; the reason of an earlier stop is forgotten."""
-    _update(ledger, campaign.id, run_started_at=time.time(), run_ended_at=None, run_by=by, stopped_because=None)
+def start_run(ledger: Ledger, campaign: CampaignRecord, *, by: str) -> float:
+    """Note who runs it, and since when, which is returned; the reason of an earlier stop is forgotten."""
+    now = time.time()
+    _update(ledger, campaign.id, run_started_at=now, run_ended_at=None, run_by=by, stopped_because=None)
+    return now
 
 
 def change_options(ledger: Ledger, campaign: CampaignRecord, options: dict[str, Any]) -> None:
@@ -149,9 +151,14 @@ def stop_run(ledger: Ledger, campaign: CampaignRecord, *, because: str) -> None:
         )
 
 
-def end_run(ledger: Ledger, campaign: CampaignRecord, *, stopped_because: str | None) -> None:
-    """Note that the run is over, and why where it stopped early."""
-    _update(ledger, campaign.id, run_ended_at=time.time(), stopped_because=stopped_because)
+def end_run(ledger: Ledger, campaign: CampaignRecord, started_at: float, *, stopped_because: str | None) -> None:
+    """Note that the run that started then is over, and why where it stopped early; a run that took over is not concerned."""
+    with ledger.write() as connection:
+        connection.execute(
+            tables.campaign.update()
+            .where(tables.campaign.c.id == campaign.id, tables.campaign.c.run_started_at == started_at)
+            .values(run_ended_at=time.time(), stopped_because=stopped_because)
+        )
 
 
 def cancel(ledger: Ledger, campaign: CampaignRecord) -> int:

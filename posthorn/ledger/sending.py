@@ -124,6 +124,14 @@ def _tickets(connection: Connection, chunk: int, positions: Sequence[int]) -> tu
     )
 
 
+def stands(ledger: Ledger, claimed: Claim) -> bool:
+    """Whether the claim is the chunk's, and nothing has become of it yet."""
+    query = sql("SELECT count(*) FROM chunk WHERE id = :id AND state = 1 AND epoch = :epoch AND owner = :owner")
+    values = {"id": claimed.chunk_id, "epoch": claimed.epoch, "owner": claimed.owner}
+    with ledger.read() as connection:
+        return bool(connection.execute(query, values).scalar_one())
+
+
 def record(ledger: Ledger, claimed: Claim, answer: Answer) -> None:
     """Record what the provider answered for every recipient of the claim, in one transaction.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from posthorn.ledger import approvals, copies
+from posthorn.ledger import approvals, copies, parked
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.sending import owner_key
 from posthorn.ledger.store import tables
@@ -69,7 +69,8 @@ def status(ledger: Ledger, campaign: CampaignRecord) -> dict[str, Any]:
     """The status of a campaign or event: name, kind, state, totals, balanced, errors (design of ``status --json``).
 
     ``balanced`` is whether the states add up to the input, counted now. ``because`` says why it is stopped or waits, if it
-    does, and ``waiting_until`` the moment it waits for. ``second_copies`` counts copies that no message accounts for.
+    does, and ``waiting_until`` the moment it waits for. ``second_copies`` counts copies that no message accounts for,
+    ``contradictory_news`` what was pushed or reported under an id of its messages and does not fit them.
     """
     counted = totals(ledger, campaign)
     second = copies.counted(ledger, campaign)
@@ -97,6 +98,7 @@ def status(ledger: Ledger, campaign: CampaignRecord) -> dict[str, Any]:
         "because": because,
         "waiting_until": _iso(campaign.waiting_until),
         "second_copies": len(second),
+        "contradictory_news": parked.count_contradictory(ledger, campaign),
     }
 
 

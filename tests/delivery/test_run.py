@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
 from posthorn.delivery.deliver import send_all
 from posthorn.delivery.plan import plan_file, planning_lock
-from posthorn.delivery.run import open_helper, open_lookup, open_run
+from posthorn.delivery.run import CampaignRun, open_helper, open_lookup, open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.errors import AlreadyRunning, CreditExhausted, Stopped
+from posthorn.ledger import campaigns, sending
+from posthorn.ledger.spool import Spool, hold_answer
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.store.locks import FileLocks
+from posthorn.models import Answer, MessageState, Receipt
 from posthorn.settings import Settings
-from tests.delivery.journey import numbers, status_of, write_campaign
+from tests.delivery.journey import counted, numbers, status_of, write_campaign
 
 
 @pytest.fixture
@@ -118,3 +123,51 @@ async def test_only_a_run_can_be_helped(sale: str, settings: Settings) -> None:
     await refused()
     async with open_lookup(sale, settings=settings):
         await refused()
+
+
+DEAD, ANSWERED = "host-1-aaaaaaaaaaaa", "host-2-bbbbbbbbbbbb"
+
+
+@pytest.mark.parametrize("opened", [open_run, open_lookup])
+async def test_what_dead_processes_left_is_settled_before_anything_else(
+    opened: Callable[..., AbstractAsyncContextManager[CampaignRun]], sale: str, settings: Settings, tmp_path: Path
+) -> None:
+    """One died in the middle of its request; another had its answer on disk, and died before the ledger had it."""
+    ledger = Ledger(settings.database_url)
+    try:
+        campaign = campaigns.get(ledger, sale)
+        first, second = (
+            sending.claim(ledger, campaign, owner, campaign.first_chunk, campaign.last_chunk) for owner in (DEAD, ANSWERED)
+        )
+        assert first is not None
+        assert second is not None
+        spool = Spool(tmp_path / "spool", ledger, ANSWERED)
+        receipts = [Receipt(MessageState.ACCEPTED, f"id-{position}") for position in second.positions]
+        hold_answer(spool, second, Answer(receipts))
+        spool.close()
+    finally:
+        ledger.close()
+    async with opened(sale, settings=settings):
+        assert counted(status_of(sale, settings)) == {"accepted": 50, "unknown": 50}
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+async def test_a_run_heeds_that_it_was_cancelled_or_stopped_elsewhere(sale: str, settings: Settings) -> None:
+    async with open_run(sale, settings=settings) as run:
+        await run.heed()
+        assert not run.is_stopped()
+        ledger = Ledger(settings.database_url)
+        try:
+            campaigns.stop_run(ledger, run.campaign, because="the account is locked")
+            await run.heed()
+            assert "stopped elsewhere: the account is locked" in str(run.stopped)
+        finally:
+            ledger.close()
+    async with open_run(sale, settings=settings) as run:
+        ledger = Ledger(settings.database_url)
+        try:
+            campaigns.cancel(ledger, run.campaign)
+            await run.heed()
+            assert "the campaign was cancelled" in str(run.stopped)
+        finally:
+            ledger.close()

@@ -29,7 +29,8 @@ def pointed(box: Sandbox, folder: Path, monkeypatch: pytest.MonkeyPatch, **more:
     monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
     monkeypatch.setenv("POSTHORN_SERWERSMS__BASE_URL", box.url)
     monkeypatch.setenv("POSTHORN_SERWERSMS__TOKEN", "sandbox-token")
-    monkeypatch.setenv("POSTHORN_SERWERSMS__SETTLE_SECONDS", "0.1")
+    monkeypatch.setenv("POSTHORN_SERWERSMS__SETTLE_SECONDS", "2")
+    monkeypatch.setenv("POSTHORN_SERWERSMS__TIMEOUT_SECONDS", "2")
     monkeypatch.setenv("POSTHORN_SERWERSMS__LAST_LOOK_SECONDS", str(LAST_LOOK_SECONDS))
     return settings
 

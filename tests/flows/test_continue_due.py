@@ -32,7 +32,7 @@ def late_copy(box: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     """The third request is late beyond every look; the last one is taken some seconds after it left."""
     box.faults.replace([LATE])
     (tmp_path / "state").mkdir()
-    given = {"SETTLE_SECONDS": "0.1", "TIMEOUT_SECONDS": "3", "LAST_LOOK_SECONDS": str(HOLD_SECONDS - 15)}
+    given = {"SETTLE_SECONDS": "2", "TIMEOUT_SECONDS": "2", "LAST_LOOK_SECONDS": str(HOLD_SECONDS - 18)}
     for name, value in given.items():
         monkeypatch.setenv(f"POSTHORN_SERWERSMS__{name}", value)
     monkeypatch.setenv("POSTHORN_STATE_DIR", str(tmp_path))

@@ -132,3 +132,14 @@ def test_a_claim_does_not_wait_for_a_chunk_that_another_is_busy_with(postgres_le
     with postgres_ledger.write() as connection:
         connection.execute(sa.select(tables.chunk.c.id).where(tables.chunk.c.id == campaign.first_chunk).with_for_update())
         assert claimed(postgres_ledger, campaign).chunk_id == campaign.first_chunk + 1
+
+
+def test_nothing_is_claimed_of_a_run_that_was_stopped_until_it_is_started_again(url: str, ledger: Ledger) -> None:
+    campaign = planned(ledger, 30)
+    claimed(ledger, campaign)
+    with another(url) as other:
+        campaigns.stop_run(other, campaign, because="a helper found the account locked")
+    assert sending.claim(ledger, campaign, OWNER, campaign.first_chunk, campaign.last_chunk) is None
+    assert states(ledger, campaign) == {"pending": 30}
+    campaigns.start_run(ledger, campaign, by="ops")
+    assert claimed(ledger, campaign).chunk_id == campaign.first_chunk + 1

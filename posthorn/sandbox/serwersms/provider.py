@@ -32,7 +32,6 @@ _CALLS: dict[str, Callable[[Account, Params], Awaitable[Document]]] = {
     "files/index": files.index,
     "files/view": files.view,
     "files/delete": files.delete,
-    REPORTS: reports.reports,
     "messages/view": reports.view,
     "messages/recived": numbers.received,
     "messages/received": numbers.received,
@@ -102,16 +101,18 @@ class SerwerSms:
         controller, _, code = call.partition("/")
         if controller == "error" and code:
             raise ApiError(int(code) if code.isascii() and code.isdigit() and int(code) in ERRORS else 2002)
-        if received.method != "POST" or call not in (SEND, DELETE, *_CALLS):
+        if received.method != "POST" or call not in (SEND, REPORTS, DELETE, *_CALLS):
             raise ApiError(1000)
         params = read_params(received)
         self._authenticate(received.headers.get("Authorization"), params)
         if call == SEND:
             return await send_mms(self.account, params, rule, as_json=as_json)
-        if call == REPORTS and rule is not None and rule.fault == "unfiltered":
-            params = Params({name: value for name, value in params.values.items() if name not in ("id", "phone")})
         if call == DELETE:
             return await reports.delete(self.account, params, rule)
+        if call == REPORTS:
+            if rule is not None and rule.fault == "unfiltered":
+                params = Params({name: value for name, value in params.values.items() if name not in ("id", "phone")})
+            return await reports.reports(self.account, params, rule)
         return await _CALLS[call](self.account, params)
 
     def _authenticate(self, header: str | None, params: Params) -> None:

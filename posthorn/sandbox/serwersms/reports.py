@@ -20,8 +20,8 @@ _PENDING = frozenset({"in_progress", "sent", "saved"})
 _BATCHES_IN_STATS = 100
 
 
-async def reports(account: Account, params: Params) -> Document:
-    """messages/reports: one page of what matches every filter given.
+async def reports(account: Account, params: Params, rule: FaultRule | None = None) -> Document:
+    """messages/reports: one page of what matches every filter given, or what a rule makes of it.
 
     Raises:
         ApiError: too many ids, a bad filter, or too many records.
@@ -36,9 +36,29 @@ async def reports(account: Account, params: Params) -> Document:
         runs = [(batch, positions[::-1]) for batch, positions in reversed(runs)]
     limit = min(max(1, params.number("limit", account.options.page_size)), account.options.page_size_limit)
     page = max(1, params.number("page", 1))
+    paging = {"page": page, "count": max(1, -(-total // limit))}
+    return _struck({"paging": paging, "items": _page(account, params, runs, limit, rule)}, rule)
+
+
+def _page(account: Account, params: Params, runs: list[Run], limit: int, rule: FaultRule | None) -> list[Document]:
+    """The rows of the page asked for; of the first one, or moved by some rows, where a rule says so."""
     age, contact = account.clock.age(), params.flag("show_contact")
-    shown = [_shown(account, ref, age, contact=contact) for ref in _slice(runs, (page - 1) * limit, limit)]
-    return {"paging": {"page": page, "count": max(1, -(-total // limit))}, "items": shown}
+    start = (max(1, params.number("page", 1)) - 1) * limit
+    if rule is not None and rule.fault == "page_repeats":
+        start = 0
+    elif rule is not None and rule.fault == "rows_moved":
+        start += rule.items
+    return [_shown(account, ref, age, contact=contact) for ref in _slice(runs, start, limit)]
+
+
+def _struck(document: Document, rule: FaultRule | None) -> Document:
+    """The page, empty or with one page too many behind it where a rule says so."""
+    if rule is not None and rule.fault == "page_empty":
+        return {**document, "items": []}
+    if rule is not None and rule.fault == "page_added":
+        paging = document["paging"]
+        return {**document, "paging": {**paging, "count": paging["count"] + 1}}
+    return document
 
 
 def _matching(account: Account, params: Params) -> list[Run]:
@@ -145,7 +165,7 @@ def _shown(account: Account, ref: Ref, age: float, *, contact: bool) -> Document
         "delivered": account.stamp(standing.delivered),
         "sender": "",
         "type": "mms",
-        "text": batch.title,
+        "text": account.title_shown(batch.title),
         "reason": standing.reason,
         "attachments": [{"id": file_id} for file_id in batch.file_ids],
         "parts": 1,
