@@ -172,6 +172,12 @@ class SerwerSmsSettings(BaseModel):
         le=86_400,
         description="How long an unconfirmed send is looked up before it is called unknown for good; not below the timeout",
     )
+    last_look_seconds: float = Field(
+        90,
+        ge=10,
+        le=3600,
+        description="How long before its dispatch a held message that was sent twice is looked at for the last time",
+    )
     breaker_after: int = Field(
         3, ge=1, le=100, description="Unknown outcomes in a row after which nothing more is sent in this run"
     )

@@ -139,7 +139,10 @@ def report(name: Name, as_json: Json = False) -> None:
     from posthorn.delivery.report import pull_reports_of  # noqa: PLC0415
 
     pulled = asyncio.run(pull_reports_of(name))
-    say(f"{pulled.requests} requests, {pulled.moved:,} messages moved on, {pulled.expired:,} without a report for 72 hours")
+    say(
+        f"{pulled.requests} requests, {pulled.moved:,} messages moved on, {pulled.expired:,} without a report for 72 hours,"
+        f" {pulled.second_copies:,} second copies"
+    )
     for finding in findings(name):
         say(finding)
     _end(name, as_json=as_json)
@@ -153,7 +156,7 @@ def reconcile(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask the provider about every message of unknown outcome and settle what that proves.
+    """Ask the provider about every message of unknown outcome and settle what that proves; look for second copies.
 
     What it lists was taken. What it does not list twice, POSTHORN_SERWERSMS__SETTLE_SECONDS apart, is shown as absent but
     stays unknown: it is never sent again unless the campaign's file says so, and then by the next run. This sends nothing.
@@ -261,6 +264,13 @@ def cancel(name: Name, as_json: Json = False) -> None:
         f"never sent {done.never_sent:,}, withdrawn {done.withdrawn:,}, already went out {done.went_out:,},"
         f" unknown {done.unknown:,}"
     )
+    if done.problem is not None:
+        say(f"the provider could not be asked for everything: {done.problem}")
+    if done.still_scheduled:
+        say(
+            f"the provider still keeps {done.still_scheduled:,}, or does not prove that they are gone: they may be sent."
+            f" Run `posthorn campaign cancel {name}` again at once, or delete them in the provider's panel"
+        )
     _end(name, as_json=as_json)
 
 

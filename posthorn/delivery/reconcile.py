@@ -99,11 +99,13 @@ async def seconds_to_next_look(run: CampaignRun) -> float | None:
     return min((max(0.0, look - now) for look in looks if look is not None), default=None)
 
 
-async def waited(run: CampaignRun, seconds: float) -> bool:
-    """Wait so long for the next look; False as soon as the run is to stop, by this process or another."""
+NEXT_LOOK = "to look again at messages of unknown outcome; nothing else is left to do"
+
+
+async def waited(run: CampaignRun, seconds: float, what_for: str = NEXT_LOOK) -> bool:
+    """Wait so long, and say what for; False as soon as the run is to stop, by this process or another."""
     again = datetime.fromtimestamp(time.time() + seconds).astimezone()
-    words = "%s: the run waits until %s to look again at messages of unknown outcome; nothing else is left to do"
-    _logger.warning(words, run.campaign.name, f"{again:%H:%M:%S %Z}")
+    _logger.warning("%s: the run waits until %s %s", run.campaign.name, f"{again:%H:%M:%S %Z}", what_for)
     until = time.monotonic() + seconds
     while not run.is_stopped() and (left := until - time.monotonic()) > 0:
         await asyncio.sleep(min(left, _HEED_SECONDS))
