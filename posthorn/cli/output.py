@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 import typer
+
+from posthorn.errors import InputError
 
 POLL_SECONDS = 0.5
 PLAIN_EVERY_SECONDS = 5.0
@@ -19,14 +22,27 @@ PLAIN_EVERY_SECONDS = 5.0
 
 def fail(error: Exception, code: int) -> int:
     """Say what is wrong, on standard error; returns the exit code."""
-    for line in str(error).splitlines() or [type(error).__name__]:
-        print(f"posthorn: {line}", file=sys.stderr)
+    for line in str(error).split("\n") if str(error).strip() else [type(error).__name__]:
+        print(f"posthorn: {harmless(line)}", file=sys.stderr)
     return code
+
+
+def harmless(line: str) -> str:
+    """The line as a terminal may have it: what a file or a name brings along could steer it, or turn the text around."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
+
+
+def cannot_listen(host: str, port: int, error: Exception) -> InputError:
+    """What to say where a server of ours cannot have its address."""
+    said = getattr(error, "strerror", None) or error
+    return InputError(
+        "--port", f"{harmless(host)[:80]}:{port} cannot be listened on ({said}); name another --host or --port"
+    )
 
 
 def say(line: str) -> None:
     """One line for the person who watches, on standard error, so that standard output stays a report."""
-    print(line, file=sys.stderr, flush=True)
+    print("\n".join(map(harmless, line.split("\n"))), file=sys.stderr, flush=True)
 
 
 def new_ledger_note(database_url: str) -> str:
@@ -37,7 +53,7 @@ def new_ledger_note(database_url: str) -> str:
     from posthorn.ledger.store.engine import ledger_place  # noqa: PLC0415 - SQLAlchemy takes a moment to import
 
     place = Path(ledger_place(database_url))
-    is_new = database_url.startswith("sqlite") and not place.exists()
+    is_new = database_url.startswith("sqlite") and not os.path.exists(place)  # noqa: PTH110 - false, too, where nobody may look
     return f"; its ledger is new: {place}" if is_new else ""
 
 
@@ -86,7 +102,7 @@ def following(database_url: str, name: str, *, test: bool) -> Iterator[None]:
     """
     ended = threading.Event()
     show = _bar if sys.stderr.isatty() else _lines
-    follower = threading.Thread(target=show, args=(database_url, name, test, ended), daemon=True)
+    follower = threading.Thread(target=_follow, args=(show, database_url, name, test, ended), daemon=True)
     follower.start()
     teller = _Teller(logging.WARNING)
     logging.getLogger("posthorn").addHandler(teller)
@@ -96,6 +112,14 @@ def following(database_url: str, name: str, *, test: bool) -> Iterator[None]:
         logging.getLogger("posthorn").removeHandler(teller)
         ended.set()
         follower.join()
+
+
+def _follow(show: Callable[..., None], database_url: str, name: str, test: bool, ended: threading.Event) -> None:
+    """Show it as long as the ledger can be read; where it cannot, the run itself says what that means."""
+    from posthorn.errors import LedgerError  # noqa: PLC0415
+
+    with suppress(LedgerError):
+        show(database_url, name, test, ended)
 
 
 def _counts(database_url: str, name: str, *, test: bool, ended: threading.Event, every: float) -> Iterator[dict[str, int]]:

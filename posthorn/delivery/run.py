@@ -30,6 +30,7 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.store.writer import LedgerWriter
 from posthorn.models import Kind
 from posthorn.settings import SerwerSmsSettings, Settings, SkycoreSettings, load_settings
+from posthorn.statefolder import check_writable
 
 _logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
@@ -170,6 +171,7 @@ async def open_helper(name: str, *, settings: Settings | None = None) -> AsyncIt
     async with open_desk(name, settings=settings) as run:
         if not _is_running(run):
             raise Stopped(f"nobody runs {name}, so there is nobody to help; nothing was sent")
+        check_writable(run.spool.folder)
         run.guard_key = sending.owner_key(run.owner)
         run.ledger.locks.acquire(run.guard_key)
         await run.do(_import_spool, run.spool)
@@ -217,6 +219,7 @@ async def _desk(
 @asynccontextmanager
 async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
     ledger, campaign = run.ledger, run.campaign
+    check_writable(run.spool.folder)
     await _wait_for_lock(ledger, campaign)
     await _take_over(run)
     started = await run.do(campaigns.start_run, campaign, by=by or process_name())
@@ -305,7 +308,8 @@ def _is_running(run: Run[Any]) -> bool:
 
 def process_name() -> str:
     """This process, for people: ``ops@host, process 4711``."""
-    return f"{os.environ.get('USER', 'somebody')}@{socket.gethostname()}, process {os.getpid()}"
+    account = os.environ.get("LOGNAME") or os.environ.get("USER") or f"user {os.getuid()}"
+    return f"{account}@{socket.gethostname()}, process {os.getpid()}"
 
 
 def new_owner() -> str:

@@ -54,7 +54,9 @@ class SerwerSms:
 
     name = "serwersms"
 
-    def __init__(self, settings: SerwerSmsSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self, settings: SerwerSmsSettings, *, proxy: str | None = None, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self._format = settings.response_format
         self._base_url = settings.base_url
         self._zone = ZoneInfo(settings.timezone)
@@ -66,6 +68,7 @@ class SerwerSms:
             concurrency=settings.concurrency,
             timeout_seconds=settings.timeout_seconds,
             keepalive_seconds=_KEEPALIVE_SECONDS,
+            proxy=proxy,
             transport=transport,
         )
 
