@@ -49,22 +49,26 @@ def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
 
 @contextmanager
 def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[None]:
-    """Where another process runs the campaign, or a signal stops the block, say so and end with how the campaign stands.
+    """Where another process runs the campaign, or somebody stops the block, say so and end with how the campaign stands.
 
-    Exit code 0 beside another run; after a signal what the status says, or 130 where nothing had been planned yet.
+    Exit code 0 beside another run; after a signal, or a cancellation in Prefect, what the status says; where nothing had
+    been planned yet, 130 or 4.
     """
-    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
-    from posthorn.errors import AlreadyRunning, CampaignNotFound  # noqa: PLC0415
+    from posthorn.delivery.status import EXIT_STOPPED, exit_code, status_now  # noqa: PLC0415
+    from posthorn.errors import AlreadyRunning, CampaignNotFound, Stopped  # noqa: PLC0415
 
     try:
         yield
-    except (AlreadyRunning, KeyboardInterrupt) as error:
-        is_interrupted = isinstance(error, KeyboardInterrupt)
-        say("interrupted: what was under way is recorded; the same command goes on" if is_interrupted else str(error))
+    except (AlreadyRunning, Stopped, KeyboardInterrupt) as error:
+        is_interrupted = not isinstance(error, AlreadyRunning)
+        goes_on = "what was under way is recorded; the same command goes on"
+        said = str(error) or "interrupted"
+        say(f"{said}{'' if said.endswith('.') else '.'} {goes_on}" if is_interrupted else said)
         try:
             now = status_now(name, test=test)
         except CampaignNotFound:
-            raise typer.Exit(130 if is_interrupted else 0) from None
+            code = 130 if isinstance(error, KeyboardInterrupt) else EXIT_STOPPED
+            raise typer.Exit(code if is_interrupted else 0) from None
         show_status(now, as_json=as_json)
         raise typer.Exit(exit_code(now) if is_interrupted else 0) from None
 

@@ -85,7 +85,8 @@ async def send_all(run: CampaignRun, steps: Steps = PLAIN) -> int:
     exchange = await campaign_exchange(run)
     requests = await send_pending(run, exchange, steps)
     while not run.is_stopped() and await _others_are_at_work(run):
-        await asyncio.sleep(_LOOK_SECONDS)
+        with run.waiting_for("the other processes that send it"):
+            await asyncio.sleep(_LOOK_SECONDS)
         requests += await send_pending(run, exchange, steps)
     return requests
 
@@ -128,7 +129,7 @@ async def settle_all(run: CampaignRun, steps: Steps = PLAIN) -> None:
             break
         if await run.do(sending.pending_chunks, run.campaign):
             await send_all(run, steps)
-        elif seconds is None or not await waited(run, seconds):
+        elif seconds is None or not await waited(run, seconds, "the second look at messages of unknown outcome"):
             break
     await _withdraw_if_kept(run, steps)
 

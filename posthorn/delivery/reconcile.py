@@ -87,12 +87,13 @@ async def seconds_to_next_look(run: CampaignRun) -> float | None:
     return min((max(0.0, moment - now) for moment in moments if moment is not None), default=None)
 
 
-async def waited(run: CampaignRun, seconds: float) -> bool:
-    """Wait so long; False as soon as the run is to stop, by this process or another."""
+async def waited(run: CampaignRun, seconds: float, reason: str) -> bool:
+    """Wait so long, and say for what; False as soon as the run is to stop, by this process or another."""
     until = time.monotonic() + seconds
-    while not run.is_stopped() and (left := until - time.monotonic()) > 0:
-        await asyncio.sleep(min(left, _HEED_SECONDS))
-        await run.heed()
+    with run.waiting_for(reason, time.time() + seconds):
+        while not run.is_stopped() and (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, _HEED_SECONDS))
+            await run.heed()
     return not run.is_stopped()
 
 

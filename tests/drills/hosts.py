@@ -135,9 +135,7 @@ def _postgres(made: Network) -> Iterator[None]:
     # The server's defaults stand: what it needs to notice a dead peer must come from our own sessions.
     command = [programs / "postgres", "-D", data, "-k", folder, "-h", f"{_NETWORK}.1", "-p", str(_PORT)]
     with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            made.inside("db", *as_postgres, *map(str, command)), stdout=log, stderr=log, cwd=folder
-        )
+        server = subprocess.Popen(made.inside("db", *as_postgres, *map(str, command)), stdout=log, stderr=log, cwd=folder)
         try:
             _await(server, folder)
             yield

@@ -1,4 +1,4 @@
-"""Two hosts, one ledger on PostgreSQL, and a link that is cut while the first one sends: the second takes over, nobody twice."""
+"""Two hosts, one ledger on PostgreSQL: the first one's link is cut while it sends, the second takes over, nobody twice."""
 
 from __future__ import annotations
 

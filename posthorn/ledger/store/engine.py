@@ -1,8 +1,8 @@
 """The ledger's database: opening it safely, migrating it, and the two kinds of transaction the verbs use.
 
 SQLite: WAL, ``synchronous=FULL``, writers begin with ``BEGIN IMMEDIATE`` (a transaction that first reads and then writes
-would fail at once when another writes). Never on a network share. PostgreSQL: as it comes, ``synchronous_commit`` stays on; both ends
-of each connection notice within seconds that the other one is gone.
+would fail at once when another writes). Never on a network share. PostgreSQL: as it comes, ``synchronous_commit`` stays on;
+both ends of each connection notice within seconds that the other one is gone.
 """
 
 from __future__ import annotations
@@ -260,8 +260,9 @@ def _postgres_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def bound(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(_SET_SERVER_SIDE)
+        cursor = connection.cursor()
+        cursor.execute(_SET_SERVER_SIDE)
+        cursor.close()
         connection.commit()  # a setting whose transaction is rolled back is undone
 
     event.listen(engine, "commit", _refuse_lost_transaction)
