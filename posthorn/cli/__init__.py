@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import signal
 import sys
 
 _ALLOCATIONS_PER_COLLECTION = 200_000
@@ -15,12 +14,13 @@ def main() -> None:
         _ALLOCATIONS_PER_COLLECTION
     )  # the default makes a quick command slow: it looks through what is imported
     from posthorn.cli.app import app  # noqa: PLC0415
+    from posthorn.cli.interrupts import end_at_the_second_signal  # noqa: PLC0415
     from posthorn.cli.output import fail  # noqa: PLC0415
     from posthorn.cli.prefect_server import PrefectServerError  # noqa: PLC0415
     from posthorn.errors import AlreadyRunning, CampaignChanged, CampaignNotFound, GatewayError, InputError, LedgerError  # noqa: PLC0415
     from posthorn.settings import SettingsError  # noqa: PLC0415
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: what was started is stopped
+    end_at_the_second_signal()  # SIGTERM is like Ctrl-C: what was started is stopped
     try:
         app()
     except AlreadyRunning as error:

@@ -7,10 +7,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import typer
+
+if TYPE_CHECKING:
+    from posthorn.delivery.waiting import Board
 
 POLL_SECONDS = 0.5
 PLAIN_EVERY_SECONDS = 5.0
@@ -77,54 +80,75 @@ def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[No
 def following(database_url: str, name: str, *, test: bool) -> Iterator[None]:
     """Show how far a campaign is while the block runs: a bar in a terminal, a plain line now and then otherwise.
 
-    It reads the ledger, as anybody may, so it shows what is recorded and nothing else.
+    It reads the ledger, as anybody may, so it shows what is recorded; and it says what the run waits for.
     """
+    from posthorn.delivery.waiting import watched  # noqa: PLC0415
+
     ended = threading.Event()
     show = _bar if sys.stderr.isatty() else _lines
-    follower = threading.Thread(target=show, args=(database_url, name, test, ended), daemon=True)
-    follower.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        follower.join()
+    with watched() as board:
+        follower = threading.Thread(target=show, args=(database_url, name, test, ended, board), daemon=True)
+        follower.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            follower.join()
 
 
 def _counts(database_url: str, name: str, *, test: bool, ended: threading.Event, every: float) -> Iterator[dict[str, int]]:
-    """The campaign's totals, again and again, as soon as it is planned; the last ones when the block has ended."""
+    """The campaign's totals, again and again, as soon as it is planned; the last ones when the block has ended.
+
+    Empty while there are none: it is not planned yet, or the ledger cannot be read, which is for the run itself to say.
+    """
+    from posthorn.errors import LedgerError  # noqa: PLC0415
     from posthorn.ledger import campaigns, totals  # noqa: PLC0415
     from posthorn.ledger.store.engine import Ledger  # noqa: PLC0415
 
-    ledger = Ledger(database_url)
+    ledger: Ledger | None = None
     try:
         is_last = False
         while not is_last:
             is_last = ended.wait(every)
-            if (record := campaigns.find(ledger, name, test=test)) is not None:
-                yield totals.totals(ledger, record)
+            try:
+                ledger = ledger or Ledger(database_url)
+                record = campaigns.find(ledger, name, test=test)
+                counted = {} if record is None else totals.totals(ledger, record)
+            except LedgerError:
+                counted = {}
+            yield counted
     finally:
-        ledger.close()
+        if ledger is not None:
+            ledger.close()
 
 
-def _bar(database_url: str, name: str, test: bool, ended: threading.Event) -> None:
+def _bar(database_url: str, name: str, test: bool, ended: threading.Event, board: Board) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    said = ""
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("planning", total=None)
         for counted in _counts(database_url, name, test=test, ended=ended, every=POLL_SECONDS):
-            done, total = _done(counted)
-            progress.update(bar, description="sending", completed=done, total=total)
+            waits = str(board.now or "")
+            if waits and waits != said:
+                progress.console.print(waits, highlight=False)
+                said = waits
+            if counted:
+                done, total = _done(counted)
+                progress.update(bar, description="waiting" if waits else "sending", completed=done, total=total)
 
 
-def _lines(database_url: str, name: str, test: bool, ended: threading.Event) -> None:
-    shown = -1
+def _lines(database_url: str, name: str, test: bool, ended: threading.Event, board: Board) -> None:
+    shown, said = -1, ""
     for counted in _counts(database_url, name, test=test, ended=ended, every=PLAIN_EVERY_SECONDS):
-        done, total = _done(counted)
-        if done != shown:
-            say(f"sent {_sent(counted):,} of {total:,}; {_others(counted)}")
+        if counted and (done := _done(counted)[0]) != shown:
+            say(f"sent {_sent(counted):,} of {_done(counted)[1]:,}; {_others(counted)}")
             shown = done
+        if (waits := str(board.now or "")) and waits != said:
+            say(waits)
+            said = waits
 
 
 def _sent(counted: Mapping[str, int]) -> int:
