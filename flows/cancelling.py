@@ -101,7 +101,7 @@ def heeds_cancellation(flow: _Flow[_P]) -> _Flow[_P]:
             return Cancelled(message=f"{word.reason}; {error}", data=error)
         finally:
             _word.reset(token)
-        return state if word.reason is None else Cancelled(message=f"{word.reason}. {state.message or ''}".strip())
+        return state if word.reason is None else Cancelled(message=f"{word.reason}; {state.message or 'nothing is lost'}")
 
     # Prefect makes the form of a run from the signature, and would look its names up in this module.
     heeding.__signature__ = inspect.signature(flow, eval_str=True)  # type: ignore[attr-defined]

@@ -66,7 +66,7 @@ def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[No
         is_interrupted = not isinstance(error, AlreadyRunning)
         goes_on = "what was under way is recorded; the same command goes on"
         said = str(error) or "interrupted"
-        say(f"{said}{'' if said.endswith('.') else '.'} {goes_on}" if is_interrupted else said)
+        say(f"{said}: {goes_on}" if is_interrupted else said)
         try:
             now = status_now(name, test=test)
         except CampaignNotFound:
