@@ -8,6 +8,7 @@ message we know was taken, counts as absent; and an absent message stays unknown
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -36,8 +37,11 @@ _MOST_READINGS = 3
 _SHOWN = 50
 _TOO_MANY_REQUESTS = 429
 _HEED_SECONDS = 1.0
+_SURELY_AHEAD_SECONDS = 5.0
 _LISTED_SECONDS = 7 * 86_400.0
 """For how long a message is surely listed: some of the provider's listings forget after 14 days (reference, inferred)."""
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,9 @@ async def reconcile(run: CampaignRun) -> Reconciled:
     await _name_ids(run)
     if run.campaign.cancelled_at is not None:
         await run.do(campaigns.cancel, run.campaign)  # what proved to be refused is not to be sent again
+    if counts["wrong clock"]:
+        line = "%d claims are dated in the future: the clock was ahead then, or is behind now; only a person can settle them"
+        _logger.warning(line, counts["wrong clock"])
     settled = counts["found"] + counts["resend"]
     return Reconciled(looked_up, counts["found"], counts["absent"], counts["resend"], looked_up - settled)
 
@@ -157,7 +164,7 @@ async def _pages(run: CampaignRun, verb: Callable[..., list[Unconfirmed]]) -> As
 
 async def read_listing(run: CampaignRun, messages: Sequence[Unconfirmed]) -> Listing:
     """All the provider lists for the messages' numbers since the first of them may have been taken, to the last page."""
-    since = min(message.since for message in messages) - CLOCK_SKEW_SECONDS
+    since = min(_earliest(message) for message in messages) - CLOCK_SKEW_SECONDS
     until = time.time() + CLOCK_SKEW_SECONDS
     controls = await run.do(reconciling.controls, run.campaign, messages[0].since, _CONTROLS)
     phones = [*dict.fromkeys([message.phone for message in messages] + list(controls.values()))]
@@ -220,7 +227,7 @@ def _candidates(run: CampaignRun, message: Unconfirmed, listing: Listing, bound:
     A message of another campaign with that title, days later, is none of them.
     A refusal says nothing of a later attempt: it may be that of the first (the credit ran out, and was topped up).
     """
-    window = (message.since - CLOCK_SKEW_SECONDS, _latest(run, message))
+    window = (_earliest(message) - CLOCK_SKEW_SECONDS, _latest(run, message))
     return [
         report
         for report in listing.by_phone.get(message.phone, ())
@@ -229,6 +236,11 @@ def _candidates(run: CampaignRun, message: Unconfirmed, listing: Listing, bound:
         and (report.queued_at is None or _is_within(report.queued_at, window, run.settings.serwersms.timezone))
         and (report.state != MessageState.REJECTED or message.attempts == 1)
     ]
+
+
+def _earliest(message: Unconfirmed) -> float:
+    """When the message may have been taken at the earliest: a claim that is dated after its own end was not made then."""
+    return min(message.since, message.until, time.time())
 
 
 def is_titled(report: Report, campaign: CampaignRecord) -> bool:
@@ -258,8 +270,8 @@ def _decision(run: CampaignRun, message: Unconfirmed, listing: Listing, now: flo
     """What to make of a message that no report is about."""
     seen = f"not listed from {listing.window}"
     refused = message.status == _TOO_MANY_REQUESTS  # the provider's own word; the looks only make sure
-    if now - message.since > _LISTED_SECONDS:
-        return Decision(message, "no control", MessageState.UNKNOWN, f"{seen}; but it is too old to be listed for certain")
+    if doubt := _doubt(message, now):
+        return Decision(message, doubt[0], MessageState.UNKNOWN, f"{seen}; but {doubt[1]}")
     if not (listing.shows_control or refused):
         return Decision(message, "no control", MessageState.UNKNOWN, f"{seen}; but no known message was listed either")
     if message.absent_since is None or now < next_look(run, message):
@@ -269,6 +281,17 @@ def _decision(run: CampaignRun, message: Unconfirmed, listing: Listing, now: flo
     if message.resends < most_resends(run):
         return Decision(message, "resend", MessageState.PENDING, f"{seen}, twice; sent again as the campaign says")
     return Decision(message, "absent", MessageState.UNKNOWN, f"{seen}, twice, though a known message was listed")
+
+
+def _doubt(message: Unconfirmed, now: float) -> tuple[str, str] | None:
+    """Why no listing can show that this message is absent, as a decision and in words; None where one can."""
+    ahead = message.since - now
+    if ahead > _SURELY_AHEAD_SECONDS:
+        dated = f"its claim is dated {_moment(message.since)}, {_minutes(ahead)} ahead of the clock now"
+        return "wrong clock", f"{dated}: the clock was ahead then, or is behind now, so no window of time can be trusted"
+    if -ahead > _LISTED_SECONDS:
+        return "no control", "it is too old to be listed for certain"
+    return None
 
 
 def _may_be_sent_again(run: CampaignRun, message: Unconfirmed) -> bool:
@@ -307,6 +330,10 @@ def _found(candidates: Sequence[Report], message: Unconfirmed) -> Decision:
     return Decision(
         message, "found", report.state, f"listed as {report.status}{surplus}", report.provider_id, error=report.reason
     )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:,.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 def _moment(seconds: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from posthorn.delivery.deliver import send_all
+from posthorn.delivery.deliver import send_all, settle_all
 from posthorn.delivery.reconcile import reconcile
 from posthorn.delivery.run import open_run
 from posthorn.delivery.upload import upload_media
@@ -18,6 +20,7 @@ from posthorn.delivery.verify import verify_media
 from posthorn.delivery.withdraw import reconcile_named
 from posthorn.errors import GatewayError
 from posthorn.gateways.serwersms.client import SerwerSms
+from posthorn.ledger import campaigns, reconciling
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MmsRequest, Phone
 from posthorn.sandbox.server import Sandbox
@@ -99,6 +102,46 @@ async def test_the_providers_clock_may_be_ten_minutes_off(skew_minutes: int, box
     box.faults.replace([{"call": SEND, "at": [3], "fault": "reset_after"}])
     status = await deliver(write_campaign(tmp_path, numbers(500)), impatient(box, tmp_path))
     assert counted(status) == {"accepted": 500}
+
+
+# What a claim two hours in the future left behind, once the clock was mended: what the provider has, and what is made of it.
+WRONG_CLOCK = {"taken": ("reset_after", {"accepted": 100}), "not taken": ("reset_before", {"accepted": 50, "unknown": 50})}
+
+
+@pytest.mark.parametrize("case", WRONG_CLOCK)
+async def test_a_claim_in_the_future_is_called_a_wrong_clock_and_nobody_waits_for_it(
+    case: str, box: Sandbox, tmp_path: Path, settings: Settings
+) -> None:
+    fault, expected = WRONG_CLOCK[case]
+    box.faults.replace([{"call": SEND, "at": [2], "fault": fault}])
+    settings.serwersms.settle_seconds = 600
+    settings.serwersms.concurrency = 1
+    campaign = plan_file(write_campaign(tmp_path, numbers(100), resend_unconfirmed="true"), settings)
+    async with open_run(campaign.name, settings=settings) as run:
+        await upload_media(run)
+        await verify_media(run)
+        await send_all(run)
+        await run.do(the_clock_was_two_hours_ahead)
+        await settle_all(run)  # it ends: what it waits for would come in two hours
+    status = status_of("sale", settings)
+    assert counted(status) == expected
+    if expected.get("unknown"):
+        (evidence,) = await asyncio.to_thread(evidence_kept, settings)
+        assert re.search(r"its claim is dated .* UTC, 120 min ahead of the clock now: the clock was ahead", evidence)
+
+
+def the_clock_was_two_hours_ahead(ledger: Ledger) -> None:
+    """As a claim is dated whose clock was mended before its outcome was known."""
+    with ledger.write() as connection:
+        connection.execute(sa.text("UPDATE attempt SET started_at = started_at + 7205 WHERE outcome <> 'answered'"))
+
+
+def evidence_kept(settings: Settings) -> set[str]:
+    ledger = Ledger(settings.database_url)
+    try:
+        return {one.evidence or "" for one in reconciling.evidence_of(ledger, campaigns.get(ledger, "sale"))}
+    finally:
+        ledger.close()
 
 
 async def test_every_page_of_the_listing_is_read(tmp_path: Path) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from posthorn.delivery.deliver import send_all
+from posthorn.delivery.pace import Pace
 from posthorn.delivery.plan import plan_file, planning_lock
 from posthorn.delivery.run import open_helper, open_lookup, open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
+from posthorn.delivery.waiting import watched
 from posthorn.errors import AlreadyRunning, CreditExhausted, Stopped
+from posthorn.ledger import campaigns
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.store.locks import FileLocks
 from posthorn.settings import Settings
 from tests.delivery.journey import numbers, status_of, write_campaign
+from tests.delivery.waiting import until
 
 
 @pytest.fixture
@@ -118,3 +123,40 @@ async def test_only_a_run_can_be_helped(sale: str, settings: Settings) -> None:
     await refused()
     async with open_lookup(sale, settings=settings):
         await refused()
+
+
+async def test_a_run_heeds_a_cancellation_of_its_campaign(sale: str, settings: Settings) -> None:
+    async with open_run(sale, settings=settings) as run:
+        await run.heed()
+        assert not run.is_stopped()
+        with closing(Ledger(settings.database_url)) as other:
+            campaigns.cancel(other, run.campaign)
+        await run.heed()
+        assert str(run.stopped) == "the campaign was cancelled"
+
+
+async def test_whoever_waits_shows_for_what_and_until_when(sale: str, settings: Settings) -> None:
+    with watched() as board:
+        async with open_lookup(sale, settings=settings):
+            run = asyncio.create_task(run_it(sale, settings))
+            await until(lambda: board.now is not None)
+            assert str(board.now).startswith("waiting for another process that looks after sale, until ")
+        await run
+        assert board.now is None
+
+
+async def test_a_pause_that_the_provider_asks_for_is_shown() -> None:
+    with watched() as board:
+        pace = Pace(breaker_after=3)
+        pace.slow(120)
+        waiting = asyncio.create_task(pace.wait())
+        await until(lambda: board.now is not None)
+        assert str(board.now).startswith("waiting because the provider asks for a pause, until ")
+        pace.wake()
+        await waiting
+        assert board.now is None
+
+
+async def run_it(name: str, settings: Settings) -> None:
+    async with open_run(name, settings=settings):
+        pass

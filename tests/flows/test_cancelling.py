@@ -1,4 +1,4 @@
-"""A flow run that is told to stop, by SIGTERM or by its own state in Prefect: what is under way is finished, nothing is lost."""
+"""A flow run that is told to stop, by SIGTERM or by its own state in Prefect: what is under way is finished."""
 
 from __future__ import annotations
 
@@ -206,7 +206,10 @@ async def until_it_sends(box: Sandbox, flow: asyncio.Task[State]) -> None:
 
 
 async def newest_run(prefect: PrefectClient) -> FlowRun:
-    return (await prefect.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1))[0]
+    async with asyncio.timeout(60):
+        while not (runs := await prefect.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    return runs[0]
 
 
 async def shown(prefect: PrefectClient, words: str) -> FlowRun:
