@@ -14,7 +14,7 @@ import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
@@ -180,7 +180,7 @@ async def open_helper(name: str, *, settings: Settings | None = None) -> AsyncIt
             run.stop(error)
             raise
         finally:
-            if run.stopped is not None:
+            if run.stopped is not None and run.ledger.locks.still_held(run.guard_key):
                 campaigns.stop_run(run.ledger, run.campaign, because=_reason(run.stopped) or "a helper stopped")
 
 
@@ -225,9 +225,17 @@ async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
         yield
     except BaseException as error:
         run.stop(error if isinstance(error, Exception) else InterruptedError("the run was interrupted"))
+        with suppress(LedgerError):  # the first error says more
+            _end(run)
         raise
-    finally:
-        campaigns.end_run(ledger, campaign, stopped_because=_reason(run.stopped))
+    else:
+        _end(run)
+
+
+def _end(run: Run[Any]) -> None:
+    """Tell the ledger how the run ended. One whose lock is lost says nothing: another may run the campaign, and would stop."""
+    if run.ledger.locks.still_held(run.campaign.lock_key):
+        campaigns.end_run(run.ledger, run.campaign, stopped_because=_reason(run.stopped))
 
 
 async def _take_over(run: Run[Any]) -> None:

@@ -15,7 +15,7 @@ from posthorn.delivery.run import open_helper, open_lookup, open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.delivery.waiting import watched
-from posthorn.errors import AlreadyRunning, CreditExhausted, Stopped
+from posthorn.errors import AlreadyRunning, CreditExhausted, LedgerError, Stopped
 from posthorn.ledger import campaigns
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.store.locks import FileLocks
@@ -133,6 +133,26 @@ async def test_a_run_heeds_a_cancellation_of_its_campaign(sale: str, settings: S
             campaigns.cancel(other, run.campaign)
         await run.heed()
         assert str(run.stopped) == "the campaign was cancelled"
+
+
+async def test_a_run_that_lost_its_lock_does_not_stop_the_one_that_took_over(sale: str, settings: Settings) -> None:
+    cut_off = open_run(sale, settings=settings)
+    first = await cut_off.__aenter__()
+    first.ledger.locks.release(first.campaign.lock_key)  # as a database does that ends the session
+    async with open_run(sale, settings=settings) as second:
+        with pytest.raises(LedgerError):
+            await cut_off.__aexit__(LedgerError, LedgerError("the lock is lost"), None)
+        await second.heed()
+        assert not second.is_stopped()
+
+
+async def test_a_helper_that_lost_its_lock_stops_nobody(sale: str, settings: Settings) -> None:
+    async with open_run(sale, settings=settings) as run:
+        async with open_helper(sale, settings=settings) as helper:
+            helper.ledger.locks.release(helper.guard_key)
+            helper.stop(LedgerError("the lock is lost"))
+        await run.heed()
+        assert not run.is_stopped()
 
 
 async def test_whoever_waits_shows_for_what_and_until_when(sale: str, settings: Settings) -> None:

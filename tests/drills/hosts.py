@@ -107,7 +107,7 @@ class Network:
 
 
 @contextmanager
-def network(*hosts: str) -> Iterator[Network]:
+def network(*hosts: str) -> Iterator[tuple[Network, Postgres]]:
     """Hosts on one network with a PostgreSQL server.
 
     Raises:
@@ -116,54 +116,59 @@ def network(*hosts: str) -> Iterator[Network]:
     made = Network()
     try:
         made.make(*hosts)
-        with _postgres(made):
-            yield made
+        with _postgres(made) as server:
+            yield made, server
     finally:
         made.remove()
 
 
+class Postgres:
+    """A PostgreSQL server in the namespace ``db``. Its defaults stand: what notices a dead peer must come from our sessions."""
+
+    def __init__(self, made: Network, folder: Path) -> None:
+        programs, self._folder, data = _postgres_programs(), folder, folder / "data"
+        as_postgres = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
+        subprocess.run([*as_postgres, programs / "initdb", "-A", "trust", "-N", data], check=True, capture_output=True)
+        with (data / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {_NETWORK}.0/24 trust\n")
+        command = [programs / "postgres", "-D", data, "-k", folder, "-h", f"{_NETWORK}.1", "-p", str(_PORT)]
+        self._command = made.inside("db", *as_postgres, *map(str, command))
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers; again while the processes of a killed one are still about."""
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            with (self._folder / "log").open("a") as log:
+                self._process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self._folder)
+            while self._process.poll() is None:
+                try:
+                    psycopg.connect(host=str(self._folder), port=_PORT, user="postgres", dbname="postgres").close()
+                except psycopg.OperationalError:
+                    time.sleep(0.05)
+                else:
+                    return
+            assert time.monotonic() < deadline, (self._folder / "log").read_text()
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        """Kill it, as the machine's death would."""
+        self._process.kill()
+        self._process.wait()
+
+
 @contextmanager
-def _postgres(made: Network) -> Iterator[None]:
-    programs = _postgres_programs()
+def _postgres(made: Network) -> Iterator[Postgres]:
     folder = Path(tempfile.mkdtemp(prefix="posthorn-two-hosts-"))
-    shutil.chown(folder, "postgres", "postgres")
-    data = folder / "data"
-    as_postgres = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
-    subprocess.run([*as_postgres, programs / "initdb", "-A", "trust", "-N", data], check=True, capture_output=True)
-    with (data / "pg_hba.conf").open("a") as rules:
-        rules.write(f"host all all {_NETWORK}.0/24 trust\n")
-    # The server's defaults stand: what it needs to notice a dead peer must come from our own sessions.
-    command = [programs / "postgres", "-D", data, "-k", folder, "-h", f"{_NETWORK}.1", "-p", str(_PORT)]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(made.inside("db", *as_postgres, *map(str, command)), stdout=log, stderr=log, cwd=folder)
-        try:
-            _await(server, folder)
-            yield
-        finally:
-            server.terminate()
-            server.kill() if _outlives(server) else None
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _outlives(server: subprocess.Popen[bytes]) -> bool:
     try:
-        server.wait(5)
-    except subprocess.TimeoutExpired:
-        return True
-    return False
-
-
-def _await(server: subprocess.Popen[bytes], folder: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            psycopg.connect(host=str(folder), port=_PORT, user="postgres", dbname="postgres").close()
-        except psycopg.OperationalError:
-            assert server.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        else:
-            return
+        shutil.chown(folder, "postgres", "postgres")
+        server = Postgres(made, folder)
+        yield server
+        server.kill()
+    except LookupError as error:
+        raise CannotBeMade("there is no account postgres") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _postgres_programs() -> Path:
