@@ -217,10 +217,9 @@ async def _desk(
 
 @asynccontextmanager
 async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
-    ledger, campaign = run.ledger, run.campaign
     await _wait_for_lock(run)
     await _take_over(run)
-    await run.do(campaigns.start_run, campaign, by=by or process_name())
+    await run.do(campaigns.start_run, run.campaign, by=by or process_name())
     try:
         yield
     except BaseException as error:
@@ -233,7 +232,7 @@ async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
 
 
 def _end(run: Run[Any]) -> None:
-    """Tell the ledger how the run ended. One whose lock is lost says nothing: another may run the campaign, and would stop."""
+    """Tell the ledger how the run ended. One whose lock is lost says nothing: it would stop whoever took over."""
     if run.ledger.locks.still_held(run.campaign.lock_key):
         campaigns.end_run(run.ledger, run.campaign, stopped_because=_reason(run.stopped))
 

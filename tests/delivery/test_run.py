@@ -136,12 +136,13 @@ async def test_a_run_heeds_a_cancellation_of_its_campaign(sale: str, settings: S
 
 
 async def test_a_run_that_lost_its_lock_does_not_stop_the_one_that_took_over(sale: str, settings: Settings) -> None:
-    cut_off = open_run(sale, settings=settings)
-    first = await cut_off.__aenter__()
-    first.ledger.locks.release(first.campaign.lock_key)  # as a database does that ends the session
     async with open_run(sale, settings=settings) as second:
+        second.ledger.locks.release(second.campaign.lock_key)
         with pytest.raises(LedgerError):
-            await cut_off.__aexit__(LedgerError, LedgerError("the lock is lost"), None)
+            async with open_run(sale, settings=settings) as first:
+                first.ledger.locks.release(first.campaign.lock_key)  # as a database does that ends the session
+                assert second.ledger.locks.acquire(second.campaign.lock_key)
+                raise LedgerError("the lock is lost")
         await second.heed()
         assert not second.is_stopped()
 

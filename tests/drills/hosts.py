@@ -123,7 +123,7 @@ def network(*hosts: str) -> Iterator[tuple[Network, Postgres]]:
 
 
 class Postgres:
-    """A PostgreSQL server in the namespace ``db``. Its defaults stand: what notices a dead peer must come from our sessions."""
+    """A PostgreSQL server in ``db``. Its defaults stand: what notices a dead peer must come from our sessions."""
 
     def __init__(self, made: Network, folder: Path) -> None:
         programs, self._folder, data = _postgres_programs(), folder, folder / "data"
