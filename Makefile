@@ -1,6 +1,6 @@
 # Posthorn's verbs. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve deploy test drill bench check format lock clean
+.PHONY: help setup demo serve login deploy test mutants drill bench check format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -28,15 +28,22 @@ demo: setup ## a sample campaign through the real flows against the sandbox
 serve: setup ## everything on this machine: Prefect server, UI, schedules, flows
 	$(BIN)/python -m deployments.serve
 
-deploy: setup ## work pool, limits and all deployments, on the server of PREFECT_API_URL
+login: setup ## how to get into the UI of the `make serve` that runs in this folder
+	@$(BIN)/python -m deployments.serve --login
+
+deploy: setup ## work pool, limits and all deployments, on the server of PREFECT_API_URL, or of `make serve`
 	$(BIN)/python -m deployments.setup
 
 test: check ## everything that must hold: lint, types, import contracts, tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
-drill: setup ## kill it anywhere, break anything, run it twice: 200 rounds on SQLite, 50 on PostgreSQL (half an hour)
+mutants: setup ## put each fault of tests/mutants/faults into a copy of the code: its tests must notice (an hour)
+	$(BIN)/python -m tests.mutants
+
+drill: setup ## kill it anywhere, break anything, run it twice: 200 rounds on SQLite, 100 on PostgreSQL (an hour)
 	$(BIN)/python -m tests.drills.runner --rounds 200 --jobs 2
-	$(BIN)/python -m tests.drills.runner --rounds 50 --jobs 2 --database postgresql
+	$(BIN)/python -m tests.drills.runner --rounds 100 --jobs 2 --database postgresql
+	$(BIN)/python -m tests.drills.million
 
 bench: setup ## how fast it is, beside bare httpx in the same run: writes docs/performance.md (a quarter of an hour)
 	$(BIN)/python -m tests.bench

@@ -1,6 +1,7 @@
 """Everything on one machine: Prefect's server with its UI, all deployments and schedules, and a worker that runs them.
 
 ``python -m deployments.serve`` is `make serve`. Ctrl-C has running flows finish the requests that are under way, and stops.
+With ``--login`` (`make login`) it shows how to get into the one that is running.
 """
 
 from __future__ import annotations
@@ -16,8 +17,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from posthorn.cli.crash import guarded
 from posthorn.cli.output import fail, say
-from posthorn.cli.prefect_server import SERVER_ENVIRONMENT, PrefectServerError, bound_command, serving_prefect_server, stop
+from posthorn.cli.prefect_login import PrefectApi
+from posthorn.cli.prefect_server import (
+    SERVER_ENVIRONMENT,
+    PrefectServerError,
+    bound_command,
+    served_api,
+    serving_prefect_server,
+    stop,
+)
+from posthorn.cli.proxies import spare_loopback
+from posthorn.cli.surroundings import settle
 from posthorn.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
@@ -35,16 +47,18 @@ _WORKER_ENVIRONMENT = {
 def main() -> int:
     """Serve until stopped; returns the exit code."""
     host = os.environ.get("PREFECT_SERVER_API_HOST", "127.0.0.1")
+    spare_loopback(host)
     stopped = _signals()
     try:
         port = _port()
         settings = load_settings()
         say("starting the Prefect server …")
         with serving_prefect_server(settings.state_dir, host, port) as server:
-            os.environ.update({"PREFECT_API_URL": server.url, "DO_NOT_TRACK": "1"})
+            os.environ.update({**server.api.variables(), "DO_NOT_TRACK": "1"})
             _set_up(settings)
             with _worker() as worker:
-                say(f"ready: {server.url.removesuffix('/api')} (UI, schedules and a worker; Ctrl-C stops)")
+                say(f"ready: {_page(server.api)} (UI, schedules and a worker; Ctrl-C stops)")
+                _say_login(server.api)
                 while not stopped.wait(_POLL_SECONDS) and worker.poll() is None:
                     if server.has_ended:
                         say(f"the Prefect server has ended by itself (its log: {server.log}); it is started again")
@@ -61,6 +75,30 @@ def main() -> int:
         say("stopped at once; `posthorn campaign status` tells what is unknown, running it again goes on")
         return 130
     return 0
+
+
+def show_login() -> int:
+    """Print how a person gets into the running server's UI, on standard output; returns the exit code."""
+    try:
+        api = served_api(load_settings().state_dir)
+    except SettingsError as error:
+        return fail(error, 2)
+    if api is None:
+        return fail(PrefectServerError("`make serve` is not running in this folder; start it, then ask again"), 2)
+    print(f"{_page(api)}\n{api.login}")
+    return 0
+
+
+def _page(api: PrefectApi) -> str:
+    return api.url.removesuffix("/api")
+
+
+def _say_login(api: PrefectApi) -> None:
+    """Show the login to whoever sits at the terminal; a log file must not hold it."""
+    if sys.stderr.isatty():
+        say(f"the page asks for a password; paste this once: {api.login}")
+    else:
+        say("the page asks for a password: `make login` prints it")
 
 
 def _port() -> int:
@@ -132,4 +170,5 @@ def _at_work() -> FlowRunFilter:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    settle()
+    sys.exit(guarded(show_login if sys.argv[1:] == ["--login"] else main))

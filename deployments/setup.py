@@ -1,6 +1,6 @@
 """Bring a Prefect server to the state Posthorn needs: work pool, limits, automation, every deployment of prefect.yaml.
 
-Idempotent. Works on the server of PREFECT_API_URL; ``python -m deployments.setup`` is `make deploy`.
+Idempotent. Works on the server of PREFECT_API_URL, or of `make serve`; ``python -m deployments.setup`` is `make deploy`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,15 @@ from pathlib import Path
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from deployments.automations import ensure_automations
 from deployments.limits import ensure_limits
-from posthorn.settings import Settings, load_settings
+from posthorn.cli.crash import guarded
+from posthorn.cli.output import fail
+from posthorn.cli.prefect_server import PrefectServerError, required_api
+from posthorn.cli.surroundings import settle
+from posthorn.settings import Settings, SettingsError, load_settings
 
 POOL = "posthorn"
 ROOT = Path(__file__).parents[1]
@@ -46,12 +51,23 @@ def deploy_all() -> None:
     )
 
 
-def main() -> None:
-    """Set up the configured server."""
-    asyncio.run(prepare(load_settings(), reset_limits=True))
-    deploy_all()
+def main() -> int:
+    """Set up the configured server, or the one that serves this folder; returns the exit code."""
+    try:
+        settings = load_settings()
+        api = required_api(settings.state_dir)
+        os.environ.update(api.variables())
+        with temporary_settings({PREFECT_API_URL: api.url, **({PREFECT_API_AUTH_STRING: api.login} if api.login else {})}):
+            asyncio.run(prepare(settings, reset_limits=True))
+        deploy_all()
+    except (SettingsError, PrefectServerError) as error:
+        return fail(error, 2)
+    except subprocess.CalledProcessError as error:
+        return fail(error, 1)
     print("the work pool, the limits, the automation and all deployments are up to date")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    settle()
+    sys.exit(guarded(main))

@@ -14,7 +14,7 @@ from flows.cancelling import finish_when_cancelled, heeds_cancellation
 from flows.ending import already_running, ending
 from posthorn.delivery.deliver import deliver_event
 from posthorn.delivery.run import open_ticket_run
-from posthorn.errors import AlreadyRunning, GatewayError
+from posthorn.errors import AlreadyRunning, GatewayError, Stopped
 from tasks.deliver import STEPS
 from tasks.plan import plan_tickets
 from tasks.preflight import preflight
@@ -49,7 +49,7 @@ async def send_tickets(
                     async with progress(run):
                         await deliver_event(run, STEPS)
                     await report_tickets(run)
-        except GatewayError:
+        except (GatewayError, Stopped):
             pass  # the ledger has the reason, and the ending says it
     except AlreadyRunning as error:
         return already_running(error)

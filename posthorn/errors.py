@@ -19,7 +19,8 @@
         │   ├── PermissionMissing
         │   ├── CreditExhausted
         │   ├── AccountBlocked
-        │   └── RequestRefused     content or configuration the provider will not have
+        │   ├── RequestRefused     content or configuration the provider will not have
+        │   └── ClaimGone          the claim may be another process's by now: not one byte left
         └── OutcomeUnknown         it may have been taken: looked up, never simply sent again
 
 Wrong settings are ``posthorn.settings.SettingsError``, outside the tree: they concern no delivery.
@@ -162,6 +163,10 @@ class AccountBlocked(StopRun):
 
 class RequestRefused(StopRun):
     """The request itself is refused (content, file, parameter): the same for every recipient."""
+
+
+class ClaimGone(StopRun):
+    """The request was held back: its claim cannot be shown to be ours any more, so another process may have taken over."""
 
 
 class OutcomeUnknown(GatewayError):

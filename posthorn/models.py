@@ -185,11 +185,15 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class ReportPage:
-    """One page of reports. ``pages`` is how many pages the whole answer has, ``page`` counts from 1."""
+    """One page of reports. ``pages`` is how many pages the whole answer has, ``page`` counts from 1.
+
+    ``passed_over`` is how many entries of the page are no reports, for they carry no id.
+    """
 
     reports: Sequence[Report]
     page: int = 1
     pages: int = 1
+    passed_over: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,3 +217,12 @@ def mask_phone(phone: Phone | int) -> str:
     code_length = 1 if digits[0] in "17" else 2 if int(digits[:2]) in _TWO_DIGIT_CODES else 3
     code = digits[:code_length]
     return f"+{code} *** *** {digits[-3:]}" if len(digits) > len(code) + 3 else "***"
+
+
+_FEWEST_COMMON_DIGITS = 7
+
+
+def may_be_same_number(one: Phone | int, other: Phone | int) -> bool:
+    """Whether two numbers may be one, written with and without its country code: the shorter ends the longer."""
+    shorter, longer = sorted((str(int(one)), str(int(other))), key=len)
+    return longer == shorter or (len(shorter) >= _FEWEST_COMMON_DIGITS and longer.endswith(shorter))

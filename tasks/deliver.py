@@ -12,7 +12,9 @@ from prefect.client.orchestration import get_client
 from prefect.concurrency.asyncio import concurrency
 
 from posthorn.delivery import deliver
+from posthorn.delivery.copies import find_second_copies
 from posthorn.delivery.deliver import Steps
+from posthorn.delivery.guard import guard as guarded
 from posthorn.delivery.run import CampaignRun, Run
 from posthorn.delivery.send import Exchange, send_batch
 from posthorn.delivery.withdraw import withdraw_unwanted
@@ -22,6 +24,18 @@ from tasks.policy import POLICY
 def limit_name(gateway: str) -> str:
     """The concurrency limit in Prefect that all processes sending through this account share."""
     return f"posthorn-{gateway}"
+
+
+@task(name="guard", task_run_name="guard", **POLICY)
+async def guard(run: Run[Any]) -> None:
+    """Let the run send, unless its ledger is older than what was sent."""
+    await guarded(run)
+
+
+async def guard_once(run: Run[Any]) -> None:
+    """The task, where the run is not guarded yet."""
+    if run.mark is None and not run.campaign.test:
+        await guard(run)
 
 
 @task(name="send", task_run_name="send {first}-{last}", **POLICY)
@@ -40,6 +54,12 @@ async def look_up(run: CampaignRun) -> float | None:
 async def withdraw(run: CampaignRun) -> int:
     """Withdraw what the provider holds and is not to go out; how many messages that were."""
     return await withdraw_unwanted(run)
+
+
+@task(name="find copies", task_run_name="find copies", **POLICY)
+async def find_copies(run: CampaignRun) -> int:
+    """Look for second copies of what was settled by a look; how many there are."""
+    return await find_second_copies(run)
 
 
 @asynccontextmanager
@@ -72,5 +92,5 @@ async def _kept_free(slots: asyncio.Semaphore, count: int) -> AsyncIterator[None
             slots.release()
 
 
-STEPS = Steps(send=send, look_up=look_up, withdraw=withdraw, limit=part_of_limit)
+STEPS = Steps(guard=guard_once, send=send, look_up=look_up, withdraw=withdraw, find_copies=find_copies, limit=part_of_limit)
 """The loop's steps as task runs: a few dozen for a campaign, however large."""

@@ -13,6 +13,9 @@ from xdist.scheduler import LoadFileScheduling
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import SerwerSmsSettings, Settings
 
+# The last look at a campaign that is held for 15 minutes is taken two seconds after the request.
+LAST_LOOK_SECONDS = 15 * 60 - 2
+POSTGRES_URL = "POSTHORN_TEST_POSTGRES_URL"
 # What takes minutes begins first, so that no process is left with it at the end.
 LONG = ("flows", "system", "drills", "cli", "delivery")
 
@@ -20,6 +23,18 @@ LONG = ("flows", "system", "drills", "cli", "delivery")
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # one of several processes
         items.sort(key=lambda item: LONG.index(item.path.parent.name) if item.path.parent.name in LONG else len(LONG))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what a green run says nothing about."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", ()) if POSTGRES_URL in str(report.longrepr)]
+    if skipped:
+        terminalreporter.section("PostgreSQL was not tested", sep="!", red=True, bold=True)
+        terminalreporter.line(
+            f"{len(skipped)} tests of the ledger on PostgreSQL were skipped. To have them, name a server where"
+        )
+        terminalreporter.line("databases may be created; each test has one of its own there, and drops it:")
+        terminalreporter.line(f"    {POSTGRES_URL}=postgresql://postgres@127.0.0.1:5432/postgres make test")
 
 
 class WholeFiles(LoadFileScheduling):
@@ -41,6 +56,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.startswith("POSTHORN_") and not name.startswith("POSTHORN_TEST_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-home"))  # where the guard keeps its marks
     monkeypatch.chdir(tmp_path)
 
 
@@ -56,6 +72,13 @@ def settings(box: Sandbox, tmp_path: Path) -> Settings:
 
 
 def sandbox_settings(url: str, folder: Path, **serwersms: object) -> Settings:
-    """Settings that point to a sandbox and to a ledger in ``folder``; keywords change the gateway's."""
-    gateway = SerwerSmsSettings(base_url=url, token="sandbox-token", chunk_size=50, timeout_seconds=2, **serwersms)
+    """Settings that point to a sandbox and to a ledger in ``folder``; keywords change the gateway's.
+
+    ``settle_seconds`` may be below the timeout, which settings refuse: nobody waits that long in a test.
+    """
+    settle_seconds = serwersms.pop("settle_seconds", None)
+    given = {"chunk_size": 50, "timeout_seconds": 2, "last_look_seconds": LAST_LOOK_SECONDS, **serwersms}
+    gateway = SerwerSmsSettings(base_url=url, token="sandbox-token", **given)
+    if settle_seconds is not None:
+        gateway.settle_seconds = settle_seconds
     return Settings(database_url=f"sqlite:///{folder / 'ledger.db'}", state_dir=folder, serwersms=gateway)

@@ -1,14 +1,14 @@
-"""`posthorn campaign …`: check, send, approve, status, report, reconcile, cancel, export."""
+"""`posthorn campaign …`: check, send, approve, status, report, reconcile, resolve, cancel, export."""
 
 from __future__ import annotations
 
-import getpass
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
+from posthorn.cli.operator import operator_name
 from posthorn.cli.output import ending_early, following, new_ledger_note, say, show_status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -94,7 +94,7 @@ def send(
 @app.command(short_help="Approve it, or refuse to.")
 def approve(
     name: Name,
-    by: Annotated[str, typer.Option("--by", help="Who decides; kept in the ledger.", default_factory=getpass.getuser)],
+    by: Annotated[str, typer.Option("--by", help="Who decides; kept in the ledger.", default_factory=operator_name)],
     note: Annotated[str, typer.Option("--note", help="Anything worth keeping.")] = "",
     refuse: Annotated[bool, typer.Option("--refuse", help="Do not send it; a run that is under way stops.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
@@ -135,23 +135,40 @@ def report(name: Name, as_json: Json = False) -> None:
     """Pull the delivery reports of every open message, then show how the campaign stands."""
     import asyncio  # noqa: PLC0415
 
+    from posthorn.delivery.reconcile import findings  # noqa: PLC0415
     from posthorn.delivery.report import pull_reports_of  # noqa: PLC0415
 
     pulled = asyncio.run(pull_reports_of(name))
-    say(f"{pulled.requests} requests, {pulled.moved:,} messages moved on, {pulled.expired:,} without a report for 72 hours")
+    say(
+        f"{pulled.requests} requests, {pulled.moved:,} messages moved on, {pulled.expired:,} without a report for 72 hours,"
+        f" {pulled.second_copies:,} second copies"
+    )
+    for finding in findings(name):
+        say(finding)
     _end(name, as_json=as_json)
 
 
 @app.command(short_help="Look up what is unknown.")
-def reconcile(name: Name, as_json: Json = False) -> None:
-    """Ask the provider about every message of unknown outcome and settle what that proves.
+def reconcile(
+    name: Name,
+    pending: Annotated[
+        bool, typer.Option("--pending", help="Look up what is pending too: this ledger was restored from an older copy.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask the provider about every message of unknown outcome and settle what that proves; look for second copies.
 
     What it lists was taken. What it does not list twice, POSTHORN_SERWERSMS__SETTLE_SECONDS apart, is shown as absent but
     stays unknown: it is never sent again unless the campaign's file says so, and then by the next run. This sends nothing.
+
+    With --pending every pending number is looked up as well: what the provider has of them is booked as taken, and the guard
+    lets the campaign be sent again.
     """
+    if pending:
+        _catch_up(name, as_json=as_json)
     import asyncio  # noqa: PLC0415
 
-    from posthorn.delivery.reconcile import unknown_table  # noqa: PLC0415
+    from posthorn.delivery.reconcile import findings, unknown_table  # noqa: PLC0415
     from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
     from posthorn.delivery.withdraw import reconcile_named  # noqa: PLC0415
 
@@ -160,12 +177,75 @@ def reconcile(name: Name, as_json: Json = False) -> None:
         f"looked up {done.looked_up:,}: {done.found:,} were taken, {done.resend:,} are to be sent again,"
         f" {done.unknown:,} stay unknown"
     )
+    for finding in findings(name):
+        say(finding)
     now = status_now(name)
     show_status(now, as_json=as_json)
     if done.unknown and not as_json:
         print("\n" + unknown_table(name))
+        say(f"what you know of them, `posthorn campaign resolve {name} --phone NUMBER --sent|--not-sent --why TEXT` settles")
     if done.resend:
         say(f"run `posthorn campaign send` again to send those {done.resend:,}")
+    raise typer.Exit(exit_code(now))
+
+
+@app.command(short_help="Settle what is unknown yourself.")
+def resolve(
+    name: Name,
+    taken: Annotated[bool, typer.Option("--sent/--not-sent", help="Whether the message went out.")],
+    why: Annotated[str, typer.Option("--why", help="How you know; kept in the ledger.")],
+    by: Annotated[str, typer.Option("--by", help="Who decides it; kept in the ledger.", default_factory=operator_name)],
+    phone: Annotated[list[str] | None, typer.Option("--phone", help="Number of an unknown message; repeatable.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every unknown message of the campaign.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Settle messages of unknown outcome by your own word, where the provider's listing cannot: all that you name, or none.
+
+    --sent: they were taken. --not-sent: they were not, and the next `campaign send` sends them (never, if the campaign was
+    cancelled). Look for the number in the provider's panel first: who is sent to again may get the message twice.
+    """
+    from posthorn.delivery.resolve import resolve as settle  # noqa: PLC0415
+    from posthorn.errors import AlreadyRunning, InputError  # noqa: PLC0415
+
+    if bool(phone) == everything:
+        raise InputError("--phone", "say which messages: --phone NUMBER (repeatable), or --all")
+    try:
+        done = settle(name, phone or [], taken=taken, by=by, why=why)
+    except AlreadyRunning as error:
+        say(f"{error}; nothing was settled. Wait until that is over, and say it again")
+        raise typer.Exit(3) from None
+    word = done.state.name.lower()
+    if as_json:
+        import orjson  # noqa: PLC0415
+
+        told = {"name": name, "resolved": done.resolved, "state": word, "unknown": done.unknown, "next": done.next}
+        print(orjson.dumps({**told, "by": by, "why": why}, option=orjson.OPT_INDENT_2).decode())
+    else:
+        say(f"{done.resolved:,} settled as {word} by {by}; {done.unknown:,} still unknown\nnext: {done.next}")
+
+
+def _catch_up(name: str, *, as_json: bool) -> NoReturn:
+    """Have a ledger that was restored from an older copy catch up with the provider, then show how the campaign stands."""
+    import asyncio  # noqa: PLC0415
+
+    from posthorn.delivery.catchup import catch_up_campaign  # noqa: PLC0415
+    from posthorn.delivery.reconcile import unknown_table  # noqa: PLC0415
+    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
+
+    def told(seen: int, found: int) -> None:
+        say(f"looked up {seen:,} pending, {found:,} of them found")
+
+    done = asyncio.run(catch_up_campaign(name, told))
+    say(
+        f"looked up {done.looked_up:,}: {done.found:,} were taken, {done.unknown:,} are unknown, {done.pending:,} were never"
+        f" sent; forgotten requests: {done.forgotten:,}"
+    )
+    now = status_now(name)
+    show_status(now, as_json=as_json)
+    if done.unknown and not as_json:
+        print("\n" + unknown_table(name))
+    if done.pending:
+        say(f"run `posthorn campaign send` again to send those {done.pending:,}")
     raise typer.Exit(exit_code(now))
 
 
@@ -184,6 +264,13 @@ def cancel(name: Name, as_json: Json = False) -> None:
         f"never sent {done.never_sent:,}, withdrawn {done.withdrawn:,}, already went out {done.went_out:,},"
         f" unknown {done.unknown:,}"
     )
+    if done.problem is not None:
+        say(f"the provider could not be asked for everything: {done.problem}")
+    if done.still_scheduled:
+        say(
+            f"the provider still keeps {done.still_scheduled:,}, or does not prove that they are gone: they may be sent."
+            f" Run `posthorn campaign cancel {name}` again at once, or delete them in the provider's panel"
+        )
     _end(name, as_json=as_json)
 
 

@@ -30,6 +30,7 @@ def demo(
         with sandbox_process("--speed", "100000", "--undelivered", "0.03", "--silent", "0.01") as box:
             os.environ.update(box.variables, POSTHORN_DATABASE_URL=f"sqlite:///{folder / 'ledger.db'}")
             os.environ["POSTHORN_STATE_DIR"] = str(folder)
+            os.environ["POSTHORN_GUARD_DIR"] = str(folder / "marks")  # this ledger is for a look: nothing is to outlive it
             say(f"1. A sandbox stands in for the providers at {box.url}; no message leaves this machine.")
             all_accounted = _run(folder, recipients, attendees)
         if keep:

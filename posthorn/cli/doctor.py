@@ -72,10 +72,43 @@ def _shown(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
+    yield _state_folder(settings)
     yield _ledger(settings)
+    yield from _lookups(settings)
+    yield _guard(settings)
     yield asyncio.run(_campaign_gateway(settings))
     yield _ticket_gateway(settings)
+    yield from _proxies(settings)
     yield _prefect(settings)
+
+
+def _state_folder(settings: Settings) -> Finding:
+    from posthorn.settings import SettingsError  # noqa: PLC0415
+    from posthorn.statefolder import check_writable  # noqa: PLC0415
+
+    try:
+        check_writable(settings.state_dir)
+    except SettingsError as error:
+        return Finding("state folder", False, str(error), "correct POSTHORN_STATE_DIR, the folder's rights or the disk")
+    return Finding("state folder", True, f"{settings.state_dir.absolute()} can be written")
+
+
+def _proxies(settings: Settings) -> Iterator[Finding]:
+    """Proxies of the environment, which only a Prefect server elsewhere is called through, and the one for providers."""
+    from posthorn.cli.prefect_server import configured_api  # noqa: PLC0415
+    from posthorn.cli.proxies import UnusableProxy, names, settle_for  # noqa: PLC0415
+
+    if settings.proxy_url is not None:
+        yield Finding("proxy", True, "providers are called through that of POSTHORN_PROXY_URL; loopback never is")
+    found, configured = names(), configured_api()
+    try:
+        settle_for(configured.url if configured else "http://127.0.0.1")
+    except UnusableProxy as error:
+        yield Finding("proxy", False, str(error), "correct or unset it")
+        return
+    if found:
+        advice = "" if settings.proxy_url else "if this network lets nothing out without one, set POSTHORN_PROXY_URL"
+        yield Finding("proxy", True, f"{', '.join(found)}: not used for providers, and never for loopback", advice)
 
 
 def _ledger(settings: Settings) -> Finding:
@@ -92,6 +125,38 @@ def _ledger(settings: Settings) -> Finding:
         return Finding("ledger", True, f"opens; {len(campaigns.all_records(ledger))} campaigns and events in {where}")
     finally:
         ledger.close()
+
+
+def _lookups(settings: Settings) -> Iterator[Finding]:
+    """Campaigns whose unknown messages cannot be settled because the provider lists otherwise than was sent."""
+    from posthorn.delivery.reconcile import findings  # noqa: PLC0415
+    from posthorn.errors import LedgerError  # noqa: PLC0415
+
+    advice = (
+        "clock off: set this machine's clock and POSTHORN_SERWERSMS__TIMEZONE right, then `posthorn campaign reconcile`."
+        " Title differs: `posthorn campaign resolve`, and a title that the provider leaves as it is"
+    )
+    try:
+        for sentence in findings(settings=settings):
+            yield Finding("lookups", False, sentence, advice)
+    except LedgerError:
+        return  # said of the ledger already
+
+
+def _guard(settings: Settings) -> Finding:
+    """Whether the guard's marks can be kept, and apart from the ledger: a restore must not take them back too."""
+    from posthorn.errors import LedgerError  # noqa: PLC0415
+    from posthorn.ledger.marks import check_folder, marks_folder  # noqa: PLC0415
+
+    folder = marks_folder(settings.guard_dir)
+    try:
+        check_folder(folder)
+    except LedgerError as error:
+        return Finding("guard", False, str(error), "set POSTHORN_GUARD_DIR")
+    if folder.resolve().is_relative_to(settings.state_dir.resolve()):
+        seen = f"its marks in {folder} lie beside the ledger: who restores one restores both"
+        return Finding("guard", False, seen, "set POSTHORN_GUARD_DIR to a folder elsewhere, out of the ledger's backup")
+    return Finding("guard", True, f"keeps its marks in {folder}; leave them out of the ledger's backup")
 
 
 async def _campaign_gateway(settings: Settings) -> Finding:
@@ -128,18 +193,22 @@ def _ticket_gateway(settings: Settings) -> Finding:
 def _prefect(settings: Settings) -> Finding:
     import httpx  # noqa: PLC0415
 
-    from posthorn.cli.prefect_server import configured_api_url, served_api_url  # noqa: PLC0415
+    from posthorn.cli.prefect_server import PrefectServerError, standing_api  # noqa: PLC0415
 
-    url = configured_api_url() or served_api_url(settings.state_dir)
-    if url is None:
-        return Finding("Prefect", True, "no server: each run starts one of its own; `make serve` has UI and schedules")
     try:
-        with httpx.Client(base_url=url, timeout=5) as api:
+        standing = standing_api(settings.state_dir)
+    except PrefectServerError as error:
+        return Finding("Prefect", False, str(error), "start the server, or unset PREFECT_API_URL; or set its login")
+    if standing is None:
+        return Finding("Prefect", True, "no server: each run starts one of its own; `make serve` has UI and schedules")
+    url = standing.url
+    try:
+        with httpx.Client(base_url=url, timeout=5, headers=standing.headers(), trust_env=not standing.is_ours) as api:
             if not api.get("/health").is_success:
                 return Finding("Prefect", False, f"{url} is not well", "look at its log")
             deployed = api.post("/deployments/count", json={"deployments": {"tags": {"all_": ["posthorn"]}}}).json()
             workers = api.post("/work_pools/posthorn/workers/filter", json={})
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError) as error:
         return Finding("Prefect", False, f"{url}: {error}", "start the server, or unset PREFECT_API_URL")
     if not deployed:
         return Finding("Prefect", True, f"{url} answers; nothing of Posthorn is deployed there (`make deploy`)")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posthorn.cli.output import say
+from posthorn.cli.output import cannot_listen, say
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 def metrics(
@@ -23,8 +27,8 @@ def metrics(
     from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
 
     from posthorn.delivery.metrics import CreditWatch, LedgerCollector  # noqa: PLC0415
-    from posthorn.errors import InputError  # noqa: PLC0415
     from posthorn.ledger.store.engine import Ledger  # noqa: PLC0415
+    from posthorn.loopback import is_loopback  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     stopped = threading.Event()
@@ -37,8 +41,10 @@ def metrics(
     registry.register(LedgerCollector(ledger, credit))
     try:
         server, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        raise InputError("--port", f"{host}:{port} cannot be listened on ({error.strerror or error})") from None
+    except (OSError, UnicodeError) as error:
+        raise cannot_listen(host, port, error) from None
+    if (app := server.get_app()) is not None:
+        server.set_app(_guarded(app, any_host=not is_loopback(host)))
     try:
         say(f"ready http://{host}:{server.server_port}/metrics")
         stopped.wait()
@@ -48,3 +54,20 @@ def metrics(
         thread.join()
         credit.close()
         ledger.close()
+
+
+def _guarded(app: WSGIApplication, *, any_host: bool) -> WSGIApplication:
+    """The same application, but for web pages: the names of campaigns are not theirs to read."""
+    from posthorn.loopback import refusal  # noqa: PLC0415
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def header(name: str) -> list[str]:
+            value = environ.get(f"HTTP_{name.upper().replace('-', '_')}")
+            return [] if value is None else [value]
+
+        if (reason := refusal(header, any_host=any_host)) is None:
+            return app(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "text/plain")])
+        return [f"the request is refused: {reason}\n".encode()]
+
+    return answer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -12,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import typer
 
+from posthorn.errors import InputError
+
 if TYPE_CHECKING:
     from posthorn.delivery.waiting import Board
 
@@ -21,14 +25,27 @@ PLAIN_EVERY_SECONDS = 5.0
 
 def fail(error: Exception, code: int) -> int:
     """Say what is wrong, on standard error; returns the exit code."""
-    for line in str(error).splitlines() or [type(error).__name__]:
-        print(f"posthorn: {line}", file=sys.stderr)
+    for line in str(error).split("\n") if str(error).strip() else [type(error).__name__]:
+        print(f"posthorn: {harmless(line)}", file=sys.stderr)
     return code
+
+
+def harmless(line: str) -> str:
+    """The line as a terminal may have it: what a file or a name brings along could steer it, or turn the text around."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
+
+
+def cannot_listen(host: str, port: int, error: Exception) -> InputError:
+    """What to say where a server of ours cannot have its address."""
+    said = getattr(error, "strerror", None) or error
+    return InputError(
+        "--port", f"{harmless(host)[:80]}:{port} cannot be listened on ({said}); name another --host or --port"
+    )
 
 
 def say(line: str) -> None:
     """One line for the person who watches, on standard error, so that standard output stays a report."""
-    print(line, file=sys.stderr, flush=True)
+    print("\n".join(map(harmless, line.split("\n"))), file=sys.stderr, flush=True)
 
 
 def new_ledger_note(database_url: str) -> str:
@@ -39,7 +56,7 @@ def new_ledger_note(database_url: str) -> str:
     from posthorn.ledger.store.engine import ledger_place  # noqa: PLC0415 - SQLAlchemy takes a moment to import
 
     place = Path(ledger_place(database_url))
-    is_new = database_url.startswith("sqlite") and not place.exists()
+    is_new = database_url.startswith("sqlite") and not os.path.exists(place)  # noqa: PTH110 - false, too, where nobody may look
     return f"; its ledger is new: {place}" if is_new else ""
 
 
@@ -76,6 +93,14 @@ def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[No
         raise typer.Exit(exit_code(now) if is_interrupted else 0) from None
 
 
+class _Teller(logging.Handler):
+    """What a run has to say while it goes on: what it waits for, and until when; why a lookup settles nothing."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        say(record.getMessage())
+
+
 @contextmanager
 def following(database_url: str, name: str, *, test: bool) -> Iterator[None]:
     """Show how far a campaign is while the block runs: a bar in a terminal, a plain line now and then otherwise.
@@ -86,12 +111,15 @@ def following(database_url: str, name: str, *, test: bool) -> Iterator[None]:
 
     ended = threading.Event()
     show = _bar if sys.stderr.isatty() else _lines
+    teller = _Teller(logging.WARNING)
+    logging.getLogger("posthorn").addHandler(teller)
     with watched() as board:
         follower = threading.Thread(target=show, args=(database_url, name, test, ended, board), daemon=True)
         follower.start()
         try:
             yield
         finally:
+            logging.getLogger("posthorn").removeHandler(teller)
             ended.set()
             follower.join()
 

@@ -15,13 +15,23 @@ import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from posthorn.cli.prefect_login import PrefectApi, new_login, recorded, recorded_api
+from posthorn.cli.proxies import UnusableProxy, settle_for, spare_loopback
+from posthorn.settings import is_loopback
+from posthorn.statefolder import check_writable
 
 START_SECONDS = 90.0
 _STOP_SECONDS = 15.0
 _POLL_SECONDS = 0.1
 _ANSWER_SECONDS = 10.0
-_SERVED_AT = "served-at"
+_BACKLOG = 2048
+# Where somebody else's server is and how to get in there is not this server's business.
+_NOT_FOR_THE_SERVER = frozenset({"PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_PROFILES_PATH"})
 
 SERVER_ENVIRONMENT = {
     # Task runs are recorded in batches: one by one they cost the server four times as much, and it loses some.
@@ -37,47 +47,95 @@ SERVER_ENVIRONMENT = {
 
 
 class PrefectServerError(Exception):
-    """The Prefect server does not answer; the message says what to look at."""
+    """The Prefect server does not answer, or does not let us in; the message says what to look at."""
 
 
-def configured_api_url() -> str | None:
+def configured_api() -> PrefectApi | None:
     """The Prefect API that the operator configured: PREFECT_API_URL, or the active profile; None where there is none.
 
     Read without importing Prefect, which takes a second and settles its settings for good.
     """
-    if url := os.environ.get("PREFECT_API_URL"):
-        return url
+    profile = {} if os.environ.get("PREFECT_API_URL") else _active_profile()
+    url = os.environ.get("PREFECT_API_URL") or profile.get("PREFECT_API_URL")
+    login = os.environ.get("PREFECT_API_AUTH_STRING") or profile.get("PREFECT_API_AUTH_STRING")
+    return PrefectApi(str(url), str(login) if login else None) if url else None
+
+
+def _active_profile() -> dict[str, Any]:
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     path = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
     try:
         profiles = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError):
-        return None
+    except (OSError, ValueError):
+        return {}
     active = os.environ.get("PREFECT_PROFILE", profiles.get("active", ""))
-    url = profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
-    return str(url) if url else None
+    found = profiles.get("profiles", {}).get(active, {})
+    return found if isinstance(found, dict) else {}
 
 
-def await_configured_api(url: str) -> None:
-    """Be sure that something answers there, whatever it says; before a flow tries for minutes.
+def standing_api(state_dir: Path) -> PrefectApi | None:
+    """The server that is there whether or not a run is: the configured one, or that of `make serve`.
+
+    The login of `make serve` is given to no other address, even where another is configured.
 
     Raises:
-        PrefectServerError: nothing does.
+        PrefectServerError: the configured server does not answer, or wants a login that is not set.
     """
+    served, configured = served_api(state_dir), configured_api()
+    if configured is None or (served is not None and _is_same_address(configured.url, served.url)):
+        spare_loopback()
+        return served
+    _await_configured(configured)
+    return configured
+
+
+def required_api(state_dir: Path) -> PrefectApi:
+    """The standing server.
+
+    Raises:
+        PrefectServerError: there is none, or as ``standing_api``.
+    """
+    if (api := standing_api(state_dir)) is None:
+        raise PrefectServerError("no Prefect server to deploy to: start `make serve`, or set PREFECT_API_URL")
+    return api
+
+
+def _is_same_address(one: str, other: str) -> bool:
+    """Whether both mean this machine's same port; ``localhost`` counts, for the address itself is then used."""
+    first, second = urlsplit(one), urlsplit(other)
+    try:
+        is_port = first.port == second.port
+    except ValueError:
+        return False
+    return is_port and first.scheme == "http" and first.hostname in (second.hostname, "localhost")
+
+
+def _await_configured(api: PrefectApi) -> None:
+    """Be sure that something answers there and lets us in; before a flow tries for minutes."""
     import httpx  # noqa: PLC0415 - see the package
 
     try:
-        httpx.get(f"{url}/health", timeout=_ANSWER_SECONDS)
-    except httpx.HTTPError as error:
+        settle_for(api.url)
+    except UnusableProxy as error:
+        raise PrefectServerError(f"{error}. Nothing was sent") from None
+    trusts = not is_loopback(api.url)
+    try:
+        answer = httpx.get(f"{api.url}/version", timeout=_ANSWER_SECONDS, headers=api.headers(), trust_env=trusts)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise PrefectServerError(
-            f"the configured Prefect server {url} does not answer ({error}). Nothing was sent. Start it, or unset"
+            f"the configured Prefect server {api.url} does not answer ({error}). Nothing was sent. Start it, or unset"
             " PREFECT_API_URL to have one started for the run"
         ) from error
+    if answer.status_code == HTTPStatus.UNAUTHORIZED and not os.environ.get("PREFECT_API_KEY"):
+        raise PrefectServerError(
+            f"the configured Prefect server {api.url} does not let us in. Nothing was sent. Set PREFECT_API_AUTH_STRING"
+            " to its PREFECT_SERVER_API_AUTH_STRING (of a `make serve` in another folder: to what `make login` prints there)"
+        )
 
 
 @contextmanager
-def local_prefect_server(state_dir: Path) -> Iterator[str]:
-    """A private Prefect server on loopback; yields its API URL once it answers, and stops it at the end.
+def local_prefect_server(state_dir: Path) -> Iterator[PrefectApi]:
+    """A private Prefect server on loopback; yields its API once it answers, and stops it at the end.
 
     Raises:
         PrefectServerError: it did not answer within ``START_SECONDS``.
@@ -88,8 +146,8 @@ def local_prefect_server(state_dir: Path) -> Iterator[str]:
             "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
             "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
         }
-        with _running_server(home, "127.0.0.1", _free_port(), unscheduled) as server:
-            yield server.url
+        with _running_server(home, ("127.0.0.1", 0), new_login({}), unscheduled) as server:
+            yield server.api
 
 
 @contextmanager
@@ -97,7 +155,7 @@ def serving_prefect_server(state_dir: Path, host: str, port: int) -> Iterator[Pr
     """The Prefect server of `make serve`, with UI and schedules; yields it once it answers, stops it at the end.
 
     Raises:
-        PrefectServerError: it did not answer in time, or another server uses the state folder.
+        PrefectServerError: it did not answer in time, or another server uses the state folder or the address.
     """
     home = _shared_home(state_dir)
     with (home / "in-use.lock").open("w") as lock:
@@ -107,28 +165,28 @@ def serving_prefect_server(state_dir: Path, host: str, port: int) -> Iterator[Pr
             raise PrefectServerError(
                 f"{home} is in use: a run or another `make serve` has its server there; start again when it has ended"
             ) from None
-        with _running_server(home, host, port, {}) as server:
-            (home / _SERVED_AT).write_text(server.url)
-            try:
-                yield server
-            finally:
-                (home / _SERVED_AT).unlink(missing_ok=True)
+        with _running_server(home, (host, port), new_login(), {}) as server, recorded(home, server.api):
+            yield server
 
 
-def served_api_url(state_dir: Path) -> str | None:
+def served_api(state_dir: Path) -> PrefectApi | None:
     """The API of `make serve` for the same state folder, if it is running on this machine."""
     import httpx  # noqa: PLC0415 - see the package
 
+    api = recorded_api(state_dir / "prefect")
+    if api is None:
+        return None
     try:
-        url = (state_dir / "prefect" / _SERVED_AT).read_text()
-        return url if httpx.get(f"{url}/health", timeout=_ANSWER_SECONDS, trust_env=False).is_success else None
-    except (OSError, httpx.HTTPError):
+        return api if httpx.get(f"{api.url}/health", timeout=_ANSWER_SECONDS, trust_env=False).is_success else None
+    except httpx.HTTPError:
         return None
 
 
 def _shared_home(state_dir: Path) -> Path:
     shared = (state_dir / "prefect").absolute()
-    shared.mkdir(parents=True, exist_ok=True, mode=0o700)
+    check_writable(shared.parent)
+    check_writable(shared)
+    shared.chmod(0o700)  # the way in lies there, and Prefect's database
     return shared
 
 
@@ -145,31 +203,46 @@ def _home(state_dir: Path) -> Iterator[Path]:
             yield shared
 
 
-def _environment(home: Path, host: str, port: int) -> dict[str, str]:
+def _environment(home: Path, host: str, port: int, login: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_THE_SERVER}
     return {
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{quote(str(home / 'prefect.db'))}",
         **SERVER_ENVIRONMENT,
-        **os.environ,
+        **inherited,
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_API_HOST": host,
         "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_API_AUTH_STRING": login,
     }
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _listening(host: str, port: int) -> socket.socket:
+    """The server's socket, kept open here: nobody can take the port while the server is being started (again).
+
+    Raises:
+        PrefectServerError: another program has the address, or it is none of this machine.
+    """
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=_BACKLOG
+        )
+    except OSError as error:
+        raise PrefectServerError(
+            f"{host}:{port} cannot be listened on ({error.strerror or error}); stop what has it, or set"
+            " PREFECT_SERVER_API_PORT to another port"
+        ) from None
 
 
 class PrefectServer:
-    """A Prefect server of ours on one address: ``url`` is its API, ``log`` the file with what it says."""
+    """A Prefect server of ours on one address: ``api`` is how to reach it, ``log`` the file with what it says."""
 
-    def __init__(self, home: Path, host: str, port: int, variables: Mapping[str, str]) -> None:
-        self.url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"  # noqa: S104 - compared, not bound
+    def __init__(self, home: Path, listening: socket.socket, login: str, variables: Mapping[str, str]) -> None:
+        host, port = listening.getsockname()[:2]  # its address, for a name the server may not know as its own
+        self.url = f"http://{_reached_at(host)}:{port}/api"
+        self.api = PrefectApi(self.url, login, is_ours=True)
         self.log = home / "server.log"
-        self._environment = {**_environment(home, host, port), **variables}
+        self._listening = listening
+        self._environment = {**_environment(home, host, port, login), **variables}
         self.log.unlink(missing_ok=True)
         self.process = self._process()
 
@@ -213,10 +286,13 @@ class PrefectServer:
         )
 
     def _process(self) -> subprocess.Popen[bytes]:
+        number = self._listening.fileno()
         with self.log.open("ab") as output:
             return subprocess.Popen(  # noqa: S603 - our own command
-                bound_command("-m", "prefect", "server", "start"),
+                # -P: no folder of the operator's that is called like one of ours is taken for it
+                bound_command("-P", "-m", "deployments.server", "--socket", str(number)),
                 env=self._environment,
+                pass_fds=[number],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -224,14 +300,24 @@ class PrefectServer:
             )
 
 
+def _reached_at(host: str) -> str:
+    """What a client puts into an address for a server that listens there."""
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+    host = anywhere.get(host, host)
+    return f"[{host}]" if ":" in host else host
+
+
 @contextmanager
-def _running_server(home: Path, host: str, port: int, variables: Mapping[str, str]) -> Iterator[PrefectServer]:
-    server = PrefectServer(home, host, port, variables)
-    try:
-        server.await_health()
-        yield server
-    finally:
-        stop(server.process)
+def _running_server(
+    home: Path, address: tuple[str, int], login: str, variables: Mapping[str, str]
+) -> Iterator[PrefectServer]:
+    with _listening(*address) as listening:
+        server = PrefectServer(home, listening, login, variables)
+        try:
+            server.await_health()
+            yield server
+        finally:
+            stop(server.process)
 
 
 def _last_line(log: Path) -> str:

@@ -7,18 +7,19 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from posthorn.cli.interrupts import run_interruptibly
+from posthorn.cli.prefect_login import PrefectApi
 from posthorn.cli.prefect_server import (
     SERVER_ENVIRONMENT,
     PrefectServerError,
-    await_configured_api,
-    configured_api_url,
     local_prefect_server,
-    served_api_url,
+    required_api,
+    standing_api,
 )
 from posthorn.settings import Settings
 
@@ -40,22 +41,33 @@ def prefect_api(settings: Settings) -> Iterator[str]:
         **SERVER_ENVIRONMENT,
     }.items():
         os.environ.setdefault(name, value)
-    with _server(settings) as url:
-        os.environ["PREFECT_API_URL"] = url
+    with _server(settings) as api, _exported(api):
         _ensure_limits(settings)
-        yield url
+        yield api.url
 
 
 @contextmanager
-def _server(settings: Settings) -> Iterator[str]:
-    if standing := _standing_server(settings):
+def _server(settings: Settings) -> Iterator[PrefectApi]:
+    if standing := standing_api(settings.state_dir):
         yield standing
     else:
-        with local_prefect_server(settings.state_dir) as url:
-            try:
-                yield url
-            finally:
-                os.environ.pop("PREFECT_API_URL", None)
+        with local_prefect_server(settings.state_dir) as api:
+            yield api
+
+
+@contextmanager
+def _exported(api: PrefectApi) -> Iterator[None]:
+    """The server's variables in this process's environment, and what was there again afterwards."""
+    before = {name: os.environ.get(name) for name in api.variables()}
+    os.environ.update(api.variables())
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _ensure_limits(settings: Settings) -> None:
@@ -81,7 +93,7 @@ def send_campaign(campaign_file: str) -> None:
     """
     from flows.campaign import send_campaign as flow  # noqa: PLC0415  # Prefect takes a second to import
 
-    run_interruptibly(lambda: _recorded(lambda: flow(campaign_file, return_state=True)))
+    run_interruptibly(lambda: _let_in(_recorded(lambda: flow(campaign_file, return_state=True))))
 
 
 def send_tickets(event_file: str) -> None:
@@ -92,7 +104,7 @@ def send_tickets(event_file: str) -> None:
     """
     from flows.tickets import send_tickets as flow  # noqa: PLC0415  # Prefect takes a second to import
 
-    run_interruptibly(lambda: _recorded(lambda: flow(event_file, return_state=True)))
+    run_interruptibly(lambda: _let_in(_recorded(lambda: flow(event_file, return_state=True))))
 
 
 def deploy_event(
@@ -104,21 +116,10 @@ def deploy_event(
         PrefectServerError: there is no server.
         InputError: the schedule cannot be read.
     """
-    url = _standing_server(settings)
-    if url is None:
-        raise PrefectServerError("no Prefect server to deploy to: start `make serve`, or set PREFECT_API_URL")
-    os.environ["PREFECT_API_URL"] = url
+    os.environ.update(required_api(settings.state_dir).variables())
     from deployments.events import deploy_event as deploy  # noqa: PLC0415  # Prefect takes a second to import
 
     return asyncio.run(deploy(name, event_file, cron=cron, at=at, timezone=timezone))
-
-
-def _standing_server(settings: Settings) -> str | None:
-    """The server that is there whether or not a run is: the configured one, or that of `make serve`."""
-    if configured := configured_api_url():
-        await_configured_api(configured)
-        return configured
-    return served_api_url(settings.state_dir)
 
 
 def resume_paused(settings: Settings, flow_run_ids: Sequence[str], *, approve: bool, by: str, note: str) -> int:
@@ -126,10 +127,10 @@ def resume_paused(settings: Settings, flow_run_ids: Sequence[str], *, approve: b
 
     Without a server to ask there is none: whoever runs the campaign next finds the word in the ledger.
     """
-    url = _standing_server(settings)
-    if url is None:
+    api = standing_api(settings.state_dir)
+    if api is None:
         return 0
-    os.environ["PREFECT_API_URL"] = url
+    os.environ.update(api.variables())
     from prefect.client.orchestration import get_client  # noqa: PLC0415
 
     async def resume() -> int:
@@ -161,6 +162,21 @@ async def _paused(client: Any, flow_run_id: UUID) -> Any:
         if run.state is None or not run.state.is_running() or asyncio.get_running_loop().time() > deadline:
             return None
         await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _let_in(run: Awaitable[None]) -> None:
+    """Await a run; say in words that its server has another login by now: `make serve` was started anew meanwhile."""
+    from prefect.exceptions import PrefectHTTPStatusError  # noqa: PLC0415
+
+    try:
+        await run
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != HTTPStatus.UNAUTHORIZED:
+            raise
+        raise PrefectServerError(
+            "the Prefect server was started anew and does not let this run in any more. What was sent is recorded; the same"
+            " command goes on. A login that stays: set PREFECT_SERVER_API_AUTH_STRING for `make serve`"
+        ) from None
 
 
 async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import signal
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfoNotFoundError
 
 import typer
 
@@ -19,11 +22,21 @@ if TYPE_CHECKING:
     from posthorn.sandbox.serwersms import SerwerSmsOptions
     from posthorn.sandbox.skycore import SkycoreOptions, Template
 
+_MOST_RULES_BYTES = 1024 * 1024
 _BANNER = """\
 ==============================================================================
   THIS IS A SANDBOX. It looks like the provider, but no message leaves this
   machine, nobody is charged, and everything is forgotten when it stops.
 =============================================================================="""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How the sandbox's clock goes: how fast messages age, the zone of its dates, how far it is ahead."""
+
+    speed: float
+    zone: str
+    skew_seconds: float
 
 
 def sandbox(
@@ -36,6 +49,9 @@ def sandbox(
     silent: Annotated[float, typer.Option(min=0, max=1, help="Share of messages that are never reported on")] = 0.01,
     refused: Annotated[float, typer.Option(min=0, max=1, help="Share of correct numbers refused with 3103")] = 0.0,
     visible_after: Annotated[float, typer.Option(min=0, help="Aged seconds until reports list a message")] = 0.0,
+    titles: option.Titles = "kept",
+    zone: option.Zone = "Europe/Warsaw",
+    skew: option.Skew = 0.0,
     page_size: Annotated[int, typer.Option(min=1, max=500, help="Reports per page where none is asked for")] = 100,
     seed: Annotated[int, typer.Option(help="The same seed gives each number the same fate")] = 1,
     shuffle: Annotated[bool, typer.Option(help="Answer a send's items in random order")] = False,
@@ -85,6 +101,7 @@ def sandbox(
     What really happened: GET /_sandbox/truth, messages, tickets, barcode/<tracking id>.png, counts, requests. While it runs:
     PUT /_sandbox/faults, credit, skycore; POST /_sandbox/clock, postbacks, callbacks, reset.
     """
+    _refuse_endless(locals())
     from posthorn.sandbox.serwersms import SerwerSmsOptions  # noqa: PLC0415 - see above
     from posthorn.sandbox.skycore import SkycoreOptions  # noqa: PLC0415 - see above
 
@@ -93,6 +110,7 @@ def sandbox(
     options = replace(
         fates,
         page_size=page_size,
+        titles=titles,
         shuffle=shuffle,
         test_account=test_account,
         callback_url=callback_url,
@@ -129,7 +147,15 @@ def sandbox(
         postback_shuffle=postback_shuffle,
     )
     rules = _rules(fault or [], faults_file)
-    _serve(options, tickets, rules, port=port, speed=speed, latency=latency, ready_file=ready_file, quiet=quiet)
+    clock = Clock(speed, zone, skew)
+    _serve(options, tickets, rules, port=port, clock=clock, latency=latency, ready_file=ready_file, quiet=quiet)
+
+
+def _refuse_endless(given: Mapping[str, object]) -> None:
+    """Infinity and NaN count as floats between any bounds; no clock can wait for them."""
+    for name, value in given.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise typer.BadParameter("expected a number", param_hint=f"--{name.replace('_', '-')}")
 
 
 def _templates(with_barcode: list[str], without: list[str], encoding_seconds: float) -> tuple[Template, ...]:
@@ -145,7 +171,7 @@ def _serve(
     rules: list[dict[str, Any] | str],
     *,
     port: int,
-    speed: float,
+    clock: Clock,
     latency: float,
     ready_file: Path | None,
     quiet: bool,
@@ -154,10 +180,23 @@ def _serve(
     from posthorn.sandbox.server import Sandbox  # noqa: PLC0415 - see above
 
     try:
-        box = Sandbox(port, serwersms=options, skycore=tickets, faults=rules, speed=speed, latency_seconds=latency)
+        box = Sandbox(
+            port,
+            serwersms=options,
+            skycore=tickets,
+            faults=rules,
+            speed=clock.speed,
+            zone=clock.zone,
+            skew_seconds=clock.skew_seconds,
+            latency_seconds=latency,
+        )
         asyncio.run(_run(box, ready_file, quiet=quiet))
     except FaultError as error:
         raise typer.BadParameter(str(error), param_hint="--fault") from error
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise typer.BadParameter(
+            f"{clock.zone} is no zone; expected one such as Europe/London", param_hint="--zone"
+        ) from error
     except OSError as error:
         raise typer.BadParameter(f"cannot listen on {port}: {error.strerror or error}", param_hint="--port") from error
 
@@ -165,13 +204,20 @@ def _serve(
 def _rules(given: list[str], file: Path | None) -> list[dict[str, Any] | str]:
     """Rules of the file, then of the options."""
     try:
-        listed = json.loads(file.read_text()) if file else []
+        listed = json.loads(_text(file)) if file else []
         own = [json.loads(rule) if rule.lstrip().startswith("{") else rule for rule in given]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"not JSON: {error}", param_hint="--fault or --faults-file") from error
     if not isinstance(listed, list):
         raise typer.BadParameter("expected a JSON list of rules", param_hint="--faults-file")
     return [*listed, *own]
+
+
+def _text(file: Path) -> str:
+    from posthorn.content.regularfile import opened  # noqa: PLC0415 - see above
+
+    with opened(file, "--faults-file", "a file of JSON") as content:
+        return content.read(_MOST_RULES_BYTES).decode()
 
 
 async def _run(box: Sandbox, ready_file: Path | None, *, quiet: bool) -> None:

@@ -6,6 +6,12 @@ from typing import Annotated, Literal
 
 import typer
 
+Titles = Annotated[
+    Literal["kept", "cut", "rewritten"],
+    typer.Option(help="How reports show titles: as sent, ten characters, or in capitals without accents"),
+]
+Zone = Annotated[str, typer.Option(help="Zone of the dates that it reads and writes")]
+Skew = Annotated[float, typer.Option(help="Seconds its clock is ahead (negative: behind)")]
 CallbackUrl = Annotated[
     str | None, typer.Option(help="URL to GET for each report, with #SMSID# #STAN# #DATA# #PRZYCZYNA# [default: none]")
 ]

@@ -1,14 +1,14 @@
-"""`posthorn tickets …`: check, send, deploy, status, preview, export, resend, resolve."""
+"""`posthorn tickets …`: check, send, deploy, status, preview, export, resend, resolve, reconcile."""
 
 from __future__ import annotations
 
-import getpass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from posthorn.cli.operator import operator_name
 from posthorn.cli.output import ending_early, following, new_ledger_note, say, show_status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The event file (TOML); `posthorn tickets --help` shows one.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The event's name, as in its file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
-By = Annotated[str, typer.Option("--by", help="Who decides it; kept in the ledger.", default_factory=getpass.getuser)]
+By = Annotated[str, typer.Option("--by", help="Who decides it; kept in the ledger.", default_factory=operator_name)]
 Why = Annotated[str, typer.Option("--why", help="Why; kept in the ledger.")]
 
 
@@ -163,6 +163,30 @@ def resolve(
     from posthorn.delivery.desk import resolve as settle  # noqa: PLC0415
 
     say(f"{settle(name, code, taken=taken, by=by, why=why):,} resolved as {'sent' if taken else 'not sent'} by {by}")
+
+
+@app.command(short_help="After a restore: what was sent since is unknown.")
+def reconcile(
+    name: Name,
+    pending: Annotated[bool, typer.Option("--pending", help="This ledger was restored from an older copy.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make unknown what this machine has sent of an event and a ledger that was restored from an older copy has forgotten.
+
+    The provider cannot be asked, so settle each with `tickets resolve`; then `tickets send` goes on with the rest.
+    """
+    from posthorn.delivery.catchup import catch_up_event  # noqa: PLC0415
+    from posthorn.errors import InputError  # noqa: PLC0415
+
+    if not pending:
+        raise InputError(
+            "reconcile",
+            "the provider of tickets cannot be asked; `posthorn tickets resolve` settles unknown ones. After a restore of"
+            " the ledger, say --pending",
+        )
+    done = catch_up_event(name)
+    say(f"forgotten requests: {done.forgotten:,}; unknown now: {done.unknown:,}; to be sent: {done.pending:,}")
+    _end(name, as_json=as_json)
 
 
 def _end(name: str, *, as_json: bool) -> None:

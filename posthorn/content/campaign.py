@@ -28,8 +28,13 @@ MOST_MEDIA = 10
 """Files one MMS may carry ("Sending MMS" page: up to 10 files)."""
 MOST_TITLE = 40
 """Characters of a title (the same page)."""
+MOST_TEXT = 5_000
+"""Characters of a text. Ours: the provider stores it as a file and names no limit, and no handset shows more."""
 ADVISED_CHUNK = (50, 200)
 """Numbers per request that the same page recommends."""
+
+FIRST_YEAR, LAST_YEAR = 2000, 2199
+"""Years in which a moment can be meant."""
 
 
 def _checked_title(title: str) -> str:
@@ -43,6 +48,8 @@ def _checked_title(title: str) -> str:
 def _checked_text(text: str) -> str:
     if not text.strip():
         raise ValueError("expected words; leave the key out where there are none")
+    if len(text) > MOST_TEXT:
+        raise ValueError(f"expected at most {MOST_TEXT:,} characters ({len(text):,} are given); Posthorn's own limit")
     return text
 
 
@@ -66,6 +73,8 @@ def _checked_moment(moment: datetime) -> datetime:
         raise ValueError(
             "expected an offset from UTC, as in 2026-11-30T09:00:00+01:00; without it the moment is not certain"
         )
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:  # beyond these, no other time zone may have a date for it
+        raise ValueError(f"expected a moment of the years {FIRST_YEAR} to {LAST_YEAR}")
     return moment
 
 
@@ -79,7 +88,9 @@ class Campaign(BaseModel):
 
     name: Annotated[str, AfterValidator(checked_name)] = Field(description="Identity: running it again resumes")
     title: Annotated[str, AfterValidator(_checked_title)] = Field(description="Title of the MMS, 1 to 40 characters")
-    text: Annotated[str, AfterValidator(_checked_text)] | None = Field(None, description="Words of the MMS")
+    text: Annotated[str, AfterValidator(_checked_text)] | None = Field(
+        None, description="Words of the MMS, up to 5,000 characters"
+    )
     media: Annotated[list[Source], AfterValidator(_checked_media)] = Field(
         default_factory=list, description="Paths or URLs of up to 10 files"
     )

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from posthorn.delivery.reconcile import confirm_refused
 from posthorn.delivery.run import CampaignRun
 from posthorn.errors import Stopped
+from posthorn.gateways.contract import Before
 from posthorn.ledger import media
 from posthorn.ledger.sending import Claim
 from posthorn.models import Answer, MmsRequest, Phone
@@ -38,9 +39,9 @@ class CampaignExchange:
         self._run = run
         self._content = content
 
-    async def send(self, claimed: Claim) -> Answer:
-        """Make the one request for this claim."""
-        return await self._run.gateway.send(self._content.request(claimed.phones))
+    async def send(self, claimed: Claim, before: Before) -> Answer:
+        """Make the one request for this claim, once ``before`` lets it leave."""
+        return await self._run.gateway.send(self._content.request(claimed.phones), before=before)
 
     async def confirm_refused(self, claimed: Claim) -> None:
         """Ask the provider's reports whether a request answered with a bare HTTP 429 was taken all the same."""

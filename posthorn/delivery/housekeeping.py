@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from posthorn.ledger import campaigns, erasing, planning
+from posthorn.ledger import campaigns, erasing, marks, planning
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings
@@ -45,7 +45,7 @@ def tidy(settings: Settings) -> Tidied:
                 with ledger.locks.hold(campaign.lock_key) as held:
                     # It may have been run, or a ticket of it sent again, while others were erased.
                     if held and erasing.is_erasable(ledger, campaign, ended_before=ended_before):
-                        messages += _erase(ledger, campaign)
+                        messages += _erase(settings, ledger, campaign)
                         count += 1
         parked = erasing.erase_parked(ledger, received_before=now - PARKED_DAYS * _DAY_SECONDS)
         return Tidied(count, messages, parked, planning.forget_unfinished(ledger, begun_before=now - _DAY_SECONDS))
@@ -53,14 +53,19 @@ def tidy(settings: Settings) -> Tidied:
         ledger.close()
 
 
-def _erase(ledger: Ledger, campaign: CampaignRecord) -> int:
-    """Erase a campaign's numbers, and its rejects file; whatever interrupts that, the next round goes on."""
+def _erase(settings: Settings, ledger: Ledger, campaign: CampaignRecord) -> int:
+    """Erase a campaign's numbers, its rejects file, and the fingerprints in this machine's mark.
+
+    Whatever interrupts that, the next round goes on.
+    """
     erased = erasing.erase(ledger, campaign)
     try:
+        if not campaign.test:
+            marks.strip(marks.marks_folder(settings.guard_dir), ledger.uuid, campaign.name)
         if campaign.rejects_file and not erasing.shares_rejects_file(ledger, campaign):
             Path(campaign.rejects_file).unlink(missing_ok=True)
     except OSError as error:
-        _logger.warning("the rejects file of %s cannot be deleted: %s", campaign.name, error.strerror)
+        _logger.warning("a file of %s cannot be erased: %s", campaign.name, error.strerror or error)
     else:
         erasing.mark_erased(ledger, campaign)
     return erased

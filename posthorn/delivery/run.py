@@ -19,17 +19,19 @@ from datetime import datetime
 from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
 from posthorn.delivery.pace import Pace
-from posthorn.delivery.waiting import board
+from posthorn.delivery.waiting import board, clock_time
 from posthorn.errors import AlreadyRunning, LedgerError, Stopped
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
 from posthorn.gateways.registry import campaign_gateway, ticket_gateway
 from posthorn.ledger import campaigns, sending
 from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.marks import Mark
 from posthorn.ledger.spool import Spool, import_spool
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.store.writer import LedgerWriter
 from posthorn.models import Kind
 from posthorn.settings import SerwerSmsSettings, Settings, SkycoreSettings, load_settings
+from posthorn.statefolder import check_writable
 
 _logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
@@ -43,7 +45,8 @@ _PAUSE_SECONDS = 0.1
 class Run(Generic[_G]):
     """What the steps of one run share. ``owner`` names this process in claims; ``stopped`` says why nothing more is sent.
 
-    ``guard_key`` is the lock without which this process may claim nothing.
+    ``guard_key`` is the lock without which this process may claim nothing, ``mark`` where its claims are noted outside the
+    ledger: None until the guard has let the run send.
 
     A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
     """
@@ -56,6 +59,7 @@ class Run(Generic[_G]):
         "gateway",
         "guard_key",
         "ledger",
+        "mark",
         "owner",
         "pace",
         "settings",
@@ -71,6 +75,7 @@ class Run(Generic[_G]):
         self.gateway = gateway
         self.owner = new_owner()
         self.guard_key = campaign.lock_key
+        self.mark: Mark | None = None
         self.pace = pace
         self.concurrency = _account(settings, campaign).concurrency
         self.slots = asyncio.Semaphore(self.concurrency)
@@ -101,13 +106,17 @@ class Run(Generic[_G]):
         return self.stopped is not None
 
     def waiting_for(self, reason: str, until: float | None = None) -> AbstractContextManager[None]:
-        """Tell whoever watches the run that the block waits, for what and until when (seconds since 1970)."""
-        return self._board.waiting(f"for {reason}", until)
+        """Tell whoever watches the run that the block waits: ``for …`` or ``to …``, and until when (seconds since 1970)."""
+        if until is not None:
+            _logger.info("%s: the run waits until %s %s", self.campaign.name, clock_time(until), reason)
+        return self._board.waiting(reason, until)
 
     def close(self) -> None:
         """End the ledger's thread, after what it was given, and the spool."""
         self._writer.close()
         self.spool.close()
+        if self.mark is not None:
+            self.mark.close()
 
 
 CampaignRun: TypeAlias = Run[CampaignGateway]
@@ -171,6 +180,7 @@ async def open_helper(name: str, *, settings: Settings | None = None) -> AsyncIt
     async with open_desk(name, settings=settings) as run:
         if not _is_running(run):
             raise Stopped(f"nobody runs {name}, so there is nobody to help; nothing was sent")
+        check_writable(run.spool.folder)
         run.guard_key = sending.owner_key(run.owner)
         run.ledger.locks.acquire(run.guard_key)
         await run.do(_import_spool, run.spool)
@@ -217,24 +227,25 @@ async def _desk(
 
 @asynccontextmanager
 async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
+    check_writable(run.spool.folder)
     await _wait_for_lock(run)
     await _take_over(run)
-    await run.do(campaigns.start_run, run.campaign, by=by or process_name())
+    started = await run.do(campaigns.start_run, run.campaign, by=by or process_name())
     try:
         yield
     except BaseException as error:
         run.stop(error if isinstance(error, Exception) else InterruptedError("the run was interrupted"))
         with suppress(LedgerError):  # the first error says more
-            _end(run)
+            _end(run, started)
         raise
     else:
-        _end(run)
+        _end(run, started)
 
 
-def _end(run: Run[Any]) -> None:
+def _end(run: Run[Any], started: float) -> None:
     """Tell the ledger how the run ended. One whose lock is lost says nothing: it would stop whoever took over."""
     if run.ledger.locks.still_held(run.campaign.lock_key):
-        campaigns.end_run(run.ledger, run.campaign, stopped_because=_reason(run.stopped))
+        campaigns.end_run(run.ledger, run.campaign, started, stopped_because=_reason(run.stopped))
 
 
 async def _take_over(run: Run[Any]) -> None:
@@ -258,8 +269,7 @@ async def _wait_for_lock(run: Run[Any]) -> None:
     name, deadline = run.campaign.name, time.monotonic() + _LOOKUP_WAIT_SECONDS
     if try_lock(run.ledger, run.campaign):
         return
-    _logger.warning("%s is being looked after by another process; waiting until that is over", name)
-    with run.waiting_for(f"another process that looks after {name}", time.time() + _LOOKUP_WAIT_SECONDS):
+    with run.waiting_for(f"for another process that looks after {name}", time.time() + _LOOKUP_WAIT_SECONDS):
         while not try_lock(run.ledger, run.campaign):
             if time.monotonic() >= deadline:
                 raise LedgerError(
@@ -313,7 +323,8 @@ def _is_running(run: Run[Any]) -> bool:
 
 def process_name() -> str:
     """This process, for people: ``ops@host, process 4711``."""
-    return f"{os.environ.get('USER', 'somebody')}@{socket.gethostname()}, process {os.getpid()}"
+    account = os.environ.get("LOGNAME") or os.environ.get("USER") or f"user {os.getuid()}"
+    return f"{account}@{socket.gethostname()}, process {os.getpid()}"
 
 
 def new_owner() -> str:

@@ -6,15 +6,19 @@ The outcome of a request is taken, not taken or unknown. Unknown is recorded and
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
+from posthorn.delivery.permit import clock_seconds, let_leave
 from posthorn.delivery.run import Run
-from posthorn.errors import GatewayError, InputError, LedgerError, SlowDown, Stopped, TryAgain
+from posthorn.errors import ClaimGone, GatewayError, InputError, LedgerError, SlowDown, Stopped, TryAgain
+from posthorn.gateways.contract import Before
 from posthorn.ledger import sending
-from posthorn.ledger.sending import Claim
+from posthorn.ledger.sending import Claim, ClaimLost
 from posthorn.ledger.spool import hold_answer, keep_answer, keep_not_taken
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer
@@ -37,8 +41,11 @@ _Outcome = Answer | GatewayError | InputError
 class Exchange(Protocol):
     """What a request for a claim is made of, and what a gateway without documents for it may still know."""
 
-    async def send(self, claimed: Claim) -> Answer:
-        """Make the one request for this claim. Raises ``GatewayError``, or ``InputError`` before anything has left."""
+    async def send(self, claimed: Claim, before: Before) -> Answer:
+        """Make the one request for this claim, if ``before``, awaited right before its first byte, does not hold it back.
+
+        Raises ``GatewayError``, or ``InputError`` before anything has left.
+        """
 
     async def confirm_refused(self, claimed: Claim) -> None:
         """Settle a claim that is unknown only because a bare HTTP 429 is nowhere explained, if the provider can be asked."""
@@ -91,12 +98,13 @@ async def _worker(run: Run[Any], exchange: Exchange, batch: _Batch) -> int:
             await run.pace.wait()
             if run.is_stopped() or batch.is_claimed:
                 break
-            claimed = await run.do(_claim, run, batch.first, batch.last)
-            if claimed is None:
+            held = await run.do(_claim, run, batch.first, batch.last)
+            if held is None:
                 batch.is_claimed = True
                 break
+            claimed, proven_at = held
             requests += 1
-            outcome = await _outcome(run, exchange, claimed)
+            outcome = await _outcome(run, exchange, claimed, proven_at)
             _notice(run, outcome)  # before the slot is free: the next request may have to wait, or not to leave at all
         await _record(run, exchange, claimed, outcome)
         if not isinstance(outcome, Answer):
@@ -104,17 +112,28 @@ async def _worker(run: Run[Any], exchange: Exchange, batch: _Batch) -> int:
     return requests
 
 
-def _claim(ledger: Ledger, run: Run[Any], first: int, last: int) -> Claim | None:
-    """Claim a chunk, if this process still has its lock: a database may have dropped the session that held it."""
+def _claim(ledger: Ledger, run: Run[Any], first: int, last: int) -> tuple[Claim, float] | None:
+    """Claim a chunk, if this process still has its lock: a database may have dropped the session that held it.
+
+    Returns the claim, and since when it is known to be ours (``permit.clock_seconds``). Once it is durable it is marked.
+    """
+    proven_at = clock_seconds()
+    if run.mark is None and not run.campaign.test:
+        raise LedgerError(f"{run.campaign.name} was not guarded; nothing is sent")
     if not ledger.locks.still_held(run.guard_key):
         raise LedgerError(f"the lock of {run.campaign.name} is lost; nothing more is sent. Run it again")
-    return sending.claim(ledger, run.campaign, run.owner, first, last)
+    claimed = sending.claim(ledger, run.campaign, run.owner, first, last)
+    if claimed is None:
+        return None
+    if run.mark is not None:
+        ledger.when_durable(partial(run.mark.note, claimed, time.time()))
+    return claimed, proven_at
 
 
-async def _outcome(run: Run[Any], exchange: Exchange, claimed: Claim) -> _Outcome:
+async def _outcome(run: Run[Any], exchange: Exchange, claimed: Claim, proven_at: float) -> _Outcome:
     """Make the one request for a claim, and catch what it came to."""
     try:
-        return await exchange.send(claimed)
+        return await exchange.send(claimed, partial(let_leave, run, claimed, proven_at))
     except (GatewayError, InputError) as error:
         return error
     except BaseException:
@@ -157,6 +176,9 @@ async def _record(run: Run[Any], exchange: Exchange, claimed: Claim, outcome: _O
         await _durably(run, run.do(keep_answer, run.spool, claimed, outcome))
     elif isinstance(outcome, InputError):  # refused here, before any request
         await run.do(sending.release, claimed)
+    elif isinstance(outcome, ClaimGone):
+        with suppress(ClaimLost):  # whoever took it over has the say
+            await _durably(run, run.do(keep_not_taken, run.spool, claimed, outcome))
     elif outcome.maybe_sent:
         await run.do(sending.record_unknown, claimed, outcome)
     elif isinstance(outcome, SlowDown) and outcome.is_undocumented and not run.campaign.test:

@@ -17,6 +17,7 @@ from posthorn.content.event import AttendeeIntake, TicketEvent, differences, fil
 from posthorn.delivery.plan import planning_lock, refuse_changes, refuse_repeat
 from posthorn.delivery.run import TicketRun
 from posthorn.errors import InputError, SlowDown
+from posthorn.gateways.contract import Before
 from posthorn.gateways.registry import check_ticket
 from posthorn.ledger import campaigns, planning
 from posthorn.ledger.campaigns import CampaignRecord
@@ -139,8 +140,8 @@ class TicketExchange:
         self._definition = run.campaign.definition
         self._one_at_a_time: defaultdict[Phone, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def send(self, claimed: Claim) -> Answer:
-        """Make the one request for this ticket."""
+    async def send(self, claimed: Claim, before: Before) -> Answer:
+        """Make the one request for this ticket, once ``before`` lets it leave."""
         ((barcode, fields),) = claimed.tickets
         (phone,) = claimed.phones
         request = _request(self._definition, phone, barcode, fields)
@@ -154,7 +155,7 @@ class TicketExchange:
                         "the run stopped while this ticket waited for another one of its number; nothing was sent"
                     )
             try:
-                return await self._run.gateway.send(request)
+                return await self._run.gateway.send(request, before=before)
             except InputError as error:  # this attendee's own values; the others are not to wait for them
                 return Answer([Receipt(MessageState.REJECTED, error=error.field)], anomalies=[str(error)])
 

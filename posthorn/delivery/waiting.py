@@ -14,16 +14,20 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One wait. ``reason`` goes on after "waiting "; ``until`` is in seconds since 1970, None where nobody can tell."""
+    """One wait. ``reason`` says for or to what; ``until`` is in seconds since 1970, None where nobody can tell."""
 
     reason: str
     until: float | None = None
 
     def __str__(self) -> str:
-        """``waiting for a second look at 3 messages, until 14:05:10 CET at the latest``"""
-        if self.until is None:
-            return f"waiting {self.reason}"
-        return f"waiting {self.reason}, until {datetime.fromtimestamp(self.until).astimezone():%H:%M:%S %Z} at the latest"
+        """``waiting until 14:05:10 CET at the latest for another process that looks after sale``"""
+        until = "" if self.until is None else f" until {clock_time(self.until)} at the latest"
+        return f"waiting{until} {self.reason}"
+
+
+def clock_time(seconds: float) -> str:
+    """``14:05:10 CET``, of today or tomorrow."""
+    return f"{datetime.fromtimestamp(seconds).astimezone():%H:%M:%S %Z}"
 
 
 class Board:

@@ -6,9 +6,9 @@ it may have been carried out. Nothing here retries: whoever holds the ledger dec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from posthorn.models import (
     Answer,
@@ -16,10 +16,13 @@ from posthorn.models import (
     Media,
     MmsRequest,
     Phone,
+    Report,
     ReportPage,
     StoredFile,
     TicketRequest,
 )
+
+Before: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class CampaignGateway(Protocol):
@@ -33,8 +36,11 @@ class CampaignGateway(Protocol):
     async def list_files(self) -> Sequence[StoredFile]:
         """Every file the provider holds for MMS."""
 
-    async def send(self, request: MmsRequest) -> Answer:
-        """Send one chunk, once. Raises ``GatewayError``; never retries."""
+    async def send(self, request: MmsRequest, *, before: Before | None = None) -> Answer:
+        """Send one chunk, once. Raises ``GatewayError``; never retries.
+
+        ``before`` is awaited right before the first byte is written; what it raises holds the request back.
+        """
 
     async def reports(
         self,
@@ -47,6 +53,9 @@ class CampaignGateway(Protocol):
         limit: int | None = None,
     ) -> ReportPage:
         """One page of at most ``limit`` delivery reports, by ids, or by numbers and time of queueing."""
+
+    async def view_message(self, message_id: str) -> Report | None:
+        """What is known of one message; None where the provider says that it has none of that id."""
 
     async def withdraw(self, ids: Sequence[str]) -> tuple[int, int]:
         """Withdraw scheduled messages; ``(withdrawn, not withdrawn)``."""
@@ -66,8 +75,11 @@ class TicketGateway(Protocol):
     async def preflight(self, mms_id: str, campaign_ref: str | None) -> Sequence[str]:
         """Check the template and the campaign before the first ticket; returns warnings, raises ``StopRun``."""
 
-    async def send(self, request: TicketRequest) -> Answer:
-        """Send one ticket, once: an ``Answer`` with one receipt. Raises ``GatewayError``; never retries."""
+    async def send(self, request: TicketRequest, *, before: Before | None = None) -> Answer:
+        """Send one ticket, once: an ``Answer`` with one receipt. Raises ``GatewayError``; never retries.
+
+        ``before`` is awaited right before the first byte is written; what it raises holds the request back.
+        """
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -4,8 +4,9 @@ Knows no provider's words. Never retries, never follows a redirect, and calls no
 
 What becomes of an exchange::
 
-    no byte of the request was written                     -> Unreachable
+    no byte of the request was written                     -> Unreachable, or what held it back
     written, then anything but a complete answer           -> OutcomeUnknown (TryAgain where repeating is harmless)
+    an answer beyond its bound, or in a content encoding   -> the same: it is not read
     400 401 403 404 405 413 415 422                        -> CredentialsRefused / RequestRefused: not taken, stops the run
     429                                                    -> SlowDown: not taken, everyone waits
     503                                                    -> OutcomeUnknown that slows all (SlowDown where harmless)
@@ -23,12 +24,12 @@ import asyncio
 import functools
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import httpx
 
@@ -43,8 +44,8 @@ from posthorn.errors import (
     Unreachable,
 )
 
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
-"""Longest answer that is read: 100 000 recipients, the most a provider takes at once, need about 40 MiB at worst."""
+MAX_ANSWER_BYTES = 1024 * 1024
+"""Longest answer that is read, unless a call names its own bound: parsed, an answer can take twenty times its size."""
 
 MAX_EVIDENCE_BYTES = 64 * 1024
 """How much of an answer is kept with an error."""
@@ -63,12 +64,20 @@ _NOT_TAKEN: dict[int, type[GatewayError]] = {
 }
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "Connection": "keep-alive", "User-Agent": "posthorn"}
 _BEFORE_THE_REQUEST = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_TO_THE_PROXY = (
+    "connection.",
+    "proxy.",
+    "socks.",
+)  # httpcore's events up to a connection that the request can be written to
 _MALFORMED = (httpx.LocalProtocolError, httpx.InvalidURL)
+
+Before: TypeAlias = Callable[[], Awaitable[None]]
+"""Awaited right before a request's first byte is written; what it raises holds the request back."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A complete answer: status, headers, and the whole body as bytes (content encoding undone)."""
+    """A complete answer: status, headers, and the whole body as bytes, which are never encoded."""
 
     status: int
     headers: httpx.Headers
@@ -80,7 +89,11 @@ class HttpAnswer:
 
 
 class AnswerTooLong(Exception):
-    """More than ``MAX_ANSWER_BYTES`` came back; the rest was not read."""
+    """More came back than this call's answer may have; the rest was not read."""
+
+
+class AnswerEncoded(Exception):
+    """The answer has a content encoding, though none was asked for: a few bytes can unfold to gigabytes. It was not read."""
 
 
 class Trace:
@@ -89,11 +102,29 @@ class Trace:
     ``last`` is the last stage seen: ``none``, ``headers`` (writing began), ``body`` (all of it written), ``answer`` (the
     answer's headers came). ``left`` is True as soon as any byte may have been written. Exception classes are not asked:
     httpx raises the same ones whether the server executed nothing or everything.
+
+    ``before`` is awaited when the connection stands, right before the first byte is written: what it raises holds the
+    request back, and nothing was sent.
     """
 
-    __slots__ = ("body", "headers_written", "last", "left", "status", "visible")
+    __slots__ = (
+        "_asks_proxy",
+        "before",
+        "body",
+        "headers_written",
+        "is_held_back",
+        "last",
+        "left",
+        "status",
+        "tunnelled",
+        "visible",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, before: Before | None = None) -> None:
+        self.before = before
+        self.is_held_back = False
+        self.tunnelled = False
+        self._asks_proxy = False
         self.last = "none"
         self.left = False
         self.headers_written = False
@@ -103,8 +134,17 @@ class Trace:
 
     async def __call__(self, event: str, _info: object) -> None:
         """Take note of one of httpcore's trace events."""
-        if event.startswith("connection."):
+        if event.startswith(_TO_THE_PROXY):
+            self.tunnelled = self.tunnelled and event != "proxy.start_tls.complete"
             return
+        if self.is_held_back:  # what closes the connection then says nothing new
+            return
+        if self.tunnelled and not (self._asks_proxy and event.endswith("send_request_headers.started")):
+            self._asks_proxy = True  # the CONNECT that asks the proxy for a tunnel: nothing of the request is in it
+            return
+        self.tunnelled = False
+        if event.endswith("send_request_headers.started"):
+            await self.may_leave()
         if not self.left:  # the first event that is not about connecting; also under a name we do not know
             self.left = True
             self.last = "headers"
@@ -114,6 +154,14 @@ class Trace:
             self.last = "body"
         elif event.endswith("receive_response_headers.complete"):
             self.last = "answer"
+
+    async def may_leave(self) -> None:
+        """Ask ``before``; after an exception of it the request is held back, also where that was a cancellation."""
+        if self.before is None:
+            return
+        self.is_held_back = True
+        await self.before()
+        self.is_held_back = False
 
     def evidence(self) -> Evidence:
         """How far the exchange got, and what came back of the answer."""
@@ -125,6 +173,8 @@ class Trace:
         A header that h11 refuses raises after ``send_request_headers.started`` and before a byte is written. A transport
         that does not tell (a test's) is believed only for the errors that cannot come later.
         """
+        if self.is_held_back:
+            return True
         if not self.visible:
             return isinstance(error, (*_BEFORE_THE_REQUEST, httpx.InvalidURL))
         return not self.left or (isinstance(error, httpx.LocalProtocolError) and not self.headers_written)
@@ -140,7 +190,8 @@ class HttpClients:
 
     ``timeout_seconds`` bounds each exchange as a whole; waiting for a free place does not count. ``keepalive_seconds`` is
     how long an idle connection is kept, 0 for one request per connection: keep it well under the shortest idle time a server
-    may have (0.25 is safe against the usual 5 s). ``transport`` replaces the network in tests.
+    may have (0.25 is safe against the usual 5 s). ``proxy`` is the URL of one that all goes through, each request on a
+    connection of its own: when a proxy closes an idle one, nobody knows. ``transport`` replaces the network in tests.
     """
 
     def __init__(
@@ -150,16 +201,19 @@ class HttpClients:
         concurrency: int,
         timeout_seconds: float,
         keepalive_seconds: float = 0.0,
+        proxy: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         _quieten()
         self._who = who
+        self._tunnels = proxy is not None and proxy.startswith("http")  # socks writes nothing that looks like a request
+        self._through = "" if proxy is None else " through the proxy of POSTHORN_PROXY_URL"
         self._timeout_seconds = timeout_seconds
         self._traced = transport is None or isinstance(transport, httpx.AsyncHTTPTransport)
         # TCP and TLS each get less than half of the whole, so that they end by themselves: httpcore leaks a socket whose TLS
         # handshake is cancelled from outside.
         self._timeouts = httpx.Timeout(timeout_seconds, connect=0.4 * timeout_seconds).as_dict()
-        self._transports = [transport or _transport(keepalive_seconds) for _ in range(concurrency)]
+        self._transports = [transport or _transport(keepalive_seconds, proxy) for _ in range(concurrency)]
         self._free = list(self._transports)  # the last one used is the next one: its connection is still warm
         self._places = asyncio.Semaphore(concurrency)
 
@@ -177,13 +231,21 @@ class HttpClients:
             await transport.aclose()
 
     async def exchange(
-        self, method: str, url: str, *, repeatable: bool, trace: Trace | None = None, **request: Any
+        self,
+        method: str,
+        url: str,
+        *,
+        repeatable: bool,
+        trace: Trace | None = None,
+        max_bytes: int = MAX_ANSWER_BYTES,
+        **request: Any,
     ) -> HttpAnswer:
         """One request and its complete answer, whatever its status.
 
         ``repeatable`` says that carrying the request out twice harms nobody: then a lost answer is ``TryAgain`` instead of
-        ``OutcomeUnknown``. ``request`` is what ``httpx.Request`` takes. Cancellation passes through
-        unchanged; ``trace.left`` then says whether the request may have gone out.
+        ``OutcomeUnknown``. So is one of more than ``max_bytes``, or in a content encoding: it is not read to its end.
+        ``request`` is what ``httpx.Request`` takes. Cancellation passes through unchanged; ``trace.left`` then says whether
+        the request may have gone out.
 
         Raises:
             Unreachable: nothing was written.
@@ -191,14 +253,16 @@ class HttpClients:
             OutcomeUnknown: written, and no complete answer came. ``TryAgain`` instead where ``repeatable``.
         """
         trace = trace if trace is not None else Trace()
-        trace.visible = self._traced
+        trace.visible, trace.tunnelled = self._traced, self._tunnels
         async with self._places:
             transport = self._free.pop()
             try:
                 extensions = {"trace": trace, "timeout": self._timeouts}
                 async with asyncio.timeout(self._timeout_seconds):
-                    return await _fetch(transport, _request(method, url, extensions=extensions, **request))
+                    return await _fetch(transport, _request(method, url, extensions=extensions, **request), max_bytes)
             except Exception as error:
+                if isinstance(error, GatewayError):
+                    raise  # what ``before`` says of a request that it held back
                 if not (trace.left or isinstance(error, (httpx.HTTPError, httpx.InvalidURL, TimeoutError))):
                     raise  # a mistake of our own, before anything was written
                 raise self._failure(error, trace, repeatable=repeatable) from None  # h11's texts quote the wire
@@ -220,7 +284,7 @@ class HttpClients:
             return RequestRefused(
                 f"a request to {self._who} cannot be written ({what}); nothing was sent", evidence=evidence
             )
-        return Unreachable(f"{self._who} could not be reached ({what}); nothing was sent", evidence=evidence)
+        return Unreachable(f"{self._who} could not be reached{self._through} ({what}); nothing was sent", evidence=evidence)
 
 
 def refusal(who: str, answer: HttpAnswer, *, repeatable: bool) -> GatewayError | None:
@@ -275,27 +339,36 @@ def _url(url: str) -> httpx.URL:
     return httpx.URL(url)
 
 
-async def _fetch(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> HttpAnswer:
+async def _fetch(transport: httpx.AsyncBaseTransport, request: httpx.Request, max_bytes: int) -> HttpAnswer:
     trace: Trace = request.extensions["trace"]
+    if not trace.visible:
+        await trace.may_leave()
     response = await transport.handle_async_request(request)
     trace.last, trace.left, trace.status = "answer", True, response.status_code
     try:
-        async for piece in response.aiter_bytes():
-            trace.body += piece
-            if len(trace.body) > MAX_ANSWER_BYTES:
+        if set(response.headers.get_list("content-encoding", split_commas=True)) - {"identity", ""}:
+            raise AnswerEncoded
+        stream = response.stream  # as it came: httpx would decode it
+        assert isinstance(stream, httpx.AsyncByteStream)
+        async for piece in stream:
+            is_too_long = len(trace.body) + len(piece) > max_bytes
+            trace.body += piece[: max_bytes - len(trace.body)]
+            if is_too_long:
                 raise AnswerTooLong
     finally:
         await response.aclose()
     return HttpAnswer(response.status_code, response.headers, bytes(trace.body))
 
 
-def _transport(keepalive_seconds: float) -> httpx.AsyncHTTPTransport:
+def _transport(keepalive_seconds: float, proxy: str | None) -> httpx.AsyncHTTPTransport:
+    keepalive_seconds = keepalive_seconds if proxy is None else 0
     limits = httpx.Limits(
         max_connections=1,
         max_keepalive_connections=1 if keepalive_seconds else 0,
         keepalive_expiry=keepalive_seconds,
     )
-    return httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False, http1=True, http2=False, limits=limits)
+    through = None if proxy is None else httpx.Proxy(proxy, ssl_context=_tls() if proxy.startswith("https") else None)
+    return httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False, http1=True, http2=False, limits=limits, proxy=through)
 
 
 _shared_tls: list[Any] = []

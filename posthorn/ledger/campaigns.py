@@ -40,6 +40,9 @@ class CampaignRecord:
     run_by: str | None
     stopped_because: str | None
     cancelled_at: float | None
+    waiting_for: str | None = None
+    waiting_until: float | None = None
+    copies_sought_at: float | None = None
 
     @property
     def lock_key(self) -> str:
@@ -101,14 +104,41 @@ def all_records(ledger: Ledger, kind: Kind | None = None) -> list[CampaignRecord
         return [_record(row) for row in connection.execute(query).mappings()]
 
 
-def start_run(ledger: Ledger, campaign: CampaignRecord, *, by: str) -> None:
-    """Note who runs it; the reason of an earlier stop is forgotten."""
-    _update(ledger, campaign.id, run_started_at=time.time(), run_ended_at=None, run_by=by, stopped_because=None)
+def start_run(ledger: Ledger, campaign: CampaignRecord, *, by: str) -> float:
+    """Note who runs it, and since when, which is returned; the reason of an earlier stop is forgotten."""
+    now = time.time()
+    _update(ledger, campaign.id, run_started_at=now, run_ended_at=None, run_by=by, stopped_because=None)
+    return now
 
 
 def change_options(ledger: Ledger, campaign: CampaignRecord, options: dict[str, Any]) -> None:
     """Replace what may change between runs."""
     _update(ledger, campaign.id, options=options)
+
+
+def note_waiting(ledger: Ledger, campaign: CampaignRecord, reason: str, until: float | None) -> None:
+    """Keep what the campaign waits for and until when (seconds); ``until`` None: it does not wait for that any more."""
+    waiting = (
+        {"waiting_for": None, "waiting_until": None} if until is None else {"waiting_for": reason, "waiting_until": until}
+    )
+    query = tables.campaign.update().where(tables.campaign.c.id == campaign.id)
+    if until is None:
+        query = query.where(tables.campaign.c.waiting_for == reason)
+    with ledger.write() as connection:
+        connection.execute(query.values(**waiting))
+
+
+def due(ledger: Ledger, before: float) -> list[CampaignRecord]:
+    """The campaigns that wait for a moment before that time (seconds), the earliest first."""
+    campaign = tables.campaign
+    query = sa.select(campaign).where(campaign.c.waiting_until < before, campaign.c.planned_at.is_not(None))
+    with ledger.read() as connection:
+        return [_record(row) for row in connection.execute(query.order_by(campaign.c.waiting_until)).mappings()]
+
+
+def note_sought(ledger: Ledger, campaign: CampaignRecord, at: float) -> None:
+    """Note when second copies were looked for."""
+    _update(ledger, campaign.id, copies_sought_at=at)
 
 
 def stop_run(ledger: Ledger, campaign: CampaignRecord, *, because: str) -> None:
@@ -121,9 +151,14 @@ def stop_run(ledger: Ledger, campaign: CampaignRecord, *, because: str) -> None:
         )
 
 
-def end_run(ledger: Ledger, campaign: CampaignRecord, *, stopped_because: str | None) -> None:
-    """Note that the run is over, and why where it stopped early."""
-    _update(ledger, campaign.id, run_ended_at=time.time(), stopped_because=stopped_because)
+def end_run(ledger: Ledger, campaign: CampaignRecord, started_at: float, *, stopped_because: str | None) -> None:
+    """Note that the run that started then is over, and why where it stopped early; a run that took over is not concerned."""
+    with ledger.write() as connection:
+        connection.execute(
+            tables.campaign.update()
+            .where(tables.campaign.c.id == campaign.id, tables.campaign.c.run_started_at == started_at)
+            .values(run_ended_at=time.time(), stopped_because=stopped_because)
+        )
 
 
 def cancel(ledger: Ledger, campaign: CampaignRecord) -> int:

@@ -6,16 +6,17 @@ A campaign is never forgotten altogether: running its file again must find that 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.store import tables
-from posthorn.ledger.store.engine import Ledger, sql
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import ChunkState
 
 _CHUNKS_PER_TRANSACTION = 500
-_OF_MESSAGES = ("message", "ticket", "settlement")
+_OF_MESSAGES = (tables.message, tables.ticket, tables.settlement)
 
 
 def erasable(ledger: Ledger, *, ended_before: float) -> list[int]:
@@ -61,17 +62,36 @@ def erase(ledger: Ledger, campaign: CampaignRecord) -> int:
     The caller holds its lock. It may be interrupted, and be called again.
     """
     erased = 0
-    for first in range(campaign.first_chunk, campaign.last_chunk + 1, _CHUNKS_PER_TRANSACTION):
-        span = {"first": first, "last": min(first + _CHUNKS_PER_TRANSACTION - 1, campaign.last_chunk)}
+    for chunks in _chunks(ledger, campaign):
         with ledger.write() as connection:
+            connection.execute(_forget_news(chunks))
             for table in _OF_MESSAGES:
-                deleted = connection.execute(
-                    sql(f"DELETE FROM {table} WHERE chunk_id BETWEEN :first AND :last"),  # noqa: S608 - own words
-                    span,
-                ).rowcount
-                erased += deleted if table == "message" else 0
-            connection.execute(sql("UPDATE attempt SET raw = NULL WHERE chunk_id BETWEEN :first AND :last"), span)
+                deleted = connection.execute(table.delete().where(table.c.chunk_id.in_(chunks))).rowcount
+                erased += deleted if table is tables.message else 0
+            answers = tables.attempt.update().where(tables.attempt.c.chunk_id.in_(chunks)).values(raw=None)
+            connection.execute(answers)
     return erased
+
+
+def _forget_news(chunks: Sequence[int]) -> sa.Delete:
+    """News that contradicts a message holds a number, too."""
+    message = tables.message.c
+    theirs = sa.select(message.provider_id).where(message.chunk_id.in_(chunks), message.provider_id.is_not(None))
+    return tables.parked_report.delete().where(tables.parked_report.c.provider_id.in_(theirs))
+
+
+def _chunks(ledger: Ledger, campaign: CampaignRecord) -> Iterator[Sequence[int]]:
+    """The campaign's chunks, as many at once as one transaction should erase."""
+    chunk = tables.chunk.c
+    last = 0
+    while True:
+        some = sa.select(chunk.id).where(chunk.campaign_id == campaign.id, chunk.id > last).order_by(chunk.id)
+        with ledger.read() as connection:
+            ids = connection.scalars(some.limit(_CHUNKS_PER_TRANSACTION)).all()
+        if not ids:
+            return
+        yield ids
+        last = ids[-1]
 
 
 def mark_erased(ledger: Ledger, campaign: CampaignRecord) -> None:

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import ChunkState, MessageState, Phone
 
 _PAGE = 5_000
 _PAGES = sql(
-    "SELECT m.chunk_id, m.position, m.line, m.phone, m.state, k.state AS chunk_state, m.error, m.provider_id, t.barcode,"
-    " k.claimed_at, m.delivered_at FROM message m JOIN chunk k ON k.id = m.chunk_id"
+    "SELECT m.chunk_id, m.position, m.line, m.phone, m.state, k.state AS chunk_state, m.error, m.provider_id, t.barcode,"  # noqa: S608 - own words
+    " k.claimed_at, m.delivered_at FROM chunk k JOIN message m ON m.chunk_id = k.id"
     " LEFT JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position"
-    " WHERE (m.chunk_id, m.position) > (:chunk, :position) AND m.chunk_id <= :last"
-    " ORDER BY m.chunk_id, m.position LIMIT :size"
+    f" WHERE k.campaign_id = :campaign AND {BEHIND} {IN_ORDER}"
 )
 _NEVER_SENT = (MessageState.PENDING, MessageState.SUPPRESSED)
 
@@ -38,12 +38,8 @@ class Listed(NamedTuple):
 
 def messages(ledger: Ledger, campaign: CampaignRecord) -> Iterator[Listed]:
     """Every message once, as it stands when its page is read; a running send is not kept waiting."""
-    chunk, position = campaign.first_chunk, -1
     names = {int(state): state.name.lower() for state in MessageState}
-    while True:
-        values = {"chunk": chunk, "position": position, "last": campaign.last_chunk, "size": _PAGE}
-        with ledger.read() as connection:
-            page = connection.execute(_PAGES, values).all()
+    for page in pages(ledger, _PAGES, {"campaign": campaign.id}, _PAGE):
         for row in page:
             waits = row.state == MessageState.PENDING
             state = "sending" if waits and row.chunk_state == ChunkState.SENDING else names[row.state]
@@ -51,6 +47,3 @@ def messages(ledger: Ledger, campaign: CampaignRecord) -> Iterator[Listed]:
             yield Listed(
                 row.line, Phone(row.phone), state, row.error, row.provider_id, row.barcode, sent_at, row.delivered_at
             )
-        if len(page) < _PAGE:
-            return
-        chunk, position = page[-1].chunk_id, page[-1].position

@@ -62,7 +62,7 @@ _STANDINGS = sql(
     " coalesce(sum(k.pending) FILTER (WHERE k.state <> 1), 0) AS pending,"
     f" coalesce(sum(k.pending) FILTER (WHERE k.state = 1), 0) AS sending, {_SUMS},"
     " min(coalesce(k.claimed_at, k.finished_at)) FILTER (WHERE k.unknown > 0) AS oldest_unknown_at"
-    " FROM campaign c JOIN chunk k ON k.id BETWEEN c.first_chunk AND c.last_chunk"
+    " FROM campaign c JOIN chunk k ON k.campaign_id = c.id"
     " WHERE c.id IN :ids GROUP BY c.id ORDER BY c.id"
 ).bindparams(sa.bindparam("ids", expanding=True))
 _OPEN = sql(
@@ -84,8 +84,8 @@ _BUCKETS = ", ".join(
 _REQUESTS = sql(
     "SELECT a.outcome, count(*) AS requests, max(a.ended_at) AS last_ended_at,"  # noqa: S608
     f" coalesce(sum({_TOOK}) FILTER (WHERE {_TIMED}), 0) AS seconds, {_BUCKETS}, count(*) FILTER (WHERE {_TIMED}) AS timed"
-    " FROM attempt a JOIN campaign c ON a.chunk_id BETWEEN c.first_chunk AND c.last_chunk"
-    " WHERE c.id = :id AND a.ended_at IS NOT NULL GROUP BY a.outcome"
+    " FROM chunk k JOIN attempt a ON a.chunk_id = k.id"
+    " WHERE k.campaign_id = :id AND a.ended_at IS NOT NULL GROUP BY a.outcome"
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -19,6 +20,14 @@ from posthorn.ledger.store.failures import Conflict
 from posthorn.models import MessageState, Phone
 
 _SURELY_UNSENT = "not_taken"
+_TAKEN_STATES = "1, 2, 5, 6, 7"
+"""Accepted, scheduled, delivered, undelivered, no report: the provider took the message and lists it."""
+
+MISMATCH = "mismatch"
+"""The decision on a message while a control is listed, but not as it was sent."""
+
+DOUBTS = ("no control", MISMATCH, "stray", "unsteady", "wrong clock")
+"""Decisions that say why a listing proves nothing: each is kept anew when its reason changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +38,7 @@ class Unconfirmed:
 
     ``absent_since`` is when a lookup first did not find it, ``resends`` how often it was sent again already,
     ``last_decision`` what was decided last, ``status`` the HTTP status that its request was answered with, if any,
-    ``attempts`` how many requests of its chunk may have reached the provider.
+    ``last_evidence`` why, ``attempts`` how many requests of its chunk may have reached the provider.
     """
 
     chunk_id: int
@@ -43,11 +52,27 @@ class Unconfirmed:
     is_taken: bool = False
     status: int | None = None
     attempts: int = 1
+    last_evidence: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A message that the provider surely took under ``provider_id``: its request was under way from ``since`` to ``until``.
+
+    ``definition`` is the content of its campaign, which need not be the one that is looked up.
+    """
+
+    provider_id: str
+    phone: Phone
+    since: float
+    until: float
+    campaign: str
+    definition: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is decided for one unknown message. ``decision`` is found, look, no control, absent, resend or refused."""
+    """What is decided for one unknown message: found, look, absent, resend, refused, or one of ``DOUBTS``."""
 
     message: Unconfirmed
     decision: str
@@ -55,6 +80,13 @@ class Decision:
     evidence: str
     provider_id: str | None = None
     error: str | None = None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether it says something that is not kept already."""
+        last = self.message
+        says_why = self.decision in DOUBTS and self.evidence != last.last_evidence
+        return self.state != MessageState.UNKNOWN or self.decision != last.last_decision or says_why
 
 
 def unconfirmed(
@@ -84,7 +116,9 @@ def _select(
         " AND s.decision = 'resend') AS resends,"
         " (SELECT count(*) FROM attempt a WHERE a.chunk_id = m.chunk_id AND a.outcome <> :unsent) AS attempts,"
         " (SELECT s.decision FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
-        " AND s.settled_at >= own.started_at ORDER BY s.id DESC LIMIT 1) AS last_decision"
+        " AND s.settled_at >= own.started_at ORDER BY s.id DESC LIMIT 1) AS last_decision,"
+        " (SELECT s.evidence FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
+        " AND s.settled_at >= own.started_at ORDER BY s.id DESC LIMIT 1) AS last_evidence"
         " FROM chunk c JOIN message m ON m.chunk_id = c.id"
         " JOIN attempt own ON own.chunk_id = m.chunk_id AND own.epoch = m.epoch"
         f" WHERE c.campaign_id = :campaign AND {where}"
@@ -113,29 +147,61 @@ def _select(
                 row.state != MessageState.UNKNOWN,
                 row.status,
                 row.attempts,
+                row.last_evidence,
             )
             for row in connection.execute(query, values)
         ]
 
 
-def controls(ledger: Ledger, campaign: CampaignRecord, near: float, size: int) -> dict[str, Phone]:
-    """Messages that the provider surely took around that time, by their ids: a listing that shows none proves nothing."""
-    query = sql(
-        "SELECT m.provider_id, m.phone FROM message m JOIN (SELECT id, claimed_at FROM chunk WHERE campaign_id = :campaign"
-        " AND accepted + scheduled + delivered + undelivered > 0 ORDER BY abs(claimed_at - :near) LIMIT 2) c"
-        " ON c.id = m.chunk_id WHERE m.provider_id IS NOT NULL AND m.state <> :rejected LIMIT :size"
+_CONTROLS = (
+    "SELECT m.provider_id, m.phone, a.started_at, coalesce(a.ended_at, a.started_at) AS ended_at, own.name, own.definition"  # noqa: S608 - own words
+    " FROM chunk c JOIN campaign own ON own.id = c.campaign_id"
+    " JOIN attempt a ON a.chunk_id = c.id AND a.outcome <> :unsent JOIN message m ON m.chunk_id = c.id AND m.position ="
+    " (SELECT min(k.position) FROM message k WHERE k.chunk_id = c.id AND k.provider_id IS NOT NULL"
+    f" AND k.state IN ({_TAKEN_STATES}))"
+    " WHERE {of} AND c.accepted + c.scheduled + c.delivered + c.undelivered + c.no_report > 0"
+    " AND a.started_at >= :not_before"
+    " AND (SELECT count(*) FROM attempt b WHERE b.chunk_id = c.id AND b.outcome <> :unsent) = 1"
+    " ORDER BY abs(a.started_at - :near), c.id LIMIT :size"
+)
+_CONTROLS_OF = [
+    sql(_CONTROLS.format(of=of)).columns(definition=sa.JSON())
+    for of in (
+        "c.campaign_id = :campaign AND own.gateway = :gateway",
+        "c.campaign_id <> :campaign AND own.gateway = :gateway AND own.kind = 0 AND NOT own.test",
     )
-    values = {"campaign": campaign.id, "near": near, "size": size, "rejected": MessageState.REJECTED}
+]
+"""Of the campaign itself, and of all others."""
+
+
+def controls(ledger: Ledger, campaign: CampaignRecord, near: float, size: int, *, not_before: float) -> list[Control]:
+    """Messages that the provider surely took around ``near``, each of another chunk: a listing without them proves nothing.
+
+    Of other campaigns of the same gateway where this one has none. Only of chunks with one request that may have been
+    carried out, made after ``not_before``: nobody could say when a message of another was taken.
+    """
+    values = {
+        "campaign": campaign.id,
+        "gateway": campaign.gateway,
+        "near": near,
+        "not_before": not_before,
+        "size": size,
+        "unsent": _SURELY_UNSENT,
+    }
     with ledger.read() as connection:
-        return {row.provider_id: Phone(row.phone) for row in connection.execute(query, values)}
+        found = next((rows for query in _CONTROLS_OF if (rows := connection.execute(query, values).all())), [])
+    return [
+        Control(row.provider_id, Phone(row.phone), row.started_at, row.ended_at, row.name, row.definition) for row in found
+    ]
 
 
 def bound_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
-    """Those of the provider's ids that are another message's already; an unknown message's own id settles it."""
-    message = tables.message.c
-    query = sa.select(message.provider_id).where(message.provider_id.in_(ids), message.state != int(MessageState.UNKNOWN))
+    """Those of the provider's ids that are another message's already, or were; an unknown message's own id settles it."""
+    message, settlement = tables.message.c, tables.settlement.c
+    now = sa.select(message.provider_id).where(message.provider_id.in_(ids), message.state != int(MessageState.UNKNOWN))
+    once = sa.select(settlement.replaced_id).where(settlement.replaced_id.in_(ids))
     with ledger.read() as connection:
-        return {one for one in connection.execute(query).scalars() if one is not None}
+        return {one for query in (now, once) for one in connection.execute(query).scalars() if one is not None}
 
 
 def settle(ledger: Ledger, campaign: CampaignRecord, decisions: Iterable[Decision], *, by: str) -> int:
@@ -143,7 +209,7 @@ def settle(ledger: Ledger, campaign: CampaignRecord, decisions: Iterable[Decisio
 
     A decision whose provider id another message has got meanwhile is dropped: the next lookup decides anew.
     """
-    news = [one for one in decisions if one.decision != one.message.last_decision or one.state != MessageState.UNKNOWN]
+    news = [one for one in decisions if one.is_news]
     try:
         return _settle(ledger, campaign, news, by)
     except Conflict:  # rare, so asked for only when the unique index has spoken
@@ -200,25 +266,29 @@ def _without_bound_ids(ledger: Ledger, decisions: Sequence[Decision]) -> list[De
     return free
 
 
-def resent_messages(ledger: Ledger, campaign: CampaignRecord) -> dict[Phone, str | None]:
-    """Every number that was sent to again after an unknown outcome, with the provider id that is its message's now."""
-    query = sql(
-        "SELECT DISTINCT m.phone, m.provider_id FROM settlement s"
-        " JOIN message m ON m.chunk_id = s.chunk_id AND m.position = s.position"
-        " WHERE s.campaign_id = :campaign AND s.decision = 'resend'"
-    )
-    with ledger.read() as connection:
-        return {Phone(row.phone): row.provider_id for row in connection.execute(query, {"campaign": campaign.id})}
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Why the lookups of a campaign prove nothing: how many of its messages stay unknown because of that."""
+
+    campaign: str
+    what: str
+    messages: int
 
 
-def first_attempt(ledger: Ledger, campaign: CampaignRecord) -> float | None:
-    """When the campaign's first request was claimed."""
-    query = sa.select(sa.func.min(tables.attempt.c.started_at)).where(
-        tables.attempt.c.chunk_id.between(campaign.first_chunk, campaign.last_chunk)
-    )
+_FINDINGS = (
+    "SELECT c.name, s.evidence, count(*) AS messages FROM settlement s JOIN campaign c ON c.id = s.campaign_id"
+    " JOIN message m ON m.chunk_id = s.chunk_id AND m.position = s.position AND m.state = :unknown"
+    " WHERE s.decision = :mismatch AND (:campaign = 0 OR s.campaign_id = :campaign) AND s.id ="
+    " (SELECT max(x.id) FROM settlement x WHERE x.chunk_id = s.chunk_id AND x.position = s.position)"
+    " GROUP BY c.name, s.evidence ORDER BY c.name, messages DESC"
+)
+
+
+def findings(ledger: Ledger, campaign: CampaignRecord | None = None) -> list[Finding]:
+    """What the last lookups found to differ between the provider's listing and what was sent; of one campaign, or of all."""
+    values = {"unknown": MessageState.UNKNOWN, "mismatch": MISMATCH, "campaign": campaign.id if campaign else 0}
     with ledger.read() as connection:
-        moment: float | None = connection.execute(query).scalar()
-    return moment
+        return [Finding(row.name, row.evidence, row.messages) for row in connection.execute(sql(_FINDINGS), values)]
 
 
 @dataclass(frozen=True, slots=True)

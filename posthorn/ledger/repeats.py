@@ -55,13 +55,13 @@ def same_content(
 def _in_common(ledger: Ledger, campaign_id: int, other: CampaignRecord) -> int:
     """How many numbers of the campaign the other has sent to, or may still send to."""
     query = sql(
-        "SELECT count(*) FROM message o JOIN message m ON m.phone = o.phone AND m.campaign_id = :mine"
-        " WHERE o.chunk_id BETWEEN :first AND :last AND o.state NOT IN (:rejected, :cancelled, :suppressed)"
+        "SELECT count(*) FROM chunk k JOIN message o ON o.chunk_id = k.id"
+        " JOIN message m ON m.phone = o.phone AND m.campaign_id = :mine"
+        " WHERE k.campaign_id = :other AND o.state NOT IN (:rejected, :cancelled, :suppressed)"
     )
     values = {
         "mine": campaign_id,
-        "first": other.first_chunk,
-        "last": other.last_chunk,
+        "other": other.id,
         "rejected": MessageState.REJECTED,
         "cancelled": MessageState.CANCELLED,
         "suppressed": MessageState.SUPPRESSED,

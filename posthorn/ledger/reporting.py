@@ -10,9 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
 from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
+from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
+from posthorn.ledger.parked import News, park
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import FINAL_STATES, MessageState, Report
+from posthorn.models import FINAL_STATES, MessageState, Report, may_be_same_number
 
 OPEN_STATES = (MessageState.ACCEPTED, MessageState.SCHEDULED, MessageState.NO_REPORT)
 """States that a report may still change; a final state never goes back."""
@@ -59,7 +61,7 @@ def open_chunks(ledger: Ledger, campaign: CampaignRecord | None = None) -> list[
     sent_at = sa.func.coalesce(chunk.finished_at, chunk.claimed_at, 0.0)
     query = sa.select(chunk.id, chunk.campaign_id, sent_at, chunk.reported_at, waiting).where(waiting > 0).order_by(chunk.id)
     if campaign is not None:
-        query = query.where(chunk.id.between(campaign.first_chunk, campaign.last_chunk))
+        query = query.where(chunk.campaign_id == campaign.id)
     with ledger.read() as connection:
         return [OpenChunk(*row) for row in connection.execute(query)]
 
@@ -125,27 +127,32 @@ def ids_in(ledger: Ledger, campaign: CampaignRecord, states: Sequence[MessageSta
 
     Each page is read when it is asked for, so moves made meanwhile shorten the list.
     """
-    chunk, position = campaign.first_chunk, -1
     query = sql(
-        "SELECT chunk_id, position, provider_id FROM message"
-        " WHERE (chunk_id, position) > (:chunk, :position) AND chunk_id <= :last AND state IN :states"
-        " AND provider_id IS NOT NULL ORDER BY chunk_id, position LIMIT :size"
+        "SELECT m.chunk_id, m.position, m.provider_id FROM chunk k JOIN message m ON m.chunk_id = k.id"  # noqa: S608 - own words
+        f" WHERE k.campaign_id = :campaign AND {BEHIND} AND m.state IN :states"
+        f" AND m.provider_id IS NOT NULL {IN_ORDER}"
     ).bindparams(sa.bindparam("states", expanding=True))
-    while True:
-        with ledger.read() as connection:
-            values = {
-                "chunk": chunk,
-                "position": position,
-                "last": campaign.last_chunk,
-                "size": size,
-                "states": [int(state) for state in states],
-            }
-            page = connection.execute(query, values).all()
-        if page:
-            yield [row.provider_id for row in page]
-            chunk, position = page[-1].chunk_id, page[-1].position
-        if len(page) < size:
-            return
+    values = {"campaign": campaign.id, "states": [int(state) for state in states]}
+    for page in pages(ledger, query, values, size):
+        yield [row.provider_id for row in page]
+
+
+def newest_ids_in(ledger: Ledger, campaign: CampaignRecord, state: MessageState, count: int) -> list[str]:
+    """The provider ids of the last ``count`` messages in that state."""
+    message, chunk = tables.message.c, tables.chunk.c
+    query = (
+        sa.select(message.provider_id)
+        .join(tables.chunk, chunk.id == message.chunk_id)
+        .where(
+            chunk.campaign_id == campaign.id,
+            message.state == int(state),
+            message.provider_id.is_not(None),
+        )
+        .order_by(message.chunk_id.desc(), message.position.desc())
+        .limit(count)
+    )
+    with ledger.read() as connection:
+        return [one for one in connection.execute(query).scalars() if one is not None]
 
 
 def mark_cancelled(ledger: Ledger, ids: Sequence[str]) -> int:
@@ -172,23 +179,27 @@ def hold_messages(ledger: Ledger, ids: Sequence[str]) -> None:
 
 
 def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:
-    """Move messages as their reports say; returns how many changed. Unknown ids and stale news change nothing."""
+    """Move messages as their reports say; returns how many changed. Unknown ids and stale news change nothing.
+
+    A report of another number than the message's that has its id is about something else: it is parked, and not applied.
+    """
     if not reports:
         return 0
-    news = _most_telling(reports)
     named = f"provider_id IN :ids AND state IN ({_IN_OPEN})"
+    ids = list(dict.fromkeys(report.provider_id for report in reports))
     with ledger.write() as connection:
-        chunks = _hold_chunks_of(connection, named, {"ids": list(news)})
+        chunks = _hold_chunks_of(connection, named, {"ids": ids})
         rows = connection.execute(
-            sql(f"SELECT chunk_id, position, provider_id, state FROM message WHERE {named}").bindparams(  # noqa: S608
+            sql(f"SELECT chunk_id, position, provider_id, phone, state FROM message WHERE {named}").bindparams(  # noqa: S608
                 sa.bindparam("ids", expanding=True)
             ),
-            {"ids": list(news)},
+            {"ids": ids},
         ).all()
+        news = _most_telling(_of_its_number(connection, reports, {row.provider_id: row.phone for row in rows}))
         moves = [
             _move(row, news[row.provider_id])
             for row in rows
-            if row.chunk_id in chunks and _is_news(row.state, news[row.provider_id].state)
+            if row.chunk_id in chunks and row.provider_id in news and _is_news(row.state, news[row.provider_id].state)
         ]
         if moves:
             connection.execute(
@@ -237,6 +248,18 @@ def _hold_chunks_of(connection: Connection, named: str, values: dict[str, object
 def _recount(connection: Connection, chunks: Sequence[int]) -> None:
     for chunk in chunks:
         recount(connection, "id = :chunk", chunk=chunk)
+
+
+def _of_its_number(connection: Connection, reports: Sequence[Report], phones: dict[str, int]) -> list[Report]:
+    """The reports that are not of another number than their message's; those that are, are parked."""
+    fitting = []
+    for report in reports:
+        if report.phone is None or may_be_same_number(report.phone, phones.get(report.provider_id, report.phone)):
+            fitting.append(report)
+        else:
+            told = News(report.provider_id, report.state, report.phone)
+            park(connection, told, report.state, contradicts="another number")
+    return fitting
 
 
 def _most_telling(reports: Sequence[Report]) -> dict[str, Report]:

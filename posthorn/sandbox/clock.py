@@ -13,12 +13,13 @@ from email.utils import formatdate
 from zoneinfo import ZoneInfo
 
 STAMP = "%Y-%m-%d %H:%M:%S"
+PROVIDERS_ZONE = "Europe/Warsaw"
 
 
 class SandboxClock:
     """Wall time is this machine's plus ``skew_seconds``; age runs ``speed`` times as fast and can be advanced."""
 
-    def __init__(self, speed: float = 1.0, zone: str = "Europe/Warsaw", skew_seconds: float = 0.0) -> None:
+    def __init__(self, speed: float = 1.0, zone: str = PROVIDERS_ZONE, skew_seconds: float = 0.0) -> None:
         self._initial = (speed, skew_seconds)
         self._zone = ZoneInfo(zone)
         self.watchers: list[Callable[[], None]] = []

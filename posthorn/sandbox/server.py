@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -16,8 +17,9 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from posthorn.loopback import refusal
 from posthorn.sandbox import truth, wire
-from posthorn.sandbox.clock import SandboxClock
+from posthorn.sandbox.clock import PROVIDERS_ZONE, SandboxClock
 from posthorn.sandbox.faults import FaultBook, FaultRule, Stage
 from posthorn.sandbox.serwersms import SerwerSms, SerwerSmsOptions
 from posthorn.sandbox.skycore import Skycore, SkycoreOptions
@@ -70,7 +72,8 @@ class Sandbox:
     """A running stand-in: ``async with Sandbox() as box: box.url``.
 
     ``port`` 0 picks a free one. ``latency_seconds`` is how long each answer takes after the work is done. ``speed`` is how
-    many seconds messages age per real second. ``keepalive_seconds`` is when idle connections are closed.
+    many seconds messages age per real second. ``zone`` is that of its dates, ``skew_seconds`` how far its clock is ahead.
+    ``keepalive_seconds`` is when idle connections are closed.
     """
 
     def __init__(
@@ -83,12 +86,13 @@ class Sandbox:
         faults: Iterable[Mapping[str, Any] | str] = (),
         speed: float = 1.0,
         skew_seconds: float = 0.0,
+        zone: str = PROVIDERS_ZONE,
         latency_seconds: float = 0.0,
         keepalive_seconds: float = 75.0,
     ) -> None:
         self.host, self.port = host, port
         self.latency_seconds = latency_seconds
-        self.clock = SandboxClock(speed, skew_seconds=skew_seconds)
+        self.clock = SandboxClock(speed, zone, skew_seconds)
         self.faults: FaultBook = FaultBook(faults)
         self.traffic: Traffic = Traffic()
         self.serwersms = SerwerSms(serwersms or SerwerSmsOptions(), self.clock)
@@ -97,6 +101,7 @@ class Sandbox:
         self._keepalive_seconds = keepalive_seconds
         self._stopping = asyncio.Event()
         self._late: set[asyncio.Task[Reply]] = set()
+        self._released = asyncio.Event()
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -164,12 +169,22 @@ class Sandbox:
         self.traffic.reset()
         self.faults.replace(())
 
+    async def release_late(self) -> int:
+        """Carry out now what the fault ``late`` holds back; how many requests that were."""
+        held = list(self._late)
+        self._released.set()
+        self._released = asyncio.Event()
+        await asyncio.gather(*held, return_exceptions=True)
+        return len(held)
+
     def provider_of(self, path: str) -> Provider:
         """Whose request it is."""
         owners = [provider for provider in self.providers if path.startswith(provider.prefix)]
         return max(owners, key=lambda provider: len(provider.prefix))
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        if (reason := refusal(lambda name: request.headers.getall(name, []))) is not None:
+            return web.Response(status=403, text=f"the request is refused: {reason}\n")
         if request.path.startswith("/_sandbox/"):
             return await truth.answer(self, request)
         provider = self.provider_of(request.path)
@@ -202,7 +217,8 @@ class Sandbox:
         """Do the work after a while, whether or not the client still waits for it."""
 
         async def later() -> Reply:
-            await asyncio.sleep(rule.seconds or 0)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._released.wait(), rule.seconds or 0)
             return await provider.answer(received, None)
 
         task = asyncio.create_task(later())

@@ -28,6 +28,7 @@ _SERWERSMS: tuple[tuple[str, str], ...] = (
     ("INFER", "a file may have 1,000,000 bytes; an unknown file in view or delete is 4001, an unknown message 1004"),
     ("INFER", "only +<number> and nine Polish digits are correct numbers; 48..., 0048..., spaces and dashes are 3103"),
     ("INFER", "blacklisted and foreign numbers are queued and become unsent with a reason"),
+    ("UNKNOWN", "whether reports show a title as it was sent: --titles cut or rewritten does not"),
     ("INFER", "a scheduled message answers queued; test=true takes and charges nothing; unique_id is ignored"),
     ("INFER", "the limit running out is 3004 per item; withdrawing gives it back; duplicates in one request are sent twice"),
     ("INFER", "reports: pages of 100, newest first, 3331 for too many ids, gone after 14 days; attachments carry file ids"),

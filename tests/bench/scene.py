@@ -128,6 +128,7 @@ def scene(*, latency: float = 0.0, database: str = "sqlite") -> Iterator[Scene]:
             **box.variables,
             "POSTHORN_DATABASE_URL": url,
             "POSTHORN_STATE_DIR": temporary,
+            "POSTHORN_GUARD_DIR": f"{temporary}/marks",
             "POSTHORN_SERWERSMS__CONCURRENCY": str(CONCURRENCY),
             "POSTHORN_SKYCORE__CONCURRENCY": str(CONCURRENCY),
             "PREFECT_HOME": f"{temporary}/prefect-home",

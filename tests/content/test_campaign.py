@@ -56,6 +56,12 @@ def said(call, *args, **kwargs) -> list[str]:
     return str(caught.value).splitlines()
 
 
+@pytest.mark.parametrize("written", ['"  Autumn sale "', '"Autumn sale "', '" Autumn sale"'])
+def test_a_title_is_what_a_lookup_will_find_it_as(written, load):
+    """The provider's answer in XML has lost the spaces around it."""
+    assert load(title=written).title == "Autumn sale"
+
+
 def test_a_whole_file_is_read(folder):
     campaign = load_campaign(write(folder, WHOLE))
     campaign.check(NOW)
@@ -189,7 +195,7 @@ def test_a_broken_file_is_refused_with_the_place(folder, content, problem):
 def test_what_is_no_file_is_refused(folder):
     assert "does not exist" in said(load_campaign, folder / "none.toml")[0]
     assert "is a folder" in said(load_campaign, folder)[0]
-    assert "cannot be read" in said(load_campaign, folder / "poster.jpg" / "x.toml")[0]
+    assert "does not exist" in said(load_campaign, folder / "poster.jpg" / "x.toml")[0]
 
 
 def test_the_check_says_all_that_is_wrong_outside_the_file(load):
@@ -297,3 +303,13 @@ def test_a_long_text_is_shown_by_its_beginning():
 def test_a_definition_without_its_files_is_an_input_error(load):
     assert said(load(recipients='"none.csv"').definition)[0].startswith("recipients: ")
     assert said(load(media='["none.jpg"]').definition)[0].startswith("media: none.jpg")
+
+
+@pytest.mark.parametrize(("length", "is_fine"), [(5_000, True), (5_001, False)])
+def test_a_text_has_a_bound(tmp_path, length, is_fine):
+    content = WHOLE.replace("Everything -30% until Sunday", "x" * length)
+    if is_fine:
+        assert len(load_campaign(write(tmp_path, content)).text) == length
+        return
+    with pytest.raises(InputError, match="at most 5,000 characters \\(5,001 are given\\); Posthorn's own limit"):
+        load_campaign(write(tmp_path, content))

@@ -87,6 +87,26 @@ def test_missing_codes_are_generated_only_where_the_event_says_so(tmp_path: Path
         AttendeeIntake(load_event(write(tmp_path, "phone\n+16502530000\n")), "PL", None)
 
 
+def test_codes_of_the_file_are_kept_and_only_the_missing_ones_are_generated(tmp_path: Path) -> None:
+    rows = "phone,barcode_id\n+16502530000,A1\n+16502530001,\n+16502530002,A3\n"
+    event = load_event(write(tmp_path, rows, barcode='"generate"'))
+    first, made, last = (one.barcode for batch in AttendeeIntake(event, "PL", None) for one in batch)
+    assert (first, last) == ("A1", "A3")
+    assert made not in ("", "A1", "A3")
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_taken"), [('custom_subject = "For {name}"', False), ('custom_subject = "For {seat}"', True)]
+)
+def test_a_control_character_is_rejected_where_it_would_be_sent(sent: str, is_taken: bool, tmp_path: Path) -> None:
+    key, _, value = sent.partition(" = ")
+    event = load_event(write(tmp_path, "phone,barcode_id,name,seat\n+16502530000,A1,Ad\x01a,7\n", **{key: value}))
+    intake = AttendeeIntake(event, "PL", None)
+    assert (sum(map(len, intake)), intake.invalid) == ((1, 0) if is_taken else (0, 1))
+    if not is_taken:
+        assert "control character" in intake.first_rejects[0].reason
+
+
 def test_columns_that_do_not_exist_are_named(tmp_path: Path) -> None:
     event = load_event(write(tmp_path, data='{ FIRST_NAME = "name" }', custom_subject='"For {nmae}"'))
     with pytest.raises(InputError, match="no column name, nmae"):

@@ -9,7 +9,7 @@ from typing import Any
 from posthorn.delivery.deliver import deliver_event
 from posthorn.delivery.run import open_ticket_run
 from posthorn.delivery.tickets import plan_event_file, preflight_event
-from posthorn.errors import GatewayError
+from posthorn.errors import GatewayError, Stopped
 from posthorn.ledger import campaigns, tickets
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.tickets import Ticket
@@ -44,7 +44,7 @@ async def send_event(file: Path, settings: Settings) -> dict[str, Any]:
         async with open_ticket_run(event.name, settings=settings) as run:
             await preflight_event(run)
             await deliver_event(run)
-    except GatewayError:
+    except (GatewayError, Stopped):
         pass
     return status_of(event.name, settings)
 

@@ -12,7 +12,7 @@ from posthorn.delivery.run import open_run
 from posthorn.delivery.status import campaign_status
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
-from posthorn.errors import GatewayError
+from posthorn.errors import GatewayError, Stopped
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings
 
@@ -41,7 +41,7 @@ async def deliver(file: Path, settings: Settings) -> dict[str, Any]:
             await upload_media(run)
             await verify_media(run)
             await deliver_campaign(run)
-    except GatewayError:
+    except (GatewayError, Stopped):
         pass
     return status_of(campaign.name, settings, test=campaign.test)
 

@@ -20,6 +20,7 @@ from posthorn.errors import CampaignNotFound, InputError
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from tests.conftest import sandbox_settings
+from tests.delivery.event_journey import send_event, ticket_settings, write_event
 from tests.delivery.journey import deliver, numbers, write_campaign
 
 SEND = "messages/send_mms"
@@ -137,3 +138,15 @@ def test_a_link_stays_one_and_what_is_no_file_is_left_alone(
         with pytest.raises(InputError, match="is no file"):
             export("sale", tmp_path / name)
     assert (tmp_path / "pipe").is_fifo()
+
+
+async def test_a_code_that_a_spreadsheet_would_calculate_is_defused(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ticket_settings(box.url, tmp_path)
+    await send_event(write_event(tmp_path, ["+16502530000,-1-2", "+16502530001,A-1"]), settings)
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
+    assert export_csv("gala", tmp_path / "gala.csv") == 2
+    assert [row["barcode"] for row in read_csv(tmp_path / "gala.csv")] == ["'-1-2", "A-1"]
+    assert export_jsonl("gala", tmp_path / "gala.jsonl") == 2
+    assert [row["barcode"] for row in read_jsonl(tmp_path / "gala.jsonl")] == ["-1-2", "A-1"]

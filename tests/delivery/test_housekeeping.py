@@ -177,3 +177,14 @@ def test_a_ticket_that_is_sent_again_meanwhile_keeps_its_event(settings: Setting
     assert tidy(settings).messages == 0
     with opened(settings) as ledger:
         assert claimed(ledger, event).tickets
+
+
+async def test_what_somebody_runs_or_looks_after_is_not_erased(box: Sandbox, settings: Settings, tmp_path: Path) -> None:
+    await deliver(write_campaign(tmp_path, ROWS), settings)
+    await reported(box, settings)
+    age(settings, settings.retention_days + 1)
+    with opened(settings) as ledger, ledger.locks.hold("campaign-sale") as held:
+        assert held
+        assert tidy(settings).campaigns == 0
+        assert count(settings, "message") == 120
+    assert tidy(settings).campaigns == 1

@@ -162,12 +162,15 @@ def test_the_command_serves_them_on_loopback_until_it_is_stopped(sent: Settings,
     assert url.startswith("http://127.0.0.1:")
     try:
         served = httpx.get(url, timeout=10)
+        strangers = [{"Host": "evil.example"}, {"Origin": "http://127.0.0.1:3000"}, {"Sec-Fetch-Site": "cross-site"}]
+        refused = {httpx.get(url, timeout=10, headers=stranger).status_code for stranger in strangers}
         taken = desk.run("metrics", "--port", url.rpartition(":")[2].partition("/")[0])
     finally:
         process.terminate()
         process.communicate(timeout=30)
     assert samples(served.text)["posthorn_unknown_messages", "sale", "campaign"] == 50
     assert process.returncode == 0
+    assert refused == {403}, "the names of campaigns are not for web pages"
     assert (taken.code, "cannot be listened on" in taken.err) == (2, True)
 
 

@@ -78,9 +78,9 @@ async def somebody_sends(box: Sandbox, settings: Settings, title: str, phones: l
 
 
 async def test_an_earlier_message_like_it_is_not_taken_for_it(box: Sandbox, tmp_path: Path) -> None:
-    """Same number, same title, an hour ago: not in the window of the lost request."""
+    """Same number, same title, eight days ago: not in the window of the lost request."""
     settings = impatient(box, tmp_path)
-    box.clock.skew_seconds = -3600
+    box.clock.skew_seconds = -8 * 86_400
     await somebody_sends(box, settings, "Autumn sale", numbers(500))
     box.clock.skew_seconds = 0
     box.faults.replace([{"call": SEND, "at": [3], "fault": "reset_before"}])
@@ -104,15 +104,10 @@ async def test_the_providers_clock_may_be_ten_minutes_off(skew_minutes: int, box
     assert counted(status) == {"accepted": 500}
 
 
-# What a claim two hours in the future left behind, once the clock was mended: what the provider has, and what is made of it.
-WRONG_CLOCK = {"taken": ("reset_after", {"accepted": 100}), "not taken": ("reset_before", {"accepted": 50, "unknown": 50})}
-
-
-@pytest.mark.parametrize("case", WRONG_CLOCK)
+@pytest.mark.parametrize("fault", ["reset_after", "reset_before"])
 async def test_a_claim_in_the_future_is_called_a_wrong_clock_and_nobody_waits_for_it(
-    case: str, box: Sandbox, tmp_path: Path, settings: Settings
+    fault: str, box: Sandbox, tmp_path: Path, settings: Settings
 ) -> None:
-    fault, expected = WRONG_CLOCK[case]
     box.faults.replace([{"call": SEND, "at": [2], "fault": fault}])
     settings.serwersms.settle_seconds = 600
     settings.serwersms.concurrency = 1
@@ -123,11 +118,9 @@ async def test_a_claim_in_the_future_is_called_a_wrong_clock_and_nobody_waits_fo
         await send_all(run)
         await run.do(the_clock_was_two_hours_ahead)
         await settle_all(run)  # it ends: what it waits for would come in two hours
-    status = status_of("sale", settings)
-    assert counted(status) == expected
-    if expected.get("unknown"):
-        (evidence,) = await asyncio.to_thread(evidence_kept, settings)
-        assert re.search(r"its claim is dated .* UTC, 120 min ahead of the clock now: the clock was ahead", evidence)
+    assert counted(status_of("sale", settings)) == {"accepted": 50, "unknown": 50}
+    (evidence,) = await asyncio.to_thread(evidence_kept, settings)
+    assert re.fullmatch(r"claimed at .* UTC, which has not come yet: a clock is or was wrong", evidence)
 
 
 def the_clock_was_two_hours_ahead(ledger: Ledger) -> None:
@@ -164,7 +157,10 @@ LISTING_FAULTS = {
 @pytest.mark.parametrize("case", LISTING_FAULTS)
 async def test_nothing_is_concluded_from_a_listing_that_cannot_be_read(case: str, box: Sandbox, tmp_path: Path) -> None:
     box.faults.replace(
-        [{"call": SEND, "at": [3], "fault": "reset_before"}, {"call": REPORTS, "times": 20, **LISTING_FAULTS[case]}]
+        [
+            {"call": SEND, "at": [3], "fault": "reset_before"},
+            {"call": REPORTS, "at": [*range(2, 22)], **LISTING_FAULTS[case]},
+        ]
     )
     settings = impatient(box, tmp_path, timeout_seconds=2, settle_seconds=0)
     status = await deliver(write_campaign(tmp_path, numbers(500), resend_unconfirmed="true"), settings)

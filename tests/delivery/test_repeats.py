@@ -31,6 +31,36 @@ async def test_the_same_message_to_the_same_numbers_needs_a_word(box: Sandbox, s
     assert counted(await deliver(again, settings)) == {"accepted": 90}
 
 
+# What the first campaign of 100 came to, and how many of its numbers may have been messaged.
+FIRST = {
+    "it was only planned": (None, 100),
+    "all of it is unknown": ({"fault": "close_before"}, 100),
+    "one request of two was lost": ({"fault": "close_before", "at": [1]}, 100),
+    "all of it was rejected": ({"fault": "item_error", "items": 100, "code": 3103}, 0),
+}
+
+
+@pytest.mark.parametrize("case", FIRST)
+async def test_whoever_may_have_been_messaged_or_still_may_be_counts(
+    case: str, box: Sandbox, settings: Settings, tmp_path: Path
+) -> None:
+    rule, count = FIRST[case]
+    file = write_campaign(tmp_path, numbers(100))
+    if rule is None:
+        plan_file(file, settings)
+    else:
+        box.faults.replace([{"call": "messages/send_mms", **rule}])
+        settings.serwersms.settle_seconds = 0
+        await deliver(file, settings)
+        box.faults.replace([])
+    again = write_campaign(tmp_path, numbers(100), name="sale-again")
+    if count:
+        with pytest.raises(InputError, match=f"{count} of them in sale"):
+            plan_file(again, settings)
+    else:
+        assert plan_file(again, settings).name == "sale-again"
+
+
 @pytest.mark.parametrize(
     ("phones", "keys"),
     [

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from posthorn.delivery.report import LEAST_SECONDS_BETWEEN, NO_REPORT_AFTER_SECONDS, is_due, pull_due_reports
+from posthorn.delivery.report import LEAST_SECONDS_BETWEEN, NO_REPORT_AFTER_SECONDS, is_due, pull_due_reports, pull_reports
+from posthorn.delivery.run import open_desk
 from posthorn.errors import AlreadyRunning
+from posthorn.gateways.contract import CampaignGateway
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.reporting import OpenChunk
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind
+from posthorn.models import Kind, ReportPage
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from tests.conftest import sandbox_settings
@@ -143,3 +145,57 @@ async def test_two_pulls_at_once_are_one(settings: Settings) -> None:
     with pytest.raises(AlreadyRunning, match="being pulled already"):
         await pull_due_reports(settings)
     ledger.close()
+
+
+async def test_of_a_held_campaign_72_hours_count_from_the_dispatch_of_each_chunk(box: Sandbox, tmp_path: Path) -> None:
+    """The first chunk was sent ten minutes before the second; the second is dispatched less than 72 hours ago."""
+    settings = sandbox_settings(box.url, tmp_path)
+    await deliver(write_campaign(tmp_path, numbers(100), hold_minutes="15"), settings)
+    ledger = Ledger(settings.database_url)
+    with ledger.write() as connection:
+        connection.exec_driver_sql("UPDATE chunk SET finished_at = finished_at - 600 WHERE id = 1")
+    ledger.close()
+    pulled = await pull_due_reports(settings, lambda: time.time() + OVER + 10 * MINUTE)
+    assert pulled.expired == 50
+    assert counted(status_of("sale", settings)) == {"scheduled": 50, "no_report": 50}
+
+
+async def test_reports_that_nobody_asked_for_move_nothing(box: Sandbox, tmp_path: Path) -> None:
+    """A listing that ignores the ids it is asked about shows other campaigns' messages, too."""
+    settings = sandbox_settings(box.url, tmp_path)
+    await deliver(write_campaign(tmp_path, numbers(60), name="asked"), settings)
+    await deliver(write_campaign(tmp_path, numbers(60), name="other", title='"Other"'), settings)
+    ledger = Ledger(settings.database_url)
+    with ledger.write() as connection:
+        connection.exec_driver_sql("UPDATE chunk SET finished_at = finished_at - 600 WHERE id <= 2")
+    ledger.close()
+    box.clock.advance(HOUR)
+    box.faults.replace([{"call": REPORTS, "fault": "unfiltered"}])
+    pulled = await pull_due_reports(settings)
+    assert (pulled.requests, pulled.moved) == (1, 60)
+    assert counted(status_of("other", settings)) == {"accepted": 60}
+
+
+class Generous:
+    """The gateway of a provider that heeds no filter: whatever is asked about, it lists everything."""
+
+    def __init__(self, gateway: CampaignGateway) -> None:
+        self._gateway = gateway
+
+    async def reports(self, *, page: int, limit: int, **_: object) -> ReportPage:
+        return await self._gateway.reports(page=page, limit=limit)
+
+    async def aclose(self) -> None:
+        await self._gateway.aclose()
+
+
+async def test_reports_that_were_not_asked_for_move_nothing(box: Sandbox, tmp_path: Path) -> None:
+    settings = sandbox_settings(box.url, tmp_path)
+    await deliver(write_campaign(tmp_path, numbers(10), name="one"), settings)
+    await deliver(write_campaign(tmp_path, numbers(20)[10:], name="two", title='"Other"'), settings)
+    box.clock.advance(HOUR)
+    async with open_desk("one", settings=settings) as desk:
+        desk.gateway = Generous(desk.gateway)  # type: ignore[assignment]
+        pulled = await pull_reports(desk)
+    assert (pulled.moved, pulled.open) == (10, 0)
+    assert counted(status_of("two", settings)) == {"accepted": 10}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,18 @@ import pytest
 from posthorn.delivery.deliver import send_all
 from posthorn.delivery.pace import Pace
 from posthorn.delivery.plan import plan_file, planning_lock
-from posthorn.delivery.run import open_helper, open_lookup, open_run
+from posthorn.delivery.run import CampaignRun, open_helper, open_lookup, open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.delivery.waiting import watched
 from posthorn.errors import AlreadyRunning, CreditExhausted, LedgerError, Stopped
-from posthorn.ledger import campaigns
+from posthorn.ledger import campaigns, sending
+from posthorn.ledger.spool import Spool, hold_answer
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.store.locks import FileLocks
+from posthorn.models import Answer, MessageState, Receipt
 from posthorn.settings import Settings
-from tests.delivery.journey import numbers, status_of, write_campaign
+from tests.delivery.journey import counted, numbers, status_of, write_campaign
 from tests.delivery.waiting import until
 
 
@@ -125,26 +128,19 @@ async def test_only_a_run_can_be_helped(sale: str, settings: Settings) -> None:
         await refused()
 
 
-async def test_a_run_heeds_a_cancellation_of_its_campaign(sale: str, settings: Settings) -> None:
-    async with open_run(sale, settings=settings) as run:
-        await run.heed()
-        assert not run.is_stopped()
-        with closing(Ledger(settings.database_url)) as other:
-            campaigns.cancel(other, run.campaign)
-        await run.heed()
-        assert str(run.stopped) == "the campaign was cancelled"
-
-
 async def test_a_run_that_lost_its_lock_does_not_stop_the_one_that_took_over(sale: str, settings: Settings) -> None:
-    async with open_run(sale, settings=settings) as second:
-        second.ledger.locks.release(second.campaign.lock_key)
-        with pytest.raises(LedgerError):
-            async with open_run(sale, settings=settings) as first:
-                first.ledger.locks.release(first.campaign.lock_key)  # as a database does that ends the session
-                assert second.ledger.locks.acquire(second.campaign.lock_key)
-                raise LedgerError("the lock is lost")
-        await second.heed()
-        assert not second.is_stopped()
+    async def cut_off() -> None:
+        async with open_run(sale, settings=settings) as first:
+            first.ledger.locks.release(first.campaign.lock_key)  # as a database does that ends the session
+            async with open_run(sale, settings=settings) as second:
+                taken_over.append(second)
+            raise LedgerError("the lock is lost")
+
+    taken_over: list[CampaignRun] = []
+    with pytest.raises(LedgerError):
+        await cut_off()
+    status = status_of(sale, settings)
+    assert (status["state"], status["because"]) == ("stopped", None)
 
 
 async def test_a_helper_that_lost_its_lock_stops_nobody(sale: str, settings: Settings) -> None:
@@ -161,7 +157,7 @@ async def test_whoever_waits_shows_for_what_and_until_when(sale: str, settings: 
         async with open_lookup(sale, settings=settings):
             run = asyncio.create_task(run_it(sale, settings))
             await until(lambda: board.now is not None)
-            assert str(board.now).startswith("waiting for another process that looks after sale, until ")
+            assert str(board.now).startswith("waiting until ")
         await run
         assert board.now is None
 
@@ -172,7 +168,7 @@ async def test_a_pause_that_the_provider_asks_for_is_shown() -> None:
         pace.slow(120)
         waiting = asyncio.create_task(pace.wait())
         await until(lambda: board.now is not None)
-        assert str(board.now).startswith("waiting because the provider asks for a pause, until ")
+        assert str(board.now).startswith("waiting until ")
         pace.wake()
         await waiting
         assert board.now is None
@@ -181,3 +177,51 @@ async def test_a_pause_that_the_provider_asks_for_is_shown() -> None:
 async def run_it(name: str, settings: Settings) -> None:
     async with open_run(name, settings=settings):
         pass
+
+
+DEAD, ANSWERED = "host-1-aaaaaaaaaaaa", "host-2-bbbbbbbbbbbb"
+
+
+@pytest.mark.parametrize("opened", [open_run, open_lookup])
+async def test_what_dead_processes_left_is_settled_before_anything_else(
+    opened: Callable[..., AbstractAsyncContextManager[CampaignRun]], sale: str, settings: Settings, tmp_path: Path
+) -> None:
+    """One died in the middle of its request; another had its answer on disk, and died before the ledger had it."""
+    ledger = Ledger(settings.database_url)
+    try:
+        campaign = campaigns.get(ledger, sale)
+        first, second = (
+            sending.claim(ledger, campaign, owner, campaign.first_chunk, campaign.last_chunk) for owner in (DEAD, ANSWERED)
+        )
+        assert first is not None
+        assert second is not None
+        spool = Spool(tmp_path / "spool", ledger, ANSWERED)
+        receipts = [Receipt(MessageState.ACCEPTED, f"id-{position}") for position in second.positions]
+        hold_answer(spool, second, Answer(receipts))
+        spool.close()
+    finally:
+        ledger.close()
+    async with opened(sale, settings=settings):
+        assert counted(status_of(sale, settings)) == {"accepted": 50, "unknown": 50}
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+async def test_a_run_heeds_that_it_was_cancelled_or_stopped_elsewhere(sale: str, settings: Settings) -> None:
+    async with open_run(sale, settings=settings) as run:
+        await run.heed()
+        assert not run.is_stopped()
+        ledger = Ledger(settings.database_url)
+        try:
+            campaigns.stop_run(ledger, run.campaign, because="the account is locked")
+            await run.heed()
+            assert "stopped elsewhere: the account is locked" in str(run.stopped)
+        finally:
+            ledger.close()
+    async with open_run(sale, settings=settings) as run:
+        ledger = Ledger(settings.database_url)
+        try:
+            campaigns.cancel(ledger, run.campaign)
+            await run.heed()
+            assert "the campaign was cancelled" in str(run.stopped)
+        finally:
+            ledger.close()

@@ -46,3 +46,17 @@ def test_a_deployment_is_described_tagged_and_versioned(deployment: dict[str, An
 
 def test_an_events_own_deployment_runs_the_tickets_flow() -> None:
     assert FLOW in FLOWS
+
+
+# What looks after every campaign and event; two of them side by side would only wait for each other.
+BY_THEMSELVES = {"delivery-reports": "CANCEL_NEW", "reconcile": "CANCEL_NEW"}
+DAILY_OR_OFTENER = {"delivery-reports", "reconcile", "housekeeping"}
+
+
+def test_what_looks_after_everything_is_switched_on_and_runs_alone() -> None:
+    by_name = {deployment["name"]: deployment for deployment in DEPLOYMENTS}
+    for name, strategy in BY_THEMSELVES.items():
+        assert by_name[name]["concurrency_limit"] == {"limit": 1, "collision_strategy": strategy}
+    assert {name for name, one in by_name.items() if any(schedule["active"] for schedule in one.get("schedules", ()))} >= (
+        DAILY_OR_OFTENER
+    )

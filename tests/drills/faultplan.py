@@ -92,6 +92,23 @@ class Plan:
     campaign_keys: dict[str, str] = field(default_factory=dict)
 
 
+CALM = Plan(
+    mode="plain",
+    rules=[],
+    speed=1.0,
+    latency_seconds=0.0,
+    lag_seconds=0.0,
+    settle_seconds=0.25,
+    concurrency=8,
+    breaker_after=3,
+    chunk_size=200,
+    page_size=200,
+    shuffle=False,
+    pulls_reports=False,
+)
+"""Nothing goes wrong."""
+
+
 def plan_of(dice: random.Random, only: str | None = None) -> Plan:
     """A round's plan, in the mode ``only`` if it is given.
 
@@ -107,7 +124,7 @@ def plan_of(dice: random.Random, only: str | None = None) -> Plan:
         speed=60.0 if pulls_reports else 1.0,
         latency_seconds=dice.choice((0.0, 0.0, 0.01, 0.03)),
         lag_seconds=dice.choice((0.0, 0.0, 0.2)),
-        settle_seconds=1.0 if mode == "resend" else 0.25,
+        settle_seconds=1.0 if mode == "resend" else 0.6,
         concurrency=dice.choice((2, 4, 8)),
         breaker_after=dice.choice((3, 10, 30)),
         chunk_size=dice.choice((25, 50, 50, 100)),

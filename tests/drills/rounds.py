@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import secrets
 import signal
 import time
 from collections import Counter
@@ -14,9 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psycopg
-from sqlalchemy.engine import make_url
-
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import SerwerSmsSettings, Settings
 from tests.delivery.journey import write_campaign
@@ -24,12 +20,16 @@ from tests.drills import worker
 from tests.drills.box import Box
 from tests.drills.children import Child
 from tests.drills.faultplan import Plan
+from tests.drills.postgres import Database, OwnServer
+from tests.drills.proxy import ProxyProcess
 from tests.drills.verdict import judge
 
 NAME = "drill"
 _PATIENCE_SECONDS = 90
 _MOST_STARTS = 40
 _HELD_SECONDS = 15 * 60 + 120
+_LAST_LOOK_SECONDS = 15 * 60 - 1
+"""So a held campaign that sent anything again is looked at for the last time a second after the request, not 13 minutes."""
 _CALM_RUNS = 8
 
 
@@ -92,19 +92,25 @@ _ENDINGS = {
 class Round:
     """One campaign, one sandbox, one ledger. ``with Round(...) as one: one.run(dice)``."""
 
-    def __init__(self, seed: int, folder: Path, plan: Plan, recipients: int, postgres_url: str | None, tally: Tally) -> None:
+    def __init__(
+        self, seed: int, folder: Path, plan: Plan, recipients: int, postgres: OwnServer | str | None, tally: Tally
+    ) -> None:
         self.starts = self.kills = 0
         self._folder, self._plan, self._tally = folder, plan, tally
         self._children: list[Child] = []
-        self._postgres = _Database(postgres_url, f"posthorn_drill_{secrets.token_hex(5)}") if postgres_url else None
+        self._server = postgres if isinstance(postgres, OwnServer) else None
+        url = postgres.url if isinstance(postgres, OwnServer) else postgres
+        self._postgres = Database(url) if url else None
+        self._proxy = ProxyProcess(self._postgres.url, folder / "proxy.log") if self._postgres else None
         self._phones = [f"+48{number}" for number in random.Random(seed).sample(range(500_000_000, 500_999_999), recipients)]
         extra = ["not a number", self._phones[0], f" {self._phones[-1]} "]
         keys = {**plan.campaign_keys, "chunk_size": plan.chunk_size}
         self._file = write_campaign(folder, [*self._phones, *extra], name=NAME, **keys)
         self._box = Box(plan, folder / "sandbox.log")
         self._settings = Settings(
-            database_url=self._postgres.url if self._postgres else f"sqlite:///{folder / 'ledger.db'}",
+            database_url=self._proxy.url if self._proxy else f"sqlite:///{folder / 'ledger.db'}",
             state_dir=folder,
+            guard_dir=folder / "marks",
             serwersms=SerwerSmsSettings(
                 base_url=self._box.url,
                 token="sandbox-token",
@@ -113,6 +119,7 @@ class Round:
                 breaker_after=plan.breaker_after,
                 timeout_seconds=0.6,
                 settle_seconds=plan.settle_seconds,
+                last_look_seconds=_LAST_LOOK_SECONDS,
             ),
         )
 
@@ -123,6 +130,8 @@ class Round:
         for child in self._children:
             child.end()
         self._box.close()
+        if self._proxy:
+            self._tally.kills["acknowledgements lost"] += self._proxy.close()
         if self._postgres and error is None:
             self._postgres.drop()
 
@@ -188,7 +197,9 @@ class Round:
     def _disturbed_run(self, dice: random.Random) -> None:
         ways = [self._killed, self._killed, self._killed, self._terminated, self._paused, self._replaced, self._doubled]
         if self._postgres is not None:
-            ways.append(self._cut_off)
+            ways += [self._cut_off, self._unacknowledged, self._taken_over]
+        if self._server is not None:
+            ways += [self._server_killed, self._server_killed]
         first = self._start()
         # Half of the moments fall into planning, opening and recovery, the others anywhere in a whole run.
         time.sleep(dice.uniform(0, 0.15) if dice.random() < 0.5 else dice.uniform(0.1, 1.5))
@@ -248,10 +259,39 @@ class Round:
         else:
             self._ended(self._start())
 
+    def _unacknowledged(self, dice: random.Random, first: Child) -> None:
+        """Commits that are carried out, and nobody hears of it."""
+        assert self._proxy is not None
+        for _ in range(dice.randint(1, 4)):
+            self._proxy.lose_next()
+            first.wait(dice.uniform(0, 0.4))
+        self._note("commits without an answer")
+
+    def _taken_over(self, dice: random.Random, first: Child) -> None:
+        """Frozen while the database drops its locks and another run goes on to its end; then woken."""
+        assert self._postgres is not None
+        first.signal(signal.SIGSTOP)
+        time.sleep(dice.uniform(0, 0.2))
+        self._postgres.end_sessions()
+        self._ended(self._start())
+        first.signal(signal.SIGCONT)
+        self._note("SIGSTOP, locks dropped, taken over, SIGCONT")
+
+    def _server_killed(self, dice: random.Random, first: Child) -> None:
+        """PostgreSQL killed under it and started again, every second or so, a few times."""
+        assert self._server is not None
+        for _ in range(dice.randint(1, 3)):
+            how = dice.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGQUIT))
+            self._server.kill(how)
+            self._note(f"PostgreSQL ended by {how.name}")
+            time.sleep(dice.choice((0.0, 0.0, 0.4)))
+            self._server.start()
+            first.wait(dice.uniform(0.1, 1.5))
+
     # -- Comparing --------------------------------------------------------------------------------------------------------
 
     def _compare(self) -> dict[str, int]:
-        ledger = Ledger(self._settings.database_url)
+        ledger = Ledger(self._postgres.url if self._postgres else self._settings.database_url)
         try:
             verdict = judge(ledger, NAME, self._phones, self._box.messages(), self._plan.mode)
         finally:
@@ -259,27 +299,6 @@ class Round:
         if verdict.problems:
             raise Broken("\n  ".join([f"mode {self._plan.mode}, {self._plan.rules}", *verdict.problems]))
         return verdict.states
-
-
-class _Database:
-    """A PostgreSQL database for one round."""
-
-    def __init__(self, server_url: str, name: str) -> None:
-        url = make_url(server_url)
-        self._server = url.set(drivername="postgresql").render_as_string(hide_password=False)
-        self._name = name
-        self._tell(f"CREATE DATABASE {name}")
-        self.url = url.set(drivername="postgresql+psycopg", database=name).render_as_string(hide_password=False)
-
-    def drop(self) -> None:
-        self._tell(f"DROP DATABASE IF EXISTS {self._name} WITH (FORCE)")
-
-    def end_sessions(self) -> None:
-        self._tell(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self._name}'")
-
-    def _tell(self, statement: str) -> None:
-        with psycopg.connect(self._server, autocommit=True) as connection:
-            connection.execute(statement)
 
 
 def _fault_of(name: str) -> str:

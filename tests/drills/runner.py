@@ -15,12 +15,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from tests.drills.children import Child
 from tests.drills.faultplan import MODES, plan_of
+from tests.drills.postgres import OwnServer, binaries
 from tests.drills.rounds import Broken, Round, Tally
 
 POSTGRES_URL = "POSTHORN_TEST_POSTGRES_URL"
@@ -30,8 +32,8 @@ _LARGEST_SEED = 10**9
 def main(arguments: list[str] | None = None) -> int:
     """Run the rounds that the command line asks for; 0 if all of them held."""
     options = _options(arguments)
-    if options.database == "postgresql" and not options.postgres_url:
-        print(f"set {POSTGRES_URL} to a database in which others may be created")
+    if options.database == "postgresql" and not (options.own_server or options.postgres_url):
+        print(f"PostgreSQL's programs are not here; set {POSTGRES_URL} to a database in which others may be created")
         return 2
     base = Path(tempfile.mkdtemp(prefix="posthorn-drill-"))
     started = time.monotonic()
@@ -61,27 +63,51 @@ def _share(options: argparse.Namespace, share: Sequence[int], result: Path) -> i
     """One job's rounds, one after the other; what happened is left in ``result``."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     tally = Tally()
-    for number in share:
-        seed = (options.seed + number) % _LARGEST_SEED
-        folder = result.parent / f"seed-{seed}"
+    with _postgres(options) as postgres:
+        held = all(_one_round(options, seed, result.parent, postgres, tally) for seed in _seeds(options, share))
+    if held:
+        result.write_bytes(pickle.dumps(tally))
+    return 0 if held else 1
+
+
+@contextmanager
+def _postgres(options: argparse.Namespace) -> Iterator[OwnServer | str | None]:
+    """What the rounds on PostgreSQL use: a server of their own, which they may kill, or the one that is named."""
+    if options.database != "postgresql":
+        yield None
+    elif not options.own_server:
+        yield options.postgres_url
+    else:
+        server = OwnServer()
         try:
-            _run_one(options, seed, folder, tally)
-        except Broken as broken:
-            print(f"\nBROKEN, seed {seed}: {broken}\n")
-            print(f"again: {_replay(options, seed)}\nkept:  {folder}", flush=True)
-            return 1
-        shutil.rmtree(folder)
-    result.write_bytes(pickle.dumps(tally))
-    return 0
+            yield server
+        finally:
+            server.close()
 
 
-def _run_one(options: argparse.Namespace, seed: int, folder: Path, tally: Tally) -> None:
+def _seeds(options: argparse.Namespace, share: Sequence[int]) -> Iterator[int]:
+    return ((options.seed + number) % _LARGEST_SEED for number in share)
+
+
+def _one_round(options: argparse.Namespace, seed: int, base: Path, postgres: OwnServer | str | None, tally: Tally) -> bool:
+    """Whether the round of that seed held; if not, what broke is printed, and its folder kept."""
+    folder = base / f"seed-{seed}"
+    try:
+        _run_one(options, seed, folder, postgres, tally)
+    except Broken as broken:
+        print(f"\nBROKEN, seed {seed}: {broken}\n")
+        print(f"again: {_replay(options, seed)}\nkept:  {folder}", flush=True)
+        return False
+    shutil.rmtree(folder)
+    return True
+
+
+def _run_one(options: argparse.Namespace, seed: int, folder: Path, postgres: OwnServer | str | None, tally: Tally) -> None:
     folder.mkdir()
     dice = random.Random(seed)
     plan = plan_of(dice, options.mode)
     started = time.monotonic()
-    postgres_url = options.postgres_url if options.database == "postgresql" else None
-    with Round(seed, folder, plan, options.recipients, postgres_url, tally) as one:
+    with Round(seed, folder, plan, options.recipients, postgres, tally) as one:
         states = one.run(dice)
     seconds = time.monotonic() - started
     if not options.quiet:
@@ -107,6 +133,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--mode", choices=MODES, help="only rounds of this mode (default: all)")
     parser.add_argument("--jobs", type=int, default=1, help="rounds at the same time")
     parser.add_argument("--postgres-url", default=os.environ.get(POSTGRES_URL), help=f"default: {POSTGRES_URL}")
+    parser.add_argument(
+        "--own-server",
+        action=argparse.BooleanOptionalAction,
+        default=binaries() is not None,
+        help="start a PostgreSQL server for the rounds, and kill it (default: where its programs are installed)",
+    )
     parser.add_argument("--quiet", action="store_true", help="only the sums, and what is broken")
     options = parser.parse_args(arguments)
     if options.seed is None:

@@ -15,7 +15,7 @@ from posthorn.delivery.report import pull_reports
 from posthorn.delivery.run import open_desk, open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_credit, verify_media
-from posthorn.errors import AlreadyRunning, CampaignNotFound, GatewayError, LedgerError
+from posthorn.errors import AlreadyRunning, CampaignNotFound, GatewayError, LedgerError, Stopped
 from posthorn.ledger import sending
 from posthorn.settings import Settings
 
@@ -65,7 +65,7 @@ async def _deliver(file: Path, settings: Settings) -> int:
                 print(f"stopped: {run.stopped}; {len(pending)} chunks are pending")
                 return STOPPED
             return FINISHED
-    except GatewayError as error:
+    except (GatewayError, Stopped) as error:
         print(f"stopped: {error}")
         return STOPPED
 

@@ -8,13 +8,11 @@ import contextlib
 import gzip
 import logging
 import socket
-import ssl
-from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
-from posthorn.errors import OutcomeUnknown, RequestRefused, TryAgain, Unreachable
+from posthorn.errors import ClaimGone, OutcomeUnknown, RequestRefused, TryAgain, Unreachable
 from posthorn.gateways import http
 from posthorn.gateways.http import HttpClients, Trace, refusal
 from tests.gateways.raw_server import OK_HEAD, Conversation, RawServer, ok
@@ -88,26 +86,6 @@ async def untrusted_certificate(tls):
     async with RawServer(behave, tls) as server:
         yield server.url
         assert server.executed == []
-
-
-@pytest.fixture(scope="session")
-def self_signed(tmp_path_factory):
-    from cryptography import x509  # noqa: PLC0415 - slow to import, used here alone
-    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    now = datetime.now(UTC)
-    certificate = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(private + certificate.public_bytes(pem))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return context
 
 
 NOTHING_WRITTEN = {
@@ -287,6 +265,13 @@ async def test_a_reader_that_stalls_on_a_big_body_is_unknown():
     assert caught.value.evidence.trace == "headers"
 
 
+async def test_headers_that_left_in_part_are_not_called_unsent():
+    async with RawServer(Conversation.forever) as server:
+        with pytest.raises(OutcomeUnknown) as caught:
+            await post(server.url, headers={"X-Long": "x" * 16_000_000})
+    assert caught.value.evidence.trace == "headers"
+
+
 async def test_an_early_413_on_a_big_body_never_counts_as_an_answer_to_try_again():
     async def behave(talk):
         await talk.reader.read(1000)
@@ -359,8 +344,7 @@ async def test_no_more_requests_are_in_flight_than_asked_for():
     assert most == 20
 
 
-async def test_an_answer_beyond_the_limit_is_not_read_on(monkeypatch):
-    monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 1_000_000)
+async def test_an_answer_beyond_the_limit_is_not_read_on():
     sent = 0
 
     async def behave(talk):
@@ -379,12 +363,26 @@ async def test_an_answer_beyond_the_limit_is_not_read_on(monkeypatch):
     assert len(caught.value.evidence.raw) == http.MAX_EVIDENCE_BYTES
 
 
-async def test_compressed_answers_are_read_though_none_are_asked_for():
+ENCODINGS = ["gzip", "GZIP", "br", "zstd", "deflate, gzip", "identity, gzip", "x-unheard-of"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("status", [b"200 OK", b"400 Bad Request", b"429 Too Many Requests"])
+async def test_an_encoded_answer_is_not_read_whatever_its_status(status, encoding):
     packed = gzip.compress(b'{"success":true}')
-    answer = OK_HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed
-    async with RawServer(answers_with(answer)) as server:
-        assert (await post(server.url)).body == b'{"success":true}'
+    head = b"HTTP/1.1 %b\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (status, encoding.encode(), len(packed))
+    async with RawServer(answers_with(head + packed)) as server:
+        with pytest.raises(OutcomeUnknown, match="AnswerEncoded"):
+            await post(server.url)
+        with pytest.raises(TryAgain, match="AnswerEncoded"):
+            await post(server.url, repeatable=True)
         assert b"accept-encoding: identity" in server.executed[0].lower()
+
+
+@pytest.mark.parametrize("header", [b"", b"Content-Encoding: identity\r\n", b"Content-Encoding:\r\n"])
+async def test_an_answer_that_is_not_encoded_is_read(header):
+    async with RawServer(answers_with(OK_HEAD + header + b"Content-Length: 2\r\n\r\n{}")) as server:
+        assert (await post(server.url)).body == b"{}"
 
 
 # -- Connections ----------------------------------------------------------------------------------------------------------
@@ -529,7 +527,50 @@ async def test_a_transport_that_does_not_trace_is_believed_only_where_no_request
 
 async def test_no_header_body_or_url_reaches_a_log(caplog):
     caplog.set_level(logging.DEBUG)
-    async with RawServer(answers_with(ok(b'{"phone":"+48500600700"}'))) as server:
+    answer = OK_HEAD + b'X-Echo: s3cret +48500600700\r\nContent-Length: 24\r\n\r\n{"phone":"+48500600700"}'
+    async with RawServer(answers_with(answer)) as server:
         await post(server.url + "/?api_key=s3cret", headers={"Authorization": "Bearer s3cret"})
     assert "s3cret" not in caplog.text
     assert "500600700" not in caplog.text
+
+
+# -- Held back at the last moment -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["refused", "too slow"])
+async def test_a_request_that_is_held_back_writes_no_byte_though_its_connection_stands(what: str) -> None:
+    read: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    connected = asyncio.Event()
+
+    async def behave(talk: Conversation) -> None:
+        connected.set()
+        read.set_result(await talk.reader.read(1000))
+
+    async def before() -> None:
+        await connected.wait()
+        if what == "refused":
+            raise ClaimGone("not ours")
+        await asyncio.Event().wait()
+
+    trace = Trace(before)
+    async with RawServer(behave) as server:
+        with pytest.raises(ClaimGone if what == "refused" else Unreachable) as caught:
+            await post(server.url, trace=trace)
+        assert not caught.value.maybe_sent
+        assert await asyncio.wait_for(read, 5) == b""
+    assert not trace.left
+
+
+async def test_a_request_that_may_leave_is_asked_about_once_and_leaves() -> None:
+    asked: list[bool] = []
+
+    async def behave(talk: Conversation) -> None:
+        await talk.request()
+        await talk.say(ok())
+
+    async def before() -> None:
+        asked.append(server.executed == [])
+
+    async with RawServer(behave) as server:
+        assert (await post(server.url, trace=Trace(before))).status == 200
+    assert asked == [True]

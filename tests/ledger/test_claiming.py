@@ -71,6 +71,15 @@ def test_nothing_is_claimed_of_a_cancelled_campaign(ledger: Ledger) -> None:
     assert states(ledger, campaign) == {"cancelled": 50}
 
 
+def test_cancelling_one_campaign_cancels_no_other(ledger: Ledger) -> None:
+    campaign = planned(ledger, 50)
+    other = planned(ledger, 30, name="other", first=100)
+    assert campaigns.cancel(ledger, campaign) == 50
+    assert states(ledger, other) == {"pending": 30}
+    assert campaigns.get(ledger, "other").cancelled_at is None
+    assert sending.claim(ledger, other, OWNER, 1, LATEST) is not None
+
+
 def test_eight_threads_claim_each_chunk_once(ledger: Ledger) -> None:
     campaign = planned(ledger, 2_000, chunk_size=5)
     found: list[int] = []
@@ -123,3 +132,14 @@ def test_a_claim_does_not_wait_for_a_chunk_that_another_is_busy_with(postgres_le
     with postgres_ledger.write() as connection:
         connection.execute(sa.select(tables.chunk.c.id).where(tables.chunk.c.id == campaign.first_chunk).with_for_update())
         assert claimed(postgres_ledger, campaign).chunk_id == campaign.first_chunk + 1
+
+
+def test_nothing_is_claimed_of_a_run_that_was_stopped_until_it_is_started_again(url: str, ledger: Ledger) -> None:
+    campaign = planned(ledger, 30)
+    claimed(ledger, campaign)
+    with another(url) as other:
+        campaigns.stop_run(other, campaign, because="a helper found the account locked")
+    assert sending.claim(ledger, campaign, OWNER, campaign.first_chunk, campaign.last_chunk) is None
+    assert states(ledger, campaign) == {"pending": 30}
+    campaigns.start_run(ledger, campaign, by="ops")
+    assert claimed(ledger, campaign).chunk_id == campaign.first_chunk + 1

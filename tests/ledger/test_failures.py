@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sqlite3
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from sqlalchemy.engine import make_url
 from posthorn.errors import LedgerError
 from posthorn.ledger import campaigns, planning, sending
 from posthorn.ledger.spool import Spool, import_spool, keep_answer
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, ledger_place, shown_url
 from posthorn.models import Answer, ChunkState
 from tests.ledger.ledgers import (
     LATEST,
@@ -261,3 +262,31 @@ def test_a_transaction_that_reads_before_it_writes_keeps_other_writers_waiting(s
         theirs.join()
     with sqlite_ledger.read() as connection:
         assert connection.execute(sa.text("SELECT epoch FROM chunk")).scalar_one() == 8
+
+
+def test_no_error_quotes_a_number_in_the_databases_first_line(sqlite_ledger: Ledger) -> None:
+    with sqlite_ledger.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER refuse BEFORE INSERT ON campaign BEGIN SELECT RAISE(ABORT, 'no place for +48500600700'); END"
+        )
+    with pytest.raises(LedgerError, match="no place for") as caught:
+        planned(sqlite_ledger)
+    assert "500600700" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://ops:s3cret@127.0.0.1:9/ledger",
+        "postgresql+psycopg://ops@127.0.0.1:9/ledger?password=s3cret",
+        "postgresql+psycopg://127.0.0.1:9/ledger?user=ops&password=s3cret&sslpassword=s3cret",
+    ],
+)
+def test_a_password_is_shown_nowhere_in_whatever_place_it_is_given(url: str) -> None:
+    assert "s3cret" not in shown_url(url)
+    assert "s3cret" not in ledger_place(url)
+    with pytest.raises(LedgerError) as caught:
+        Ledger(url)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "127.0.0.1:9" in told
+    assert "s3cret" not in told

@@ -23,10 +23,10 @@ def tell(ledger: Ledger, statement: str, **values: object) -> None:
 def finished(ledger: Ledger, name: str, first: int, *said: object) -> CampaignRecord:
     """A campaign of one chunk that was run and is over."""
     campaign = planned(ledger, 10, name=name, first=first)
-    campaigns.start_run(ledger, campaign, by="the test")
+    started = campaigns.start_run(ledger, campaign, by="the test")
     claim = claimed(ledger, campaign)
     sending.record(ledger, claim, answer(claim, *said))
-    campaigns.end_run(ledger, campaign, stopped_because=None)
+    campaigns.end_run(ledger, campaign, started, stopped_because=None)
     return campaign
 
 

@@ -11,7 +11,7 @@ from posthorn.ledger.planning import NewCampaign, Row
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, Phone
-from tests.ledger.ledgers import FIRST_PHONE, LATEST, OWNER, Listed, answer, claimed, new_campaign, planned, states
+from tests.ledger.ledgers import FIRST_PHONE, LATEST, OWNER, Listed, another, answer, claimed, new_campaign, planned, states
 from tests.ledger.processes import owner, until
 
 SIZES = {
@@ -22,6 +22,7 @@ SIZES = {
     "a chunk larger than a batch of rows": (250, 180, [180, 70]),
     "chunks of one": (5, 1, [1] * 5),
     "one chunk larger than a transaction": (60_000, 55_000, [55_000, 5_000]),
+    "more than a transaction, of chunks that no batch fits": (50_008, 7, [7] * 7_144),
 }
 
 
@@ -149,3 +150,15 @@ def test_a_number_twice_is_refused_without_naming_it(ledger: Ledger) -> None:
         planning.plan(ledger, new_campaign(), twice)
     assert "48500" not in f"{caught.value}{caught.value.__cause__ or ''}"
     assert campaigns.find(ledger, "sale") is None
+
+
+def test_one_plan_at_a_time_and_who_waits_too_long_plans_nothing(
+    url: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "_PLANNING_WAIT_SECONDS", 0.1)
+    with another(url) as other, other.locks.hold("planning") as held:
+        assert held
+        with pytest.raises(LedgerError, match="another campaign has been planned"):
+            planned(ledger)
+    assert campaigns.find(ledger, "sale") is None
+    assert planned(ledger).name == "sale"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import campaigns, reconciling, sending
+from posthorn.ledger import campaigns, copies, reconciling, sending
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.reconciling import Decision, Unconfirmed
 from posthorn.ledger.store import tables
@@ -109,7 +109,7 @@ def test_a_resent_message_is_pending_and_its_next_attempt_starts_with_a_clean_sl
     message = again(ledger, campaign)[0]
     assert (message.resends, message.absent_since, message.last_decision) == (1, None, None)
     assert message.attempts == 2
-    assert reconciling.resent_messages(ledger, campaign) == dict.fromkeys(claim.phones)
+    assert len(copies.begun(ledger, campaign)) == 1, "a copy of that request may still come"
 
 
 def test_a_decision_comes_too_late_once_the_message_is_settled(ledger: Ledger) -> None:
@@ -164,18 +164,78 @@ def test_an_unknown_message_may_be_found_under_the_id_it_was_answered_with(ledge
     assert states(ledger, campaign) == {"accepted": 1}
 
 
+def controls(ledger: Ledger, campaign: CampaignRecord, near: float = 0, size: int = 30, since: float = 0) -> list[str]:
+    return [one.provider_id for one in reconciling.controls(ledger, campaign, near, size, not_before=since)]
+
+
 def test_controls_are_messages_that_were_surely_taken_near_that_time(ledger: Ledger) -> None:
     campaign = planned(ledger, 50)
     claims = [claimed(ledger, campaign) for _ in range(5)]
     sending.record_unknown(ledger, claims[0])
-    assert reconciling.controls(ledger, campaign, 0, 3) == {}
+    assert controls(ledger, campaign) == []
     for claim in claims[1:]:
         sending.record(ledger, claim, answer(claim, REJECTED))
     with ledger.write() as connection:
-        connection.execute(sa.text("UPDATE chunk SET claimed_at = 1000 * id"))
-    near_the_last = reconciling.controls(ledger, campaign, 1000.0 * claims[-1].chunk_id, 30)
-    assert set(near_the_last) == set(ids(claims[-1])[:-1]) | set(ids(claims[-2])[:-1])
-    assert len(reconciling.controls(ledger, campaign, 0, 3)) == 3
+        connection.execute(sa.text("UPDATE attempt SET started_at = 1000 * chunk_id, ended_at = 1000 * chunk_id + 5"))
+    nearest_first = [ids(claim)[0] for claim in reversed(claims[1:])]
+    assert controls(ledger, campaign, 1000.0 * claims[-1].chunk_id) == nearest_first
+    assert controls(ledger, campaign, 0, 3) == [ids(claim)[0] for claim in claims[1:4]]
+    assert controls(ledger, campaign, since=1000.0 * claims[-1].chunk_id) == nearest_first[:1], "only what is surely listed"
+    (control,) = reconciling.controls(ledger, campaign, 1000.0 * claims[1].chunk_id, 1, not_before=0)
+    assert (control.since, control.until) == (1000.0 * claims[1].chunk_id, 1000.0 * claims[1].chunk_id + 5)
+    assert (control.phone, control.campaign, control.definition) == (claims[1].phones[0], "sale", campaign.definition)
+
+
+@pytest.mark.parametrize("state", [REJECTED, UNKNOWN, PENDING, MessageState.CANCELLED])
+def test_a_message_that_the_provider_need_not_list_is_no_control(state: MessageState, ledger: Ledger) -> None:
+    """A refused one has an id, too, and a withdrawn one had one."""
+    campaign = planned(ledger, 10)
+    claim = claimed(ledger, campaign)
+    first, *others = ids(claim)
+    sending.record(ledger, claim, Answer([Receipt(state, first), *(Receipt(ACCEPTED, one) for one in others)]))
+    assert controls(ledger, campaign) == others[:1]
+
+
+def test_a_chunk_with_two_requests_has_no_control_for_nobody_knows_which_one_took_it(ledger: Ledger) -> None:
+    campaign = planned(ledger, 10)
+    first = claimed(ledger, campaign)
+    sending.record(ledger, first, answer(first, PENDING))
+    second = claimed(ledger, campaign)
+    sending.record(ledger, second, answer(second))
+    assert controls(ledger, campaign) == []
+
+
+def test_a_request_that_surely_did_nothing_spoils_no_control(ledger: Ledger) -> None:
+    campaign = planned(ledger, 10)
+    sending.release(ledger, claimed(ledger, campaign))
+    claim = claimed(ledger, campaign)
+    sending.record(ledger, claim, answer(claim))
+    assert controls(ledger, campaign) == ids(claim)[:1]
+
+
+def test_controls_of_other_campaigns_serve_where_there_are_none_of_its_own(ledger: Ledger) -> None:
+    campaign, other, test = (
+        planned(ledger, 20),
+        planned(ledger, 10, name="other"),
+        planned(ledger, 10, name="try", test=True),
+    )
+    sending.record_unknown(ledger, claimed(ledger, campaign))
+    for one in (other, test):
+        claim = claimed(ledger, one)
+        sending.record(ledger, claim, answer(claim))
+    (control,) = reconciling.controls(ledger, campaign, 0, 30, not_before=0)
+    assert control.campaign == "other"
+    own = claimed(ledger, campaign)
+    sending.record(ledger, own, answer(own))
+    assert controls(ledger, campaign) == ids(own)[:1]
+
+
+def test_an_id_that_was_a_messages_before_it_was_sent_again_is_no_other_messages(ledger: Ledger) -> None:
+    campaign, (message, *_) = in_doubt(ledger, 2)
+    reconciling.settle(ledger, campaign, [found(message, "now")], by="test")
+    with ledger.write() as connection:
+        connection.execute(sa.text("UPDATE settlement SET replaced_id = 'before'"))
+    assert reconciling.bound_ids(ledger, ["now", "before", "nobodys"]) == {"now", "before"}
 
 
 def test_settling_while_the_rest_of_the_chunk_is_in_flight_is_counted_at_once(ledger: Ledger) -> None:
@@ -190,6 +250,38 @@ def test_settling_while_the_rest_of_the_chunk_is_in_flight_is_counted_at_once(le
     sending.record(ledger, second, answer(second))
     assert states(ledger, campaign) == {"accepted": 9, "pending": 1}
     assert claimed(ledger, campaign).positions == (other.position,)
+
+
+def test_the_window_opens_with_the_first_of_two_requests_that_may_have_been_carried_out(ledger: Ledger) -> None:
+    campaign, messages = in_doubt(ledger, 1)
+    reconciling.settle(ledger, campaign, [Decision(messages[0], "resend", PENDING, "not listed, twice")], by="test")
+    sending.record_unknown(ledger, claimed(ledger, campaign))
+    with ledger.write() as connection:
+        connection.execute(sa.text("UPDATE attempt SET started_at = 100, ended_at = 130 WHERE epoch = 1"))
+        connection.execute(sa.text("UPDATE attempt SET started_at = 200, ended_at = 230 WHERE epoch = 2"))
+    (message,) = again(ledger, campaign)
+    assert (message.since, message.until, message.attempts) == (100, 230, 2)
+
+
+def test_why_nothing_is_proven_is_kept_anew_when_the_reason_changes(ledger: Ledger) -> None:
+    campaign, _ = in_doubt(ledger, 2)
+    for reason in ("its title differs", "its title differs", "it is dated 3,600 s before its request"):
+        doubts = [Decision(one, reconciling.MISMATCH, UNKNOWN, reason) for one in again(ledger, campaign)]
+        reconciling.settle(ledger, campaign, doubts, by="test")
+    with ledger.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(tables.settlement)).scalar() == 4
+    (finding,) = reconciling.findings(ledger, campaign)
+    assert (finding.campaign, finding.what, finding.messages) == ("sale", "it is dated 3,600 s before its request", 2)
+    assert reconciling.findings(ledger) == [finding]
+
+
+def test_a_finding_is_over_once_the_message_is_settled_or_the_listing_fits(ledger: Ledger) -> None:
+    campaign, messages = in_doubt(ledger, 2)
+    reconciling.settle(ledger, campaign, [Decision(one, reconciling.MISMATCH, UNKNOWN, "-") for one in messages], by="test")
+    assert reconciling.findings(ledger)[0].messages == 2
+    one, other = again(ledger, campaign)
+    reconciling.settle(ledger, campaign, [found(one, "x"), Decision(other, "look", UNKNOWN, "not listed")], by="test")
+    assert reconciling.findings(ledger) == []
 
 
 def test_the_earliest_attempt_that_may_have_been_taken_opens_the_window(ledger: Ledger) -> None:

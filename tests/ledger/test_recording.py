@@ -230,3 +230,39 @@ def test_large_chunks_with_an_id_bound_elsewhere_are_recorded_too(ledger: Ledger
     receipts = [Receipt(ACCEPTED, provider_id) for provider_id in [*ids(small), *ids(big)[1:]]]
     sending.record(ledger, big, Answer(receipts))
     assert states(ledger, campaign) == {"accepted": 70_000, "unknown": 1}
+
+
+@pytest.mark.parametrize("given", [(), (REJECTED,)], ids=["a usual answer", "another one"])
+def test_a_late_answer_undoes_nothing_that_was_settled_meanwhile(given: tuple[MessageState, ...], ledger: Ledger) -> None:
+    """The sender was taken for dead, a lookup found its first messages, a report came; then its answer is imported."""
+    campaign = planned(ledger, 10)
+    claim = claimed(ledger, campaign, ZOMBIE)
+    assert sending.abandon_dead(ledger, campaign) == 1
+    first, second, third, *_ = reconciling.unconfirmed(ledger, campaign, 100)
+    told = ids(claim)
+    decisions = [
+        Decision(first, "found", MessageState.DELIVERED, "listed as delivered", told[0]),
+        Decision(second, "found", MessageState.UNDELIVERED, "listed as undelivered", told[1], error="wrong_number"),
+        Decision(third, "found", MessageState.SCHEDULED, "listed as saved", told[2]),
+    ]
+    reconciling.settle(ledger, campaign, decisions, by="test")
+    sending.record(ledger, claim, answer(claim, *given))
+    rest = {"accepted": 7 - len(given), **({"rejected": len(given)} if given else {})}
+    assert states(ledger, campaign) == {"delivered": 1, "undelivered": 1, "scheduled": 1, **rest}
+
+
+@pytest.mark.parametrize(
+    ("given", "anomalies", "kept"),
+    [((), [], None), ((REJECTED,), [], None), ((UNKNOWN,), ["x"], b"{...}"), ((), ["a stranger"], b"{...}")],
+)
+def test_the_text_of_an_answer_is_kept_where_it_left_something_open(
+    given: tuple[MessageState, ...], anomalies: list[str], kept: bytes | None, ledger: Ledger
+) -> None:
+    claim = claimed(ledger, planned(ledger, 10))
+    receipts = answer(claim, *given).receipts
+    sending.record(ledger, claim, Answer(receipts, anomalies=anomalies, raw=b"{...}"))
+    attempt = tables.attempt.c
+    with ledger.read() as connection:
+        query = sa.select(attempt.raw, attempt.problem).where(attempt.chunk_id == claim.chunk_id)
+        raw, problem = connection.execute(query).one()
+    assert (raw and bytes(raw), problem) == (kept, "; ".join(anomalies) or None)

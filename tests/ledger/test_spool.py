@@ -304,3 +304,18 @@ def test_an_answer_that_was_recorded_by_an_import_is_not_recorded_again(ledger: 
     assert import_spool(folder, ledger) == 1
     with pytest.raises(ClaimLost):
         sending.release(ledger, claim)
+
+
+def test_a_line_about_another_ledger_is_not_believed_wherever_it_stands(
+    ledger: Ledger, spool: Spool, folder: Path, tmp_path: Path
+) -> None:
+    """Two ledgers count their chunks from one: a spool that was copied or renamed must not settle the other's."""
+    claim = left_by_the_dead(ledger, spool)
+    spool.close()
+    (file,) = files(folder)
+    with another(f"sqlite:///{tmp_path / 'other.db'}") as other:
+        assert claimed(other, planned(other, 10)).chunk_id == claim.chunk_id
+        shutil.copy(file, folder / file.name.replace(ledger.uuid, other.uuid))
+        assert import_spool(folder, other) == 0
+        assert _states(other) == {"pending": 10}
+    assert import_spool(folder, ledger) == 1

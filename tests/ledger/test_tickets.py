@@ -316,3 +316,17 @@ def test_a_code_is_planned_once_per_event(ledger: Ledger) -> None:
     rows._rows.append(Row(9, Phone(FIRST_PHONE + 9), 0, "A-2", {}))
     with pytest.raises(LedgerError):
         planning.plan(ledger, NewCampaign(Kind.EVENT, "gala", "skycore", {"mms_id": "77"}, {}, chunk_size=1), rows)
+
+
+def test_what_a_person_decides_is_for_one_event(ledger: Ledger) -> None:
+    """Two events with the same numbers and the same codes."""
+    monday, friday = gala(ledger, name="monday"), gala(ledger, name="friday")
+    for event in (monday, friday):
+        outcomes = (S.ACCEPTED, f"{event.name}-1"), (S.REJECTED, None), (S.UNKNOWN, None)
+        sent(ledger, event, *outcomes)
+    before = by_code(ledger, friday)
+    assert tickets.resend(ledger, monday, tickets.RESENDABLE, phone=None, by="ops", why="again") == 2
+    assert tickets.resend(ledger, monday, tickets.RESENDABLE, phone=Phone(FIRST_PHONE), by="ops", why="again") == 0
+    assert tickets.resolve(ledger, monday, "A-2", taken=False, by="ops", why="asked")
+    assert states(ledger, monday) == {"pending": 4}
+    assert by_code(ledger, friday) == before

@@ -54,7 +54,7 @@ class Caller:
 @asynccontextmanager
 async def running(*, speed: float = 0.0, **given: Any) -> AsyncIterator[Caller]:
     """A sandbox whose clock stands still unless told otherwise; what the server does not know are account options."""
-    server = {key: given.pop(key) for key in ("faults", "latency_seconds", "keepalive_seconds") if key in given}
+    server = {key: given.pop(key) for key in ("faults", "latency_seconds", "keepalive_seconds", "zone") if key in given}
     async with (
         Sandbox(serwersms=SerwerSmsOptions(**given), speed=speed, **server) as box,
         httpx.AsyncClient(base_url=box.url, timeout=5) as http,

@@ -226,3 +226,44 @@ async def test_a_skewed_provider_stamps_with_its_own_time(caller):
     sent = await caller.send(ONE)
     ahead = datetime.fromisoformat(sent["items"][0]["queued"]) - datetime.fromisoformat(_warsaw())
     assert timedelta(seconds=590) < ahead <= timedelta(seconds=601)
+
+
+TITLES = {"kept": "Żółta wyprzedaż", "cut": "Żółta wypr", "rewritten": "ZOLTA WYPRZEDAZ"}
+
+
+@pytest.mark.parametrize("titles", TITLES)
+async def test_reports_may_show_another_title_than_was_sent(sandbox, titles):
+    async with sandbox(titles=titles) as caller:
+        await caller.send(ONE, title=TITLES["kept"])
+        assert [item["text"] for item in await _all_reports(caller)] == [TITLES[titles]]
+        assert (await caller.told("messages"))["items"][0]["title"] == TITLES["kept"], "the truth knows what was sent"
+
+
+async def test_a_provider_in_another_zone_stamps_and_reads_its_own_dates(sandbox):
+    async with sandbox(zone="Europe/London") as caller:
+        sent = await caller.send(ONE)
+        behind = datetime.fromisoformat(_warsaw()) - datetime.fromisoformat(sent["items"][0]["queued"])
+        assert timedelta(minutes=59) < behind < timedelta(minutes=61)
+        assert await _all_reports(caller, date_from=_warsaw(minutes=-30)) == []
+        assert len(await _all_reports(caller, date_from=_warsaw(minutes=-90))) == 1
+
+
+# What a rule makes of the second page of three: positions shown (of ten rows, four a page), and the number of pages.
+SECOND_PAGES = {
+    "page_repeats": ([0, 1, 2, 3], 3),
+    "page_empty": ([], 3),
+    "page_added": ([4, 5, 6, 7], 4),
+    "rows_moved": ([6, 7, 8, 9], 3),
+    "no_ids": ([None, None, 6, 7], 3),
+}
+
+
+@pytest.mark.parametrize("fault", SECOND_PAGES)
+async def test_a_listing_that_is_not_steady(sandbox, fault):
+    phones = [f"+4850060070{number}" for number in range(10)]
+    async with sandbox(page_size=4, faults=[f"{fault}@messages/reports:2:items=2"]) as caller:
+        ids = [item["id"] for item in (await caller.send(*phones))["items"]]
+        await caller.call("messages/reports", order="asc", page=1)
+        page = await caller.call("messages/reports", order="asc", page=2)
+        shown = [None if item["id"] is None else ids.index(item["id"]) for item in page["items"]]
+        assert (shown, page["paging"]["count"]) == SECOND_PAGES[fault]

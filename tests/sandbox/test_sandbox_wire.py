@@ -127,3 +127,27 @@ async def test_a_hundred_thousand_numbers_fit_in_one_request(caller, phones):
     logged = (await caller.told("requests"))[0]["body"]["phone"]
     assert len(logged) == 1001
     assert logged[-1] == "and 99000 more"
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "http://127.0.0.1:3000"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+    ],
+    ids=str,
+)
+async def test_a_web_page_gets_nothing_from_the_sandbox_and_does_nothing_there(sandbox, stranger):
+    async with sandbox() as caller, httpx.AsyncClient(base_url=caller.box.url, headers=stranger) as page:
+        for method, path in (("GET", "/_sandbox/truth"), ("POST", "/_sandbox/reset"), ("POST", "/messages/send_mms")):
+            assert (await page.request(method, path)).status_code == 403
+        assert caller.box.truth()["requests"] == {}
+
+
+async def test_the_sandboxs_own_page_and_a_link_to_it_are_answered(sandbox):
+    async with sandbox() as caller, httpx.AsyncClient(base_url=caller.box.url) as page:
+        for said in ({"Origin": caller.box.url}, {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}):
+            assert (await page.get("/_sandbox/truth", headers=said)).status_code == 200

@@ -13,9 +13,10 @@ from tests.commands import Desk, order
 
 
 @pytest.fixture(scope="session")
-def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with local_prefect_server(tmp_path_factory.mktemp("prefect")) as url:
-        yield url
+def prefect_variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What a process exports that reports to the server of these tests: where it is, and how to get in."""
+    with local_prefect_server(tmp_path_factory.mktemp("prefect")) as api:
+        yield api.variables()
 
 
 @pytest.fixture(scope="session")
@@ -44,14 +45,14 @@ def desk(running_sandbox: SandboxProcess, box_url: str, tmp_path: Path) -> Desk:
 
 
 @pytest.fixture
-def slow_desk(slow_sandbox: SandboxProcess, tmp_path: Path, prefect_url: str) -> Desk:
+def slow_desk(slow_sandbox: SandboxProcess, tmp_path: Path, prefect_variables: dict[str, str]) -> Desk:
     """A desk at the slow sandbox; four requests at once, so that 2,000 numbers take some seconds."""
     variables = {"POSTHORN_SERWERSMS__CONCURRENCY": "4", "POSTHORN_SERWERSMS__CHUNK_SIZE": "50"}
-    return Desk(tmp_path, {**slow_sandbox.variables, **variables, "PREFECT_API_URL": prefect_url})
+    return Desk(tmp_path, {**slow_sandbox.variables, **variables, **prefect_variables})
 
 
 @pytest.fixture
-def quick_desk(desk: Desk, prefect_url: str) -> Desk:
+def quick_desk(desk: Desk, prefect_variables: dict[str, str]) -> Desk:
     """The same, with a Prefect server that runs already."""
-    desk.variables["PREFECT_API_URL"] = prefect_url
+    desk.variables.update(prefect_variables)
     return desk

@@ -37,7 +37,9 @@ def write_the_big_one(folder: Path) -> Path:
     return file
 
 
-def test_ten_thousand_rows_reach_everybody_once_and_a_second_run_nobody(desk: Desk, box_url: str, prefect_url: str) -> None:
+def test_ten_thousand_rows_reach_everybody_once_and_a_second_run_nobody(
+    desk: Desk, box_url: str, prefect_variables: dict[str, str]
+) -> None:
     file = write_the_big_one(desk.folder)
     first = desk.run("campaign", "send", file.name, "--json")
     assert first.code == 0, first.err
@@ -66,7 +68,7 @@ def test_ten_thousand_rows_reach_everybody_once_and_a_second_run_nobody(desk: De
 
     assert processes_of(desk) == [], "the Prefect server that was started for the run is gone"
 
-    second = desk.run("campaign", "send", file.name, "--json", PREFECT_API_URL=prefect_url)
+    second = desk.run("campaign", "send", file.name, "--json", **prefect_variables)
     assert (second.code, second.json["totals"]) == (0, status["totals"])
     assert told(box_url, "truth")["send_requests"] == truth["send_requests"]
     assert told(box_url, "truth")["requests"]["files/add"] == 2
@@ -142,7 +144,7 @@ def test_a_killed_send_leaves_nothing_running_and_a_second_run_finishes_with_nob
     write_campaign(slow_desk.folder, numbers(1_600))
     process = slow_desk.start("campaign", "send", "sale.toml", PREFECT_API_URL="")  # with a Prefect server of its own
     wait_until(lambda: told(slow_sandbox.url, "truth")["send_requests"] >= 3, process)
-    assert any("prefect" in command for command in processes_of(slow_desk))
+    assert any("deployments.server" in command for command in processes_of(slow_desk))
     process.kill()
     process.communicate(timeout=WAIT_SECONDS)
     wait_until(lambda: processes_of(slow_desk) == [])

@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import pytest
 
+from posthorn.cli.prefect_login import recorded_api
 from posthorn.cli.sandbox_process import SandboxProcess
 from tests.commands import Desk, told
 from tests.delivery.journey import numbers, write_campaign
@@ -33,6 +34,7 @@ DEPLOYED = {
     "send-tickets/tickets",
     "delivery-reports/delivery-reports",
     "reconcile/reconcile",
+    "continue-due/continue-due",
     "housekeeping/housekeeping",
 }
 
@@ -97,7 +99,10 @@ def served(slow_sandbox: SandboxProcess, tmp_path: Path) -> Iterator[Served]:
     try:
         wait_for(lambda: "ready: " in log.read_text() or process.poll() is not None)
         assert process.poll() is None, log.read_text()
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=30) as api:
+        record = recorded_api(tmp_path / "state" / "prefect")
+        assert record is not None
+        assert record.url == f"http://127.0.0.1:{port}/api"
+        with httpx.Client(base_url=record.url, headers=record.headers(), timeout=30) as api:
             yield Served(desk, api, process, log)
     finally:
         if process.poll() is None:
@@ -142,15 +147,38 @@ def test_one_command_serves_everything(served: Served, slow_sandbox: SandboxProc
     assert served.desk.run("campaign", "send", str(beside)).code == 0
     assert served.ended("campaign beside.toml").startswith("Completed"), "a run of the command line is shown there, too"
 
+    the_login_is_written_nowhere_else(served, tmp_path)
     a_server_that_dies_is_started_again(served, campaign, slow_sandbox, tmp_path)
     stopping_finishes_what_is_under_way(served, campaign, slow_sandbox, tmp_path)
+
+
+def the_login_is_written_nowhere_else(served: Served, tmp_path: Path) -> None:
+    """Not in a log, nor Prefect's database, nor on a command line: other accounts see those."""
+    record = recorded_api(tmp_path / "state" / "prefect")
+    assert record is not None
+    assert record.login is not None
+    secret = record.login.partition(":")[2].encode()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path.name for path in files if secret in held_by(path)] == ["served-at"]
+    assert [path for path in Path("/proc").glob("[0-9]*/cmdline") if secret in held_by(path)] == []
+    environment = {**served.desk.environment(), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "deployments.serve", "--login"]
+    shown = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert shown.stdout.splitlines() == [record.url.removesuffix("/api"), record.login]
+
+
+def held_by(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it is gone by now, or its process is
+        return b""
 
 
 def a_server_that_dies_is_started_again(served: Served, campaign: str, box: SandboxProcess, tmp_path: Path) -> None:
     already = told(box.url, "truth")["serwersms"]["accepted"]
     served.start(campaign, write_campaign(tmp_path, numbers(2200)[200:], name="outlives"))
     wait_for(lambda: told(box.url, "truth")["serwersms"]["accepted"] > already)
-    os.kill(next(pid for pid, command in processes_of(tmp_path).items() if "server start" in command), signal.SIGKILL)
+    os.kill(next(pid for pid, command in processes_of(tmp_path).items() if "deployments.server" in command), signal.SIGKILL)
     wait_for(lambda: "it is started again" in served.log.read_text())
     assert served.ended("campaign outlives.toml") == "Completed all 2,000 rows accounted for"
     assert told(box.url, "truth")["serwersms"]["accepted"] == already + 2000

@@ -19,7 +19,7 @@ from tests.commands import Desk, order, told
 from tests.delivery.journey import numbers, write_campaign
 from tests.system.test_campaign_send import SEND, WAIT_SECONDS, assert_the_next_run_finishes, wait_until
 
-WAITING = "waiting for the second look at messages of unknown outcome, until "
+WAITING = "waiting until "
 
 
 @pytest.mark.parametrize("server", ["a standing server", "a server of its own"])

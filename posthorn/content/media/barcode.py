@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from xml.sax.saxutils import escape
 
-import segno
 import zxingcpp
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
@@ -206,7 +205,7 @@ def _drawing(value: str, symbology: DrawnSymbology, *, readable: bool) -> _Drawi
 
 def _qr(value: str) -> list[list[bool]]:
     """The modules of a QR code that survives a fifteenth of it being lost (level M), without its quiet zone."""
-    return [[bool(module) for module in row] for row in segno.make_qr(value, error="m").matrix]
+    return _modules(zxingcpp.create_barcode(value, zxingcpp.BarcodeFormat.QRCode, ec_level="M"))
 
 
 def _code128(value: str) -> list[bool]:
@@ -214,15 +213,18 @@ def _code128(value: str) -> list[bool]:
     if not _is_plain(value):
         raise InputError("barcode id", "Code 128 holds printable ASCII only")
     try:
-        code = zxingcpp.create_barcode(value, zxingcpp.BarcodeFormat.Code128)
-        picture: Any = zxingcpp.write_barcode_to_image(code, scale=1, add_quiet_zones=False)
+        modules = _modules(zxingcpp.create_barcode(value, zxingcpp.BarcodeFormat.Code128))[0]
     except ValueError as error:
         raise InputError("barcode id", f"is too long for Code 128 ({len(value)} characters)") from error
-    pixels: Any = memoryview(picture).tolist()  # rows of pixels: a buffer of two dimensions, which its type does not say
-    modules = [pixel == 0 for pixel in pixels[0]]
     if len(modules) + 2 * _QUIET["code128"] > _CANVAS[0]:
         raise InputError("barcode id", f"is too long for Code 128 ({len(value)} characters)")
     return modules
+
+
+def _modules(code: zxingcpp.Barcode) -> list[list[bool]]:
+    picture: Any = zxingcpp.write_barcode_to_image(code, scale=1, add_quiet_zones=False)
+    pixels: Any = memoryview(picture).tolist()  # rows of pixels: a buffer of two dimensions, which its type does not say
+    return [[pixel == 0 for pixel in row] for row in pixels]
 
 
 def _runs(row: Sequence[bool]) -> Iterable[tuple[int, int]]:

@@ -7,7 +7,6 @@ is converted: the ledger's claim already says *sending*, and a ``Trace`` passed 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,8 +19,8 @@ from zoneinfo import ZoneInfo
 import httpx
 import orjson
 
-from posthorn.errors import GatewayError, InputError, OutcomeUnknown, RequestRefused, TryAgain
-from posthorn.gateways.http import HttpAnswer, HttpClients, Trace, refusal
+from posthorn.errors import GatewayError, InputError, OutcomeUnknown, TryAgain
+from posthorn.gateways.http import Before, HttpAnswer, HttpClients, Trace, refusal
 from posthorn.gateways.serwersms import answers, codes, requests
 from posthorn.models import Answer, Credit, Media, MessageState, MmsRequest, Phone, Receipt, Report, ReportPage, StoredFile
 from posthorn.settings import SerwerSmsSettings, SettingsError
@@ -29,6 +28,11 @@ from posthorn.settings import SerwerSmsSettings, SettingsError
 FileType = Literal["mms", "voice"]
 
 _KEEPALIVE_SECONDS = 0.1  # for requests that follow each other; far from the time a server may drop an idle connection
+
+_ANSWER_BYTES = 256 * 1024
+_BYTES_PER_RECIPIENT = 1024  # an item has about 250, and 750 with a title of forty escaped emoji
+_LISTING_BYTES = 8 * 1024 * 1024  # a page of reports or of the blacklist, or all files, which come in no pages
+_MOST_PAGES = 10_000
 
 _FILE_TYPES = ("mms", "voice")
 _REPORT_TYPES = ("eco", "full", "voice", "mms")
@@ -50,7 +54,9 @@ class SerwerSms:
 
     name = "serwersms"
 
-    def __init__(self, settings: SerwerSmsSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self, settings: SerwerSmsSettings, *, proxy: str | None = None, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self._format = settings.response_format
         self._base_url = settings.base_url
         self._zone = ZoneInfo(settings.timezone)
@@ -62,6 +68,7 @@ class SerwerSms:
             concurrency=settings.concurrency,
             timeout_seconds=settings.timeout_seconds,
             keepalive_seconds=_KEEPALIVE_SECONDS,
+            proxy=proxy,
             transport=transport,
         )
 
@@ -118,14 +125,14 @@ class SerwerSms:
         if path is None:
             data = await self._call("files/add", {"type": type, "url": url, **named})
         else:
-            file = (filename or Path(path).name, await _read_file(Path(path)), content_type)
+            file = (filename or Path(path).name, await requests.read_file(Path(path)), content_type)
             data = await self._call("files/add", {"type": type, **named}, file=file)
-        return _stored_id(data)
+        return answers.stored_id(data)
 
     async def list_files(self, *, type: FileType = "mms") -> Sequence[StoredFile]:  # noqa: A002 - the provider's word
         """files/index: every file the account holds; there is no paging (sending-mms page)."""
         requests.one_of("type", type, _FILE_TYPES)
-        data = await self._call("files/index", {"type": type})
+        data = await self._call("files/index", {"type": type}, max_bytes=_LISTING_BYTES)
         return [answers.stored_file(item) for item in answers.items(data)]
 
     async def view_file(self, file_id: str, *, type: FileType = "mms") -> StoredFile:  # noqa: A002 - the provider's word
@@ -140,8 +147,10 @@ class SerwerSms:
 
     # -- Sending ----------------------------------------------------------------------------------------------------------
 
-    async def send(self, request: MmsRequest, *, trace: Trace | None = None) -> Answer:
+    async def send(self, request: MmsRequest, *, trace: Trace | None = None, before: Before | None = None) -> Answer:
         """messages/send_mms for one chunk, once, with ``details=true``: one receipt per phone, in the request's order.
+
+        ``before`` is awaited right before the first byte is written; what it raises holds the request back.
 
         Raises:
             InputError: refused here; nothing was sent (``field`` is title, media, phone or send_at).
@@ -158,7 +167,7 @@ class SerwerSms:
             details=True,
             test=request.test,
         )
-        data, http = await self._exchange("messages/send_mms", parameters, repeatable=False, trace=trace)
+        data, http = await self._send_once(parameters, len(request.phones), trace or Trace(before))
         failed, code = answers.error_code(data)
         if not failed:
             if not (answers.items(data) or answers.is_true(data.get("success"))):
@@ -200,7 +209,7 @@ class SerwerSms:
             details=details,
             test=test,
         )
-        data, http = await self._exchange("messages/send_mms", parameters, repeatable=False, trace=trace)
+        data, http = await self._send_once(parameters, len(phones), trace)
         failed, code = answers.error_code(data)
         if failed:
             raise codes.whole_send_error(code, http.evidence())
@@ -247,14 +256,20 @@ class SerwerSms:
         return await self._report_page({**given, "page": page, "order": order}, page)
 
     async def view_message(self, message_id: str) -> Report | None:
-        """messages/view: what is known of one message; None where the provider has none of that id."""
+        """messages/view: what is known of one message; None where the provider says that it has none of that id.
+
+        Raises:
+            TryAgain: no complete answer, or one about nothing: silence is no word.
+        """
         data, http = await self._exchange("messages/view", {"id": message_id}, repeatable=True)
         failed, code = answers.error_code(data)
-        if code == codes.NO_MESSAGES:
+        if code in (codes.NO_MESSAGES, codes.INVALID_ID):
             return None
         if failed:
             raise codes.call_error(code, http.evidence())
-        return answers.report_of(data, self._zone)
+        if (report := answers.report_of(data, self._zone)) is None:
+            raise TryAgain(f"{codes.WHO} answered about no message", evidence=http.evidence())
+        return report
 
     async def withdraw(self, ids: Sequence[str]) -> tuple[int, int]:
         """messages/delete: withdraw scheduled messages; ``(withdrawn, not withdrawn)``.
@@ -285,7 +300,8 @@ class SerwerSms:
     ) -> answers.BlacklistPage:
         """blacklist/index: one page of the numbers this account never sends to; ``phone`` looks for one."""
         wanted = {"phone": f"+{phone}" if phone else None, "limit": limit}
-        data = await self._call("blacklist/index", {key: value for key, value in wanted.items() if value} | {"page": page})
+        given = {key: value for key, value in wanted.items() if value} | {"page": page}
+        data = await self._call("blacklist/index", given, max_bytes=_LISTING_BYTES)
         entries = [
             (answers.phone_of(item.get("phone")), answers.moment(item.get("added"), self._zone))
             for item in answers.items(data)
@@ -317,14 +333,25 @@ class SerwerSms:
             raise SettingsError(f"SerwerSMS needs {_TOKEN} (recommended), or {_LOGIN}; neither is set")
 
     async def _call(
-        self, action: str, parameters: dict[str, Any], *, file: tuple[str, bytes, str] | None = None
+        self,
+        action: str,
+        parameters: dict[str, Any],
+        *,
+        file: tuple[str, bytes, str] | None = None,
+        max_bytes: int = _ANSWER_BYTES,
     ) -> answers.Plain:
         """Any call that may be repeated: its answer, or the error it carries."""
-        data, http = await self._exchange(action, parameters, repeatable=True, file=file)
+        data, http = await self._exchange(action, parameters, repeatable=True, file=file, max_bytes=max_bytes)
         failed, code = answers.error_code(data)
         if failed:
             raise codes.call_error(code, http.evidence())
         return data
+
+    async def _send_once(
+        self, parameters: dict[str, Any], count: int, trace: Trace | None
+    ) -> tuple[answers.Plain, HttpAnswer]:
+        bound = _ANSWER_BYTES + _BYTES_PER_RECIPIENT * count
+        return await self._exchange("messages/send_mms", parameters, repeatable=False, trace=trace, max_bytes=bound)
 
     async def _exchange(
         self,
@@ -334,13 +361,14 @@ class SerwerSms:
         repeatable: bool,
         trace: Trace | None = None,
         file: tuple[str, bytes, str] | None = None,
+        max_bytes: int = _ANSWER_BYTES,
     ) -> tuple[answers.Plain, HttpAnswer]:
         fields = {**self._login, **parameters}
         body: dict[str, Any] = {"headers": self._headers, "data": fields, "files": {"file": file}}
         if file is None:
             body = {"headers": {**self._headers, "Content-Type": "application/json"}, "content": orjson.dumps(fields)}
         url = f"{self._base_url}/{action}.{self._format}"
-        http = await self._http.exchange("POST", url, repeatable=repeatable, trace=trace, **body)
+        http = await self._http.exchange("POST", url, repeatable=repeatable, trace=trace, max_bytes=max_bytes, **body)
         return self._readable(http, repeatable=repeatable), http
 
     def _readable(self, http: HttpAnswer, *, repeatable: bool) -> answers.Plain:
@@ -367,7 +395,7 @@ class SerwerSms:
         raise OutcomeUnknown(f"{what}; the request may have been carried out", evidence=http.evidence()) from None
 
     async def _report_page(self, parameters: dict[str, Any], page: int) -> ReportPage:
-        data, http = await self._exchange("messages/reports", parameters, repeatable=True)
+        data, http = await self._exchange("messages/reports", parameters, repeatable=True, max_bytes=_LISTING_BYTES)
         failed, code = answers.error_code(data)
         if code == codes.NO_MESSAGES:
             return ReportPage([], page, page)
@@ -379,18 +407,7 @@ class SerwerSms:
         reports = [report for report in found if report is not None]
         if len(reports) < len(found):
             _logger.warning("%d reports of a page carry no id and are passed over", len(found) - len(reports))
-        return ReportPage(reports, *answers.pages_of(data, page))
-
-
-async def _read_file(path: Path) -> bytes:
-    try:
-        return await asyncio.to_thread(path.read_bytes)
-    except OSError as error:
-        raise InputError("media", f"{path.name} cannot be read ({error.strerror})") from error
-
-
-def _stored_id(data: answers.Plain) -> str:
-    file_id = answers.text(data.get("id"))
-    if file_id is None:
-        raise RequestRefused(f"{codes.WHO} stored no file and gave no reason")
-    return file_id
+        current, pages = answers.pages_of(data, page)
+        if pages > _MOST_PAGES:  # to read on would take days
+            raise TryAgain(f"{codes.WHO} speaks of {pages:,} pages of reports", evidence=http.evidence())
+        return ReportPage(reports, current, pages, passed_over=len(found) - len(reports))

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Self
 import httpx
 
 from posthorn.errors import GatewayError, InputError, OutcomeUnknown, RecipientRefused, RequestRefused, TryAgain
-from posthorn.gateways.http import HttpAnswer, HttpClients, Trace, refusal
+from posthorn.gateways.http import Before, HttpAnswer, HttpClients, Trace, refusal
 from posthorn.gateways.skycore import answers, codes, requests
 from posthorn.models import Answer, MessageState, Receipt, TicketRequest
 from posthorn.settings import SettingsError, SkycoreSettings
@@ -35,7 +35,9 @@ class Skycore:
 
     name = "skycore"
 
-    def __init__(self, settings: SkycoreSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self, settings: SkycoreSettings, *, proxy: str | None = None, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self._api_key = _checked_key(settings)
         self._base_url = settings.base_url
         self._posts = settings.transport == "post"
@@ -44,6 +46,7 @@ class Skycore:
             concurrency=settings.concurrency,
             timeout_seconds=settings.timeout_seconds,
             keepalive_seconds=_KEEPALIVE_SECONDS,
+            proxy=proxy,
             transport=transport,
         )
 
@@ -76,17 +79,19 @@ class Skycore:
             )
         return warnings
 
-    async def send(self, request: TicketRequest, *, trace: Trace | None = None) -> Answer:
+    async def send(self, request: TicketRequest, *, trace: Trace | None = None, before: Before | None = None) -> Answer:
         """Call sendMMSBarcode for one ticket, once: an ``Answer`` with one receipt, accepted (not delivered) or rejected.
 
         ``request.extras`` may hold ``ddm_title``, ``ddm_text``, ``ddm_timeout`` (minutes), ``device``, ``custom_subject``,
         ``from_mask``, ``custom_texts`` ({slide: text}) and ``data`` ({FIELD: value}); none of them is sent by default.
+        ``before`` is awaited right before the first byte is written; what it raises holds the request back.
 
         Raises:
             InputError: refused here, nothing was sent: a value is missing or cannot stand in XML.
             Unreachable, TryAgain, SlowDown, StopRun: surely not taken.
             OutcomeUnknown: it may have been taken.
         """
+        trace = trace or Trace(before)
         told, http = await self._exchange("sendMMSBarcode", requests.ticket(request), repeatable=False, trace=trace)
         return _answer_of(told, request, http)
 
@@ -173,7 +178,7 @@ def _answer_of(told: answers.Told, request: TicketRequest, http: HttpAnswer) -> 
     if not told.is_success:
         _raise_contradiction("answered neither success nor failure", http)
     tracking_id = told.one("TRACKINGID")
-    if tracking_id is None:
+    if tracking_id is None or len(tracking_id) > answers.LONGEST_ID or not tracking_id.isprintable():
         _raise_contradiction("answered success without one TRACKINGID", http)
     return Answer([Receipt(MessageState.ACCEPTED, provider_id=tracking_id)], raw=http.body)
 

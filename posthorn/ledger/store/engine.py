@@ -27,6 +27,7 @@ from posthorn.ledger.store import tables
 from posthorn.ledger.store.failures import explained, shown
 from posthorn.ledger.store.locks import FileLocks, Locks, PostgresLocks
 from posthorn.ledger.store.migrations import HEAD
+from posthorn.statefolder import make_private
 
 _BUSY_TIMEOUT_SECONDS = 30
 _PRAGMAS = (
@@ -233,10 +234,12 @@ def _sqlite_engine(url: URL) -> Engine:
         raise LedgerError("the ledger must be a file: sqlite:///path/to/ledger.db")
     path = Path(url.database)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent)
         _create(path)
     except OSError as error:
-        raise LedgerError(f"the ledger {path} cannot be opened: {error.strerror}") from error
+        raise LedgerError(
+            f"the ledger {path} cannot be opened: {error.strerror or error} (POSTHORN_DATABASE_URL says where it is)"
+        ) from error
     engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
@@ -313,7 +316,8 @@ def _upgrade(connection: Connection) -> None:
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    here = str(Path(__file__).with_name("migrations")).replace("%", "%%")  # the configuration takes % for a placeholder
+    config.set_main_option("script_location", here)
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     if connection.execute(sa.select(tables.identity.c.uuid)).first() is None:

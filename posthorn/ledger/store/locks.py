@@ -8,12 +8,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -21,9 +22,11 @@ from typing_extensions import override
 
 from posthorn.errors import LedgerError
 from posthorn.ledger.store.failures import explained
+from posthorn.statefolder import make_private
 
 _PATIENCE_SECONDS = 0.2  # a reader that asks whether a lock is free holds it for an instant
 _PAUSE_SECONDS = 0.02
+_NO_SOCKET = -1
 
 
 class Locks(Protocol):
@@ -44,6 +47,9 @@ class Locks(Protocol):
 
     def still_held(self, key: str) -> bool:
         """Whether this process still holds the lock; False after the database dropped the session that held it."""
+
+    def may_be_gone(self, key: str) -> bool:
+        """Whether there is reason to ask ``still_held``, as far as can be told at once, without asking anybody."""
 
     def close(self) -> None:
         """Give back every lock."""
@@ -105,13 +111,17 @@ class FileLocks(Locks):
         return key in self._held
 
     @override
+    def may_be_gone(self, key: str) -> bool:
+        return key not in self._held
+
+    @override
     def close(self) -> None:
         for key in list(self._held):
             self.release(key)
 
     def _try(self, key: str) -> int | None:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self._folder)
             descriptor = os.open(self._folder / f"{key}.lock", os.O_CREAT | os.O_RDWR, 0o600)
         except OSError as error:
             raise LedgerError(f"the lock {self._folder / key}.lock cannot be opened: {error.strerror}") from error
@@ -132,6 +142,7 @@ class PostgresLocks(Locks):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._session: Connection | None = None
+        self._socket = _NO_SOCKET
         self._held: set[str] = set()
         self._guard = Lock()
 
@@ -173,6 +184,18 @@ class PostgresLocks(Locks):
             return key in self._held
 
     @override
+    def may_be_gone(self, key: str) -> bool:
+        """A session that the server ends says so before it is asked: then something waits to be read on its socket."""
+        if key not in self._held:
+            return True
+        poller = select.poll()
+        try:
+            poller.register(self._socket, select.POLLIN)
+            return bool(poller.poll(0))
+        except (OSError, ValueError):  # dropped by another thread meanwhile
+            return True
+
+    @override
     def close(self) -> None:
         with self._guard:
             if self._session is not None:
@@ -186,6 +209,8 @@ class PostgresLocks(Locks):
             with explained(self._engine):
                 if self._session is None:
                     self._session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+                    driver: Any = self._session.connection.driver_connection
+                    self._socket = driver.fileno()
                 return self._session.execute(sa.text(statement), {"number": _number(key)}).scalar()
         except LedgerError:
             self._drop()
@@ -193,6 +218,7 @@ class PostgresLocks(Locks):
 
     def _drop(self) -> None:
         session, self._session = self._session, None
+        self._socket = _NO_SOCKET
         self._held.clear()
         if session is not None:
             session.invalidate()  # ends the database session, and with it every lock

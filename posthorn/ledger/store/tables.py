@@ -85,6 +85,9 @@ campaign = Table(
     Column("stopped_because", Text, comment="why the last run stopped early, for the operator"),
     Column("cancelled_at", Double),
     Column("erased_at", Double, comment="when its numbers were erased; the counts stay"),
+    Column("waiting_for", String(20), comment="what goes on by itself at waiting_until: last_look"),
+    Column("waiting_until", Double),
+    Column("copies_sought_at", Double, comment="when second copies were last looked for"),
     UniqueConstraint("name", "test"),
     sqlite_autoincrement=True,  # a number is never used twice, so no late writer meets another campaign
 )
@@ -102,6 +105,7 @@ chunk = Table(
     Column("reported_at", Double, comment="when its reports were last asked for"),
     *(Column(name, Integer, nullable=False, server_default="0") for name in COUNTERS),
 )
+Index("ix_chunk_campaign_id", chunk.c.campaign_id, chunk.c.id)
 Index("ix_chunk_open", chunk.c.campaign_id, chunk.c.id, sqlite_where=text("state <> 2"))
 
 message = Table(
@@ -225,6 +229,19 @@ settlement = Table(
 Index("ix_settlement_message", settlement.c.chunk_id, settlement.c.position)
 Index("ix_settlement_replaced_id", settlement.c.replaced_id, sqlite_where=text("replaced_id IS NOT NULL"))
 
+second_copy = Table(
+    "second_copy",
+    metadata,
+    Column("provider_id", String(64), primary_key=True, comment="of a copy that no message accounts for"),
+    Column("campaign_id", Integer, nullable=False, index=True),
+    Column("chunk_id", BigInteger, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("state", SmallInteger, nullable=False, comment="as the provider said last"),
+    Column("found_at", Double, nullable=False),
+    Column("withdrawn_at", Double),
+    Column("evidence", Text, nullable=False),
+)
+
 parked_report = Table(
     "parked_report",
     metadata,
@@ -236,5 +253,8 @@ parked_report = Table(
     Column("state", SmallInteger, nullable=False),
     Column("reason", String(64)),
     Column("delivered_at", Double),
+    Column("gateway", String(40)),
+    Column("happened_at", Double, comment="when it happened, by the news itself"),
+    Column("contradicts", String(40), comment="what does not fit the message that has its id; such news is never applied"),
 )
 Index("ix_parked_report_provider_id", parked_report.c.provider_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import unicodedata
 from dataclasses import dataclass
 
 from posthorn.sandbox.clock import SandboxClock
@@ -13,6 +14,7 @@ from posthorn.sandbox.serwersms.options import CreditMode, SerwerSmsOptions
 
 _INTERNATIONAL = re.compile(r"\+(?:48[1-9][0-9]{8}|(?!48)[1-9][0-9]{7,14})")
 _POLISH = re.compile(r"[1-9][0-9]{8}")
+_CUT_TITLE = 10
 
 
 def normalised(phone: str) -> str | None:
@@ -57,6 +59,15 @@ class Account:
     def stamp(self, wall: float | None) -> str | None:
         """A wall time as the provider writes it."""
         return None if wall is None else self.clock.stamp(wall)
+
+    def title_shown(self, title: str) -> str:
+        """A title as reports show it, which need not be as it was sent."""
+        if self.options.titles == "cut":
+            return title[:_CUT_TITLE]
+        if self.options.titles == "rewritten":
+            bare = unicodedata.normalize("NFKD", title).translate({0x141: "L", 0x142: "l"})
+            return bare.encode("ascii", "ignore").decode().upper()
+        return title
 
     def add_file(self, name: str, size: int, kind: str) -> File:
         """Store a file under a new id; the same file twice is two files."""

@@ -79,5 +79,8 @@ _DISTORTIONS: dict[str, Callable[[list[Document], FaultRule], Document]] = {
     "items_dict": lambda items, _: {"items": {str(number): item for number, item in enumerate(items)}},
     "items_null": lambda *_: {"items": None},
     "no_items": lambda *_: {"items": []},
+    "no_ids": lambda items, rule: {
+        "items": [{**item, "id": None} if place < rule.items else item for place, item in enumerate(items)]
+    },
     "bare_phones": lambda items, _: {"items": [{**item, "phone": str(item["phone"]).removeprefix("+48")} for item in items]},
 }

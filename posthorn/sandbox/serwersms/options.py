@@ -10,6 +10,9 @@ CreditMode = Literal["items", "request", "midway"]
 """When the MMS limit runs out: each further item gets 3004; the whole request does and nothing is queued; or the request
 does although the first part of it is queued."""
 
+Titles = Literal["kept", "cut", "rewritten"]
+"""How reports show a message's title: as it was sent, its first ten characters, or in capitals without accents."""
+
 
 @dataclass(frozen=True, slots=True)
 class SerwerSmsOptions:
@@ -38,7 +41,9 @@ class SerwerSmsOptions:
     silent: float = 0.0
     late: float = 0.0
     visible_after_seconds: float = 0.0
+    withdrawn_listed_seconds: float = 0.0
     kept_seconds: float = 14 * 86_400.0
+    titles: Titles = "kept"
 
     page_size: int = 100
     page_size_limit: int = 500

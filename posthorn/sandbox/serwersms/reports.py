@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from posthorn.sandbox.faults import FaultRule
 from posthorn.sandbox.serwersms.account import Account, normalised
 from posthorn.sandbox.serwersms.answers import Document
 from posthorn.sandbox.serwersms.errors import ApiError
-from posthorn.sandbox.serwersms.messages import Batch, Ref, Run
+from posthorn.sandbox.serwersms.messages import Batch, Ref, Run, Standing
 from posthorn.sandbox.serwersms.params import Params
 
 _IDS_PER_QUERY = 500
@@ -19,8 +20,8 @@ _PENDING = frozenset({"in_progress", "sent", "saved"})
 _BATCHES_IN_STATS = 100
 
 
-async def reports(account: Account, params: Params) -> Document:
-    """messages/reports: one page of what matches every filter given.
+async def reports(account: Account, params: Params, rule: FaultRule | None = None) -> Document:
+    """messages/reports: one page of what matches every filter given, or what a rule makes of it.
 
     Raises:
         ApiError: too many ids, a bad filter, or too many records.
@@ -35,9 +36,29 @@ async def reports(account: Account, params: Params) -> Document:
         runs = [(batch, positions[::-1]) for batch, positions in reversed(runs)]
     limit = min(max(1, params.number("limit", account.options.page_size)), account.options.page_size_limit)
     page = max(1, params.number("page", 1))
+    paging = {"page": page, "count": max(1, -(-total // limit))}
+    return _struck({"paging": paging, "items": _page(account, params, runs, limit, rule)}, rule)
+
+
+def _page(account: Account, params: Params, runs: list[Run], limit: int, rule: FaultRule | None) -> list[Document]:
+    """The rows of the page asked for; of the first one, or moved by some rows, where a rule says so."""
     age, contact = account.clock.age(), params.flag("show_contact")
-    shown = [_shown(account, ref, age, contact=contact) for ref in _slice(runs, (page - 1) * limit, limit)]
-    return {"paging": {"page": page, "count": max(1, -(-total // limit))}, "items": shown}
+    start = (max(1, params.number("page", 1)) - 1) * limit
+    if rule is not None and rule.fault == "page_repeats":
+        start = 0
+    elif rule is not None and rule.fault == "rows_moved":
+        start += rule.items
+    return [_shown(account, ref, age, contact=contact) for ref in _slice(runs, start, limit)]
+
+
+def _struck(document: Document, rule: FaultRule | None) -> Document:
+    """The page, empty or with one page too many behind it where a rule says so."""
+    if rule is not None and rule.fault == "page_empty":
+        return {**document, "items": []}
+    if rule is not None and rule.fault == "page_added":
+        paging = document["paging"]
+        return {**document, "paging": {**paging, "count": paging["count"] + 1}}
+    return document
 
 
 def _matching(account: Account, params: Params) -> list[Run]:
@@ -109,10 +130,17 @@ def _standing_so(account: Account, batch: Batch, positions: Sequence[int], statu
     wanted = _PENDING if status == "pending" else {status}
     kept = []
     for position in positions:
-        now = account.messages.standing(batch, position, age).status
+        now = _listed_as(account, batch, position, age).status
         if now != "withdrawn" and (status is None or now in wanted):
             kept.append(position)
     return kept
+
+
+def _listed_as(account: Account, batch: Batch, position: int, age: float) -> Standing:
+    """Where a message stands by the listing, which may show for a while what was withdrawn."""
+    standing = account.messages.standing(batch, position, age)
+    is_shown = standing.status == "withdrawn" and age - batch.withdrawn[position] < account.options.withdrawn_listed_seconds
+    return Standing("saved") if is_shown else standing
 
 
 def _slice(runs: list[Run], start: int, length: int) -> Iterator[Ref]:
@@ -127,7 +155,7 @@ def _slice(runs: list[Run], start: int, length: int) -> Iterator[Ref]:
 
 def _shown(account: Account, ref: Ref, age: float, *, contact: bool) -> Document:
     batch, position = ref
-    standing = account.messages.standing(batch, position, age)
+    standing = _listed_as(account, batch, position, age)
     item: Document = {
         "id": batch.id_of(position),
         "phone": batch.phones[position],
@@ -137,7 +165,7 @@ def _shown(account: Account, ref: Ref, age: float, *, contact: bool) -> Document
         "delivered": account.stamp(standing.delivered),
         "sender": "",
         "type": "mms",
-        "text": batch.title,
+        "text": account.title_shown(batch.title),
         "reason": standing.reason,
         "attachments": [{"id": file_id} for file_id in batch.file_ids],
         "parts": 1,
@@ -160,16 +188,19 @@ async def view(account: Account, params: Params) -> Document:
     return _shown(account, ref, age, contact=params.flag("show_contact"))
 
 
-async def delete(account: Account, params: Params) -> Document:
+async def delete(account: Account, params: Params, rule: FaultRule | None) -> Document:
     """messages/delete: only what is still scheduled; ``success`` is false where nothing was (deleting page)."""
     ids = params.many("id") or params.many("unique_id")
     if not ids:
         raise ApiError(2000)
+    if rule is not None and rule.fault == "lie_withdrawn":
+        return {"success": True, "correct": len(ids), "failed": 0}
     age = account.clock.age()
     withdrawn = sum(account.messages.withdraw(message_id, age) is not None for message_id in ids)
     if account.credit is not None:
         account.credit += withdrawn
-    return {"success": withdrawn > 0, "correct": withdrawn, "failed": len(ids) - withdrawn}
+    counted = 0 if rule is not None and rule.fault == "withdrawn_uncounted" else withdrawn
+    return {"success": counted > 0, "correct": counted, "failed": len(ids) - counted}
 
 
 async def stats(account: Account, params: Params) -> Document:

@@ -144,7 +144,23 @@ def test_rejects_that_cannot_be_written_are_an_input_error(mixed, tmp_path):
         ("5\x000", "5 0"),
         ("500600700", "500600700"),
         ("Łódź", "Łódź"),
-        ("x" * 101, "x" * 100 + "…"),
+        ("x" * 500, "x" * 500),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("\uff0b48", "'\uff0b48"),
+        ("\uff0d1", "'\uff0d1"),
+        ("\uff20x", "'\uff20x"),
+        ("\ufe661", "'\ufe661"),
+        ("\ufe621", "'\ufe621"),
+        ("\ufe631", "'\ufe631"),
+        ("\ufe6bx", "'\ufe6bx"),
+        ("\u22121", "'\u22121"),
+        ("\u3000\uff1d1", "' \uff1d1"),
+        ("\u200b=1", "' =1"),
+        ("\ufeff=1", "' =1"),
+        ("Smith;=1+1", "Smith;'=1+1"),
+        ("Smith; \uff1d1", "Smith;' \uff1d1"),
+        ("\n=1", "' =1"),
+        ("a=b; c@d, e-f", "a=b; c@d, e-f"),
         ("", ""),
     ],
 )
@@ -202,3 +218,11 @@ def test_a_large_file_is_read_in_flat_memory(tmp_path):
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert [int(word) for word in said[:4]] == [300_000, 290_000, 0, 10_000]
     assert int(said[4]) < 60_000, "kilobytes of resident memory"
+
+
+@given(st.lists(st.integers(10**6, 10**15 - 1), min_size=1, max_size=200, unique=True))
+def test_a_full_table_remembers_every_number_and_its_line(numbers):
+    """Many share a slot then."""
+    seen = SeenPhones(len(numbers))
+    assert [seen.add(number, line) for line, number in enumerate(numbers, start=2)] == [0] * len(numbers)
+    assert [seen.add(number, 10**6) for number in numbers] == list(range(2, len(numbers) + 2))

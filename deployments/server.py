@@ -1,0 +1,130 @@
+"""Prefect's server behind a guard: it starts only with a login, and answers only what comes by its own name and origin.
+
+``python -m deployments.server`` takes Prefect's own settings (PREFECT_…) and stands in for ``prefect server start``.
+`make serve` and the runs of a terminal start it with ``--socket``, the number of a listening socket that they keep open.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import uvicorn
+from prefect import settings as prefect
+from prefect.settings import temporary_settings
+from starlette.datastructures import Headers, MutableHeaders
+
+from posthorn.cli.output import fail
+from posthorn.loopback import refusal
+from posthorn.settings import SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_DEFAULTS = {
+    # Prefect's default is every origin. The UI comes from this server itself, so no other origin needs to read anything.
+    prefect.PREFECT_SERVER_CORS_ALLOWED_ORIGINS: "",
+    # Wherever the UI was opened, it asks, and gives the login to, the server it came from; never PREFECT_API_URL.
+    prefect.PREFECT_UI_API_URL: "/api",
+}
+_PROTECTION = {
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Guard:
+    """ASGI middleware: what ``posthorn.loopback`` refuses ends here with 403, over HTTP and before a websocket opens."""
+
+    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
+        self._app = app
+        self._names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI's own name
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+        elif (reason := refusal(Headers(scope=scope).getlist, self._names)) is not None:
+            await _refuse(scope["type"], reason, receive, send)
+        else:
+            await self._app(scope, receive, _protected(send))
+
+
+def _protected(send: Send) -> Send:
+    """Pass answers on with what keeps other pages from framing or embedding them."""
+
+    async def send_protected(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(_PROTECTION)
+        await send(message)
+
+    return send_protected
+
+
+async def _refuse(kind: str, reason: str, receive: Receive, send: Send) -> None:
+    if kind == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the browser sees 403
+        return
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send(
+        {
+            "type": "http.response.body",
+            "body": f"the request is refused: {reason} (further names: POSTHORN_HOST_NAMES)\n".encode(),
+        }
+    )
+
+
+def serve(listening: socket.socket | None) -> None:
+    """Run the server until a signal ends it; on that socket, or on the address of Prefect's settings.
+
+    Raises:
+        SettingsError: no login is set, so that anybody could run commands.
+    """
+    with temporary_settings(set_defaults=_DEFAULTS):
+        if not prefect.PREFECT_SERVER_API_AUTH_STRING.value():
+            raise SettingsError(
+                "PREFECT_SERVER_API_AUTH_STRING is not set, and whoever reaches a Prefect server can run commands. Set it to"
+                " posthorn: and what this prints: python3 -c 'import secrets; print(secrets.token_urlsafe(24))'"
+            )
+        config = uvicorn.Config(
+            _guarded_app(),
+            host=prefect.PREFECT_SERVER_API_HOST.value(),
+            port=prefect.PREFECT_SERVER_API_PORT.value(),
+            timeout_keep_alive=prefect.PREFECT_SERVER_API_KEEPALIVE_TIMEOUT.value(),
+            ws_ping_interval=prefect.PREFECT_SERVER_API_WEBSOCKET_PING_INTERVAL.value(),
+            ws_ping_timeout=prefect.PREFECT_SERVER_API_WEBSOCKET_PING_TIMEOUT.value(),
+            log_level=prefect.PREFECT_SERVER_LOGGING_LEVEL.value().lower(),
+            server_header=False,
+        )
+        uvicorn.Server(config).run(sockets=[listening] if listening else None)
+
+
+def _guarded_app() -> ASGIApp:
+    from prefect.server.api.server import create_app  # noqa: PLC0415 - it reads the settings when imported
+
+    app = create_app(final=True)
+    app.add_middleware(Guard, names=load_settings().own_names())
+    return app
+
+
+def main() -> int:
+    """Serve; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.server", description=__doc__)
+    parser.add_argument("--socket", type=int, help="number of a listening socket that was handed down")
+    number = parser.parse_args().socket
+    try:
+        serve(None if number is None else socket.socket(fileno=number))
+    except SettingsError as error:
+        return fail(error, 2)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Catching up: what makes of a ledger that was restored from an older copy one that may be sent from again.
+
+Requests that the mark knows and the ledger has forgotten are entered again, their messages unknown; what the provider lists
+is booked as taken. Nothing is sent here, and nothing that may have been sent stays pending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from posthorn.delivery.guard import LISTED_SECONDS, listed, open_mark
+from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, is_titled
+from posthorn.delivery.reconcile import PHONES_PER_REQUEST, reconcile
+from posthorn.delivery.run import CampaignRun, lock_for_a_while, open_lookup, process_name
+from posthorn.ledger import campaigns, guarding, reconciling
+from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.guarding import Waiting
+from posthorn.ledger.marks import MarkedClaim
+from posthorn.ledger.reconciling import Decision
+from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.totals import totals
+from posthorn.models import Kind, MessageState, Phone, Report
+from posthorn.settings import Settings, load_settings
+
+_LOOKUPS_AT_ONCE = 4
+_BY = "reconcile --pending"
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """What made a ledger catch up: forgotten requests, found with the provider, unknown now, still to be sent."""
+
+    forgotten: int
+    looked_up: int
+    found: int
+    unknown: int
+    pending: int
+
+
+async def catch_up_campaign(
+    name: str, told: Callable[[int, int], None] = lambda _done, _found: None, *, settings: Settings | None = None
+) -> CaughtUp:
+    """Look up everything that is pending of a campaign, book what the provider has, and let the guard be satisfied.
+
+    What the mark says was claimed becomes unknown first: if it is not found, it stays so. ``told`` gets how many numbers
+    were looked up and found so far.
+
+    Raises:
+        AlreadyRunning: it is being sent, or looked after.
+        Stopped: its mark cannot be used.
+        TryAgain, StopRun, InputError: the provider could not be asked; what was booked stands, and it may be run again.
+    """
+    async with open_lookup(name, settings=settings) as run:
+        mark = open_mark(run.settings, run.ledger, run.campaign)
+        with closing(mark):
+            forgotten = await run.do(guarding.forgotten, mark)
+            by_chunk, unmatched = await run.do(guarding.matched, run.campaign, mark, forgotten)
+            for chunk, claims in by_chunk.items():
+                await run.do(guarding.remember, chunk, claims)
+            looked_up, found = await _book_pending(run, _since(forgotten), told)
+            # All that these requests were for is found: then nothing of the rest can be theirs.
+            if sum(claim.count for claim in unmatched) > await run.do(guarding.count_settled, run.campaign, by=_BY):
+                await run.do(_suspect_all, run.campaign, unmatched)
+            marked = await reconcile(run)
+            token = await run.do(guarding.catch_up, run.campaign, by=process_name())
+            mark.note_settled(token)
+            return await run.do(_caught_up, run.campaign, len(forgotten), looked_up + marked.looked_up, found + marked.found)
+
+
+def catch_up_event(name: str, *, settings: Settings | None = None) -> CaughtUp:
+    """Make unknown what the mark says was claimed of an event and its ledger has forgotten: nobody else can be asked.
+
+    Raises:
+        AlreadyRunning: it is being sent, or looked after.
+        Stopped: its mark cannot be used.
+    """
+    settings = settings or load_settings()
+    ledger = Ledger(settings.database_url)
+    try:
+        event = campaigns.get(ledger, name, kind=Kind.EVENT)
+        lock_for_a_while(ledger, event)
+        with closing(open_mark(settings, ledger, event)) as mark:
+            forgotten = guarding.forgotten(ledger, mark)
+            by_chunk, unmatched = guarding.matched(ledger, event, mark, forgotten)
+            for chunk, claims in by_chunk.items():
+                guarding.remember(ledger, chunk, claims)
+            if unmatched:
+                _suspect_all(ledger, event, unmatched)
+            mark.note_settled(guarding.catch_up(ledger, event, by=process_name()))
+            return _caught_up(ledger, event, len(forgotten), 0, 0)
+    finally:
+        ledger.close()
+
+
+def _caught_up(ledger: Ledger, campaign: CampaignRecord, forgotten: int, looked_up: int, found: int) -> CaughtUp:
+    counted = totals(ledger, campaign)
+    return CaughtUp(forgotten, looked_up, found, counted["unknown"], counted["pending"])
+
+
+def _since(forgotten: Sequence[MarkedClaim]) -> float:
+    """Since when the provider is asked: a week ago, or the first forgotten claim where that is earlier."""
+    earliest = min((claim.claimed_at for claim in forgotten), default=time.time())
+    return min(time.time() - LISTED_SECONDS, earliest - CLOCK_SKEW_SECONDS)
+
+
+async def _book_pending(run: CampaignRun, since: float, told: Callable[[int, int], None]) -> tuple[int, int]:
+    """Look up every pending message and book what is listed; how many were looked up, and how many found."""
+    looked_up = found = 0
+    last = (0, 0)
+    while some := await run.do(guarding.pending, run.campaign, _LOOKUPS_AT_ONCE * PHONES_PER_REQUEST, last):
+        last = (some[-1].chunk_id, some[-1].position)
+        pages = [some[at : at + PHONES_PER_REQUEST] for at in range(0, len(some), PHONES_PER_REQUEST)]
+        listings = await asyncio.gather(*(listed(run, [one.phone for one in page], since) for page in pages))
+        for page, listing in zip(pages, listings, strict=True):
+            found += await _book(run, page, listing)
+            looked_up += len(page)
+        told(looked_up, found)
+    return looked_up, found
+
+
+async def _book(run: CampaignRun, page: Sequence[Waiting], listing: Mapping[Phone, Sequence[Report]]) -> int:
+    """Book what is listed of a page: taken under its id where the title is the campaign's, else unknown; how many taken."""
+    hits = [one for one in page if one.phone in listing]
+    if not hits:
+        return 0
+    since = min(_moment(report) for one in hits for report in listing[one.phone])
+    decisions = []
+    for message in await run.do(guarding.suspect, hits, since=since):
+        reports = listing[message.phone]
+        ours = [report for report in reports if is_titled(report, run.campaign)]
+        if ours:
+            more = f"; {len(reports) - 1} more like it: it may have been taken twice" if len(reports) > 1 else ""
+            evidence = f"listed as {ours[0].status} though pending here{more}"
+            decisions.append(Decision(message, "found", ours[0].state, evidence, ours[0].provider_id, error=ours[0].reason))
+        else:
+            evidence = f"a message with another title ({reports[0].title!r}) is listed: is it this one?"
+            decisions.append(Decision(message, "no control", MessageState.UNKNOWN, evidence))
+    return int(await run.do(reconciling.settle, run.campaign, decisions, by=_BY))
+
+
+def _suspect_all(ledger: Ledger, campaign: CampaignRecord, unmatched: Sequence[MarkedClaim]) -> None:
+    """Requests left that this plan cannot be matched with: any of the rest may be theirs."""
+    problem = f"{len(unmatched):,} forgotten requests may have been for any number of this plan"
+    since = min(claim.claimed_at for claim in unmatched)
+    while page := guarding.pending(ledger, campaign, PHONES_PER_REQUEST, (0, 0)):
+        guarding.suspect(ledger, page, since=since, problem=problem)
+
+
+def _moment(report: Report) -> float:
+    return report.queued_at.timestamp() if report.queued_at is not None else time.time()

@@ -1,0 +1,280 @@
+"""The provider's listing as evidence: read whole and unmoved, and every row of it held to the same tests.
+
+A row is a message's own only if number, title, time and id fit. The same tests decide whether a listing proves anything:
+messages that we know were taken (controls) must be listed in it and pass them, each by the time of its own claim.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from posthorn.delivery.run import CampaignRun
+from posthorn.ledger import reconciling
+from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.reconciling import MISMATCH, Control, Unconfirmed
+from posthorn.models import MessageState, Phone, Report
+from posthorn.settings import Settings
+
+CLOCK_SKEW_SECONDS = 900.0
+"""How far the provider's clock and ours may be apart; its dates carry no zone, so the window is generous."""
+
+LISTED_SECONDS = 7 * 86_400.0
+"""For how long a message is surely listed: some of the provider's listings forget after 14 days (reference, inferred)."""
+
+_AROUND_SECONDS = 26 * 3600.0
+"""Whatever zone the provider's dates are in, this far around the window a copy of ours is listed, and seen to be odd."""
+
+_CONTROLS = 3
+_MOST_READINGS = 4
+_SHARE_OF_HOLD = 0.1
+_LIKE_A_NUMBER = re.compile(r"\+?\d[\d .()/-]{5,}\d")
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the row of a message must show: its number, its campaign's title, a time of queueing in ``window``.
+
+    ``asked`` is when its request was under way; the window is wider. All in seconds, by our clock.
+    """
+
+    phone: Phone
+    title: str
+    asked: tuple[float, float]
+    window: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why a listing proves nothing about what is not in it. ``kind`` is one of ``reconciling.DOUBTS``."""
+
+    kind: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the provider lists for some numbers. ``doubt`` is None where what is missing from it was surely not taken.
+
+    ``bound`` are the ids in it that are messages' of this ledger already, ``window`` the time it covers, in words.
+    """
+
+    by_phone: Mapping[Phone, Sequence[Report]]
+    bound: frozenset[str]
+    doubt: Doubt | None
+    window: str
+
+
+async def read_listing(run: CampaignRun, messages: Sequence[Unconfirmed]) -> Listing:
+    """All the provider lists for the messages' numbers, from well before the first of them may have been taken until now.
+
+    Raises:
+        TryAgain: the provider could not be asked.
+    """
+    now, first = time.time(), min(message.since for message in messages)
+    controls = await run.do(
+        reconciling.controls, run.campaign, messages[0].since, _CONTROLS, not_before=now - LISTED_SECONDS
+    )
+    since = min([first, *(control.since for control in controls)]) - _AROUND_SECONDS
+    until = now + _AROUND_SECONDS
+    phones = [*dict.fromkeys([message.phone for message in messages] + [control.phone for control in controls])]
+    reports, is_steady = await _read_all(run, phones, since, until)
+    bound = frozenset(await run.do(reconciling.bound_ids, [report.provider_id for report in reports]))
+    by_phone: defaultdict[Phone, list[Report]] = defaultdict(list)
+    for report in reports:
+        if report.phone is not None:
+            by_phone[report.phone].append(report)
+    doubt = _doubt_of(run.settings, controls, reports, bound, is_steady=is_steady)
+    return Listing(by_phone, bound, doubt, f"{moment(since)} to {moment(now)}")
+
+
+async def _read_all(run: CampaignRun, phones: Sequence[Phone], since: float, until: float) -> tuple[list[Report], bool]:
+    """Every row that any reading showed, and whether one was the whole listing: in one page, or twice alike.
+
+    Between two pages rows may move, so that one is shown twice and another not at all.
+    """
+    seen: dict[str, Report] = {}
+    last: set[str] | None = None
+    for _ in range(_MOST_READINGS):
+        rows, pages, is_whole = await _read_once(run, phones, since, until)
+        seen |= rows
+        if is_whole and (pages == 1 or rows.keys() == last):
+            return list(seen.values()), True
+        last = set(rows) if is_whole else None
+    return list(seen.values()), False
+
+
+async def _read_once(
+    run: CampaignRun, phones: Sequence[Phone], since: float, until: float
+) -> tuple[dict[str, Report], int, bool]:
+    """Every page once: the rows by their ids, how many pages, and whether they are the pages of one listing.
+
+    They are not if their number changes, a page shows rows of another, one in the middle is shorter than the first, or a row
+    has no id.
+    """
+    rows: dict[str, Report] = {}
+    page = pages = size = 1
+    is_whole = True
+    while page <= pages:
+        answer = await run.gateway.reports(
+            phones=phones, since=datetime.fromtimestamp(since, UTC), until=datetime.fromtimestamp(until, UTC), page=page
+        )
+        if page == 1:
+            pages, size = answer.pages, len(answer.reports)
+        new = {report.provider_id: report for report in answer.reports if report.provider_id not in rows}
+        if page > 1 and not new:
+            return rows, pages, False  # and a listing that only repeats itself might have no end
+        is_short = page < pages and len(answer.reports) < size
+        is_repeated = len(new) < len(answer.reports) or answer.page != page
+        is_whole = is_whole and answer.pages == pages and not (is_short or is_repeated or answer.passed_over)
+        rows |= new
+        page, pages = page + 1, answer.pages
+    return rows, pages, is_whole
+
+
+def candidates(run: CampaignRun, message: Unconfirmed, listing: Listing) -> list[Report]:
+    """Rows that can only be this message: its number, its campaign's title, its time, and an id nobody else has.
+
+    A message of another campaign with that title, days later, is none of them.
+    A refusal says nothing of a later attempt: it may be that of the first (the credit ran out, and was topped up).
+    """
+    expected = _expected(run, message)
+    return [
+        report
+        for report in listing.by_phone.get(message.phone, ())
+        if report.provider_id not in listing.bound
+        and not _differences(report, expected, run.settings)
+        and (report.state != MessageState.REJECTED or message.attempts == 1)
+    ]
+
+
+def stray(run: CampaignRun, message: Unconfirmed, listing: Listing) -> Doubt | None:
+    """A row of the message's number that nobody accounts for: it may be this very message, listed not as it was sent.
+
+    Any row in its window, and one with its title at whatever time. Refused ones reached nobody.
+    """
+    expected = _expected(run, message)
+    for report in listing.by_phone.get(message.phone, ()):
+        if report.provider_id in listing.bound or report.state == MessageState.REJECTED:
+            continue
+        if _is_within(report, expected.window, run.settings) or is_titled(report, run.campaign):
+            differences = _differences(report, expected, run.settings)
+            words = " and ".join(differences) or "which is like it"
+            return Doubt("stray", f"a message to this number is listed that nobody here has sent: {words}")
+    return None
+
+
+def is_titled(report: Report, campaign: CampaignRecord) -> bool:
+    """Whether the report is about a message with the campaign's title; XML loses the spaces around one."""
+    return _is_titled(report, str(campaign.definition["title"]))
+
+
+def settle_seconds(settings: Settings, definition: Mapping[str, Any]) -> float:
+    """The time between the two looks; shorter for a held campaign, which has to be settled before it is dispatched."""
+    hold_minutes = definition.get("hold_minutes")
+    chosen = settings.serwersms.settle_seconds
+    return min(chosen, hold_minutes * 60 * _SHARE_OF_HOLD) if hold_minutes else chosen
+
+
+def _doubt_of(
+    settings: Settings, controls: Sequence[Control], reports: Sequence[Report], bound: frozenset[str], *, is_steady: bool
+) -> Doubt | None:
+    """Why what is not listed may have been taken all the same."""
+    checked = [_doubt_by(settings, control, reports, bound) for control in controls]
+    doubts = [doubt for doubt in checked if doubt is not None]
+    mismatch = next((doubt for doubt in doubts if doubt.kind == MISMATCH), None)
+    if mismatch is not None:
+        return mismatch
+    if not is_steady:
+        return Doubt("unsteady", "the listing changed each time it was read, so what it lacks proves nothing")
+    if any(report.phone is None and report.provider_id not in bound for report in reports):
+        return Doubt("unsteady", "a message is listed without a number that can be read: it may be anybody's")
+    if not controls:
+        return Doubt("no control", "this ledger has no message taken of late that the listing would have to show as well")
+    return doubts[0] if doubts else None
+
+
+def _doubt_by(settings: Settings, control: Control, reports: Iterable[Report], bound: frozenset[str]) -> Doubt | None:
+    """What a message that was surely taken says against the listing; None if it is listed as it has to be."""
+    which = f"a message of {control.campaign} that was taken at {moment(control.since)}"
+    definition = control.definition
+    expected = _window(settings, definition, control.phone, control.since, control.until)
+    own = next((report for report in reports if report.provider_id == control.provider_id), None)
+    if own is not None:
+        differences = _differences(own, expected, settings)
+        return Doubt(MISMATCH, f"{which} is listed, but {' and '.join(differences)}") if differences else None
+    others = (report for report in reports if report.phone == control.phone and report.provider_id not in bound)
+    if any(not _differences(report, expected, settings) for report in others):
+        return Doubt(MISMATCH, f"{which} is listed, but under another id than it was taken with")
+    return Doubt("no control", f"{which} is not listed either")
+
+
+def _expected(run: CampaignRun, message: Unconfirmed) -> Expected:
+    return _window(run.settings, run.campaign.definition, message.phone, message.since, message.until)
+
+
+def _window(settings: Settings, definition: Mapping[str, Any], phone: Phone, since: float, until: float) -> Expected:
+    """What is expected of a message whose requests were under way from ``since`` to ``until``.
+
+    It is queued until the looks are over at the latest, or at its dispatch where that is later: whether the provider's date
+    of a message that it keeps is that of the request or of the dispatch is not documented.
+    """
+    moments = [until + (definition.get("hold_minutes") or 0) * 60]
+    if definition.get("send_at"):
+        moments.append(datetime.fromisoformat(definition["send_at"]).timestamp())
+    latest = max(moments) + settle_seconds(settings, definition) + CLOCK_SKEW_SECONDS
+    return Expected(phone, str(definition["title"]), (since, max(moments)), (since - CLOCK_SKEW_SECONDS, latest))
+
+
+def _differences(report: Report, expected: Expected, settings: Settings) -> list[str]:
+    """How the row differs from what is expected, in words; nothing if it passes every test."""
+    found = []
+    if report.phone != expected.phone:
+        found.append("under another number")
+    if not _is_titled(report, expected.title):
+        found.append(f'its title differs: "{_shown(report.title or "")}" instead of "{_shown(expected.title)}"')
+    if not _is_within(report, expected.window, settings):
+        found.append(_clock_words(report, expected, settings))
+    return found
+
+
+def _is_titled(report: Report, title: str) -> bool:
+    return (report.title or "").strip() == title.strip()
+
+
+def _is_within(report: Report, window: tuple[float, float], settings: Settings) -> bool:
+    """Whether it was queued in the window; a row without a date may have been."""
+    return any(window[0] <= queued <= window[1] for queued in _queued(report, settings)) or report.queued_at is None
+
+
+def _queued(report: Report, settings: Settings) -> list[float]:
+    """When it was queued; in the hour that autumn repeats, either reading of the provider's date counts."""
+    if report.queued_at is None:
+        return []
+    local = report.queued_at.astimezone(ZoneInfo(settings.serwersms.timezone))
+    return [local.replace(fold=fold).timestamp() for fold in (0, 1)]
+
+
+def _clock_words(report: Report, expected: Expected, settings: Settings) -> str:
+    """``its clock is off by 3,600 s``, and what may be the cause."""
+    since, until = expected.asked
+    offsets = [queued - since if queued < since else queued - until for queued in _queued(report, settings)]
+    off = min(offsets, key=abs)
+    side = "before" if off < 0 else "after"
+    return f"it is dated {abs(off):,.0f} s {side} its request: the provider's clock, ours or the TIMEZONE setting is off"
+
+
+def _shown(title: str) -> str:
+    """A title as it may be shown: what looks like a phone number is masked."""
+    return _LIKE_A_NUMBER.sub("***", title)
+
+
+def moment(seconds: float) -> str:
+    """A time as evidence has it: ``2026-11-30 08:00:00 UTC``."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,268 @@
+"""What the guard asks of the ledger and tells it: which marked claims it has forgotten, and what is made of those.
+
+A ledger that was restored from an older copy lacks the attempts that were made since. They are entered again as far as the
+mark knows them, and what they may have sent is unknown: looked up, or settled by a person, and never simply sent.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
+from posthorn.ledger.marks import Mark, MarkedClaim
+from posthorn.ledger.reconciling import Unconfirmed
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger, sql
+from posthorn.models import MessageState, Phone
+
+_ROWS_PER_QUERY = 500
+_BEYOND = -1
+"""The position of the settlement that says a ledger has caught up with its mark: no message has it."""
+_FORGOTTEN = "this ledger had forgotten the request: it was restored from an older copy"
+_LISTED = "the provider lists a message that this ledger knew nothing of"
+_NEVER_CLAIMED = "SELECT id FROM chunk WHERE campaign_id = :campaign AND state = 0 AND epoch = 0 ORDER BY id"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One pending message."""
+
+    chunk_id: int
+    position: int
+    phone: Phone
+
+
+def forgotten(ledger: Ledger, mark: Mark) -> list[MarkedClaim]:
+    """The marked claims that the ledger does not know; none unless it is older than its mark.
+
+    A copy of a ledger holds what was committed until some moment, so it knows the last claim of each process only if it
+    knows all of them: that is asked first.
+    """
+    claims = mark.open_claims(_tokens(ledger, mark.tokens()))
+    last = list({claim.owner: claim for claim in claims}.values())
+    return _unknown_to(ledger, claims) if _unknown_to(ledger, last) else []
+
+
+def _tokens(ledger: Ledger, tokens: Sequence[str]) -> set[str]:
+    settlement = tables.settlement.c
+    query = sa.select(settlement.evidence).where(settlement.position == _BEYOND, settlement.evidence.in_(tokens))
+    with ledger.read() as connection:
+        return set(connection.execute(query).scalars()) if tokens else set()
+
+
+def _unknown_to(ledger: Ledger, claims: Sequence[MarkedClaim]) -> list[MarkedClaim]:
+    attempt = tables.attempt.c
+    query = sa.select(attempt.chunk_id, attempt.epoch, attempt.owner)
+    known: set[tuple[int, int, str]] = set()
+    with ledger.read() as connection:
+        for at in range(0, len(claims), _ROWS_PER_QUERY):
+            chunks = {claim.chunk_id for claim in claims[at : at + _ROWS_PER_QUERY]}
+            known |= {(row[0], row[1], row[2]) for row in connection.execute(query.where(attempt.chunk_id.in_(chunks)))}
+    return [claim for claim in claims if (claim.chunk_id, claim.epoch, claim.owner) not in known]
+
+
+def sample(ledger: Ledger, campaign: CampaignRecord, size: int) -> list[Waiting]:
+    """At most ``size`` pending messages that were never claimed, spread over the chunks, from the beginning of each.
+
+    Chunks are claimed in their order, so what a copy has forgotten begins at the first of them: that one is always asked.
+    """
+    with ledger.read() as connection:
+        chunks = list(connection.execute(sql(_NEVER_CLAIMED), {"campaign": campaign.id}).scalars())
+        step = max(1, -(-len(chunks) // size))
+        some = chunks[::step]
+        query = sa.select(tables.message.c.chunk_id, tables.message.c.position, tables.message.c.phone).where(
+            tables.message.c.chunk_id.in_(some),
+            tables.message.c.state == int(MessageState.PENDING),
+            tables.message.c.position < max(1, size // max(1, len(some))),
+        )
+        return [Waiting(row.chunk_id, row.position, Phone(row.phone)) for row in connection.execute(query)]
+
+
+def pending(ledger: Ledger, campaign: CampaignRecord, size: int, after: tuple[int, int]) -> list[Waiting]:
+    """Up to ``size`` pending messages in order, behind ``after`` (chunk, position)."""
+    query = sql(
+        "SELECT m.chunk_id, m.position, m.phone FROM chunk c JOIN message m ON m.chunk_id = c.id"
+        " WHERE c.campaign_id = :campaign AND c.state = 0 AND m.state = 0 AND (m.chunk_id, m.position) > (:chunk, :position)"
+        " ORDER BY m.chunk_id, m.position LIMIT :size"
+    )
+    values = {"campaign": campaign.id, "chunk": after[0], "position": after[1], "size": size}
+    with ledger.read() as connection:
+        return [Waiting(row.chunk_id, row.position, Phone(row.phone)) for row in connection.execute(query, values)]
+
+
+def still_waiting(ledger: Ledger, some: Sequence[Waiting]) -> list[Waiting]:
+    """Those of them that are pending now and were never claimed: no process of this ledger has sent them meanwhile."""
+    chunk = tables.chunk.c
+    query = sa.select(chunk.id).where(chunk.id.in_({one.chunk_id for one in some}), chunk.state == 0, chunk.epoch == 0)
+    with ledger.read() as connection:
+        unclaimed = set(connection.execute(query).scalars())
+    return [one for one in some if one.chunk_id in unclaimed]
+
+
+def known_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
+    """Those of the provider's ids that are, or were, some message's of this ledger."""
+    message, settlement = tables.message.c, tables.settlement.c
+    found: set[str] = set()
+    with ledger.read() as connection:
+        for at in range(0, len(ids), _ROWS_PER_QUERY):
+            some = ids[at : at + _ROWS_PER_QUERY]
+            found |= set(connection.execute(sa.select(message.provider_id).where(message.provider_id.in_(some))).scalars())
+            replaced = sa.select(settlement.replaced_id).where(settlement.replaced_id.in_(some))
+            found |= set(connection.execute(replaced).scalars())
+    return found
+
+
+def matched(
+    ledger: Ledger, campaign: CampaignRecord, mark: Mark, claims: Sequence[MarkedClaim]
+) -> tuple[dict[int, list[MarkedClaim]], list[MarkedClaim]]:
+    """The forgotten claims by the chunk of this ledger that each was for, and those for which there is none (any more).
+
+    A plan that is older than the claim still has its chunks. One that was made anew has others: the same numbers tell.
+    """
+    claims = _not_remembered(ledger, campaign, claims)
+    by_place: dict[int, list[MarkedClaim]] = defaultdict(list)
+    by_numbers: dict[str, list[MarkedClaim]] = defaultdict(list)
+    for claim in claims:
+        if claim.claimed_at >= campaign.created_at:
+            by_place[claim.chunk_id].append(claim)
+        by_numbers[claim.numbers].append(claim)
+    found: dict[int, list[MarkedClaim]] = {}
+    for chunk, epoch, phones in _pending_chunks(ledger, campaign):
+        same = [claim for claim in by_place[chunk] if claim.epoch > epoch]
+        if here := list(dict.fromkeys(same + by_numbers[mark.fingerprint(phones)])):
+            found[chunk] = here
+    matched_claims = {claim for here in found.values() for claim in here}
+    return found, [claim for claim in claims if claim not in matched_claims]
+
+
+def _not_remembered(ledger: Ledger, campaign: CampaignRecord, claims: Sequence[MarkedClaim]) -> list[MarkedClaim]:
+    """The claims without those that were entered again before something interrupted it."""
+    attempt = tables.attempt.c
+    query = sa.select(attempt.owner, attempt.started_at).where(
+        attempt.chunk_id.in_(sa.select(tables.chunk.c.id).where(tables.chunk.c.campaign_id == campaign.id)),
+        attempt.problem == _FORGOTTEN,
+    )
+    with ledger.read() as connection:
+        entered = {(row.owner, row.started_at) for row in connection.execute(query)}
+    return [claim for claim in claims if (claim.owner, claim.claimed_at) not in entered]
+
+
+def _pending_chunks(ledger: Ledger, campaign: CampaignRecord) -> Iterator[tuple[int, int, list[Phone]]]:
+    """Every pending chunk with its epoch and the numbers that a claim of it would name."""
+    epochs = sql("SELECT id, epoch FROM chunk WHERE campaign_id = :campaign AND state = 0 ORDER BY id")
+    phones = sql("SELECT phone FROM message WHERE chunk_id = :chunk AND state = 0 ORDER BY position")
+    with ledger.read() as connection:
+        for chunk, epoch in connection.execute(epochs, {"campaign": campaign.id}).all():
+            yield chunk, epoch, [Phone(phone) for phone in connection.execute(phones, {"chunk": chunk}).scalars()]
+
+
+def remember(ledger: Ledger, chunk: int, claims: Sequence[MarkedClaim]) -> int:
+    """Enter forgotten claims of a chunk again; what is pending of it is unknown. Returns how many messages that were.
+
+    The caller holds the delivery's lock.
+    """
+    with ledger.write() as connection:
+        hold_chunks(connection, "id = :chunk", chunk=chunk)
+        epoch = _epoch(connection, chunk)
+        for claim in sorted(claims, key=lambda claim: claim.epoch):
+            epoch = claim.epoch if claim.chunk_id == chunk and claim.epoch > epoch else epoch + 1
+            _enter(connection, chunk, epoch, claim.owner, claim.claimed_at, _FORGOTTEN)
+        moved = connection.execute(
+            sql("UPDATE message SET state = 4, epoch = :epoch WHERE chunk_id = :chunk AND state = 0"),
+            {"epoch": epoch, "chunk": chunk},
+        ).rowcount
+        recount(connection, "id = :chunk", ends_sending=True, chunk=chunk)
+    return moved
+
+
+def suspect(ledger: Ledger, some: Sequence[Waiting], *, since: float, problem: str = _LISTED) -> list[Unconfirmed]:
+    """Make pending messages unknown that a request nobody here remembers may have been for, made at ``since`` or later.
+
+    Returns those that were still pending, to be settled.
+    """
+    moved: list[Unconfirmed] = []
+    by_chunk: dict[int, list[Waiting]] = {}
+    for one in some:
+        by_chunk.setdefault(one.chunk_id, []).append(one)
+    with ledger.write() as connection:
+        for chunk in sorted(by_chunk):
+            if hold_chunks(connection, "id = :chunk AND state = 0", chunk=chunk):
+                moved += _suspect(connection, by_chunk[chunk], since, problem)
+    return moved
+
+
+def _suspect(connection: Connection, some: Sequence[Waiting], since: float, problem: str) -> list[Unconfirmed]:
+    chunk = some[0].chunk_id
+    epoch = _epoch(connection, chunk) + 1
+    _enter(connection, chunk, epoch, "unknown", since, problem)
+    update = sql("UPDATE message SET state = 4, epoch = :epoch WHERE chunk_id = :chunk AND position = :at AND state = 0")
+    moved = [
+        one for one in some if connection.execute(update, {"epoch": epoch, "chunk": chunk, "at": one.position}).rowcount
+    ]
+    recount(connection, "id = :chunk", ends_sending=True, chunk=chunk)
+    now = time.time()
+    return [Unconfirmed(chunk, one.position, one.phone, since, now, None, 0) for one in moved]
+
+
+def _epoch(connection: Connection, chunk: int) -> int:
+    epoch: int = connection.execute(sql("SELECT epoch FROM chunk WHERE id = :id"), {"id": chunk}).scalar_one()
+    return epoch
+
+
+def _enter(connection: Connection, chunk: int, epoch: int, owner: str, started_at: float, problem: str) -> None:
+    connection.execute(
+        tables.attempt.insert().values(
+            chunk_id=chunk,
+            epoch=epoch,
+            owner=owner,
+            started_at=started_at,
+            ended_at=time.time(),
+            outcome="abandoned",
+            problem=problem,
+        )
+    )
+    connection.execute(
+        tables.chunk.update()
+        .where(tables.chunk.c.id == chunk)
+        .values(epoch=epoch, owner=owner, claimed_at=started_at, finished_at=time.time())
+    )
+
+
+def count_settled(ledger: Ledger, campaign: CampaignRecord, *, by: str) -> int:
+    """How many messages were found taken so far ``by`` that."""
+    settlement = tables.settlement.c
+    query = sa.select(sa.func.count()).where(
+        settlement.campaign_id == campaign.id, settlement.by == by, settlement.decision == "found"
+    )
+    with ledger.read() as connection:
+        count: int = connection.execute(query).scalar_one()
+    return count
+
+
+def catch_up(ledger: Ledger, campaign: CampaignRecord, *, by: str) -> str:
+    """Note that everything its mark knows was settled; returns the token that says so, for the mark.
+
+    A ledger that is restored from a copy of before has no such token, and is behind again.
+    """
+    token = uuid.uuid4().hex
+    with ledger.write() as connection:
+        connection.execute(
+            tables.settlement.insert().values(
+                campaign_id=campaign.id,
+                chunk_id=campaign.first_chunk,
+                position=_BEYOND,
+                settled_at=time.time(),
+                decision="caught up",
+                state=int(MessageState.UNKNOWN),
+                by=by,
+                evidence=token,
+            )
+        )
+    return token

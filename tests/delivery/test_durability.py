@@ -1,0 +1,59 @@
+"""What is known only here is made durable here: an answer that the ledger cannot take, and a lock before each claim."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from posthorn.delivery.deliver import deliver_campaign
+from posthorn.delivery.plan import plan_file
+from posthorn.delivery.run import open_run
+from posthorn.errors import LedgerError
+from posthorn.sandbox.server import Sandbox
+from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
+from tests.delivery.takeover import settings_of
+from tests.delivery.test_permit import end_sessions
+from tests.ledger.conftest import postgres_template, postgres_url
+from tests.ledger.ledgers import another, attempts
+
+__all__ = ["postgres_template", "postgres_url"]
+_ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("how", ["slow", "failing"])
+async def test_an_answer_that_the_ledger_does_not_take_is_durable_in_the_spool(
+    how: str, box: Sandbox, tmp_path: Path
+) -> None:
+    settings = settings_of(f"sqlite:///{tmp_path / 'ledger.db'}", box.url, tmp_path)
+    plan_file(write_campaign(tmp_path, numbers(50), media="[]"), settings)
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "tests.delivery.fsyncs", how, settings.database_url, box.url],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ended.stdout.splitlines()[0] == "synced"
+    assert counted(await deliver(tmp_path / "sale.toml", settings)) == {"accepted": 50}
+    assert (box.truth()["accepted"], box.truth()["twice"]) == (50, 0)
+
+
+async def test_nothing_is_claimed_any_more_once_the_lock_is_lost(box: Sandbox, postgres_url: str, tmp_path: Path) -> None:
+    settings = settings_of(postgres_url, box.url, tmp_path)
+    plan_file(write_campaign(tmp_path, numbers(300), media="[]"), settings)
+    async with open_run("sale", settings=settings) as run:
+        end_sessions(settings.database_url)
+        with pytest.raises(LedgerError, match="the lock of sale is lost"):
+            await deliver_campaign(run)
+    with another(settings.database_url) as ledger:
+        assert [attempts(ledger, chunk) for chunk in range(1, 7)] == [[]] * 6
+    assert counted(status_of("sale", settings)) == {"pending": 300}
+    assert box.truth()["send_requests"] == 0

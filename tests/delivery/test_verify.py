@@ -1,0 +1,101 @@
+"""Before anything is sent: every file is listed with its size, and the credit will do for all that is still to be sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from posthorn.delivery.deliver import send_all
+from posthorn.delivery.plan import plan_file
+from posthorn.delivery.run import open_run
+from posthorn.delivery.upload import is_listed, upload_media
+from posthorn.delivery.verify import NotListed, verify_credit, verify_media
+from posthorn.errors import CreditExhausted, PermissionMissing, Stopped
+from posthorn.gateways.serwersms.client import SerwerSms
+from posthorn.ledger import media
+from posthorn.ledger.media import MediaRecord
+from posthorn.models import Media, StoredFile
+from posthorn.sandbox.server import Sandbox
+from posthorn.settings import Settings
+from tests.delivery.journey import counted, deliver, numbers, write_campaign
+
+
+@pytest.fixture
+def sale(settings: Settings, tmp_path: Path) -> str:
+    return plan_file(write_campaign(tmp_path, numbers(120)), settings).name
+
+
+async def test_a_file_that_the_provider_does_not_list_any_more_is_not_sent(
+    sale: str, box: Sandbox, settings: Settings
+) -> None:
+    async with open_run(sale, settings=settings) as run:
+        await upload_media(run)
+        assert await verify_media(run) == 1
+        (item,) = await run.do(media.of, run.campaign)
+        assert item.file_id is not None
+        assert await run.gateway.delete_file(item.file_id)
+        with pytest.raises(NotListed, match=r"poster\.png; nothing was sent"):
+            await verify_media(run)
+        with pytest.raises(Stopped, match=r"media not verified with the provider: poster\.png"):
+            await send_all(run)
+        assert await upload_media(run) == 1, "it is given to the provider anew"
+        assert await verify_media(run) == 1
+    assert box.truth()["send_requests"] == 0
+
+
+async def test_what_was_never_verified_is_not_sent(sale: str, box: Sandbox, settings: Settings) -> None:
+    async with open_run(sale, settings=settings) as run:
+        with pytest.raises(Stopped, match="media not verified"):
+            await send_all(run)
+        await upload_media(run)
+        with pytest.raises(Stopped, match="media not verified"):
+            await send_all(run)
+    assert box.truth()["send_requests"] == 0
+
+
+PICTURE = MediaRecord(0, Media("poster.png", "poster.png", "image/png", "/poster.png", "ab" * 32, 700), "f", None)
+REMOTE = MediaRecord(0, Media("https://example.com/a.png", "a.png", "image/png"), "f", None)
+
+
+@pytest.mark.parametrize(
+    ("item", "size", "expected"),
+    [(PICTURE, 700, True), (PICTURE, 699, False), (PICTURE, None, True), (REMOTE, 5, True), (REMOTE, None, True)],
+)
+def test_a_file_is_ours_where_its_size_is_or_is_not_known(item: MediaRecord, size: int | None, expected: bool) -> None:
+    assert is_listed(item, StoredFile("f", "poster.png", size, "mms", "")) == expected
+    assert not is_listed(item, None)
+
+
+@pytest.mark.parametrize(("credit", "is_enough"), [(119, False), (120, True), (None, True)])
+async def test_credit_must_do_for_everybody(
+    credit: int | None, is_enough: bool, sale: str, box: Sandbox, settings: Settings
+) -> None:
+    box.serwersms.set_credit(credit, None)
+    async with open_run(sale, settings=settings) as run:
+        if is_enough:
+            await verify_credit(run)
+            return
+        with pytest.raises(CreditExhausted, match="limit is 119, but 120 are to be sent"):
+            await verify_credit(run)
+
+
+async def test_credit_must_do_for_what_is_left_only(box: Sandbox, settings: Settings, tmp_path: Path) -> None:
+    box.faults.replace([{"call": "messages/send_mms", "at": [3], "fault": "error_code", "code": 1011}])
+    settings.serwersms.concurrency = 1
+    assert counted(await deliver(write_campaign(tmp_path, numbers(120)), settings)) == {"accepted": 100, "pending": 20}
+    box.serwersms.set_credit(20, None)
+    async with open_run("sale", settings=settings) as run:
+        await verify_credit(run)
+
+
+async def test_an_account_without_mms_is_said_so(sale: str, settings: Settings) -> None:
+    def limits(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"items": [{"type": "mms", "chars_limit": "40/1", "value": "not_available"}]})
+
+    async with open_run(sale, settings=settings) as run:
+        await run.gateway.aclose()
+        run.gateway = SerwerSms(settings.serwersms, transport=httpx.MockTransport(limits))
+        with pytest.raises(PermissionMissing, match="may not send MMS"):
+            await verify_credit(run)
