@@ -73,6 +73,7 @@ def campaign_file(folder: Path, **keys: Any) -> Path:
 async def test_a_run_stays_until_its_last_look_and_withdraws_what_came_late(
     box: Sandbox, held: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "posthorn")
     running = asyncio.create_task(deliver(campaign_file(tmp_path), held))
     await until_it_waits(held)
     now = status_of("sale", held)
