@@ -217,3 +217,12 @@ def mask_phone(phone: Phone | int) -> str:
     code_length = 1 if digits[0] in "17" else 2 if int(digits[:2]) in _TWO_DIGIT_CODES else 3
     code = digits[:code_length]
     return f"+{code} *** *** {digits[-3:]}" if len(digits) > len(code) + 3 else "***"
+
+
+_FEWEST_COMMON_DIGITS = 7
+
+
+def may_be_same_number(one: Phone | int, other: Phone | int) -> bool:
+    """Whether two numbers may be one, written with and without its country code: the shorter ends the longer."""
+    shorter, longer = sorted((str(int(one)), str(int(other))), key=len)
+    return longer == shorter or (len(shorter) >= _FEWEST_COMMON_DIGITS and longer.endswith(shorter))

@@ -18,7 +18,16 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
@@ -116,7 +125,10 @@ class SerwerSmsSettings(BaseModel):
     timeout_seconds: float = Field(30, gt=0, le=600, description="Longest wait for one answer")
     timezone: Zone = Field("Europe/Warsaw", description="Time zone of the provider's dates, which carry none")
     settle_seconds: float = Field(
-        600, ge=0, le=86_400, description="How long an unconfirmed send is looked up before it is called unknown for good"
+        600,
+        ge=0,
+        le=86_400,
+        description="How long an unconfirmed send is looked up before it is called unknown for good; not below the timeout",
     )
     breaker_after: int = Field(
         3, ge=1, le=100, description="Unknown outcomes in a row after which nothing more is sent in this run"
@@ -124,6 +136,15 @@ class SerwerSmsSettings(BaseModel):
     price_per_message: Decimal | None = Field(
         None, ge=0, le=1000, description="What one message costs, in your currency; shown before a campaign is approved"
     )
+
+    @field_validator("settle_seconds")
+    @classmethod
+    def _not_below_the_timeout(cls, seconds: float, info: ValidationInfo) -> float:
+        """A request may be carried out as long as its answer is waited for: a look before that proves nothing."""
+        timeout = info.data.get("timeout_seconds", 0.0)
+        if seconds < timeout:
+            raise ValueError(f"expected at least POSTHORN_SERWERSMS__TIMEOUT_SECONDS, which is {timeout:g}")
+        return seconds
 
     def has_credentials(self) -> bool:
         """Whether a token, or a user with a password, is set."""

@@ -70,6 +70,12 @@ def settings(box: Sandbox, tmp_path: Path) -> Settings:
 
 
 def sandbox_settings(url: str, folder: Path, **serwersms: object) -> Settings:
-    """Settings that point to a sandbox and to a ledger in ``folder``; keywords change the gateway's."""
+    """Settings that point to a sandbox and to a ledger in ``folder``; keywords change the gateway's.
+
+    ``settle_seconds`` may be below the timeout, which settings refuse: nobody waits that long in a test.
+    """
+    settle_seconds = serwersms.pop("settle_seconds", None)
     gateway = SerwerSmsSettings(base_url=url, token="sandbox-token", chunk_size=50, timeout_seconds=2, **serwersms)
+    if settle_seconds is not None:
+        gateway.settle_seconds = settle_seconds
     return Settings(database_url=f"sqlite:///{folder / 'ledger.db'}", state_dir=folder, serwersms=gateway)

@@ -228,3 +228,24 @@ def test_the_ticket_gateways_address_is_kept_to_the_letter(monkeypatch):
     settings = load_settings()
     assert settings.skycore.base_url == "https://secure.skycore.com/API/wxml/1.3/"
     assert settings.serwersms.base_url == "https://api2.serwersms.pl"
+
+
+@pytest.mark.parametrize(
+    ("settle", "timeout", "is_fine"), [("0", None, False), ("29.9", None, False), ("30", None, True), ("9", "10", False)]
+)
+def test_a_settle_time_below_the_timeout_is_refused_with_both_names(monkeypatch, settle, timeout, is_fine):
+    monkeypatch.setenv("POSTHORN_SERWERSMS__SETTLE_SECONDS", settle)
+    if timeout:
+        monkeypatch.setenv("POSTHORN_SERWERSMS__TIMEOUT_SECONDS", timeout)
+    if is_fine:
+        assert load_settings().serwersms.settle_seconds == float(settle)
+        return
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert "POSTHORN_SERWERSMS__SETTLE_SECONDS: expected " in str(caught.value)
+    assert f"at least POSTHORN_SERWERSMS__TIMEOUT_SECONDS, which is {timeout or 30}" in str(caught.value)
+
+
+def test_the_longest_timeout_needs_no_other_settle_time(monkeypatch):
+    monkeypatch.setenv("POSTHORN_SERWERSMS__TIMEOUT_SECONDS", "600")
+    assert load_settings().serwersms.settle_seconds == 600

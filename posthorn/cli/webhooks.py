@@ -21,6 +21,8 @@ _SECRET = re.compile(rf"[A-Za-z0-9._~-]{{{_SHORTEST_SECRET},}}")
 def webhooks(
     host: Annotated[str, typer.Option(help="Address to listen on; put a TLS proxy in front of any other.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 picks a free one.")] = 8030,
+    parked: Annotated[bool, typer.Option("--parked", help="List the news that was not applied, and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --parked: print JSON for scripts.")] = False,
 ) -> None:
     """Receive delivery news that providers push, until stopped: Skycore's postbacks and SerwerSMS's callbacks.
 
@@ -33,12 +35,19 @@ def webhooks(
             ?id=#SMSID#&state=#STAN#&date=#DATA#&reason=#PRZYCZYNA#
 
     News is in the ledger before it is answered; repeated, reordered and unknown news does no harm. An unknown ticket is
-    settled by a postback that can only be about it. What is never pushed is asked for by `posthorn campaign report` and the
+    settled by a postback that can only be about it. News that contradicts the message it names (another number, template or
+    provider, a time before it was sent) is never applied: --parked lists it, with the news whose id no message has (yet).
+    What is never pushed is asked for by `posthorn campaign report` and the
     delivery-reports flow.
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.settings import SettingsError, load_settings  # noqa: PLC0415
 
     settings = load_settings()
+    if parked:
+        from posthorn.delivery.parked_news import list_parked  # noqa: PLC0415
+
+        print(list_parked(as_json=as_json))
+        return
     secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
     if not _SECRET.fullmatch(secret):
         raise SettingsError(
@@ -52,12 +61,10 @@ def webhooks(
 async def _serve(settings: Settings, secret: str, host: str, port: int) -> None:
     from zoneinfo import ZoneInfo  # noqa: PLC0415
 
-    from aiohttp import web  # noqa: PLC0415
-
     from posthorn.gateways.serwersms.callbacks import TEMPLATE  # noqa: PLC0415
     from posthorn.ledger.store.engine import Ledger  # noqa: PLC0415
     from posthorn.loopback import is_loopback  # noqa: PLC0415
-    from posthorn.webhooks.server import application  # noqa: PLC0415
+    from posthorn.webhooks.server import application, listen  # noqa: PLC0415
 
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -66,17 +73,16 @@ async def _serve(settings: Settings, secret: str, host: str, port: int) -> None:
     names = settings.own_names()
     any_host = not names and not is_loopback(host)  # behind what it is reached by then, only the operator knows
     receiver = application(ledger, secret, ZoneInfo(settings.serwersms.timezone), names=names, any_host=any_host)
-    runner = web.AppRunner(receiver, access_log=None)  # the path is the secret
     try:
-        await runner.setup()
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        address, listening = runner.addresses[0][:2]
-        say(f"ready http://{address}:{listening}/SECRET/skycore")
-        say(f"ready http://{address}:{listening}/SECRET/serwersms?{TEMPLATE}")
-        if not any_host and not names:
-            say("it answers to 127.0.0.1 and localhost; a proxy that passes its own host name on: POSTHORN_HOST_NAMES")
-        await stopped.wait()
+        runner = await listen(receiver, host, port)
+        try:
+            address, listening = runner.addresses[0][:2]
+            say(f"ready http://{address}:{listening}/SECRET/skycore")
+            say(f"ready http://{address}:{listening}/SECRET/serwersms?{TEMPLATE}")
+            if not any_host and not names:
+                say("it answers to 127.0.0.1 and localhost; a proxy that passes its own host name on: POSTHORN_HOST_NAMES")
+            await stopped.wait()
+        finally:
+            await runner.cleanup()
     finally:
-        await runner.cleanup()
         ledger.close()

@@ -28,6 +28,8 @@ MOST_MEDIA = 10
 """Files one MMS may carry ("Sending MMS" page: up to 10 files)."""
 MOST_TITLE = 40
 """Characters of a title (the same page)."""
+MOST_TEXT = 5_000
+"""Characters of a text. Ours: the provider stores it as a file and names no limit, and no handset shows more."""
 ADVISED_CHUNK = (50, 200)
 """Numbers per request that the same page recommends."""
 
@@ -43,6 +45,8 @@ def _checked_title(title: str) -> str:
 def _checked_text(text: str) -> str:
     if not text.strip():
         raise ValueError("expected words; leave the key out where there are none")
+    if len(text) > MOST_TEXT:
+        raise ValueError(f"expected at most {MOST_TEXT:,} characters ({len(text):,} are given); Posthorn's own limit")
     return text
 
 
@@ -79,7 +83,9 @@ class Campaign(BaseModel):
 
     name: Annotated[str, AfterValidator(checked_name)] = Field(description="Identity: running it again resumes")
     title: Annotated[str, AfterValidator(_checked_title)] = Field(description="Title of the MMS, 1 to 40 characters")
-    text: Annotated[str, AfterValidator(_checked_text)] | None = Field(None, description="Words of the MMS")
+    text: Annotated[str, AfterValidator(_checked_text)] | None = Field(
+        None, description="Words of the MMS, up to 5,000 characters"
+    )
     media: Annotated[list[Source], AfterValidator(_checked_media)] = Field(
         default_factory=list, description="Paths or URLs of up to 10 files"
     )

@@ -149,9 +149,10 @@ def export_door_list(name: str, out: Path) -> int:
             for ticket in tickets.all_tickets(ledger, event):
                 if columns is None:
                     columns = [column for column in ticket.fields if column not in ("phone", "barcode_id", "barcode")]
-                    writer.writerow(["line", *columns, "phone", "code", "state"])
+                    writer.writerow(["line", *map(spreadsheet_safe, columns), "phone", "code", "state"])
                 known = [spreadsheet_safe(ticket.fields.get(column, "")) for column in columns]
-                writer.writerow([ticket.line, *known, ticket.phone, ticket.barcode, ticket.state.name.lower()])
+                code = spreadsheet_safe(ticket.barcode)
+                writer.writerow([ticket.line, *known, ticket.phone, code, ticket.state.name.lower()])
                 rows += 1
     return rows
 

@@ -47,7 +47,7 @@ def export_csv(name: str, out: Path, *, test: bool = False) -> int:
         for one in messages:
             code, provider_id = safe(one.error or ""), spreadsheet_safe(one.provider_id or "")
             barcode = spreadsheet_safe(one.barcode or "")
-            meaning, sent, delivered = words(one.error or ""), _moment(one.sent_at), _moment(one.delivered_at)
+            meaning, sent, delivered = safe(words(one.error or "")), _moment(one.sent_at), _moment(one.delivered_at)
             writer.writerow((one.line, one.phone, one.state, code, meaning, provider_id, barcode, sent, delivered))
             rows += 1
     return rows

@@ -17,6 +17,7 @@ from typing_extensions import override
 from posthorn.delivery import plan, tickets
 from posthorn.errors import GatewayError, LedgerError
 from posthorn.gateways.registry import campaign_gateway
+from posthorn.ledger import parked
 from posthorn.ledger.measures import BUCKETS_SECONDS, RequestCount, Requests, Standing, standings
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings
@@ -85,7 +86,7 @@ class LedgerCollector(Collector):
         """Every metric; called by the registry, from several threads."""
         with self._one_at_a_time:
             try:
-                families = [*_of_campaigns(standings(self._ledger)), *self._of_requests()]
+                families = [*_of_campaigns(standings(self._ledger)), *self._of_requests(), self._of_news()]
                 readable = 1
             except LedgerError as error:
                 _logger.warning("the ledger could not be read: %s", error)
@@ -108,6 +109,10 @@ class LedgerCollector(Collector):
         answers = [one for one in counted if one.outcome == "answered" and one.count]
         answered = [((one.gateway,), one.last_ended_at) for one in answers]
         yield _gauge("posthorn_last_answer_timestamp_seconds", "When a request was last answered.", ["gateway"], answered)
+
+    def _of_news(self) -> Metric:
+        said = "News kept aside because it contradicts the message that has its id."
+        return _gauge("posthorn_contradictory_news", said, [], [((), parked.count_contradictory(self._ledger))])
 
     def _durations(self, counted: list[Requests]) -> HistogramMetricFamily:
         family = HistogramMetricFamily(

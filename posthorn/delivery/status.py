@@ -96,6 +96,9 @@ def status_table(status: Mapping[str, Any]) -> str:
     if status["errors"]:
         codes = [(code, f"{count:,}", words) for code, count, words in codes_in_words(status)]
         lines += ["", tabulate(codes, headers=("code", "messages", "meaning"), **_CODES_TABLE)]
+    if status["contradictory_news"]:
+        seen = "not applied, for it contradicts the messages it names; `posthorn webhooks --parked` lists it"
+        lines += ["", f"contradictory news: {status['contradictory_news']:,} ({seen})"]
     return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ What becomes of an exchange::
 
     no byte of the request was written                     -> Unreachable, or what held it back
     written, then anything but a complete answer           -> OutcomeUnknown (TryAgain where repeating is harmless)
+    an answer beyond its bound, or in a content encoding   -> the same: it is not read
     400 401 403 404 405 413 415 422                        -> CredentialsRefused / RequestRefused: not taken, stops the run
     429                                                    -> SlowDown: not taken, everyone waits
     503                                                    -> OutcomeUnknown that slows all (SlowDown where harmless)
@@ -43,8 +44,8 @@ from posthorn.errors import (
     Unreachable,
 )
 
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
-"""Longest answer that is read: 100 000 recipients, the most a provider takes at once, need about 40 MiB at worst."""
+MAX_ANSWER_BYTES = 1024 * 1024
+"""Longest answer that is read, unless a call names its own bound: parsed, an answer can take twenty times its size."""
 
 MAX_EVIDENCE_BYTES = 64 * 1024
 """How much of an answer is kept with an error."""
@@ -71,7 +72,7 @@ Before: TypeAlias = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A complete answer: status, headers, and the whole body as bytes (content encoding undone)."""
+    """A complete answer: status, headers, and the whole body as bytes, which are never encoded."""
 
     status: int
     headers: httpx.Headers
@@ -83,7 +84,11 @@ class HttpAnswer:
 
 
 class AnswerTooLong(Exception):
-    """More than ``MAX_ANSWER_BYTES`` came back; the rest was not read."""
+    """More came back than this call's answer may have; the rest was not read."""
+
+
+class AnswerEncoded(Exception):
+    """The answer has a content encoding, though none was asked for: a few bytes can unfold to gigabytes. It was not read."""
 
 
 class Trace:
@@ -197,13 +202,21 @@ class HttpClients:
             await transport.aclose()
 
     async def exchange(
-        self, method: str, url: str, *, repeatable: bool, trace: Trace | None = None, **request: Any
+        self,
+        method: str,
+        url: str,
+        *,
+        repeatable: bool,
+        trace: Trace | None = None,
+        max_bytes: int = MAX_ANSWER_BYTES,
+        **request: Any,
     ) -> HttpAnswer:
         """One request and its complete answer, whatever its status.
 
         ``repeatable`` says that carrying the request out twice harms nobody: then a lost answer is ``TryAgain`` instead of
-        ``OutcomeUnknown``. ``request`` is what ``httpx.Request`` takes. Cancellation passes through
-        unchanged; ``trace.left`` then says whether the request may have gone out.
+        ``OutcomeUnknown``. So is one of more than ``max_bytes``, or in a content encoding: it is not read to its end.
+        ``request`` is what ``httpx.Request`` takes. Cancellation passes through unchanged; ``trace.left`` then says whether
+        the request may have gone out.
 
         Raises:
             Unreachable: nothing was written.
@@ -217,7 +230,7 @@ class HttpClients:
             try:
                 extensions = {"trace": trace, "timeout": self._timeouts}
                 async with asyncio.timeout(self._timeout_seconds):
-                    return await _fetch(transport, _request(method, url, extensions=extensions, **request))
+                    return await _fetch(transport, _request(method, url, extensions=extensions, **request), max_bytes)
             except Exception as error:
                 if isinstance(error, GatewayError):
                     raise  # what ``before`` says of a request that it held back
@@ -297,16 +310,21 @@ def _url(url: str) -> httpx.URL:
     return httpx.URL(url)
 
 
-async def _fetch(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> HttpAnswer:
+async def _fetch(transport: httpx.AsyncBaseTransport, request: httpx.Request, max_bytes: int) -> HttpAnswer:
     trace: Trace = request.extensions["trace"]
     if not trace.visible:
         await trace.may_leave()
     response = await transport.handle_async_request(request)
     trace.last, trace.left, trace.status = "answer", True, response.status_code
     try:
-        async for piece in response.aiter_bytes():
-            trace.body += piece
-            if len(trace.body) > MAX_ANSWER_BYTES:
+        if set(response.headers.get_list("content-encoding", split_commas=True)) - {"identity", ""}:
+            raise AnswerEncoded
+        stream = response.stream  # as it came: httpx would decode it
+        assert isinstance(stream, httpx.AsyncByteStream)
+        async for piece in stream:
+            is_too_long = len(trace.body) + len(piece) > max_bytes
+            trace.body += piece[: max_bytes - len(trace.body)]
+            if is_too_long:
                 raise AnswerTooLong
     finally:
         await response.aclose()

@@ -64,12 +64,20 @@ def erase(ledger: Ledger, campaign: CampaignRecord) -> int:
     erased = 0
     for chunks in _chunks(ledger, campaign):
         with ledger.write() as connection:
+            connection.execute(_forget_news(chunks))
             for table in _OF_MESSAGES:
                 deleted = connection.execute(table.delete().where(table.c.chunk_id.in_(chunks))).rowcount
                 erased += deleted if table is tables.message else 0
             answers = tables.attempt.update().where(tables.attempt.c.chunk_id.in_(chunks)).values(raw=None)
             connection.execute(answers)
     return erased
+
+
+def _forget_news(chunks: Sequence[int]) -> sa.Delete:
+    """News that contradicts a message holds a number, too."""
+    message = tables.message.c
+    theirs = sa.select(message.provider_id).where(message.chunk_id.in_(chunks), message.provider_id.is_not(None))
+    return tables.parked_report.delete().where(tables.parked_report.c.provider_id.in_(theirs))
 
 
 def _chunks(ledger: Ledger, campaign: CampaignRecord) -> Iterator[Sequence[int]]:

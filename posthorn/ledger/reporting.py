@@ -11,9 +11,10 @@ from sqlalchemy import Connection, Row
 
 from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
 from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
+from posthorn.ledger.parked import News, park
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import FINAL_STATES, MessageState, Report
+from posthorn.models import FINAL_STATES, MessageState, Report, may_be_same_number
 
 OPEN_STATES = (MessageState.ACCEPTED, MessageState.SCHEDULED, MessageState.NO_REPORT)
 """States that a report may still change; a final state never goes back."""
@@ -160,23 +161,27 @@ def hold_messages(ledger: Ledger, ids: Sequence[str]) -> None:
 
 
 def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:
-    """Move messages as their reports say; returns how many changed. Unknown ids and stale news change nothing."""
+    """Move messages as their reports say; returns how many changed. Unknown ids and stale news change nothing.
+
+    A report of another number than the message's that has its id is about something else: it is parked, and not applied.
+    """
     if not reports:
         return 0
-    news = _most_telling(reports)
     named = f"provider_id IN :ids AND state IN ({_IN_OPEN})"
+    ids = list(dict.fromkeys(report.provider_id for report in reports))
     with ledger.write() as connection:
-        chunks = _hold_chunks_of(connection, named, {"ids": list(news)})
+        chunks = _hold_chunks_of(connection, named, {"ids": ids})
         rows = connection.execute(
-            sql(f"SELECT chunk_id, position, provider_id, state FROM message WHERE {named}").bindparams(  # noqa: S608
+            sql(f"SELECT chunk_id, position, provider_id, phone, state FROM message WHERE {named}").bindparams(  # noqa: S608
                 sa.bindparam("ids", expanding=True)
             ),
-            {"ids": list(news)},
+            {"ids": ids},
         ).all()
+        news = _most_telling(_of_its_number(connection, reports, {row.provider_id: row.phone for row in rows}))
         moves = [
             _move(row, news[row.provider_id])
             for row in rows
-            if row.chunk_id in chunks and _is_news(row.state, news[row.provider_id].state)
+            if row.chunk_id in chunks and row.provider_id in news and _is_news(row.state, news[row.provider_id].state)
         ]
         if moves:
             connection.execute(
@@ -225,6 +230,18 @@ def _hold_chunks_of(connection: Connection, named: str, values: dict[str, object
 def _recount(connection: Connection, chunks: Sequence[int]) -> None:
     for chunk in chunks:
         recount(connection, "id = :chunk", chunk=chunk)
+
+
+def _of_its_number(connection: Connection, reports: Sequence[Report], phones: dict[str, int]) -> list[Report]:
+    """The reports that are not of another number than their message's; those that are, are parked."""
+    fitting = []
+    for report in reports:
+        if report.phone is None or may_be_same_number(report.phone, phones.get(report.provider_id, report.phone)):
+            fitting.append(report)
+        else:
+            told = News(report.provider_id, report.state, report.phone)
+            park(connection, told, report.state, contradicts="another number")
+    return fitting
 
 
 def _most_telling(reports: Sequence[Report]) -> dict[str, Report]:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
 from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
+from posthorn.ledger.parked import AHEAD_SECONDS, CLOCK_SKEW_SECONDS
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import MessageState, Phone
@@ -94,11 +95,20 @@ def resend(
     return len(found)
 
 
-def settle_by_postback(ledger: Ledger, phone: Phone, mms_id: str, provider_id: str, *, received_at: float) -> bool:
+def settle_by_postback(
+    ledger: Ledger,
+    phone: Phone,
+    mms_id: str,
+    provider_id: str,
+    *,
+    received_at: float,
+    happened_at: float | None = None,
+) -> bool:
     """Give the id to the one ticket without one that a postback can only be about: it was taken. False if there is none.
 
     It is unknown, or a person said that it was taken. It must be the only one of that number and template that was sent by
-    then: of two, nobody can tell which is meant, and one that is in flight will say its id by itself.
+    then: of two, nobody can tell which is meant, and one that is in flight will say its id by itself. A postback that says
+    that it happened before the ticket was sent (or in a time to come) is not about it.
     """
     with ledger.write() as connection:
         if _is_anybodys(connection, provider_id):
@@ -108,7 +118,7 @@ def settle_by_postback(ledger: Ledger, phone: Phone, mms_id: str, provider_id: s
             return False
         hold_chunks(connection, "id = :chunk", chunk=about[0].chunk_id)
         about = _without_id(connection, phone, mms_id, received_at)  # as it is now that nobody else can change it
-        if len(about) != 1 or about[0].is_sending:
+        if len(about) != 1 or about[0].is_sending or not _is_timely(about[0], received_at, happened_at):
             return False
         _set(connection, about[0], MessageState.ACCEPTED, provider_id=provider_id, error=None)
         evidence = f"a postback with its number and template names it {provider_id}"
@@ -125,7 +135,7 @@ def _is_anybodys(connection: Connection, provider_id: str) -> bool:
 
 
 _WITHOUT_ID = sql(
-    "SELECT m.chunk_id, m.position, m.campaign_id, m.provider_id, c.definition, k.state = 1 AS is_sending"
+    "SELECT m.chunk_id, m.position, m.campaign_id, m.provider_id, c.definition, k.state = 1 AS is_sending, k.claimed_at"
     " FROM message m JOIN chunk k ON k.id = m.chunk_id JOIN campaign c ON c.id = m.campaign_id"
     " WHERE m.phone = :phone AND m.provider_id IS NULL AND c.kind = 1 AND k.claimed_at <= :received"
     " AND (k.state = 1 OR m.state IN (:unknown, :accepted))"
@@ -137,6 +147,12 @@ def _without_id(connection: Connection, phone: Phone, mms_id: str, received_at: 
     states = {"unknown": MessageState.UNKNOWN, "accepted": MessageState.ACCEPTED}
     values = {"phone": phone, "received": received_at + _CLOCK_SKEW_SECONDS, **states}
     return [row for row in connection.execute(_WITHOUT_ID, values) if str(row.definition["mms_id"]) == mms_id]
+
+
+def _is_timely(about: Any, received_at: float, happened_at: float | None) -> bool:
+    """Whether what the postback says of its time fits the ticket; the provider's clock may differ from ours."""
+    earliest, latest = about.claimed_at - CLOCK_SKEW_SECONDS, received_at + AHEAD_SECONDS
+    return happened_at is None or bool(earliest <= happened_at <= latest)
 
 
 _RESOLVED = sql(

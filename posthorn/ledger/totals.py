@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from posthorn.ledger import approvals
+from posthorn.ledger import approvals, parked
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.sending import owner_key
 from posthorn.ledger.store import tables
@@ -64,6 +64,7 @@ def status(ledger: Ledger, campaign: CampaignRecord) -> dict[str, Any]:
     """The status of a campaign or event: name, kind, state, totals, balanced, errors (design of ``status --json``).
 
     ``balanced`` is whether the states add up to the input, counted now. ``because`` says why it is stopped, if it is.
+    ``contradictory_news`` counts what was pushed or reported under an id of its messages and does not fit them.
     """
     counted = totals(ledger, campaign)
     state = _state(ledger, campaign, counted)
@@ -83,6 +84,7 @@ def status(ledger: Ledger, campaign: CampaignRecord) -> dict[str, Any]:
         "errors": errors(ledger, campaign),
         "test": campaign.test,
         "because": because,
+        "contradictory_news": parked.count_contradictory(ledger, campaign),
     }
 
 

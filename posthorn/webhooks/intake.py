@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from posthorn.errors import LedgerError
-from posthorn.ledger.news import News, apply_parked, take_news
+from posthorn.ledger.news import apply_parked, take_news
+from posthorn.ledger.parked import News
 from posthorn.ledger.store.engine import Ledger
 
 SWEEP_SECONDS = 60.0
@@ -23,8 +24,9 @@ _Waiting = tuple[Sequence[News], asyncio.Future[None]]
 class Intake:
     """One writer for all requests. News of several is one verb of the ledger, so that their chunks are held in order."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._waiting: list[_Waiting] = []
         self._writing: asyncio.Task[None] | None = None
         self._swept_at = -SWEEP_SECONDS
@@ -76,7 +78,7 @@ class Intake:
         return taken
 
     def _take(self, news: Sequence[News]) -> None:
-        take_news(self._ledger, news)
+        take_news(self._ledger, news, now=self._clock())
         # The answer that names an id may have been recorded in the instant before its news was parked.
         apply_parked(self._ledger, list({one.provider_id for one in news}))
 

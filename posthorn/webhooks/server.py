@@ -5,9 +5,11 @@ Nothing that is pushed is believed beyond the move it may make: it carries no si
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
@@ -16,23 +18,47 @@ from aiohttp.typedefs import Handler, Middleware
 from posthorn.errors import LedgerError
 from posthorn.gateways.serwersms import callbacks as serwersms_callbacks
 from posthorn.gateways.skycore import postbacks as skycore_postbacks
-from posthorn.ledger.news import News
+from posthorn.ledger.parked import News
 from posthorn.ledger.store.engine import Ledger
 from posthorn.loopback import refusal
+from posthorn.webhooks.bodies import read_body, read_form
+from posthorn.webhooks.connections import IDLE_SECONDS, BoundedSite
 from posthorn.webhooks.intake import Intake
 
 _logger = logging.getLogger(__name__)
 
 
+async def listen(app: web.Application, host: str, port: int) -> web.AppRunner:
+    """Have the application listen, with bounds; no access log, for the path is the secret. Call ``cleanup`` to end it.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE_SECONDS, auto_decompress=False)
+    await runner.setup()
+    try:
+        await BoundedSite(runner, host, port).start()
+    except BaseException:
+        await runner.cleanup()
+        raise
+    return runner
+
+
 def application(
-    ledger: Ledger, secret: str, zone: ZoneInfo, *, names: Collection[str] = (), any_host: bool = False
+    ledger: Ledger,
+    secret: str,
+    zone: ZoneInfo,
+    *,
+    names: Collection[str] = (),
+    any_host: bool = False,
+    clock: Callable[[], float] = time.time,
 ) -> web.Application:
     """The receiver as an application: ``POST /<secret>/skycore``, and ``GET`` or ``POST /<secret>/serwersms``.
 
     Everything else is 404, so that nothing is given away. ``zone`` is that of SerwerSMS's dates. ``names`` and ``any_host``
     are those of ``posthorn.loopback.refusal``: what it refuses is 404, too.
     """
-    receiver = _Receiver(ledger, secret, zone)
+    receiver = _Receiver(Intake(ledger, clock), secret, zone)
     guard = _guard(names, any_host=any_host)
     app = web.Application(client_max_size=skycore_postbacks.MAX_BYTES, middlewares=[guard])
     app.router.add_post("/{secret}/skycore", receiver.skycore)
@@ -59,19 +85,28 @@ async def _nothing(_: web.Request) -> web.Response:
 
 
 class _Receiver:
-    def __init__(self, ledger: Ledger, secret: str, zone: ZoneInfo) -> None:
-        self._intake = Intake(ledger)
+    def __init__(self, intake: Intake, secret: str, zone: ZoneInfo) -> None:
+        self._intake = intake
         self._secret = secret.encode()
         self._zone = zone
 
     async def skycore(self, request: web.Request) -> web.Response:
         self._refuse_strangers(request)
+        body = await read_body(request, skycore_postbacks.MAX_BYTES)
         try:
-            postbacks = skycore_postbacks.read(request.content_type, await _body(request))
+            postbacks = await asyncio.to_thread(skycore_postbacks.read, request.content_type, body)
         except skycore_postbacks.Unreadable as error:
             raise _refused("postback", error) from None
         news = [
-            News(one.tracking_id, one.state, one.phone, one.mms_id, one.details[:64] or None)
+            News(
+                one.tracking_id,
+                one.state,
+                one.phone,
+                one.mms_id,
+                one.details[:64] or None,
+                happened_at=one.happened_at,
+                gateway="skycore",
+            )
             for one in postbacks
             if one.state is not None
         ]
@@ -79,16 +114,19 @@ class _Receiver:
 
     async def serwersms(self, request: web.Request) -> web.Response:
         self._refuse_strangers(request)
+        body = await read_body(request, serwersms_callbacks.MAX_BYTES)
         try:
-            form = await request.post()  # empty for a GET; aiohttp answers 413 to more than client_max_size
-        except UnicodeDecodeError as error:
-            raise _refused("callback", error) from None
-        fields = {name: value for name, value in form.items() if isinstance(value, str)}
-        try:
-            callback = serwersms_callbacks.read({**fields, **request.query}, self._zone)
+            callback = serwersms_callbacks.read({**_fields(request, body), **request.query}, self._zone)
         except serwersms_callbacks.Unreadable as error:
             raise _refused("callback", error) from None
-        news = News(callback.message_id, callback.state, reason=callback.reason, delivered_at=callback.delivered_at)
+        news = News(
+            callback.message_id,
+            callback.state,
+            reason=callback.reason,
+            delivered_at=callback.delivered_at,
+            happened_at=callback.happened_at,
+            gateway="serwersms",
+        )
         return await self._taken([news])
 
     def _refuse_strangers(self, request: web.Request) -> None:
@@ -104,20 +142,17 @@ class _Receiver:
         return web.Response(text="ok\n")
 
 
+def _fields(request: web.Request, body: bytes) -> Mapping[str, str]:
+    """The fields of a posted form; none for a GET."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        return {}
+    try:
+        return read_form(body)
+    except ValueError as error:
+        raise _refused("callback", error) from None
+
+
 def _refused(what: str, error: ValueError) -> web.HTTPBadRequest:
-    _logger.warning("a %s was refused: %s", what, error)
-    return web.HTTPBadRequest(text=f"{error}\n")
-
-
-async def _body(request: web.Request) -> bytes:
-    """The XML of a multipart form, as one client of the provider sends; other bodies as they are.
-
-    aiohttp answers 413 to more than client_max_size.
-    """
-    if request.content_type != "multipart/form-data":
-        return await request.read()
-    form = await request.post()
-    field = form.get("xml") or form.get("XML") or ""
-    if isinstance(field, web.FileField):
-        return field.file.read()
-    return field.encode() if isinstance(field, str) else bytes(field)
+    why = error.reason if isinstance(error, UnicodeDecodeError) else str(error)  # the former quotes the body
+    _logger.warning("a %s was refused: %s", what, why)
+    return web.HTTPBadRequest(text=f"{why}\n")

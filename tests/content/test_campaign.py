@@ -303,3 +303,13 @@ def test_a_long_text_is_shown_by_its_beginning():
 def test_a_definition_without_its_files_is_an_input_error(load):
     assert said(load(recipients='"none.csv"').definition)[0].startswith("recipients: ")
     assert said(load(media='["none.jpg"]').definition)[0].startswith("media: none.jpg")
+
+
+@pytest.mark.parametrize(("length", "is_fine"), [(5_000, True), (5_001, False)])
+def test_a_text_has_a_bound(tmp_path, length, is_fine):
+    content = WHOLE.replace("Everything -30% until Sunday", "x" * length)
+    if is_fine:
+        assert len(load_campaign(write(tmp_path, content)).text) == length
+        return
+    with pytest.raises(InputError, match="at most 5,000 characters \\(5,001 are given\\); Posthorn's own limit"):
+        load_campaign(write(tmp_path, content))

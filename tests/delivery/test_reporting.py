@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from posthorn.delivery.report import LEAST_SECONDS_BETWEEN, NO_REPORT_AFTER_SECONDS, is_due, pull_due_reports
+from posthorn.delivery.report import LEAST_SECONDS_BETWEEN, NO_REPORT_AFTER_SECONDS, is_due, pull_due_reports, pull_reports
+from posthorn.delivery.run import open_desk
 from posthorn.errors import AlreadyRunning
+from posthorn.gateways.contract import CampaignGateway
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.reporting import OpenChunk
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind
+from posthorn.models import Kind, ReportPage
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from tests.conftest import sandbox_settings
@@ -143,3 +145,28 @@ async def test_two_pulls_at_once_are_one(settings: Settings) -> None:
     with pytest.raises(AlreadyRunning, match="being pulled already"):
         await pull_due_reports(settings)
     ledger.close()
+
+
+class Generous:
+    """The gateway of a provider that heeds no filter: whatever is asked about, it lists everything."""
+
+    def __init__(self, gateway: CampaignGateway) -> None:
+        self._gateway = gateway
+
+    async def reports(self, *, page: int, limit: int, **_: object) -> ReportPage:
+        return await self._gateway.reports(page=page, limit=limit)
+
+    async def aclose(self) -> None:
+        await self._gateway.aclose()
+
+
+async def test_reports_that_were_not_asked_for_move_nothing(box: Sandbox, tmp_path: Path) -> None:
+    settings = sandbox_settings(box.url, tmp_path)
+    await deliver(write_campaign(tmp_path, numbers(10), name="one"), settings)
+    await deliver(write_campaign(tmp_path, numbers(20)[10:], name="two", title='"Other"'), settings)
+    box.clock.advance(HOUR)
+    async with open_desk("one", settings=settings) as desk:
+        desk.gateway = Generous(desk.gateway)  # type: ignore[assignment]
+        pulled = await pull_reports(desk)
+    assert (pulled.moved, pulled.open) == (10, 0)
+    assert counted(status_of("two", settings)) == {"accepted": 10}

@@ -341,3 +341,20 @@ async def test_a_run_waits_for_a_persons_decision_and_then_sends(
         done, _ = await asyncio.wait({sending}, timeout=0.7)
         assert not done
     assert counted(await sending) == {"accepted": 3}
+
+
+async def test_no_cell_of_the_door_list_is_a_formula_and_none_is_cut(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ticket_settings(box.url, tmp_path)
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
+    note = "needs a ramp; " * 20
+    rows = [f'"{note}",+16502530000,-1-2,\uff1d1+1']
+    await send_event(write_event(tmp_path, rows, header="note,phone,barcode_id,\uff0bseat"), settings)
+    out = tmp_path / "door.csv"
+    export_door_list("gala", out)
+    with out.open(encoding="utf-8", newline="") as file:
+        header, row = csv.reader(file)
+    assert [cell for cell in (*header, *row) if cell[:1] in "=+-@\uff1d\uff0b" and cell] == []
+    assert note.strip() in row[1]
+    assert "'-1-2" in row

@@ -124,7 +124,7 @@ def plan_of(dice: random.Random, only: str | None = None) -> Plan:
         speed=60.0 if pulls_reports else 1.0,
         latency_seconds=dice.choice((0.0, 0.0, 0.01, 0.03)),
         lag_seconds=dice.choice((0.0, 0.0, 0.2)),
-        settle_seconds=1.0 if mode == "resend" else 0.25,
+        settle_seconds=1.0 if mode == "resend" else 0.6,
         concurrency=dice.choice((2, 4, 8)),
         breaker_after=dice.choice((3, 10, 30)),
         chunk_size=dice.choice((25, 50, 50, 100)),

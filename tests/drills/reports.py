@@ -47,6 +47,7 @@ class Told:
     """What a drill did and found; ``wrong`` names each message whose state is not what the truth says."""
 
     rounds: int = 0
+    passed_seconds: float = 0.0
     report_requests: int = 0
     calls: int = 0
     forged: int = 0
@@ -66,7 +67,7 @@ async def drill(way: str, count: int, folder: Path, *, share_of_age: float = 0.0
     async with AsyncExitStack() as stack:
         pushes = {}
         if way != "pull":
-            receiver = await stack.enter_async_context(receiving(database_url))
+            receiver = await stack.enter_async_context(receiving(database_url, lambda: time.time() + told.passed_seconds))
             pushes = {
                 "callback_url": f"{receiver}/{SECRET}/serwersms?{TEMPLATE}",
                 "callback_duplicates": 0.3,
@@ -80,12 +81,12 @@ async def drill(way: str, count: int, folder: Path, *, share_of_age: float = 0.0
         abroad = [f"+4915112{number:06}" for number in range(count // 100)]  # taken, and later unsent
         await deliver(write_campaign(folder, [*numbers(count - len(abroad)), *abroad]), settings)
         before = box.truth()["requests"].get("messages/reports", 0)
-        sent, passed = time.time(), 0.0  # a slow machine's own seconds do not count: they would shift what is due
+        sent = time.time()  # a slow machine's own seconds do not count: they would shift what is due
         for step in _steps(share_of_age):
             box.clock.advance(step)
-            passed += step
+            told.passed_seconds += step
             told.rounds += 1
-            await asyncio.gather(*_round(way, box, settings, sent + passed, told))
+            await asyncio.gather(*_round(way, box, settings, sent + told.passed_seconds, told))
         if way != "pull":
             await _forge(receiver, told)
         told.report_requests = box.truth()["requests"].get("messages/reports", 0) - before

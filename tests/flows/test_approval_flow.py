@@ -199,6 +199,7 @@ async def test_a_refusal_keeps_nobody_from_looking_up_what_is_unknown(box: Sandb
 async def test_a_refusal_holds_for_what_was_refused_with_429(
     box: Sandbox, tmp_path: Path, prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("POSTHORN_SERWERSMS__TIMEOUT_SECONDS", "3")
     monkeypatch.setenv("POSTHORN_SERWERSMS__SETTLE_SECONDS", "3")
     box.faults.replace(
         [{"call": "messages/send_mms", "at": [1], "fault": "status_before", "status": 429, "retry_after": "0"}]
@@ -230,7 +231,8 @@ async def test_a_refusal_in_the_moment_before_the_run_is_heard(
 async def test_sending_again_what_is_unknown_is_asked_about(
     box: Sandbox, tmp_path: Path, prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("POSTHORN_SERWERSMS__SETTLE_SECONDS", "0.2")
+    monkeypatch.setenv("POSTHORN_SERWERSMS__TIMEOUT_SECONDS", "2")
+    monkeypatch.setenv("POSTHORN_SERWERSMS__SETTLE_SECONDS", "2")
     box.faults.replace([{"call": "messages/send_mms", "at": [1], "fault": "close_before"}])
     file = asks_first(tmp_path, "again")
     plan_file(file, load_settings())

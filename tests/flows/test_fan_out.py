@@ -60,7 +60,8 @@ async def team(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Team]:
     monkeypatch.setenv("POSTHORN_DATABASE_URL", postgres_url)
-    monkeypatch.setenv("POSTHORN_SERWERSMS__SETTLE_SECONDS", "0")
+    monkeypatch.setenv("POSTHORN_SERWERSMS__TIMEOUT_SECONDS", "2")
+    monkeypatch.setenv("POSTHORN_SERWERSMS__SETTLE_SECONDS", "2")
     box.latency_seconds = 0.25
     file = write_campaign(tmp_path, numbers(4000))
     run = asyncio.create_task(send_campaign(str(file), workers=2, return_state=True))

@@ -366,8 +366,7 @@ async def test_no_more_requests_are_in_flight_than_asked_for():
     assert most == 20
 
 
-async def test_an_answer_beyond_the_limit_is_not_read_on(monkeypatch):
-    monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 1_000_000)
+async def test_an_answer_beyond_the_limit_is_not_read_on():
     sent = 0
 
     async def behave(talk):
@@ -386,12 +385,26 @@ async def test_an_answer_beyond_the_limit_is_not_read_on(monkeypatch):
     assert len(caught.value.evidence.raw) == http.MAX_EVIDENCE_BYTES
 
 
-async def test_compressed_answers_are_read_though_none_are_asked_for():
+ENCODINGS = ["gzip", "GZIP", "br", "zstd", "deflate, gzip", "identity, gzip", "x-unheard-of"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("status", [b"200 OK", b"400 Bad Request", b"429 Too Many Requests"])
+async def test_an_encoded_answer_is_not_read_whatever_its_status(status, encoding):
     packed = gzip.compress(b'{"success":true}')
-    answer = OK_HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed
-    async with RawServer(answers_with(answer)) as server:
-        assert (await post(server.url)).body == b'{"success":true}'
+    head = b"HTTP/1.1 %b\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (status, encoding.encode(), len(packed))
+    async with RawServer(answers_with(head + packed)) as server:
+        with pytest.raises(OutcomeUnknown, match="AnswerEncoded"):
+            await post(server.url)
+        with pytest.raises(TryAgain, match="AnswerEncoded"):
+            await post(server.url, repeatable=True)
         assert b"accept-encoding: identity" in server.executed[0].lower()
+
+
+@pytest.mark.parametrize("header", [b"", b"Content-Encoding: identity\r\n", b"Content-Encoding:\r\n"])
+async def test_an_answer_that_is_not_encoded_is_read(header):
+    async with RawServer(answers_with(OK_HEAD + header + b"Content-Length: 2\r\n\r\n{}")) as server:
+        assert (await post(server.url)).body == b"{}"
 
 
 # -- Connections ----------------------------------------------------------------------------------------------------------

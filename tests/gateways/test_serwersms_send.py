@@ -1,5 +1,6 @@
 """One send: what is refused before it, how its answer binds to recipients, and what an unreadable answer leaves behind."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -251,7 +252,7 @@ async def test_an_unreadable_answer_to_another_call_is_try_again(response_format
         await Scripted(body, response_format=response_format).gateway.credit()
 
 
-async def test_fifty_megabytes_of_blanks_are_read_and_not_kept():
+async def test_fifty_megabytes_of_blanks_leave_the_send_unknown_and_are_not_kept():
     with pytest.raises(OutcomeUnknown) as caught:
         await answered(b" " * 50_000_000)
     assert len(caught.value.evidence.raw) == MAX_EVIDENCE_BYTES
@@ -342,6 +343,34 @@ def test_the_time_of_dispatch_is_local_whole_minutes_and_never_early(send_at, ex
     moment = datetime.fromisoformat(send_at)
     assert dispatch_minute(moment, WARSAW) == expected
     assert datetime.fromisoformat(expected).replace(tzinfo=WARSAW) >= moment
+
+
+# -- What no status and no text gives away ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("code", [1001, 1002, 2002, 3005, 3103])
+async def test_a_code_under_a_redirect_is_not_believed(status, code):
+    """Who answers there may be a portal, with the words of somebody else; the request may have been carried out."""
+    body = {"error": {"code": code, "type": "x", "message": "x"}}
+    with pytest.raises(OutcomeUnknown) as caught:
+        await answered(httpx.Response(status, json=body, headers={"Location": "https://example.com"}), A)
+    assert caught.value.stops_run
+    assert caught.value.maybe_sent
+
+
+async def test_no_anomaly_shows_a_number():
+    strange = [
+        queued("+48500600999"),
+        queued("500600998"),
+        {"phone": "+48500600700", "status": "queued"},
+        {"id": "b", "phone": "+48500600701", "status": "odd"},
+        {"id": "c", "phone": "+48500600701", "status": "unsent"},
+    ]
+    answer = await answered({"success": True, "items": strange})
+    assert len(answer.anomalies) >= 5
+    for anomaly in answer.anomalies:
+        assert not re.search(r"\d{6,}", anomaly.replace(" ", ""))
 
 
 @pytest.mark.parametrize("success", [True, "true", 1])

@@ -242,6 +242,16 @@ def test_no_error_quotes_a_number(ledger: Ledger) -> None:
     assert caught.value.__suppress_context__
 
 
+def test_no_error_quotes_a_number_in_the_databases_first_line(sqlite_ledger: Ledger) -> None:
+    with sqlite_ledger.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER refuse BEFORE INSERT ON campaign BEGIN SELECT RAISE(ABORT, 'no place for +48500600700'); END"
+        )
+    with pytest.raises(LedgerError, match="no place for") as caught:
+        planned(sqlite_ledger)
+    assert "500600700" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 
 import httpx
 import pytest
 
+from posthorn.ledger.news import take_news
+from posthorn.ledger.parked import News
+from posthorn.ledger.store.engine import Ledger
+from posthorn.models import MessageState, Phone
 from tests.commands import Desk
+from tests.ledger.test_tickets import gala, sent
 from tests.webhooks.receiver import SECRET
 
 
@@ -63,3 +69,35 @@ def test_a_web_page_that_knows_the_secret_pushes_no_news(case: str, tmp_path: Pa
         process.kill()
         told = "".join(process.communicate())
     assert ("POSTHORN_HOST_NAMES" in told) is ((host == "127.0.0.1" and not names) or status == 404)
+
+
+def test_parked_news_is_listed_with_masked_numbers(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, {"POSTHORN_DATABASE_URL": "sqlite:///ledger.db"})
+    empty = desk.run("webhooks", "--parked")
+    assert (empty.code, empty.out) == (0, "no news is parked\n")
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    try:
+        event = gala(ledger, 2)
+        sent(ledger, event, (MessageState.ACCEPTED, "known"))
+        phone = Phone(48_555_666_777)
+        take_news(ledger, [News("nobody", MessageState.ACCEPTED, phone), News("known", MessageState.DELIVERED, phone)])
+    finally:
+        ledger.close()
+    shown = desk.run("webhooks", "--parked")
+    assert shown.code == 0
+    assert "contradicts gala: another number" in shown.out.splitlines()[2]
+    assert "no message has this id (yet)" in shown.out
+    assert "contradictory news: 1 of 2 parked" in shown.out
+    told = desk.run("webhooks", "--parked", "--json").json
+    assert (told["parked"], told["contradictory"]) == (2, 1)
+    first = {key: told["news"][0][key] for key in ("id", "number", "says", "contradicts", "campaign")}
+    assert first == {
+        "id": "known",
+        "number": "+48 *** *** 777",
+        "says": "delivered",
+        "contradicts": "another number",
+        "campaign": "gala",
+    }
+    status = desk.run("tickets", "status", "gala")
+    assert "contradictory news: 1 (not applied, for it contradicts the messages it names;" in status.out
+    assert "555666" not in shown.out + json.dumps(told) + status.out

@@ -6,8 +6,9 @@ import sqlite3
 import time
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -147,10 +148,12 @@ async def sent(box: Sandbox, folder: Path, count: int) -> tuple[Settings, list[s
 
 async def test_callbacks_move_messages_on_however_they_are_sent_and_never_back(box: Sandbox, tmp_path: Path) -> None:
     settings, ids = await sent(box, tmp_path, 4)
+    at = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=2)
+    in_warsaw = f"{at.astimezone(ZoneInfo('Europe/Warsaw')):%Y-%m-%d %H:%M:%S}"
     async with receiver(settings) as url, httpx.AsyncClient(base_url=f"{url}/{SECRET}") as client:
 
         async def call(message_id: str, state: str, reason: str = "") -> int:
-            given = {"id": message_id, "state": state, "date": "2026-11-30 09:00:00", "reason": reason}
+            given = {"id": message_id, "state": state, "date": in_warsaw, "reason": reason}
             return (await client.get("/serwersms", params=given)).status_code
 
         in_order = [(ids[0], "delivered"), (ids[0], "sent"), (ids[0], "undelivered"), (ids[1], " Undelivered ")]
@@ -161,9 +164,8 @@ async def test_callbacks_move_messages_on_however_they_are_sent_and_never_back(b
     with sqlite3.connect(tmp_path / "ledger.db") as ledger:
         moved = ledger.execute("SELECT state, error, delivered_at FROM message ORDER BY line").fetchall()
         parked = ledger.execute("SELECT provider_id, state FROM parked_report").fetchall()
-    nine_in_warsaw = datetime(2026, 11, 30, 8, tzinfo=UTC).timestamp()
     assert moved == [
-        (MessageState.DELIVERED, None, nine_in_warsaw),
+        (MessageState.DELIVERED, None, at.timestamp()),
         (MessageState.UNDELIVERED, None, None),
         (MessageState.REJECTED, "number_is_blacklisted", None),
         (MessageState.ACCEPTED, None, None),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import os
 import tempfile
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,8 @@ from typing import IO, Any, Self
 from posthorn.errors import InputError
 
 _LONGEST_VALUE = 100
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = frozenset("=+-@\u2212")  # the last is the minus sign of typesetting
+_INVISIBLE = frozenset({"Cf", "Cc", "Mn", "Zs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +31,21 @@ class Reject:
 
 
 def spreadsheet_safe(value: str) -> str:
-    """``value`` on one line and such that no spreadsheet takes it for a formula: it then opens with an apostrophe.
+    """``value`` on one line, with an apostrophe before whatever a spreadsheet could take for a formula.
 
-    Longer values are cut to 100 characters.
+    Look-alikes count (``＝``, ``﹢``, ``－``, ``＠``): some programs read them as what they look like. So does what stands
+    behind blanks, invisible characters, or a semicolon, which begins a cell in many countries.
     """
-    formula = value.startswith(_FORMULA_STARTS) or value.lstrip().startswith(_FORMULA_STARTS)
-    line = "".join(character if character.isprintable() else " " for character in value[:_LONGEST_VALUE])
-    cut = line + "…" if len(value) > _LONGEST_VALUE else line
-    return f"'{cut}" if formula else cut
+    line = "".join(character if character.isprintable() else " " for character in value)
+    begins_blank = value[:1] in ("\t", "\r", "\n")
+    safe = ";".join(f"'{cell}" if _is_formula(cell) else cell for cell in line.split(";"))
+    return f"'{safe}" if begins_blank and not safe.startswith("'") else safe
+
+
+def _is_formula(cell: str) -> bool:
+    """Whether the first character that can be seen begins a formula."""
+    first = next((one for one in cell if not (one.isspace() or unicodedata.category(one) in _INVISIBLE)), "")
+    return unicodedata.normalize("NFKC", first)[:1] in _FORMULA_STARTS
 
 
 class RejectsFile:
@@ -58,7 +67,8 @@ class RejectsFile:
         try:
             if self._file is None:
                 self._begin()
-            self._writer.writerow((reject.line, spreadsheet_safe(reject.value), reject.reason))
+            value = reject.value[:_LONGEST_VALUE] + ("…" if len(reject.value) > _LONGEST_VALUE else "")
+            self._writer.writerow((reject.line, spreadsheet_safe(value), spreadsheet_safe(reject.reason)))
         except OSError as error:
             raise self._failure(error) from None
 

@@ -12,14 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 from zoneinfo import ZoneInfo
 
 import orjson
-from defusedxml import ElementTree
-from defusedxml.common import DefusedXmlException
 
-from posthorn.errors import GatewayError
+from posthorn.errors import GatewayError, RequestRefused
+from posthorn.gateways import xml
 from posthorn.gateways.serwersms import codes
 from posthorn.models import Answer, Credit, MessageState, MmsRequest, Phone, Receipt, Report, StoredFile, mask_phone
 
@@ -28,8 +27,13 @@ Plain = dict[str, Any]
 NATIONAL_PREFIX = "+48"
 """Nine digits without a prefix are a Polish number to this provider (introduction page)."""
 
-MAX_DEPTH = 20
 MAX_ANOMALIES = 20
+LONGEST_ID = 64
+"""Characters of an id, as many as the ledger holds; the provider's have ten."""
+
+_LONGEST_MOMENT = 64  # thousands of them are remembered
+_LONGEST_NUMBER = 64
+_SHORTEST_ELEMENT = 6  # bytes: ``<id/>`` and what goes around it
 
 _NUMBER = re.compile(r"\s*([+-]?[0-9]{1,15})(?:\.[0-9]*)?\s*")
 _PHONE = re.compile(r"(\+|00)?([1-9][0-9]{3,14})")
@@ -74,11 +78,13 @@ def read(body: bytes, response_format: Literal["json", "xml"]) -> Plain:
     """The answer as dicts, lists and scalars; XML lists are ``<item>`` elements, XML scalars stay text.
 
     Raises:
-        Unreadable: empty, cut off, HTML, another charset, NaN, entities, not an object.
+        Unreadable: empty, cut off, HTML, another charset, NaN, entities, nested too deep, not an object.
     """
     try:
         data = orjson.loads(body) if response_format == "json" else _from_xml(body)
-    except (ValueError, LookupError, ParseError, DefusedXmlException) as error:
+    except xml.Unreadable as error:
+        raise Unreadable(str(error)) from None
+    except orjson.JSONDecodeError as error:
         raise Unreadable(type(error).__name__) from None  # the decoder's error would carry the whole body along
     if not isinstance(data, dict):
         raise Unreadable(type(data).__name__)
@@ -86,25 +92,22 @@ def read(body: bytes, response_format: Literal["json", "xml"]) -> Plain:
 
 
 def _from_xml(body: bytes) -> Any:
-    root = ElementTree.fromstring(body, forbid_dtd=True)
-    data = _reduced(root)
+    data = _reduced(xml.read_xml(body, max_elements=len(body) // _SHORTEST_ELEMENT))
     # An error comes as the root itself: <error><code/><type/><message/></error> or under another name.
     if isinstance(data, dict) and {"code", "message"} <= data.keys() and "success" not in data:
         return {"error": data}
     return data
 
 
-def _reduced(element: Element, depth: int = 0) -> Any:
-    if depth > MAX_DEPTH:
-        raise Unreadable("too deep")
+def _reduced(element: Element) -> Any:
     children = list(element)
     if not children:
         return (element.text or "").strip() or None
     if all(child.tag == "item" for child in children):
-        return [_reduced(child, depth + 1) for child in children]
+        return [_reduced(child) for child in children]
     reduced: Plain = {}
     for child in children:
-        reduced[child.tag] = _reduced(child, depth + 1)
+        reduced[child.tag] = _reduced(child)
     return reduced
 
 
@@ -131,8 +134,13 @@ def is_true(value: Any) -> bool:
 
 def whole(value: Any) -> int | None:
     """A number that may come as text (``6``, ``"6"``, ``"6.0"``); None where it is none or beyond any count."""
-    matched = _NUMBER.fullmatch(str(value))
+    matched = _NUMBER.fullmatch(str(value)) if _is_short(value) else None
     return int(matched[1]) if matched else None
+
+
+def _is_short(value: Any) -> bool:
+    """Whether it may be a number: what is nested a thousand deep cannot even be shown as text."""
+    return isinstance(value, (int, float)) or (isinstance(value, str) and len(value) <= _LONGEST_NUMBER)
 
 
 def digits(value: Any) -> str | None:
@@ -142,8 +150,18 @@ def digits(value: Any) -> str | None:
 
 
 def text(value: Any) -> str | None:
-    """An id, a word or a title as text; None where it is missing or empty."""
-    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "" else None
+    """A word or a title as text; None where it is missing or empty. Without NUL, which PostgreSQL cannot store."""
+    return str(value).replace("\0", "") or None if _is_scalar(value) else None
+
+
+def identifier(value: Any) -> str | None:
+    """An id as text; None where it is missing, or none that the ledger could hold."""
+    found = str(value) if _is_scalar(value) else ""
+    return found if 0 < len(found) <= LONGEST_ID and found.isprintable() else None
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, (str, int)) and not isinstance(value, bool)
 
 
 # -- A send ---------------------------------------------------------------------------------------------------------------
@@ -184,7 +202,7 @@ def _ids_if_all_queued(listed: Sequence[Plain], phones: Sequence[Phone]) -> list
         is_usual = len(listed) == len(queued) == len(ids) == len(set(ids)) and {type(given) for given in ids} == {str}
     except (KeyError, TypeError):
         return []
-    return ids if is_usual and "" not in ids else []
+    return ids if is_usual and all(ids) and max(map(len, ids)) <= LONGEST_ID and "".join(ids).isprintable() else []
 
 
 class _Binding:
@@ -220,8 +238,7 @@ class _Binding:
         return Answer(receipts, self._stop, self._bounded_anomalies(), raw)
 
     def _receipt(self, item: Plain, place: int) -> Receipt:
-        given = item.get("id")
-        provider_id = given if type(given) is str and given else text(given)
+        provider_id = identifier(item.get("id"))
         if provider_id is not None and self._owners.setdefault(provider_id, place) != place:
             self._note("one id for two recipients", place)
             return _NO_RECEIPT
@@ -271,7 +288,7 @@ class _Binding:
 
 def _spellings(number: Any) -> list[str]:
     """What a number of an answer may mean, as ``+…``, likeliest first; empty where it is no number."""
-    matched = _PHONE.fullmatch(str(number).translate(_SEPARATORS))
+    matched = _PHONE.fullmatch(str(number).translate(_SEPARATORS)) if _is_short(number) else None
     if matched is None:
         return []
     prefix, bare = matched.groups()
@@ -292,9 +309,21 @@ def stored_file(item: Plain) -> StoredFile:
     )
 
 
+def stored_id(data: Plain) -> str:
+    """The id of the answer of files/add.
+
+    Raises:
+        RequestRefused: there is none.
+    """
+    file_id = identifier(data.get("id"))
+    if file_id is None:
+        raise RequestRefused(f"{codes.WHO} stored no file and gave no reason")
+    return file_id
+
+
 def report_of(item: Plain, zone: ZoneInfo) -> Report | None:
     """One entry of messages/reports, or the answer of messages/view; None without an id."""
-    provider_id = text(item.get("id"))
+    provider_id = identifier(item.get("id"))
     if provider_id is None:
         return None
     status = text(item.get("status")) or ""
@@ -319,21 +348,22 @@ def phone_of(number: Any) -> Phone | None:
     return Phone(int(spellings[0])) if spellings else None
 
 
-def moment(value: Any, zone: ZoneInfo) -> datetime | None:
+def moment(value: Any, zone: ZoneInfo, *, fold: int = 0) -> datetime | None:
     """A naive local time of an answer, read in ``zone``, as UTC; None where it is absent.
 
-    The hour that the autumn change repeats is taken as its first passing (``fold=0``): the provider's text cannot tell.
+    The hour that the autumn change repeats is taken as its first passing, or as its second with ``fold=1``: the provider's
+    text cannot tell.
     UTC, because Python calls a time in that hour unequal to every time of another zone.
     """
-    return _moment(value, zone) if isinstance(value, str) else None
+    return _moment(value[:_LONGEST_MOMENT], zone, fold) if isinstance(value, str) else None
 
 
 @functools.lru_cache(maxsize=8_192)
-def _moment(value: str, zone: ZoneInfo) -> datetime | None:
+def _moment(value: str, zone: ZoneInfo, fold: int) -> datetime | None:
     """Read once: the many messages of a campaign share their seconds."""
     try:
         local = datetime.fromisoformat(value.strip())
-        return (local if local.tzinfo else local.replace(tzinfo=zone)).astimezone(UTC)
+        return (local if local.tzinfo else local.replace(tzinfo=zone, fold=fold)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 

@@ -24,6 +24,9 @@ from posthorn.models import MessageState
 TEMPLATE = "id=#SMSID#&state=#STAN#&date=#DATA#&reason=#PRZYCZYNA#"
 """The query to give the provider behind ``https://your.host/SECRET/serwersms?``."""
 
+MAX_BYTES = 16_384
+"""A callback is one short line of parameters."""
+
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _LONGEST_REASON = 64
 
@@ -34,12 +37,16 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """One message's news. ``state`` is None for a word that reports do not know: then only asking tells."""
+    """One message's news. ``state`` is None for a word that reports do not know: then only asking tells.
+
+    ``happened_at`` is the date of whatever state; of the hour that autumn repeats, its second passing.
+    """
 
     message_id: str
     state: MessageState | None
     reason: str | None = None
     delivered_at: datetime | None = None
+    happened_at: datetime | None = None
 
 
 def read(parameters: Mapping[str, str], zone: ZoneInfo) -> Callback:
@@ -58,4 +65,5 @@ def read(parameters: Mapping[str, str], zone: ZoneInfo) -> Callback:
         state,
         reason[:_LONGEST_REASON] or None,
         answers.moment(parameters.get("date"), zone) if state == MessageState.DELIVERED else None,
+        answers.moment(parameters.get("date"), zone, fold=1),
     )

@@ -7,7 +7,6 @@ is converted: the ledger's claim already says *sending*, and a ``Trace`` passed 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import orjson
 
-from posthorn.errors import GatewayError, InputError, OutcomeUnknown, RequestRefused, TryAgain
+from posthorn.errors import GatewayError, InputError, OutcomeUnknown, TryAgain
 from posthorn.gateways.http import Before, HttpAnswer, HttpClients, Trace, refusal
 from posthorn.gateways.serwersms import answers, codes, requests
 from posthorn.models import Answer, Credit, Media, MessageState, MmsRequest, Phone, Receipt, Report, ReportPage, StoredFile
@@ -29,6 +28,11 @@ from posthorn.settings import SerwerSmsSettings, SettingsError
 FileType = Literal["mms", "voice"]
 
 _KEEPALIVE_SECONDS = 0.1  # for requests that follow each other; far from the time a server may drop an idle connection
+
+_ANSWER_BYTES = 256 * 1024
+_BYTES_PER_RECIPIENT = 1024  # an item has about 250, and 750 with a title of forty escaped emoji
+_LISTING_BYTES = 8 * 1024 * 1024  # a page of reports or of the blacklist, or all files, which come in no pages
+_MOST_PAGES = 10_000
 
 _FILE_TYPES = ("mms", "voice")
 _REPORT_TYPES = ("eco", "full", "voice", "mms")
@@ -118,14 +122,14 @@ class SerwerSms:
         if path is None:
             data = await self._call("files/add", {"type": type, "url": url, **named})
         else:
-            file = (filename or Path(path).name, await _read_file(Path(path)), content_type)
+            file = (filename or Path(path).name, await requests.read_file(Path(path)), content_type)
             data = await self._call("files/add", {"type": type, **named}, file=file)
-        return _stored_id(data)
+        return answers.stored_id(data)
 
     async def list_files(self, *, type: FileType = "mms") -> Sequence[StoredFile]:  # noqa: A002 - the provider's word
         """files/index: every file the account holds; there is no paging (sending-mms page)."""
         requests.one_of("type", type, _FILE_TYPES)
-        data = await self._call("files/index", {"type": type})
+        data = await self._call("files/index", {"type": type}, max_bytes=_LISTING_BYTES)
         return [answers.stored_file(item) for item in answers.items(data)]
 
     async def view_file(self, file_id: str, *, type: FileType = "mms") -> StoredFile:  # noqa: A002 - the provider's word
@@ -160,7 +164,7 @@ class SerwerSms:
             details=True,
             test=request.test,
         )
-        data, http = await self._exchange("messages/send_mms", parameters, repeatable=False, trace=trace or Trace(before))
+        data, http = await self._send_once(parameters, len(request.phones), trace or Trace(before))
         failed, code = answers.error_code(data)
         if not failed:
             if not (answers.items(data) or answers.is_true(data.get("success"))):
@@ -202,7 +206,7 @@ class SerwerSms:
             details=details,
             test=test,
         )
-        data, http = await self._exchange("messages/send_mms", parameters, repeatable=False, trace=trace)
+        data, http = await self._send_once(parameters, len(phones), trace)
         failed, code = answers.error_code(data)
         if failed:
             raise codes.whole_send_error(code, http.evidence())
@@ -287,7 +291,8 @@ class SerwerSms:
     ) -> answers.BlacklistPage:
         """blacklist/index: one page of the numbers this account never sends to; ``phone`` looks for one."""
         wanted = {"phone": f"+{phone}" if phone else None, "limit": limit}
-        data = await self._call("blacklist/index", {key: value for key, value in wanted.items() if value} | {"page": page})
+        given = {key: value for key, value in wanted.items() if value} | {"page": page}
+        data = await self._call("blacklist/index", given, max_bytes=_LISTING_BYTES)
         entries = [
             (answers.phone_of(item.get("phone")), answers.moment(item.get("added"), self._zone))
             for item in answers.items(data)
@@ -319,14 +324,25 @@ class SerwerSms:
             raise SettingsError(f"SerwerSMS needs {_TOKEN} (recommended), or {_LOGIN}; neither is set")
 
     async def _call(
-        self, action: str, parameters: dict[str, Any], *, file: tuple[str, bytes, str] | None = None
+        self,
+        action: str,
+        parameters: dict[str, Any],
+        *,
+        file: tuple[str, bytes, str] | None = None,
+        max_bytes: int = _ANSWER_BYTES,
     ) -> answers.Plain:
         """Any call that may be repeated: its answer, or the error it carries."""
-        data, http = await self._exchange(action, parameters, repeatable=True, file=file)
+        data, http = await self._exchange(action, parameters, repeatable=True, file=file, max_bytes=max_bytes)
         failed, code = answers.error_code(data)
         if failed:
             raise codes.call_error(code, http.evidence())
         return data
+
+    async def _send_once(
+        self, parameters: dict[str, Any], count: int, trace: Trace | None
+    ) -> tuple[answers.Plain, HttpAnswer]:
+        bound = _ANSWER_BYTES + _BYTES_PER_RECIPIENT * count
+        return await self._exchange("messages/send_mms", parameters, repeatable=False, trace=trace, max_bytes=bound)
 
     async def _exchange(
         self,
@@ -336,13 +352,14 @@ class SerwerSms:
         repeatable: bool,
         trace: Trace | None = None,
         file: tuple[str, bytes, str] | None = None,
+        max_bytes: int = _ANSWER_BYTES,
     ) -> tuple[answers.Plain, HttpAnswer]:
         fields = {**self._login, **parameters}
         body: dict[str, Any] = {"headers": self._headers, "data": fields, "files": {"file": file}}
         if file is None:
             body = {"headers": {**self._headers, "Content-Type": "application/json"}, "content": orjson.dumps(fields)}
         url = f"{self._base_url}/{action}.{self._format}"
-        http = await self._http.exchange("POST", url, repeatable=repeatable, trace=trace, **body)
+        http = await self._http.exchange("POST", url, repeatable=repeatable, trace=trace, max_bytes=max_bytes, **body)
         return self._readable(http, repeatable=repeatable), http
 
     def _readable(self, http: HttpAnswer, *, repeatable: bool) -> answers.Plain:
@@ -369,7 +386,7 @@ class SerwerSms:
         raise OutcomeUnknown(f"{what}; the request may have been carried out", evidence=http.evidence()) from None
 
     async def _report_page(self, parameters: dict[str, Any], page: int) -> ReportPage:
-        data, http = await self._exchange("messages/reports", parameters, repeatable=True)
+        data, http = await self._exchange("messages/reports", parameters, repeatable=True, max_bytes=_LISTING_BYTES)
         failed, code = answers.error_code(data)
         if code == codes.NO_MESSAGES:
             return ReportPage([], page, page)
@@ -381,18 +398,7 @@ class SerwerSms:
         reports = [report for report in found if report is not None]
         if len(reports) < len(found):
             _logger.warning("%d reports of a page carry no id and are passed over", len(found) - len(reports))
-        return ReportPage(reports, *answers.pages_of(data, page), passed_over=len(found) - len(reports))
-
-
-async def _read_file(path: Path) -> bytes:
-    try:
-        return await asyncio.to_thread(path.read_bytes)
-    except OSError as error:
-        raise InputError("media", f"{path.name} cannot be read ({error.strerror})") from error
-
-
-def _stored_id(data: answers.Plain) -> str:
-    file_id = answers.text(data.get("id"))
-    if file_id is None:
-        raise RequestRefused(f"{codes.WHO} stored no file and gave no reason")
-    return file_id
+        current, pages = answers.pages_of(data, page)
+        if pages > _MOST_PAGES:  # to read on would take days
+            raise TryAgain(f"{codes.WHO} speaks of {pages:,} pages of reports", evidence=http.evidence())
+        return ReportPage(reports, current, pages, passed_over=len(found) - len(reports))

@@ -5,8 +5,10 @@ What the provider's pages forbid is refused here, before anything is sent. Makes
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -98,3 +100,15 @@ def one_or_many(values: Sequence[str]) -> str | list[str]:
 def slices(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     """``values`` in runs of at most ``size``."""
     return (values[start : start + size] for start in range(0, len(values), size))
+
+
+async def read_file(path: Path) -> bytes:
+    """What is to be uploaded.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return await asyncio.to_thread(path.read_bytes)
+    except OSError as error:
+        raise InputError("media", f"{path.name} cannot be read ({error.strerror})") from error

@@ -175,7 +175,7 @@ def _answer_of(told: answers.Told, request: TicketRequest, http: HttpAnswer) -> 
     if not told.is_success:
         _raise_contradiction("answered neither success nor failure", http)
     tracking_id = told.one("TRACKINGID")
-    if tracking_id is None:
+    if tracking_id is None or len(tracking_id) > answers.LONGEST_ID or not tracking_id.isprintable():
         _raise_contradiction("answered success without one TRACKINGID", http)
     return Answer([Receipt(MessageState.ACCEPTED, provider_id=tracking_id)], raw=http.body)
 

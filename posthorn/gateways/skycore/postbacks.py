@@ -6,19 +6,25 @@ Postbacks carry no signature, so they are hints: they move messages on and never
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import parse_qs
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
-from defusedxml import ElementTree
-from defusedxml.common import DefusedXmlException
-
+from posthorn.gateways import xml
 from posthorn.models import MessageState, Phone
 
 MAX_BYTES = 524_288
-"""A postback of one event has under 1 KiB; the batch of a minute, in the old shape, some hundred events."""
+"""512 KiB. A postback of one event has under 1 KiB; the batch of a minute, in the old shape, some hundred events."""
+
+MAX_EVENTS = 2_000
+"""More of the old shape do not fit into ``MAX_BYTES``."""
+
+_MAX_ELEMENTS = 15 * MAX_EVENTS
+_MAX_FIELDS = 20
 
 _SENT, _DELIVERED, _LOST = MessageState.ACCEPTED, MessageState.DELIVERED, MessageState.UNDELIVERED
 
@@ -45,7 +51,10 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Postback:
-    """One event. ``state`` is None where it says nothing about a ticket; ``tracking_id`` is opaque."""
+    """One event. ``state`` is None where it says nothing about a ticket; ``tracking_id`` is opaque.
+
+    ``happened_at`` is its TIMESTAMP, None where it has none, or one without an offset.
+    """
 
     code: str
     tracking_id: str
@@ -54,85 +63,109 @@ class Postback:
     phone: Phone | None = None
     mms_id: str | None = None
     details: str = ""
+    happened_at: datetime | None = None
 
 
 def read(content_type: str, body: bytes) -> list[Postback]:
     """The events of a postback as it was POSTed: raw XML, or XML in a form field ``xml`` (or ``XML``).
 
     Raises:
-        Unreadable: too large, no XML, or XML that holds no postback.
+        Unreadable: too large, no XML, too deep, or XML that holds no postback, or more than ``MAX_EVENTS``.
     """
     if len(body) > MAX_BYTES:
         raise Unreadable(f"larger than {MAX_BYTES:,} bytes")
     try:
-        root = ElementTree.fromstring(_xml_of(content_type, body), forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError) as error:
-        raise Unreadable(f"not readable XML ({type(error).__name__})") from None
-    events = [_postback(element) for element in _events(root)]
-    if not events:
+        root = xml.read_xml(_xml_of(content_type, body), max_elements=_MAX_ELEMENTS)
+    except xml.Unreadable as error:
+        raise Unreadable(f"not readable XML ({error})") from None
+    events = [_Event(element) for element in itertools.islice(_notifications(root), MAX_EVENTS + 1)]
+    if len(events) > MAX_EVENTS:
+        raise Unreadable(f"more than {MAX_EVENTS:,} events")
+    postbacks = [_postback(event) for event in events or [_Event(root)] if event.is_of_a_message]
+    if not postbacks:
         raise Unreadable("no event with a CODE and a TRACKINGID")
-    return events
+    return postbacks
 
 
 def _xml_of(content_type: str, body: bytes) -> bytes:
     if body.lstrip()[:1] == b"<" or "urlencoded" not in content_type:
         return body
-    fields = parse_qs(body.decode("utf-8", "replace"))
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        raise Unreadable(f"a form of more than {_MAX_FIELDS} fields") from None
     given = fields.get("xml") or fields.get("XML")
     if not given:
         raise Unreadable("a form without a field xml")
     return given[0].strip().encode()
 
 
-def _events(root: Element) -> Iterator[Element]:
-    """A POSTBACK that is one event, one that wraps NOTIFICATIONs, or a bare NOTIFICATION."""
-    notifications = [element for element in root.iter() if element.tag.upper() == "NOTIFICATION"]
-    for element in notifications or [root]:
-        if _text(element, "CODE") and 0 < len(_text(element, "TRACKINGID")) <= _LONGEST_ID:  # a longer one is no ticket's
-            yield element
+def _notifications(element: Element) -> Iterator[Element]:
+    """The NOTIFICATIONs in a POSTBACK, or a bare one; what stands inside of one is a part of it."""
+    if element.tag.upper() == "NOTIFICATION":
+        yield element
+        return
+    for child in element:
+        yield from _notifications(child)
 
 
-def _postback(element: Element) -> Postback:
-    code = _text(element, "CODE").upper()
-    status = _status(element)
-    to = re.sub(r"\D", "", _text(element, "TO"))
+class _Event:
+    """One event's element, read once, at whatever depth and in whatever case its parts stand.
+
+    ``texts`` holds the first text under each tag, trimmed; ``status`` the attributes of the old shape's STATUS.
+    """
+
+    def __init__(self, element: Element) -> None:
+        self.texts: dict[str, str] = {}
+        self.status: Mapping[str, str] = {}
+        for child in element.iter():
+            tag = child.tag.upper()
+            if text := (child.text or "").strip():
+                self.texts.setdefault(tag, text)
+            if tag == "STATUS" and not self.status:
+                self.status = {name.upper(): value.strip() for name, value in child.attrib.items()}
+
+    def text(self, tag: str) -> str:
+        """The text under that tag, or none."""
+        return self.texts.get(tag, "")
+
+    @property
+    def is_of_a_message(self) -> bool:
+        """Whether it names one. A longer id, or one that no ledger can hold, is no ticket's."""
+        tracking_id = self.text("TRACKINGID")
+        return bool(self.text("CODE")) and 0 < len(tracking_id) <= _LONGEST_ID and tracking_id.isprintable()
+
+
+def _postback(event: _Event) -> Postback:
+    code = event.text("CODE").upper()
+    status = event.text("STATUS") or event.status.get("TEXT", "")
+    to = re.sub(r"\D", "", event.text("TO"))
     return Postback(
         code=code,
-        tracking_id=_text(element, "TRACKINGID"),
-        state=_state(code, status, element),
+        tracking_id=event.text("TRACKINGID"),
+        state=_state(code, status, event),
         status=status,
         phone=Phone(int(to)) if 0 < len(to) <= 15 else None,
-        mms_id=_text(element, "MMSID")[:_LONGEST_MMS_ID] or None,
-        details=_text(element, "STATUSDETAILS"),
+        mms_id=event.text("MMSID")[:_LONGEST_MMS_ID] or None,
+        details=event.text("STATUSDETAILS"),
+        happened_at=_moment(event.text("TIMESTAMP")),
     )
 
 
-def _state(code: str, status: str, element: Element) -> MessageState | None:
+def _moment(text: str) -> datetime | None:
+    """``2011-08-02 07:20:49-04`` or ``2011-08-02T07:20:44-04:00``."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+def _state(code: str, status: str, event: _Event) -> MessageState | None:
     """By the code, unless its status says that the ticket was lost: for a time N102 carried both kinds."""
     state = _BY_CODE.get(code)
     if state is None or state == _LOST:
         return state
     words = status.lower()
-    attributes = _attributes(element)
-    is_lost = any(word in words for word in _LOST_WORDS) or attributes.get("CELLY") in _LOST_GATEWAY_STATUS
+    is_lost = any(word in words for word in _LOST_WORDS) or event.status.get("CELLY") in _LOST_GATEWAY_STATUS
     return _LOST if is_lost else state
-
-
-def _status(element: Element) -> str:
-    return _text(element, "STATUS") or _attributes(element).get("TEXT", "")
-
-
-def _attributes(element: Element) -> Mapping[str, str]:
-    """The attributes of the old shape's STATUS, by upper-case name."""
-    for child in element.iter():
-        if child.tag.upper() == "STATUS":
-            return {name.upper(): value.strip() for name, value in child.attrib.items()}
-    return {}
-
-
-def _text(element: Element, tag: str) -> str:
-    """The first text under that tag, at whatever depth and in whatever case, trimmed."""
-    for child in element.iter():
-        if child.tag.upper() == tag and child.text and child.text.strip():
-            return child.text.strip()
-    return ""

@@ -237,5 +237,8 @@ parked_report = Table(
     Column("state", SmallInteger, nullable=False),
     Column("reason", String(64)),
     Column("delivered_at", Double),
+    Column("gateway", String(40)),
+    Column("happened_at", Double, comment="when it happened, by the news itself"),
+    Column("contradicts", String(40), comment="what does not fit the message that has its id; such news is never applied"),
 )
 Index("ix_parked_report_provider_id", parked_report.c.provider_id)
