@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -57,11 +56,11 @@ async def senders(settings: Settings, tmp_path: Path) -> AsyncIterator[Callable[
         await one.end()
 
 
-def problems(box: Sandbox, settings: Settings, mode: str) -> list[str]:
+def problems(box: Sandbox, settings: Settings, mode: str, *, is_blind: bool = False) -> list[str]:
     ledger = Ledger(settings.database_url)
     try:
         sent = box.serwersms.listed(None, None, 0, 10 * COUNT)
-        return judge(ledger, "sale", numbers(COUNT), sent, mode).problems
+        return judge(ledger, "sale", numbers(COUNT), sent, mode, is_blind=is_blind).problems
     finally:
         ledger.close()
 
@@ -128,7 +127,5 @@ async def test_a_clock_that_jumps_makes_nobody_get_it_twice(
     box.faults.replace([])
     await sender.start()
     assert await sender.ended() == worker.FINISHED
-    for problem in problems(box, settings, mode):
-        assert problem.startswith("taken by the sandbox, but not so in the ledger"), problem
-        assert set(re.findall(r"\((\w+)\)", problem)) == {"unknown"}, "in doubt, and nothing else"
+    assert problems(box, settings, mode, is_blind=True) == []
     assert box.truth()["twice"] == 0
