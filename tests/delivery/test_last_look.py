@@ -82,7 +82,7 @@ async def test_a_run_stays_until_its_last_look_and_withdraws_what_came_late(
     await box.release_late()
     assert box.truth()["accepted"] == 350
     status = await running
-    assert re.search("the run waits until .* for its last look", caplog.text)
+    assert re.search(r"the run waits until [0-9:]{8} \w+ for its last look", caplog.text)
     assert (status["state"], status["second_copies"], status["waiting_until"], exit_code(status)) == ("finished", 0, None, 0)
     box.clock.advance(HOLD_SECONDS + 120)
     assert (box.truth()["dispatched"], box.truth()["withdrawn"]) == (300, 50)
