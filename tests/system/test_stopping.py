@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import sqlite3
-from collections.abc import Iterator, Mapping
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ import httpx
 import pytest
 
 from posthorn.cli.sandbox_process import SandboxProcess
-from tests.commands import Desk, order, told
+from tests.commands import PATIENCE_SECONDS, Desk, order, told
 from tests.delivery.journey import numbers, write_campaign
-from tests.system.test_campaign_send import SEND, WAIT_SECONDS, assert_the_next_run_finishes, wait_until
+from tests.system.test_campaign_send import SEND, assert_the_next_run_finishes
 
+pytestmark = pytest.mark.timeout(400)
 WAITING = "waiting until "
 
 
@@ -35,7 +38,7 @@ def test_a_run_in_a_terminal_that_is_cancelled_in_prefect_stops_kindly(
     with client(variables if server == "a standing server" else own_server(slow_desk)) as api:
         run = newest_run(api)
         set_state(api, run, {"type": "CANCELLING", "name": "Cancelling"})
-        out, err = process.communicate(timeout=WAIT_SECONDS)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 4, err
         assert "Traceback" not in err
         assert "the run was cancelled" in err
@@ -62,7 +65,7 @@ def test_a_run_that_waits_says_for_what_and_until_when(quick_desk: Desk, box_url
         wait_until(lambda: (newest_run(api)["state"]["message"] or "").startswith(WAITING), process)
         assert newest_run(api)["state_type"] == "RUNNING"
         set_state(api, newest_run(api), {"type": "CANCELLING", "name": "Cancelling"})
-        out, err = process.communicate(timeout=WAIT_SECONDS)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
         assert newest_run(api)["state_type"] == "CANCELLED"
     assert (process.returncode, "Traceback" in err) == (3, False), err
     assert json.loads(out)["totals"]["unknown"] == 100
@@ -78,7 +81,7 @@ def test_a_second_signal_ends_a_send_whose_ledger_hangs(slow_desk: Desk, slow_sa
         while "stopping" not in process.stderr.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=WAIT_SECONDS / 3)  # while the ledger is still locked, for it waits 30 s
+        _, err = process.communicate(timeout=25)  # while the ledger is still locked, for it waits 30 s
         assert (process.returncode, "Traceback" in err) == (130, False), err
     assert_the_next_run_finishes(slow_desk, slow_sandbox.url)
 
@@ -92,10 +95,18 @@ def test_two_signals_end_a_send_that_has_not_begun(desk: Desk) -> None:
     try:
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=WAIT_SECONDS / 6)
+        process.communicate(timeout=14)
         assert process.returncode == 130
     finally:
         os.kill(server, signal.SIGKILL)
+
+
+def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not happened():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def newest_run(api: httpx.Client) -> Any:
