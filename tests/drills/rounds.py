@@ -28,6 +28,8 @@ NAME = "drill"
 _PATIENCE_SECONDS = 90
 _MOST_STARTS = 40
 _HELD_SECONDS = 15 * 60 + 120
+_LAST_LOOK_SECONDS = 15 * 60 - 1
+"""So a held campaign that sent anything again is looked at for the last time a second after the request, not 13 minutes."""
 _CALM_RUNS = 8
 
 
@@ -119,6 +121,7 @@ class Round:
                 breaker_after=plan.breaker_after,
                 timeout_seconds=0.6,
                 settle_seconds=plan.settle_seconds,
+                last_look_seconds=_LAST_LOOK_SECONDS,
             ),
         )
 
