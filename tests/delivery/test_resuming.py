@@ -10,6 +10,7 @@ import pytest
 from posthorn.delivery.deliver import deliver_campaign
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_run
+from posthorn.delivery.status import names_to_settle
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.ledger import campaigns, sending
@@ -67,3 +68,21 @@ async def test_a_run_waits_for_what_another_process_has_claimed_and_sends_what_i
         ledger.close()
     assert counted(status_of(name, settings)) == {"accepted": 100}
     assert sizes_of_requests(box) == [50, 50]
+
+
+async def test_whoever_looks_for_what_is_unsettled_finds_what_a_dead_process_left(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in flight for ever else: nobody runs the campaign, and nothing of it is called unknown yet."""
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
+    name = plan_file(write_campaign(tmp_path, numbers(100)), settings).name
+    assert names_to_settle() == []
+    ledger = Ledger(settings.database_url)
+    try:
+        campaign = campaigns.get(ledger, name)
+        assert sending.claim(ledger, campaign, HELPER, campaign.first_chunk, campaign.last_chunk) is not None
+        assert names_to_settle() == [name]
+        with ledger.locks.hold(campaign.lock_key):
+            assert names_to_settle() == [], "somebody runs it"
+    finally:
+        ledger.close()
