@@ -94,7 +94,15 @@ def send(
 @app.command(short_help="Approve it, or refuse to.")
 def approve(
     name: Name,
-    by: Annotated[str, typer.Option("--by", help="Who decides; kept in the ledger.", default_factory=operator_name)],
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            help="Who decides; kept in the ledger.",
+            default_factory=operator_name,
+            show_default="your account's name",
+        ),
+    ],
     note: Annotated[str, typer.Option("--note", help="Anything worth keeping.")] = "",
     refuse: Annotated[bool, typer.Option("--refuse", help="Do not send it; a run that is under way stops.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
@@ -109,7 +117,7 @@ def approve(
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     question = shown(name)
-    print(question.as_text())
+    print(question.as_text(), flush=True)
     if not yes and not sys.stdin.isatty():
         raise InputError("--yes", "there is no terminal to ask at; look at the table, and say --yes")
     if not yes:
@@ -173,10 +181,8 @@ def reconcile(
     from posthorn.delivery.withdraw import reconcile_named  # noqa: PLC0415
 
     done = asyncio.run(reconcile_named(name))
-    say(
-        f"looked up {done.looked_up:,}: {done.found:,} were taken, {done.resend:,} are to be sent again,"
-        f" {done.unknown:,} stay unknown"
-    )
+    counted = f"{done.found:,} were taken, {done.resend:,} are to be sent again, {done.unknown:,} stay unknown"
+    say(f"looked up {done.looked_up:,}: {counted}" if done.looked_up or done.unknown else "nothing to look up")
     for finding in findings(name):
         say(finding)
     now = status_now(name)
@@ -194,7 +200,15 @@ def resolve(
     name: Name,
     taken: Annotated[bool, typer.Option("--sent/--not-sent", help="Whether the message went out.")],
     why: Annotated[str, typer.Option("--why", help="How you know; kept in the ledger.")],
-    by: Annotated[str, typer.Option("--by", help="Who decides it; kept in the ledger.", default_factory=operator_name)],
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            help="Who decides it; kept in the ledger.",
+            default_factory=operator_name,
+            show_default="your account's name",
+        ),
+    ],
     phone: Annotated[list[str] | None, typer.Option("--phone", help="Number of an unknown message; repeatable.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every unknown message of the campaign.")] = False,
     as_json: Json = False,

@@ -122,7 +122,7 @@ def _ledger(settings: Settings) -> Finding:
         return Finding("ledger", False, str(error), "check POSTHORN_DATABASE_URL, the folder's rights and the disk")
     try:
         where = ledger_place(settings.database_url)
-        return Finding("ledger", True, f"opens; {len(campaigns.all_records(ledger))} campaigns and events in {where}")
+        return Finding("ledger", True, f"{where} opens; campaigns and events in it: {len(campaigns.all_records(ledger))}")
     finally:
         ledger.close()
 

@@ -84,7 +84,10 @@ def status(ledger: Ledger, campaign: CampaignRecord) -> dict[str, Any]:
     if state == "stopped":
         word = approvals.newest(ledger, campaign)
         if isinstance(word, float):
-            state, because = "needs_attention", f"waits for approval since {_moment(word)}"
+            state, because = (
+                "needs_attention",
+                f"waits for approval since {_moment(word)}: `posthorn campaign approve {campaign.name}`",
+            )
         elif word is not None and not word.approved:
             because = f"not approved by {word.by}" + (f": {word.note}" if word.note else "")
     return {
