@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -124,7 +124,8 @@ def matched(
 ) -> tuple[dict[int, list[MarkedClaim]], list[MarkedClaim]]:
     """The forgotten claims by the chunk of this ledger that each was for, and those for which there is none (any more).
 
-    A plan that is older than the claim still has its chunks. One that was made anew has others: the same numbers tell.
+    A plan that is older than the claim still has its chunks, also those that it holds for sent or under way. One that was
+    made anew has others: the same numbers tell.
     """
     claims = _not_remembered(ledger, campaign, claims)
     by_place: dict[int, list[MarkedClaim]] = defaultdict(list)
@@ -139,6 +140,9 @@ def matched(
         if here := list(dict.fromkeys(same + by_numbers[mark.fingerprint(phones)])):
             found[chunk] = here
     matched_claims = {claim for here in found.values() for claim in here}
+    for chunk, epoch in _other_chunks(ledger, campaign, by_place):
+        if here := [claim for claim in by_place[chunk] if claim.epoch > epoch]:
+            found[chunk] = here
     return found, [claim for claim in claims if claim not in matched_claims]
 
 
@@ -164,6 +168,18 @@ def _pending_chunks(ledger: Ledger, campaign: CampaignRecord) -> Iterator[tuple[
 
 
 def remember(ledger: Ledger, chunk: int, claims: Sequence[MarkedClaim]) -> int:
+def _other_chunks(ledger: Ledger, campaign: CampaignRecord, ids: Iterable[int]) -> list[tuple[int, int]]:
+    """Those of the chunks that are the campaign's and not pending, each with its epoch."""
+    chunk, wanted = tables.chunk.c, sorted(ids)
+    query = sa.select(chunk.id, chunk.epoch).where(chunk.campaign_id == campaign.id, chunk.state != 0)
+    found: list[tuple[int, int]] = []
+    with ledger.read() as connection:
+        for at in range(0, len(wanted), _ROWS_PER_QUERY):
+            rows = connection.execute(query.where(chunk.id.in_(wanted[at : at + _ROWS_PER_QUERY])))
+            found += [(row.id, row.epoch) for row in rows]
+    return found
+
+
     """Enter forgotten claims of a chunk again; what is pending of it is unknown. Returns how many messages that were.
 
     The caller holds the delivery's lock.
