@@ -90,7 +90,7 @@ async def look_for_copies(desk: Desk, suspects: Sequence[Suspect]) -> list[Found
     phones = [suspect.phone for suspect in asked]
     reports = await all_pages(desk.gateway, phones=phones, since=datetime.fromtimestamp(since, UTC))
     bound = await desk.do(reconciling.bound_ids, [report.provider_id for report in reports])
-    in_doubt = await desk.do(copies.in_doubt_elsewhere, desk.campaign, phones)
+    in_doubt = await desk.do(copies.open_elsewhere, desk.campaign, phones)
     by_phone: defaultdict[Phone, list[Report]] = defaultdict(list)
     for report in reports:
         if report.phone is not None and report.phone not in in_doubt and report.provider_id not in bound:

@@ -107,8 +107,8 @@ def still_waiting(ledger: Ledger, some: Sequence[Waiting]) -> list[Waiting]:
 
 
 def known_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
-    """Those of the provider's ids that are, or were, some message's of this ledger."""
-    message, settlement = tables.message.c, tables.settlement.c
+    """Those of the provider's ids that are, or were, some message's of this ledger, or are a second copy of one."""
+    message, settlement, copy = tables.message.c, tables.settlement.c, tables.second_copy.c
     found: set[str] = set()
     with ledger.read() as connection:
         for at in range(0, len(ids), _ROWS_PER_QUERY):
@@ -116,6 +116,7 @@ def known_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
             found |= set(connection.execute(sa.select(message.provider_id).where(message.provider_id.in_(some))).scalars())
             replaced = sa.select(settlement.replaced_id).where(settlement.replaced_id.in_(some))
             found |= set(connection.execute(replaced).scalars())
+            found |= set(connection.execute(sa.select(copy.provider_id).where(copy.provider_id.in_(some))).scalars())
     return found
 
 
@@ -139,10 +140,10 @@ def matched(
         same = [claim for claim in by_place[chunk] if claim.epoch > epoch]
         if here := list(dict.fromkeys(same + by_numbers[mark.fingerprint(phones)])):
             found[chunk] = here
-    matched_claims = {claim for here in found.values() for claim in here}
     for chunk, epoch in _other_chunks(ledger, campaign, by_place):
         if here := [claim for claim in by_place[chunk] if claim.epoch > epoch]:
             found[chunk] = here
+    matched_claims = {claim for here in found.values() for claim in here}
     return found, [claim for claim in claims if claim not in matched_claims]
 
 
@@ -167,7 +168,6 @@ def _pending_chunks(ledger: Ledger, campaign: CampaignRecord) -> Iterator[tuple[
             yield chunk, epoch, [Phone(phone) for phone in connection.execute(phones, {"chunk": chunk}).scalars()]
 
 
-def remember(ledger: Ledger, chunk: int, claims: Sequence[MarkedClaim]) -> int:
 def _other_chunks(ledger: Ledger, campaign: CampaignRecord, ids: Iterable[int]) -> list[tuple[int, int]]:
     """Those of the chunks that are the campaign's and not pending, each with its epoch."""
     chunk, wanted = tables.chunk.c, sorted(ids)
@@ -180,6 +180,7 @@ def _other_chunks(ledger: Ledger, campaign: CampaignRecord, ids: Iterable[int]) 
     return found
 
 
+def remember(ledger: Ledger, chunk: int, claims: Sequence[MarkedClaim]) -> int:
     """Enter forgotten claims of a chunk again; what is pending of it is unknown. Returns how many messages that were.
 
     The caller holds the delivery's lock.
