@@ -16,6 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from posthorn.delivery.run import CampaignRun
+from posthorn.errors import InputError
 from posthorn.ledger import reconciling
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.reconciling import MISMATCH, Control, Unconfirmed
@@ -101,9 +102,25 @@ async def read_all(
 
     Between two pages rows may move, so that one is shown twice and another not at all.
 
+    Where the provider lists more than it shows at once, it is asked about half of the numbers, and so on.
+
     Raises:
         TryAgain: the provider could not be asked.
+        InputError: it does not show all it has of a single number.
     """
+    try:
+        return await _read_as_one(run, phones, since, until)
+    except InputError:
+        if len(phones) == 1:
+            raise
+    half = len(phones) // 2
+    parts = [await read_all(run, some, since, until) for some in (phones[:half], phones[half:])]
+    return [report for reports, _ in parts for report in reports], all(is_whole for _, is_whole in parts)
+
+
+async def _read_as_one(
+    run: CampaignRun, phones: Sequence[Phone], since: float, until: float | None
+) -> tuple[list[Report], bool]:
     seen: dict[str, Report] = {}
     last: set[str] | None = None
     for _ in range(_MOST_READINGS):
