@@ -26,6 +26,7 @@ _ROWS_PER_QUERY = 500
 _BEYOND = -1
 """The position of the settlement that says a ledger has caught up with its mark: no message has it."""
 _FORGOTTEN = "this ledger had forgotten the request: it was restored from an older copy"
+_CAUGHT_UP = "this ledger has caught up with what was sent before it was restored; send it again to go on"
 _LISTED = "the provider lists a message that this ledger knew nothing of"
 _NEVER_CLAIMED = "SELECT id FROM chunk WHERE campaign_id = :campaign AND state = 0 AND epoch = 0 ORDER BY id"
 
@@ -264,12 +265,16 @@ def count_settled(ledger: Ledger, campaign: CampaignRecord, *, by: str) -> int:
 
 
 def catch_up(ledger: Ledger, campaign: CampaignRecord, *, by: str) -> str:
-    """Note that everything its mark knows was settled; returns the token that says so, for the mark.
+    """Note that everything its mark knows was settled, also where it says why it stopped; returns the token for the mark.
 
     A ledger that is restored from a copy of before has no such token, and is behind again.
     """
     token = uuid.uuid4().hex
+    stopped = tables.campaign.update().where(
+        tables.campaign.c.id == campaign.id, tables.campaign.c.stopped_because.is_not(None)
+    )
     with ledger.write() as connection:
+        connection.execute(stopped.values(stopped_because=_CAUGHT_UP))
         connection.execute(
             tables.settlement.insert().values(
                 campaign_id=campaign.id,
