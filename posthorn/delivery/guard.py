@@ -11,6 +11,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -55,7 +56,7 @@ async def guard(run: Run[Any]) -> None:
 
 async def _refuse_if_behind(run: Run[Any], mark: Mark) -> None:
     if forgotten := await run.do(guarding.forgotten, mark):
-        raise Stopped(_behind(run.campaign, mark, forgotten))
+        raise Stopped(f"{_behind(run.campaign, mark, forgotten)} Nothing was sent. {_way_on(run.campaign)}")
     # A mark tells of this machine only; a ledger on a server may have been written from others.
     if run.campaign.kind == Kind.CAMPAIGN and (mark.is_empty() or not run.ledger.is_sqlite):
         await _refuse_if_listed(run)
@@ -78,12 +79,27 @@ def _behind(campaign: CampaignRecord, mark: Mark, forgotten: Sequence[MarkedClai
     return (
         f"this ledger is older than what was sent: it does not know {len(forgotten):,} requests of {campaign.name} that"
         f" {mark.path} notes, the last of {last:%Y-%m-%d %H:%M:%S %Z}. It was restored from a copy, it seems."
-        f" Nothing was sent. {_way_on(campaign)}"
     )
 
 
-def _way_on(campaign: CampaignRecord) -> str:
-    return f"Run `posthorn {_COMMAND[campaign.kind]} reconcile {campaign.name} --pending`, then send it again"
+def _way_on(campaign: CampaignRecord, then: str = "send it again") -> str:
+    return f"Run `posthorn {_COMMAND[campaign.kind]} reconcile {campaign.name} --pending`, then {then}"
+
+
+def refuse_to_cancel(settings: Settings, ledger: Ledger, campaign: CampaignRecord) -> None:
+    """Refuse where this machine's mark shows that the ledger is older than what was sent: that would not be withdrawn.
+
+    Raises:
+        Stopped: it is; nothing is sent by such a ledger, either.
+    """
+    try:
+        mark = open_mark(settings, ledger, campaign)
+    except Stopped:  # no reason to go on sending
+        return
+    with closing(mark):
+        if forgotten := guarding.forgotten(ledger, mark):
+            way_on = _way_on(campaign, "cancel it")
+            raise Stopped(f"{_behind(campaign, mark, forgotten)} Nothing was cancelled. {way_on}")
 
 
 async def _refuse_if_listed(run: CampaignRun) -> None:
