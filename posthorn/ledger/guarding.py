@@ -246,10 +246,12 @@ def _enter(connection: Connection, chunk: int, epoch: int, owner: str, started_a
             problem=problem,
         )
     )
+    claimed_at = tables.chunk.c.claimed_at  # the first stands: news of a ticket that was sent then is no contradiction
+    first = sa.case((claimed_at < started_at, claimed_at), else_=started_at)
     connection.execute(
         tables.chunk.update()
         .where(tables.chunk.c.id == chunk)
-        .values(epoch=epoch, owner=owner, claimed_at=started_at, finished_at=time.time())
+        .values(epoch=epoch, owner=owner, claimed_at=first, finished_at=time.time())
     )
 
 
