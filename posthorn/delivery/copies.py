@@ -90,7 +90,7 @@ async def look_for_copies(desk: Desk, suspects: Sequence[Suspect]) -> list[Found
     phones = [suspect.phone for suspect in asked]
     reports = await all_pages(desk.gateway, phones=phones, since=datetime.fromtimestamp(since, UTC))
     bound = await desk.do(reconciling.bound_ids, [report.provider_id for report in reports])
-    in_doubt = await desk.do(copies.in_doubt_elsewhere, desk.campaign, phones)
+    in_doubt = await desk.do(copies.open_elsewhere, desk.campaign, phones)
     by_phone: defaultdict[Phone, list[Report]] = defaultdict(list)
     for report in reports:
         if report.phone is not None and report.phone not in in_doubt and report.provider_id not in bound:
@@ -147,14 +147,18 @@ def _is_while_under_way(moment: datetime, suspect: Suspect, desk: Desk) -> bool:
 
     In the hour that autumn repeats, either reading of the provider's date counts.
     """
-    after = CLOCK_SKEW_SECONDS + desk.settings.serwersms.settle_seconds + _delay_seconds(desk.campaign.definition)
+    after = CLOCK_SKEW_SECONDS + desk.settings.serwersms.settle_seconds
     local = moment.astimezone(ZoneInfo(desk.settings.serwersms.timezone))
     readings = [local.replace(fold=fold).timestamp() for fold in (0, 1)]
     return any(
-        begun - CLOCK_SKEW_SECONDS <= reading <= ended + after for begun, ended in suspect.attempts for reading in readings
+        begun - CLOCK_SKEW_SECONDS <= reading <= _latest_date(desk.campaign.definition, ended) + after
+        for begun, ended in suspect.attempts
+        for reading in readings
     )
 
 
-def _delay_seconds(definition: Mapping[str, Any]) -> float:
-    """How much later than its request the provider may date a message that it keeps: by its dispatch, at the latest."""
-    return 60.0 * (definition.get("hold_minutes") or 0)
+def _latest_date(definition: Mapping[str, Any], ended: float) -> float:
+    """When the provider may date a message at the latest whose request ended then: by its dispatch, if it keeps it."""
+    send_at = definition.get("send_at")
+    dispatched_at = datetime.fromisoformat(send_at).timestamp() if send_at else 0.0
+    return max(ended + 60.0 * (definition.get("hold_minutes") or 0), dispatched_at)

@@ -16,6 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from posthorn.delivery.run import CampaignRun
+from posthorn.errors import InputError
 from posthorn.ledger import reconciling
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.reconciling import MISMATCH, Control, Unconfirmed
@@ -84,7 +85,7 @@ async def read_listing(run: CampaignRun, messages: Sequence[Unconfirmed]) -> Lis
     since = min([first, *(control.since for control in controls)]) - _AROUND_SECONDS
     until = now + _AROUND_SECONDS
     phones = [*dict.fromkeys([message.phone for message in messages] + [control.phone for control in controls])]
-    reports, is_steady = await _read_all(run, phones, since, until)
+    reports, is_steady = await read_all(run, phones, since, until)
     bound = frozenset(await run.do(reconciling.bound_ids, [report.provider_id for report in reports]))
     by_phone: defaultdict[Phone, list[Report]] = defaultdict(list)
     for report in reports:
@@ -94,11 +95,32 @@ async def read_listing(run: CampaignRun, messages: Sequence[Unconfirmed]) -> Lis
     return Listing(by_phone, bound, doubt, f"{moment(since)} to {moment(now)}")
 
 
-async def _read_all(run: CampaignRun, phones: Sequence[Phone], since: float, until: float) -> tuple[list[Report], bool]:
+async def read_all(
+    run: CampaignRun, phones: Sequence[Phone], since: float, until: float | None = None
+) -> tuple[list[Report], bool]:
     """Every row that any reading showed, and whether one was the whole listing: in one page, or twice alike.
 
     Between two pages rows may move, so that one is shown twice and another not at all.
+
+    Where the provider lists more than it shows at once, it is asked about half of the numbers, and so on.
+
+    Raises:
+        TryAgain: the provider could not be asked.
+        InputError: it does not show all it has of a single number.
     """
+    try:
+        return await _read_as_one(run, phones, since, until)
+    except InputError:
+        if len(phones) == 1:
+            raise
+    half = len(phones) // 2
+    parts = [await read_all(run, some, since, until) for some in (phones[:half], phones[half:])]
+    return [report for reports, _ in parts for report in reports], all(is_whole for _, is_whole in parts)
+
+
+async def _read_as_one(
+    run: CampaignRun, phones: Sequence[Phone], since: float, until: float | None
+) -> tuple[list[Report], bool]:
     seen: dict[str, Report] = {}
     last: set[str] | None = None
     for _ in range(_MOST_READINGS):
@@ -111,7 +133,7 @@ async def _read_all(run: CampaignRun, phones: Sequence[Phone], since: float, unt
 
 
 async def _read_once(
-    run: CampaignRun, phones: Sequence[Phone], since: float, until: float
+    run: CampaignRun, phones: Sequence[Phone], since: float, until: float | None
 ) -> tuple[dict[str, Report], int, bool]:
     """Every page once: the rows by their ids, how many pages, and whether they are the pages of one listing.
 
@@ -121,10 +143,9 @@ async def _read_once(
     rows: dict[str, Report] = {}
     page = pages = size = 1
     is_whole = True
+    window = datetime.fromtimestamp(since, UTC), None if until is None else datetime.fromtimestamp(until, UTC)
     while page <= pages:
-        answer = await run.gateway.reports(
-            phones=phones, since=datetime.fromtimestamp(since, UTC), until=datetime.fromtimestamp(until, UTC), page=page
-        )
+        answer = await run.gateway.reports(phones=phones, since=window[0], until=window[1], page=page)
         if page == 1:
             pages, size = answer.pages, len(answer.reports)
         new = {report.provider_id: report for report in answer.reports if report.provider_id not in rows}
@@ -238,7 +259,7 @@ def _differences(report: Report, expected: Expected, settings: Settings) -> list
     if report.phone != expected.phone:
         found.append("under another number")
     if not _is_titled(report, expected.title):
-        found.append(f'its title differs: "{_shown(report.title or "")}" instead of "{_shown(expected.title)}"')
+        found.append(f'its title differs: "{shown_title(report.title or "")}" instead of "{shown_title(expected.title)}"')
     if not _is_within(report, expected.window, settings):
         found.append(_clock_words(report, expected, settings))
     return found
@@ -270,7 +291,7 @@ def _clock_words(report: Report, expected: Expected, settings: Settings) -> str:
     return f"it is dated {abs(off):,.0f} s {side} its request: the provider's clock, ours or the TIMEZONE setting is off"
 
 
-def _shown(title: str) -> str:
+def shown_title(title: str) -> str:
     """A title as it may be shown: what looks like a phone number is masked."""
     return _LIKE_A_NUMBER.sub("***", title)
 

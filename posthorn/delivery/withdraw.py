@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from posthorn.delivery.copies import all_pages, find_second_copies, look_for_copies, suspect_pages
+from posthorn.delivery.guard import refuse_to_cancel
 from posthorn.delivery.hold import note_last_look
 from posthorn.delivery.listing import LISTED_SECONDS, settle_seconds
 from posthorn.delivery.reconcile import Reconciled, reconcile
 from posthorn.delivery.report import IDS_PER_REQUEST
 from posthorn.delivery.run import CampaignRun, open_lookup, open_run
-from posthorn.errors import AlreadyRunning, GatewayError
+from posthorn.errors import AlreadyRunning, GatewayError, InputError
 from posthorn.ledger import campaigns, copies, reporting, totals
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, Report
@@ -44,7 +45,7 @@ class Cancelled:
     went_out: int
     still_scheduled: int
     unknown: int
-    problem: GatewayError | None = None
+    problem: GatewayError | InputError | None = None
 
 
 @dataclass(slots=True)
@@ -62,6 +63,7 @@ async def cancel_campaign(name: str) -> Cancelled:
 
     Raises:
         AlreadyRunning: the run did not stop within two minutes; what is pending is cancelled all the same.
+        Stopped: the ledger is older than what was sent; nothing was cancelled.
     """
     before, never_sent = await asyncio.to_thread(_stop_claims, name)
     deadline = time.monotonic() + _WAIT_FOR_RUN_SECONDS
@@ -81,15 +83,15 @@ async def cancel_campaign(name: str) -> Cancelled:
             await asyncio.sleep(1)
 
 
-async def _look_and_withdraw(run: CampaignRun) -> GatewayError | None:
+async def _look_and_withdraw(run: CampaignRun) -> GatewayError | InputError | None:
     """Look up what is unknown and withdraw everything, as far as the provider can be asked; why not all of it, if so."""
     await note_last_look(run)
     begun = time.time()
-    problem = None
+    problem: GatewayError | InputError | None = None
     for step in (reconcile, withdraw_unwanted):
         try:
             await step(run)
-        except GatewayError as error:  # what can be withdrawn is, though a lookup fails
+        except (GatewayError, InputError) as error:  # what can be withdrawn is, though a lookup fails
             problem = error
     if problem is None:
         await note_last_look(run, after=begun)
@@ -263,9 +265,11 @@ async def _reports_of(run: CampaignRun, ids: Sequence[str]) -> list[Report]:
 
 def _stop_claims(name: str) -> tuple[int, int]:
     """How many messages were cancelled before, and how many are now because nothing more is sent."""
-    ledger = Ledger(load_settings().database_url)
+    settings = load_settings()
+    ledger = Ledger(settings.database_url)
     try:
         campaign = campaigns.get(ledger, name, kind=Kind.CAMPAIGN)
+        refuse_to_cancel(settings, ledger, campaign)
         return totals.totals(ledger, campaign)["cancelled"], campaigns.cancel(ledger, campaign)
     finally:
         ledger.close()
