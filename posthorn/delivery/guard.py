@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, is_titled
-from posthorn.delivery.reconcile import PHONES_PER_REQUEST
 from posthorn.delivery.run import CampaignRun, Run
 from posthorn.errors import InputError, LedgerError, Stopped
 from posthorn.ledger import guarding
@@ -24,9 +23,6 @@ from posthorn.ledger.marks import Mark, MarkedClaim, marks_folder
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, Phone, Report
 from posthorn.settings import Settings
-
-SAMPLE_SIZE = PHONES_PER_REQUEST
-"""How many pending numbers are looked up where the mark says nothing: what one request may ask."""
 
 LISTED_SECONDS = 7 * 86_400.0
 """How far back that is looked up; a message of a week ago is surely listed, if it was taken."""
@@ -58,7 +54,7 @@ async def _refuse_if_behind(run: Run[Any], mark: Mark) -> None:
     if forgotten := await run.do(guarding.forgotten, mark):
         raise Stopped(_behind(run.campaign, mark, forgotten))
     # A mark tells of this machine only; a ledger on a server may have been written from others.
-    if run.campaign.kind == Kind.CAMPAIGN and (mark.is_empty() or not run.ledger.is_sqlite):
+    if run.descriptor.looks_up and (mark.is_empty() or not run.ledger.is_sqlite):
         await _refuse_if_listed(run)
 
 
@@ -89,7 +85,7 @@ def _way_on(campaign: CampaignRecord) -> str:
 
 async def _refuse_if_listed(run: CampaignRun) -> None:
     """Refuse if the provider has messages of this campaign that the ledger thinks were never sent."""
-    some = await run.do(guarding.sample, run.campaign, SAMPLE_SIZE)
+    some = await run.do(guarding.sample, run.campaign, run.descriptor.bounds.numbers_per_lookup)  # what one request may ask
     if not some:
         return
     try:
