@@ -9,6 +9,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.cancelling import heeds_cancellation
 from flows.reconcile import look_after
 from posthorn.delivery.status import names_due
 
@@ -17,6 +18,7 @@ EVERY_SECONDS = 60.0
 
 
 @flow(name="continue-due", flow_run_name="continue due", persist_result=False)
+@heeds_cancellation
 async def continue_due() -> State[Any]:
     """Go on with every campaign that waits for a moment that has come. Nothing is sent.
 

@@ -10,6 +10,9 @@ from prefect.states import Completed, Failed
 
 from posthorn.errors import AlreadyRunning
 
+ALREADY_RUNNING = "AlreadyRunning"
+"""The name of the state of a run that found another at work: it says nothing of that other one."""
+
 
 def ending(status: Mapping[str, Any]) -> State[Any]:
     """``Completed``, ``NeedsAttention`` (a person is asked), ``Waiting`` (goes on by itself), ``Stopped``, ``Withdrawn``."""
@@ -35,7 +38,7 @@ def ending(status: Mapping[str, Any]) -> State[Any]:
 
 def already_running(error: AlreadyRunning) -> State[Any]:
     """``AlreadyRunning``: another run sends this campaign; nothing was done here."""
-    return Completed(name="AlreadyRunning", message=str(error))
+    return Completed(name=ALREADY_RUNNING, message=str(error))
 
 
 def not_approved(error: Exception) -> State[Any]:

@@ -12,6 +12,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from flows.cancelling import finish_when_cancelled, heeds_cancellation, told_to_stop
 from posthorn.delivery.deliver import settle_once
 from posthorn.delivery.run import open_lookup
 from posthorn.errors import AlreadyRunning, GatewayError
@@ -26,6 +27,7 @@ def run_name() -> str:
 
 
 @flow(name="reconcile", flow_run_name=run_name, persist_result=False)
+@heeds_cancellation
 async def reconcile(name: Annotated[str, Field(max_length=80)] = "") -> State[Any]:
     """Ask the provider about messages whose outcome is unknown, and settle what that proves. Nothing is sent.
 
@@ -43,9 +45,12 @@ async def look_after(names: Sequence[str]) -> State[Any]:
     unknown = copies = left = 0
     problems = []
     for one in names:
+        if told_to_stop():
+            break
         try:
             async with open_lookup(one) as run:
-                await settle_once(run, STEPS)
+                with finish_when_cancelled(run):
+                    await settle_once(run, STEPS)
         except AlreadyRunning as error:
             get_run_logger().info("%s", error)
         except GatewayError as error:  # the other campaigns are not to wait for this one

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -32,6 +31,7 @@ def main() -> None:
 def command(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code. What an operator can cause is a sentence on standard error."""
     from posthorn.cli.app import app  # noqa: PLC0415
+    from posthorn.cli.interrupts import end_at_the_second_signal  # noqa: PLC0415
     from posthorn.cli.output import fail  # noqa: PLC0415
     from posthorn.cli.prefect_server import PrefectServerError  # noqa: PLC0415
     from posthorn.cli.surroundings import refusal  # noqa: PLC0415
@@ -40,7 +40,7 @@ def command(arguments: Sequence[str]) -> int:
 
     if (problem := refusal(arguments)) is not None:
         return fail(SettingsError(problem), 2)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: what was started is stopped
+    end_at_the_second_signal()  # SIGTERM is like Ctrl-C: what was started is stopped
     code = 0
     try:
         app(args=list(arguments))

@@ -93,7 +93,8 @@ async def send_all(run: CampaignRun, steps: Steps = PLAIN) -> int:
     exchange = await campaign_exchange(run)
     requests = await send_pending(run, exchange, steps)
     while not run.is_stopped() and await _others_are_at_work(run):
-        await asyncio.sleep(_LOOK_SECONDS)
+        with run.waiting_for("for the other processes that send it"):
+            await asyncio.sleep(_LOOK_SECONDS)
         requests += await send_pending(run, exchange, steps)
     return requests
 

@@ -14,11 +14,12 @@ import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
 from posthorn.delivery.pace import Pace
+from posthorn.delivery.waiting import board, clock_time
 from posthorn.errors import AlreadyRunning, LedgerError, Stopped
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
 from posthorn.gateways.registry import by_name
@@ -51,6 +52,7 @@ class Run(Generic[_G]):
     """
 
     __slots__ = (
+        "_board",
         "_writer",
         "account",
         "campaign",
@@ -84,6 +86,7 @@ class Run(Generic[_G]):
         self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
         self.stopped: Exception | None = None
         self._writer = LedgerWriter(ledger)
+        self._board = board()
 
     async def do(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run one of the ledger's verbs in the ledger's thread; it is durable when this returns."""
@@ -105,6 +108,12 @@ class Run(Generic[_G]):
     def is_stopped(self) -> bool:
         """Whether nothing more is to be sent in this run."""
         return self.stopped is not None
+
+    def waiting_for(self, reason: str, until: float | None = None) -> AbstractContextManager[None]:
+        """Tell whoever watches the run that the block waits: ``for …`` or ``to …``, and until when (seconds since 1970)."""
+        if until is not None:
+            _logger.info("%s: the run waits until %s %s", self.campaign.name, clock_time(until), reason)
+        return self._board.waiting(reason, until)
 
     def close(self) -> None:
         """End the ledger's thread, after what it was given, and the spool."""
@@ -185,7 +194,7 @@ async def open_helper(name: str, *, settings: Settings | None = None) -> AsyncIt
             run.stop(error)
             raise
         finally:
-            if run.stopped is not None:
+            if run.stopped is not None and run.ledger.locks.still_held(run.guard_key):
                 campaigns.stop_run(run.ledger, run.campaign, because=_reason(run.stopped) or "a helper stopped")
 
 
@@ -221,18 +230,25 @@ async def _desk(settings: Settings, name: str, kind: Kind, *, test: bool = False
 
 @asynccontextmanager
 async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
-    ledger, campaign = run.ledger, run.campaign
     check_writable(run.spool.folder)
-    await _wait_for_lock(ledger, campaign)
+    await _wait_for_lock(run)
     await _take_over(run)
-    started = await run.do(campaigns.start_run, campaign, by=by or process_name())
+    started = await run.do(campaigns.start_run, run.campaign, by=by or process_name())
     try:
         yield
     except BaseException as error:
         run.stop(error if isinstance(error, Exception) else InterruptedError("the run was interrupted"))
+        with suppress(LedgerError):  # the first error says more
+            _end(run, started)
         raise
-    finally:
-        campaigns.end_run(ledger, campaign, started, stopped_because=_reason(run.stopped))
+    else:
+        _end(run, started)
+
+
+def _end(run: Run[Any], started: float) -> None:
+    """Tell the ledger how the run ended. One whose lock is lost says nothing: it would stop whoever took over."""
+    if run.ledger.locks.still_held(run.campaign.lock_key):
+        campaigns.end_run(run.ledger, run.campaign, started, stopped_because=_reason(run.stopped))
 
 
 async def _take_over(run: Run[Any]) -> None:
@@ -242,25 +258,24 @@ async def _take_over(run: Run[Any]) -> None:
     await run.do(sending.abandon_dead, run.campaign)
 
 
-async def _wait_for_lock(ledger: Ledger, campaign: CampaignRecord) -> None:
+async def _wait_for_lock(run: Run[Any]) -> None:
     """Become the one that runs this campaign; while somebody only looks after it, wait for that to end.
 
     Raises:
         AlreadyRunning: another process runs it; with since when and by whom.
         LedgerError: the lookup has not ended for ten minutes.
     """
-    deadline = time.monotonic() + _LOOKUP_WAIT_SECONDS
-    waits = False
-    while not try_lock(ledger, campaign):
-        if time.monotonic() >= deadline:
-            raise LedgerError(
-                f"{campaign.name} has been looked after by another process for {_LOOKUP_WAIT_SECONDS / 60:.0f} minutes;"
-                " nothing was sent. Look at that process, and run the campaign again"
-            )
-        if not waits:
-            _logger.warning("%s is being looked after by another process; waiting until that is over", campaign.name)
-            waits = True
-        await asyncio.sleep(_PAUSE_SECONDS)
+    name, deadline = run.campaign.name, time.monotonic() + _LOOKUP_WAIT_SECONDS
+    if try_lock(run.ledger, run.campaign):
+        return
+    with run.waiting_for(f"for another process that looks after {name}", time.time() + _LOOKUP_WAIT_SECONDS):
+        while not try_lock(run.ledger, run.campaign):
+            if time.monotonic() >= deadline:
+                raise LedgerError(
+                    f"{name} has been looked after by another process for {_LOOKUP_WAIT_SECONDS / 60:.0f} minutes;"
+                    " nothing was sent. Look at that process, and run the campaign again"
+                )
+            await asyncio.sleep(_PAUSE_SECONDS)
 
 
 def try_lock(ledger: Ledger, campaign: CampaignRecord) -> bool:

@@ -324,6 +324,6 @@ async def test_a_run_that_waits_for_its_second_look_says_until_when(
     box: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     box.faults.replace([NEVER_ARRIVED])
-    with caplog.at_level(logging.WARNING, "posthorn"):
+    with caplog.at_level(logging.INFO, "posthorn"):
         await deliver(write_campaign(tmp_path, numbers(200), resend_unconfirmed="true"), quick(box, tmp_path))
     assert any("sale: the run waits until" in line for line in caplog.messages)
