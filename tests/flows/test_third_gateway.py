@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,9 +12,8 @@ from prefect.client.orchestration import PrefectClient
 
 from deployments.limits import ensure_limits, limits
 from flows.campaign import send_campaign
-from flows.delivery_reports import delivery_reports
 from posthorn.delivery.check import check_campaign
-from posthorn.delivery.report import pull_reports_of
+from posthorn.delivery.report import pull_due_reports, pull_reports_of
 from posthorn.delivery.status import status_now, status_table
 from posthorn.delivery.withdraw import cancel_campaign
 from posthorn.errors import InputError
@@ -26,6 +26,10 @@ from tests.gateways.toy.provider import TOKEN, ToyProvider
 from tests.webhooks.receiver import SECRET, receiving
 
 KEYS = {"gateway": '"toy"', "media": "[]", "title": '"Toy sale"'}
+
+
+def an_hour_later() -> float:
+    return time.time() + 3_600
 
 
 @pytest.fixture(autouse=True)
@@ -75,8 +79,21 @@ async def test_its_news_comes_by_its_own_route_and_the_scheduled_pull_asks_it_fo
         assert (await client.post(f"/{SECRET}/toy")).status_code == 404
     assert counted(status_now("sale")) == {"accepted": 2, "delivered": 1}
     provider.deliver()
-    await delivery_reports(return_state=True)
-    assert counted(status_now("sale")) == {"accepted": 2, "delivered": 1}, "not due yet"
+    await pull_due_reports(clock=an_hour_later)
+    assert counted(status_now("sale")) == {"delivered": 3}
+
+
+async def test_a_gateway_that_cannot_be_opened_keeps_no_other_from_being_asked(
+    provider: ToyProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send_campaign(str(write_campaign(tmp_path, numbers(2), name="first")), return_state=True)
+    await send_campaign(str(write_campaign(tmp_path, numbers(3), **KEYS)), return_state=True)
+    provider.deliver()
+    monkeypatch.delenv("POSTHORN_SERWERSMS__TOKEN")
+    with pytest.raises(SettingsError, match="POSTHORN_SERWERSMS__TOKEN"):
+        await pull_due_reports(clock=an_hour_later)
+    assert counted(status_now("sale")) == {"delivered": 3}
+    assert counted(status_now("first")) == {"accepted": 2}
 
 
 def test_its_bounds_and_what_it_cannot_do_are_said_before_anything_is_sent(tmp_path: Path) -> None:
