@@ -111,6 +111,8 @@ def _since(forgotten: Sequence[MarkedClaim]) -> float:
 async def _book_pending(run: CampaignRun, since: float, told: Callable[[int, int], None]) -> tuple[int, int]:
     """Look up every pending message and book what is listed; how many were looked up, and how many found."""
     looked_up = found = 0
+    if not run.descriptor.looks_up:
+        return 0, 0
     last = (0, 0)
     size = run.descriptor.bounds.numbers_per_lookup
     while some := await run.do(guarding.pending, run.campaign, _LOOKUPS_AT_ONCE * size, last):

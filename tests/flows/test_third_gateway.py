@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,7 @@ from flows.campaign import send_campaign
 from posthorn.delivery.check import check_campaign
 from posthorn.delivery.report import pull_due_reports, pull_reports_of
 from posthorn.delivery.status import status_now, status_table
-from posthorn.delivery.withdraw import cancel_campaign
+from posthorn.delivery.withdraw import cancel_campaign, reconcile_named
 from posthorn.errors import InputError
 from posthorn.gateways import registry
 from posthorn.sandbox.server import Sandbox
@@ -94,6 +95,24 @@ async def test_a_gateway_that_cannot_be_opened_keeps_no_other_from_being_asked(
         await pull_due_reports(clock=an_hour_later)
     assert counted(status_now("sale")) == {"delivered": 3}
     assert counted(status_now("first")) == {"accepted": 2}
+
+
+async def test_one_that_cannot_be_asked_leaves_a_lost_answer_to_a_person(
+    provider: ToyProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mute = replace(TOY, looks_up=False, withdraws=False)
+    monkeypatch.setattr(registry, "GATEWAYS", (*(one for one in registry.GATEWAYS if one is not TOY), mute))
+    with pytest.raises(InputError, match="hold_minutes: Toy does not keep messages back; leave it out"):
+        check_campaign(write_campaign(tmp_path, numbers(1), hold_minutes="15", **KEYS))
+    provider.lose_answers = 1
+    state = await send_campaign(str(write_campaign(tmp_path, numbers(20), **KEYS)), return_state=True)
+    assert (state.name, counted(status_now("sale"))) == ("NeedsAttention", {"accepted": 13, "unknown": 7})
+    assert provider.numbers() == sorted(int(number) for number in numbers(20)), "nobody is sent to again"
+    await pull_reports_of("sale")
+    await pull_due_reports(clock=an_hour_later)
+    await reconcile_named("sale")
+    assert counted(status_now("sale")) == {"accepted": 13, "unknown": 7}
+    assert set(provider.calls) == {"account", "send"}
 
 
 def test_its_bounds_and_what_it_cannot_do_are_said_before_anything_is_sent(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from typing import Any, Self
 
 from aiohttp import web
@@ -12,10 +13,14 @@ TOKEN = "toy-token"
 
 
 class ToyProvider:
-    """``messages`` is everything it ever took, by id; ``lose_answers`` is how many answers to sends it loses from now on."""
+    """``messages`` is everything it ever took, by id, ``calls`` how often each call came.
+
+    ``lose_answers`` is how many answers to sends it loses from now on.
+    """
 
     def __init__(self, credit: int = 1_000) -> None:
         self.messages: dict[str, dict[str, Any]] = {}
+        self.calls: Counter[str] = Counter()
         self.credit = credit
         self.lose_answers = 0
         self.url = ""
@@ -43,8 +48,15 @@ class ToyProvider:
             if message["state"] == "sent":
                 message["state"] = "delivered"
 
+    async def _asked(self, request: web.Request) -> dict[str, Any]:
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            raise web.HTTPUnauthorized
+        self.calls[request.path.strip("/")] += 1
+        asked: dict[str, Any] = await request.json()
+        return asked
+
     async def send(self, request: web.Request) -> web.Response:
-        asked = await _asked(request)
+        asked = await self._asked(request)
         for number in asked["numbers"]:
             self.messages[f"toy-{next(self._ids)}"] = {
                 "number": number,
@@ -60,7 +72,7 @@ class ToyProvider:
         return web.json_response([{"id": one, "number": message["number"]} for one, message in listed])
 
     async def list(self, request: web.Request) -> web.Response:
-        asked = await _asked(request)
+        asked = await self._asked(request)
         found = [
             {"id": one, **message}
             for one, message in self.messages.items()
@@ -69,19 +81,12 @@ class ToyProvider:
         return web.json_response(found)
 
     async def withdraw(self, request: web.Request) -> web.Response:
-        asked = await _asked(request)
+        asked = await self._asked(request)
         kept = [one for one in asked["ids"] if self.messages[one]["state"] == "kept"]
         for one in kept:
             self.messages[one]["state"] = "withdrawn"
         return web.json_response(len(kept))
 
     async def account(self, request: web.Request) -> web.Response:
-        await _asked(request)
+        await self._asked(request)
         return web.json_response(self.credit)
-
-
-async def _asked(request: web.Request) -> dict[str, Any]:
-    if request.headers.get("Authorization") != f"Bearer {TOKEN}":
-        raise web.HTTPUnauthorized
-    asked: dict[str, Any] = await request.json()
-    return asked
