@@ -73,12 +73,13 @@ def send(
     from posthorn.delivery.approval import was_refused  # noqa: PLC0415
     from posthorn.delivery.check import refuse_unsendable  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
-    from posthorn.gateways.registry import check_campaign_gateway  # noqa: PLC0415
+    from posthorn.gateways import registry  # noqa: PLC0415
+    from posthorn.models import Kind  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
-    campaign = load_campaign(file)
-    check_campaign_gateway(settings)
+    campaign = load_campaign(file, registry.bounds_of(Kind.CAMPAIGN))
+    registry.chosen(Kind.CAMPAIGN, campaign.gateway).check_credentials(settings)
     note = new_ledger_note(settings.database_url)
     with ending_early(campaign.name, test=campaign.test, as_json=as_json):
         refuse_if_running(settings, campaign.name, test=campaign.test)
@@ -166,7 +167,7 @@ def reconcile(
 ) -> None:
     """Ask the provider about every message of unknown outcome and settle what that proves; look for second copies.
 
-    What it lists was taken. What it does not list twice, POSTHORN_SERWERSMS__SETTLE_SECONDS apart, is shown as absent but
+    What it lists was taken. What it does not list twice, its gateway's SETTLE_SECONDS apart, is shown as absent but
     stays unknown: it is never sent again unless the campaign's file says so, and then by the next run. This sends nothing.
 
     With --pending every pending number is looked up as well: what the provider has of them is booked as taken, and the guard

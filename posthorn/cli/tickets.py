@@ -60,12 +60,13 @@ def send(file: File, as_json: Json = False) -> None:
     from posthorn.cli import runs  # noqa: PLC0415
     from posthorn.content.event import load_event  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
-    from posthorn.gateways.registry import check_ticket_gateway  # noqa: PLC0415
+    from posthorn.gateways import registry  # noqa: PLC0415
+    from posthorn.models import Kind  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
-    event = load_event(file)
-    check_ticket_gateway(settings)
+    event = load_event(file, registry.bounds_of(Kind.EVENT))
+    registry.chosen(Kind.EVENT, event.gateway).check_credentials(settings)
     note = new_ledger_note(settings.database_url)
     with ending_early(event.name, as_json=as_json):
         refuse_if_running(settings, event.name, test=False)
