@@ -53,6 +53,22 @@ def course(options: SkycoreOptions, name: str) -> tuple[Event, ...]:
     return sent, Event(code, "Message Sent/Delivered", ended, "delivered", sent.sent_as)
 
 
+def marked(happened: tuple[Event, ...], outcome: str, after: float, options: SkycoreOptions) -> tuple[Event, ...]:
+    """The course of a ticket of which a person says what became of it ``after`` so many aged seconds.
+
+    Raises:
+        ValueError: an outcome that there is not.
+    """
+    sent = happened or (Event("N101", "Message Sent", after, "sent", "MMS"),)
+    if outcome == "silent":
+        return sent
+    if outcome == "delivered":
+        return *sent, Event("N102", "Message Sent/Delivered", after, "delivered", "MMS")
+    if outcome == "undelivered":
+        return *sent, _undelivered(options, after, 0.0, as_link=False)
+    raise ValueError(f"{outcome}: expected one of delivered, undelivered, silent")
+
+
 def _undelivered(options: SkycoreOptions, ended: float, word: float, *, as_link: bool) -> Event:
     # A link SMS that fails is told as Failed; the other words came with later pages.
     kind = "Failed" if as_link else list(_UNDELIVERED)[int(word * len(_UNDELIVERED))]
