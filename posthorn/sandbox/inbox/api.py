@@ -39,7 +39,7 @@ def messages(box: Sandbox, query: Mapping[str, str]) -> web.Response:
             "upto": str(listing.mark),
             "total": listing.mark.total,
             "new": listing.new,
-            "items": [entry.as_json() for entry in listing.entries],
+            "items": listing.entries,
         }
     )
 
@@ -67,7 +67,7 @@ async def wait(box: Sandbox, query: Mapping[str, str]) -> web.Response:
         entries = box.inbox.page(query.get("q", ""), length=count).entries
         has_come = len(entries) >= count
         if has_come or asyncio.get_running_loop().time() >= deadline or box.stopping.is_set():
-            document = {"reached": has_come, "count": len(entries), "items": [entry.as_json() for entry in entries]}
+            document = {"reached": has_come, "count": len(entries), "items": entries}
             return json_of(document, 200 if has_come else 408)
         await _pause(box, _LOOK_EVERY_SECONDS)
 
@@ -80,7 +80,7 @@ async def export(box: Sandbox, request: web.BaseRequest) -> web.StreamResponse:
     lines, is_first = [], True
     await response.write(b"[")
     for entry in box.inbox.every(request.query.get("q", "")):
-        lines.append((b"\n" if is_first else b",\n") + encoded(entry.as_json()))
+        lines.append((b"\n" if is_first else b",\n") + encoded(entry))
         is_first = False
         if len(lines) == _LINES_AT_ONCE:
             await response.write(b"".join(lines))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from posthorn.sandbox.server import Sandbox
 
 PAGE = 50
+_BLOCK = 4_096  # tickets that are looked through at once: the first page of a common word needs no more
 Found = tuple[float, Batch | Ticket, int]
 """When it was taken, and the ticket, or a send and the place of a message in it."""
 
@@ -45,7 +46,7 @@ class Entry:
 
     def as_json(self) -> dict[str, Any]:
         """As the API shows it."""
-        return {**asdict(self), "files": list(self.files)}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,9 @@ class Entries:
 
     def __init__(self, box: Sandbox) -> None:
         self._box = box
+        self._words: list[str] = []
+        self._ended: dict[int, str] = {}
+        self._first: Ticket | None = None
         self._statuses: dict[int, tuple[tuple[float, int, int], list[str]]] = {}
 
     def mark(self, text: str | None = None) -> Mark:
@@ -147,10 +151,43 @@ class Entries:
         return states
 
     def _tickets(self, terms: Sequence[Term], upto: int) -> Iterator[Found]:
-        tickets, age = self._box.skycore.account.tickets, self._box.clock.age()
-        for ticket in itertools.islice(reversed(tickets.all), len(tickets.all) - upto, None):
-            if all(_has(ticket, term) or (term.is_state and tickets.standing(ticket, age) == term.word) for term in terms):
-                yield ticket.accepted, ticket, 0
+        tickets = self._box.skycore.account.tickets
+        self._read_tickets(tickets.all)
+        for end in range(upto, 0, -_BLOCK):
+            places: Sequence[int] = range(max(0, end - _BLOCK), end)
+            for term in terms:
+                places = self._with(term, places)
+            yield from ((tickets.all[place].accepted, tickets.all[place], 0) for place in reversed(places))
+
+    def _read_tickets(self, tickets: Sequence[Ticket]) -> None:
+        """Read what came since the last time, once: looking through one long text each is ten times as fast."""
+        if self._words and (len(self._words) > len(tickets) or self._first is not tickets[0]):
+            self._words.clear()
+            self._ended.clear()
+        self._words.extend(map(_words_of, tickets[len(self._words) :]))
+        self._first = tickets[0] if tickets else None
+
+    def _with(self, term: Term, places: Sequence[int]) -> Sequence[int]:
+        """The places of the tickets that a term finds."""
+        words, word, digits = self._words, term.word, term.digits
+        tickets = self._box.skycore.account.tickets.all
+        found = [at for at in places if word in words[at] or (digits is not None and digits in words[at])]
+        if term.field is not None or digits is not None:
+            found = [at for at in found if _has(tickets[at], term)]
+        if not term.is_state:
+            return found
+        return sorted({*found, *(at for at, state in self._ticket_states(places) if state == word)})
+
+    def _ticket_states(self, places: Sequence[int]) -> Iterator[tuple[int, str]]:
+        """Places and states of tickets; a state is kept once it can change no more but by hand."""
+        tickets, age, ended = self._box.skycore.account.tickets, self._box.clock.age(), self._ended
+        for place in places:
+            ticket, state = tickets.all[place], ended.get(place)
+            if state is None or (tickets.marks and ticket.tracking_id in tickets.marks):
+                state = tickets.standing(ticket, age)
+                if state not in ("accepted", "sent"):
+                    ended[place] = state
+            yield place, state
 
     def entry(self, found: Found) -> Entry:
         """A message as a list shows it."""
@@ -196,6 +233,12 @@ class Entries:
 def texts_of(ticket: Ticket) -> str:
     """The texts that were put into the stored MMS, one a line."""
     return "\n".join(value for name, value in ticket.data.items() if name.startswith("customtext") or name == "ddmtext")
+
+
+def _words_of(ticket: Ticket) -> str:
+    """Everything that is looked through, in small letters."""
+    names = (ticket.to, ticket.barcode, ticket.mms_id, f"mms {ticket.mms_id}", ticket.campaign_ref or "", ticket.tracking_id)
+    return "\n".join((*names, *ticket.data.values())).lower()
 
 
 def _has(ticket: Ticket, term: Term) -> bool:

@@ -109,9 +109,11 @@ def _saved_anew(content: bytes) -> bytes:
 
     try:
         with Image.open(io.BytesIO(content)) as picture:
-            saved = io.BytesIO()
-            kind = picture.format or "PNG"
-            picture.convert("RGB" if kind == "JPEG" else "P").save(saved, kind, **({"quality": 60} if kind == "JPEG" else {}))
+            saved, kind, colours = io.BytesIO(), picture.format or "PNG", picture.convert("RGB")
+            if kind == "JPEG":
+                colours.save(saved, kind, quality=60)
+            else:
+                colours.quantize(64).save(saved, kind)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return content
     return saved.getvalue()

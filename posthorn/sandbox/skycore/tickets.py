@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from posthorn.sandbox.clock import SandboxClock
-from posthorn.sandbox.skycore.lifecycle import Event, course, marked
+from posthorn.sandbox.skycore.lifecycle import Event, course, marked, state_at
 from posthorn.sandbox.skycore.options import SkycoreOptions
 
 Pair = tuple[str, str]
@@ -58,7 +58,7 @@ class Tickets:
         self.all: list[Ticket] = []
         self._by_tracking_id: dict[str, Ticket] = {}
         self._pairs: dict[Pair, int] = {}
-        self._marked: dict[str, tuple[tuple[str, float], tuple[Event, ...]]] = {}
+        self.marks: dict[str, tuple[tuple[str, float], tuple[Event, ...]]] = {}
 
     def new_id(self) -> tuple[int, str]:
         """A fresh number and its TRACKINGID: ``MMS_<number>``, or that as base64 (since November 2013)."""
@@ -80,9 +80,9 @@ class Tickets:
 
     def course(self, ticket: Ticket) -> tuple[Event, ...]:
         """What happens to a ticket, in order."""
-        if ticket.tracking_id in self._marked:
-            return self._marked[ticket.tracking_id][1]
-        return course(self._options, f"{ticket.to}|{ticket.barcode}|{ticket.nth}")
+        if ticket.tracking_id in self.marks:
+            return self.marks[ticket.tracking_id][1]
+        return course(self._options, _name(ticket))
 
     def mark(self, ticket: Ticket, outcome: str, age: float) -> None:
         """Say what becomes of a ticket now: ``delivered``, ``undelivered``, or ``silent``, which is never reported on.
@@ -92,15 +92,17 @@ class Tickets:
         """
         happened = [event for event in self.course(ticket) if ticket.taken_at + event.after <= age and event.state == "sent"]
         events = marked(tuple(happened), outcome, age - ticket.taken_at, self._options)
-        self._marked[ticket.tracking_id] = (outcome, age), events
+        self.marks[ticket.tracking_id] = (outcome, age), events
 
     def mark_of(self, ticket: Ticket) -> tuple[str, float] | None:
         """What a person said last became of a ticket, and at which age of the clock; None where nobody did."""
-        kept = self._marked.get(ticket.tracking_id)
+        kept = self.marks.get(ticket.tracking_id)
         return None if kept is None else kept[0]
 
     def standing(self, ticket: Ticket, age: float) -> str:
         """``accepted``, ``sent``, ``delivered``, ``undelivered`` or ``failed`` at an age of the clock."""
+        if ticket.tracking_id not in self.marks:
+            return state_at(self._options, _name(ticket), age - ticket.taken_at)
         happened = [event.state for event in self.course(ticket) if ticket.taken_at + event.after <= age]
         return happened[-1] if happened else "accepted"
 
@@ -156,3 +158,8 @@ class Tickets:
                     "nth": ticket.nth,
                     "accepted_at": datetime.fromtimestamp(ticket.accepted, UTC).isoformat(),
                 }
+
+
+def _name(ticket: Ticket) -> str:
+    """What tells it from every other ticket, for its fate."""
+    return f"{ticket.to}|{ticket.barcode}|{ticket.nth}"
