@@ -85,7 +85,9 @@ def _serve(command: CommandOptions, campaigns: SerwerSmsOptions, tickets: Skycor
         ) from error
     except OSError as error:
         where = f"{command.host}, port {command.port}"
-        raise typer.BadParameter(f"cannot listen on {where}: {error.strerror or error}", param_hint="--port or --host") from error
+        raise typer.BadParameter(
+            f"cannot listen on {where}: {error.strerror or error}", param_hint="--port or --host"
+        ) from error
 
 
 def _rules(command: CommandOptions) -> list[dict[str, Any] | str]:

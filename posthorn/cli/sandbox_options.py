@@ -18,7 +18,9 @@ class CommandOptions:
     """What belongs to the command and to neither account."""
 
     port: int = flag(8025, "Port to listen on; 0 picks a free one", least=0, most=65_535)
-    host: str = flag("127.0.0.1", "Address to listen on. Another one than this machine's own lets others in, without a login")
+    host: str = flag(
+        "127.0.0.1", "Address to listen on. Another one than this machine's own lets others in, without a login"
+    )
     latency: float = flag(0.0, "Seconds each answer takes, after the work is done", least=0)
     speed: float = flag(60.0, "Seconds that messages age per real second", least=0)
     zone: str = flag("Europe/Warsaw", "Zone of the dates that it reads and writes")
@@ -27,11 +29,13 @@ class CommandOptions:
     faults_file: Path | None = flag(None, "JSON list of fault rules")
     chaos: Path | None = flag(None, 'JSON list of what changes by itself: [{"at": 30, "preset": "answers lost"}, …]')
     store: Path | None = flag(None, "File that keeps what was taken, written every five seconds and at the end")
-    template: tuple[str, ...] = flag((), "Skycore: id of a stored MMS with a barcode; repeatable [default: 35674]", read=tuple)
+    template: tuple[str, ...] = flag(
+        (), "Skycore: id of a stored MMS with a barcode; repeatable [default: 35674]", read=tuple
+    )
     template_without_barcode: tuple[str, ...] = flag((), "Skycore: id of a stored MMS without one; repeatable", read=tuple)
     encoding: float = flag(0.0, "Skycore: aged seconds until stored MMS can be sent (E626 before)", least=0)
     ready_file: Path | None = flag(None, "File to write the URL to once it listens")
-    quiet: bool = flag(False, "Print only the ready line and the truth at the end")  # noqa: FBT003 - a flag's default
+    quiet: bool = flag(False, "Print only the ready line and the truth at the end")
 
 
 def with_flags_of(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -71,7 +75,11 @@ def _parameters(kind: type) -> Iterator[inspect.Parameter]:
         is_many = known.read is not None
         own = None if is_many or field.default is MISSING else field.default
         option = typer.Option(
-            f"--{name.replace('_', '-')}", *(["-q"] if name == "quiet" else []), help=known.help, min=known.least, max=known.most
+            f"--{name.replace('_', '-')}",
+            *(["-q"] if name == "quiet" else []),
+            help=known.help,
+            min=known.least,
+            max=known.most,
         )
         annotation = list[str] | None if is_many else hints[field.name]
         kind_of = inspect.Parameter.KEYWORD_ONLY

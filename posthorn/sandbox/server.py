@@ -180,8 +180,8 @@ class Sandbox:
             await provider.stop()
         for task in self._late:
             task.cancel()
-        for task in self._beside[:1]:
-            task.cancel()  # the schedule; what saves ends by itself, and saves once more
+        for schedule in self._beside[:1]:
+            schedule.cancel()  # what saves ends by itself, and saves once more
         await asyncio.gather(*self._late, *self._beside, return_exceptions=True)
         self._beside.clear()
 

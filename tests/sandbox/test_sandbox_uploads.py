@@ -112,7 +112,9 @@ NUMBERS = ["+48500600701", "+48500600702", "+48500600703"]
 SEND = [("title", "Autumn"), ("text", "hello"), ("details", "1")]
 
 
-@pytest.mark.parametrize("names", [["phone[]"] * 3, ["phone[0]", "phone[1]", "phone[2]"], ["phone[2]", "phone[0]", "phone[1]"]], ids=str)
+@pytest.mark.parametrize(
+    "names", [["phone[]"] * 3, ["phone[0]", "phone[1]", "phone[2]"], ["phone[2]", "phone[0]", "phone[1]"]], ids=str
+)
 async def test_repeated_names_of_a_multipart_body_all_count(caller, names):
     parts = [(name, (None, value)) for name, value in [*SEND, *zip(names, NUMBERS, strict=True)]]
     answer = (await caller.http.post("/messages/send_mms.json", files=parts, headers=BEARER)).json()

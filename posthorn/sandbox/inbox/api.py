@@ -101,7 +101,7 @@ async def events(box: Sandbox, request: web.BaseRequest) -> web.StreamResponse:
         news = {"total": now.total, "new": max(0, now.total - mark.total), "struck": sum(box.faults.fired().values())}
         line = b"data: " + orjson.dumps(news) + b"\n\n"
         quiet = 0 if line != told else quiet + 1
-        if quiet == 0 or quiet == _QUIET_ROUNDS:
+        if quiet in (0, _QUIET_ROUNDS):
             # Looked at twice a second and told only where it changed: whoever sends does not wait for it.
             with suppress(ConnectionError):
                 await response.write(line if quiet == 0 else b": still here\n\n")

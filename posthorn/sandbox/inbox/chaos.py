@@ -81,7 +81,9 @@ def switch(box: Sandbox, given: Mapping[str, Any]) -> bool:
 
 
 class Schedule:
-    """What changes by itself: a list of ``{"at": seconds since the start, …}`` with ``rules``, ``preset``, ``credit``, ``clock``.
+    """What changes by itself: a list of ``{"at": seconds since the start, …}``.
+
+    Each names some of ``rules``, ``preset``, ``credit`` and ``clock`` (``speed``, ``advance_seconds``).
 
     Raises:
         FaultError: it is no such list.
@@ -122,7 +124,9 @@ def _checked(moment: object) -> Mapping[str, Any]:
     if not isinstance(moment, Mapping) or not isinstance(moment.get("at"), int | float) or moment["at"] < 0:
         raise FaultError('schedule: expected {"at": seconds, …} in each place')
     if unknown := sorted(set(moment) - _KEYS):
-        raise FaultError(f"schedule: {', '.join(map(str, unknown))}: no such key; expected some of {', '.join(sorted(_KEYS))}")
+        raise FaultError(
+            f"schedule: {', '.join(map(str, unknown))}: no such key; expected some of {', '.join(sorted(_KEYS))}"
+        )
     if "preset" in moment and moment["preset"] not in PRESETS:
         raise FaultError(f"schedule: preset {moment['preset']!r} is unknown; expected one of {', '.join(PRESETS)}")
     rules: Sequence[Any] = moment.get("rules", ())

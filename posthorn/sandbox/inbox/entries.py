@@ -28,8 +28,8 @@ Found = tuple[float, Batch | Ticket, int]
 class Entry:
     """One message as a list shows it. ``at`` is when it was taken, as the provider's clock shows it.
 
-    ``code`` is a ticket's barcode; ``campaign`` is a title, or what a ticket's request named. ``state`` is the provider's own
-    word, or ``refused`` where nothing was taken.
+    ``code`` is a ticket's barcode; ``campaign`` is a title, or what a ticket's request named. ``state`` is the provider's
+    own word, or ``refused`` where nothing was taken.
     """
 
     key: str

@@ -12,10 +12,7 @@ _SEARCH = "words that must all be there; to:, title:, text:, code:, state:, camp
 _ENTRY = {
     "type": "object",
     "properties": {
-        **{
-            name: {"type": "string"}
-            for name in ("key", "provider", "to", "title", "text", "campaign", "state", "at")
-        },
+        **{name: {"type": "string"} for name in ("key", "provider", "to", "title", "text", "campaign", "state", "at")},
         "code": {"type": ["string", "null"]},
         "reason": {"type": ["string", "null"]},
         "files": {"type": "array", "items": {"type": "string"}},
@@ -47,7 +44,12 @@ _CALLS: tuple[Described, ...] = (
         "get",
         "/_sandbox/api/messages",
         "Messages of both providers, newest first",
-        {"q": _SEARCH, "page": "from 1", "limit": "1 to 1000", "upto": "the mark of an earlier answer: what came later is left out"},
+        {
+            "q": _SEARCH,
+            "page": "from 1",
+            "limit": "1 to 1000",
+            "upto": "the mark of an earlier answer: what came later is left out",
+        },
         None,
     ),
     ("delete", "/_sandbox/api/messages", "Forget every message and answer; files, faults and credit stay", {}, None),

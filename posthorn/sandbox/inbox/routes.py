@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from posthorn.sandbox.server import Sandbox
 
 PREFIX = "/_sandbox/"
-_PAGES = {"chaos": pages.chaos, "docs": pages.docs}
+_PAGES = {"": pages.listing, "chaos": pages.chaos, "docs": pages.docs}
 
 
 def is_ours(request: web.BaseRequest) -> bool:
@@ -45,8 +45,6 @@ async def answer(box: Sandbox, request: web.BaseRequest) -> web.StreamResponse:
 
 async def _get(box: Sandbox, request: web.BaseRequest, name: str) -> web.StreamResponse | None:
     folder, _, rest = name.partition("/")
-    if name == "":
-        return pages.listing(box, request.query)
     if name in _PAGES:
         return _PAGES[name](box, request.query)
     if name in api.GETS:

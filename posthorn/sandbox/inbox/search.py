@@ -1,4 +1,4 @@
-"""What a person types to find messages: words that must all be there, some of them of a certain field. Finds nothing itself."""
+"""What a person types to find messages: words that must all be there, some of a certain field. Finds nothing itself."""
 
 from __future__ import annotations
 

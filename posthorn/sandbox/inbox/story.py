@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from posthorn.errors import InputError
 from posthorn.sandbox.inbox.entries import Entry, Found
 from posthorn.sandbox.serwersms.account import File
-from posthorn.sandbox.serwersms.messages import Batch
+from posthorn.sandbox.serwersms.messages import Batch, Standing
 from posthorn.sandbox.skycore.tickets import Ticket
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A message whole. ``barcode`` is the address of a ticket's code as a picture; ``request`` is None once it is forgotten."""
+    """A message whole. ``barcode`` is where a ticket's code is drawn; ``request`` is None once it is forgotten."""
 
     entry: Entry
     parts: tuple[Part, ...]
@@ -63,8 +63,9 @@ def story_of(box: Sandbox, found: Found) -> Story:
     """Everything about a message."""
     _, one, position = found
     entry = box.inbox.entry(found)
+    parts: tuple[Part, ...] = ()
     if isinstance(one, Ticket):
-        steps, parts, barcode = _steps_of_ticket(box, one), (), _barcode(box, one)
+        steps, barcode = _steps_of_ticket(box, one), _barcode(box, one)
     else:
         steps, barcode = _steps_of_message(box, one, position), None
         parts = tuple(_part(file_id, box.serwersms.account.pictures.get(file_id)) for file_id in one.file_ids)
@@ -102,14 +103,7 @@ def _steps_of_message(box: Sandbox, batch: Batch, position: int) -> Iterator[tup
         return
     if batch.send_at > batch.queued:
         yield batch.send_at, "due: until then it is saved, and can be withdrawn"
-    if standing.sent is not None:
-        yield standing.sent, "sent"
-    if standing.delivered is not None:
-        yield standing.delivered, "delivered"
-    elif standing.status in ("undelivered", "unsent"):
-        yield standing.sent or batch.send_at, f"{standing.status}: {standing.reason}"
-    elif standing.status == "withdrawn":
-        yield batch.queued, "withdrawn"
+    yield from _ends(batch, standing)
     if batch.listed:
         yield batch.listed_at, f"reports were asked {batch.listed} times for this send, this time last"
     for call in box.serwersms.callbacks.made:
@@ -118,6 +112,18 @@ def _steps_of_message(box: Sandbox, batch: Batch, position: int) -> Iterator[tup
     for came in account.incoming:
         if came.message_id == message_id:
             yield came.at, f"answered: {came.text}"
+
+
+def _ends(batch: Batch, standing: Standing) -> Iterator[tuple[float, str]]:
+    """What has become of it."""
+    if standing.sent is not None:
+        yield standing.sent, "sent"
+    if standing.delivered is not None:
+        yield standing.delivered, "delivered"
+    elif standing.status in ("undelivered", "unsent"):
+        yield standing.sent or batch.send_at, f"{standing.status}: {standing.reason}"
+    elif standing.status == "withdrawn":
+        yield batch.queued, "withdrawn"
 
 
 def _steps_of_ticket(box: Sandbox, ticket: Ticket) -> Iterator[tuple[float, str]]:

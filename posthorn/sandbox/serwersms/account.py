@@ -34,7 +34,7 @@ def normalised(phone: str) -> str | None:
 
 @dataclass(slots=True)
 class File:
-    """A stored file; ``date`` is a wall time. ``content`` is None where it is not known: fetched from nowhere, or too old."""
+    """A stored file; ``date`` is a wall time. ``content`` is None where it is not known, or forgotten."""
 
     id: str
     name: str

@@ -144,7 +144,9 @@ class Callbacks:
             if self._random.random() < options.callback_lost:
                 self._tally["lost"] += 1
                 continue
-            letters += [self._letter(message_id, status, reason)] * (1 + (self._random.random() < options.callback_duplicates))
+            letters += [self._letter(message_id, status, reason)] * (
+                1 + (self._random.random() < options.callback_duplicates)
+            )
             if self._random.random() < options.callback_forged:
                 self._tally["forged"] += 1
                 letters.append(self._letter(secrets.token_hex(5), status, reason))

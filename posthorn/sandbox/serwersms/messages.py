@@ -34,7 +34,9 @@ class Batch:
 
     ``refused`` maps positions to error codes (never taken), ``blocked`` to reasons (taken, later unsent), ``withdrawn``
     holds positions deleted while scheduled, ``marked`` where a person said what became of a message. ``listed`` is how often
-    reports showed some of it, the last time at ``listed_at``; ``request`` is the number of the send. ``taken_at`` and ``due_at`` are ages of the sandbox clock, ``queued`` and
+    reports showed some of it, the last time at ``listed_at``; ``request`` is the number of the send.
+
+    ``taken_at`` and ``due_at`` are ages of the sandbox clock, ``queued`` and
     ``send_at`` are wall times. ``number`` and ``first`` are set when the batch is stored.
     """
 
@@ -193,10 +195,8 @@ class Messages:
         if batch.marked and position in batch.marked:
             return batch.marked[position]
         since_due = age - batch.due_at
-        if since_due < 0:
-            return Standing("saved")
         if since_due < self._options.sent_after_seconds:
-            return Standing("in_progress")
+            return Standing("saved" if since_due < 0 else "in_progress")
         if position in batch.blocked:
             return Standing("unsent", reason=batch.blocked[position])
         return self._fate(batch, batch.phones[position], since_due)

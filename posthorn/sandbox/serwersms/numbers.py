@@ -24,6 +24,18 @@ async def limits(account: Account, params: Params) -> Document:
     return {"account": {"type": "prepaid"}, "items": items} if params.flag("show_type") else {"items": items}
 
 
+async def account_help(*_: object) -> Document:
+    """account/help: whom to ask; the clients' fields, with made-up values."""
+    keeper = {"name": "Sandbox", "email": "sandbox@example.com", "telephone": "", "photo": ""}
+    shown = {"telephone": "", "email": "sandbox@example.com", "form": "", "faq": ""}
+    return {**shown, "account_maintainer": keeper}
+
+
+async def account_messages(*_: object) -> Document:
+    """account/messages: nobody writes to the sandbox."""
+    return {"new": False, "message": ""}
+
+
 async def blacklist_add(account: Account, params: Params) -> Document:
     """blacklist/add; 4601 where the number is listed already."""
     phone = account.phone(params.text("phone"))

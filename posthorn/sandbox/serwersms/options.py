@@ -42,7 +42,7 @@ class SerwerSmsOptions:
     refuse: Mapping[str, int] = field(default_factory=dict)
     all_unsent_success: bool = True
     duplicates: Literal["twice", "once"] = "twice"
-    shuffle: bool = flag(False, "Answer a send's items in random order")  # noqa: FBT003 - the default of a flag
+    shuffle: bool = flag(False, "Answer a send's items in random order")
     foreign_allowed: bool = False
     title_limit: int = 40
     request_limit: int = 100_000
@@ -66,13 +66,13 @@ class SerwerSmsOptions:
         None, "URL to GET for each report, with #SMSID# #STAN# #DATA# #PRZYCZYNA# [default: none]"
     )
     callback_duplicates: float = share("Share of callbacks that come twice")
-    callback_shuffle: bool = flag(False, "Callbacks come in any order")  # noqa: FBT003 - the default of a flag
+    callback_shuffle: bool = flag(False, "Callbacks come in any order")
     callback_lost: float = share("Share of callbacks that never come")
     callback_forged: float = share("Share of callbacks with another one about an unknown id")
 
     max_file_bytes: int = 1_000_000
     legacy_file_types: bool = False
-    test_account: bool = flag(False, "Never list uploaded files, as --account test")  # noqa: FBT003 - as above
+    test_account: bool = flag(False, "Never list uploaded files, as --account test")
 
     @property
     def lists_files(self) -> bool:

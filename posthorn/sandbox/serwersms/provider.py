@@ -37,6 +37,8 @@ _CALLS: dict[str, Callable[[Account, Params], Awaitable[Document]]] = {
     "messages/received": numbers.received,
     "stats/index": reports.stats,
     "account/limits": numbers.limits,
+    "account/help": numbers.account_help,
+    "account/messages": numbers.account_messages,
     "blacklist/add": numbers.blacklist_add,
     "blacklist/check": numbers.blacklist_check,
     "blacklist/index": numbers.blacklist_index,

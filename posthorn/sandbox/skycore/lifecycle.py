@@ -63,7 +63,9 @@ def state_at(options: SkycoreOptions, name: str, after: float) -> State:
     if fate < options.late_failure:
         return "failed"
     fate -= options.late_failure
-    ended = options.processed_after_seconds + pace * max(0.0, options.reported_after_seconds - options.processed_after_seconds)
+    ended = options.processed_after_seconds + pace * max(
+        0.0, options.reported_after_seconds - options.processed_after_seconds
+    )
     if fate < options.silent or after < ended:
         return "sent"
     return "undelivered" if fate < options.silent + options.undelivered else "delivered"

@@ -29,7 +29,7 @@ class SkycoreOptions:
     api_key: str = flag("sandbox-key", "Skycore: the one API key it accepts")
     seed: int = flag(1, "The same seed gives each number the same fate")
     tracking_ids: Literal["seed", "base64"] = flag("seed", "Skycore: MMS_<n>, or base64 as since 2013-11")
-    vary: bool = flag(False, "Skycore: vary order, padding and wording of answers")  # noqa: FBT003 - a flag's default
+    vary: bool = flag(False, "Skycore: vary order, padding and wording of answers")
 
     templates: tuple[Template, ...] = (Template("35674"),)
     shortcodes: frozenset[str] = flag(
@@ -41,7 +41,7 @@ class SkycoreOptions:
         name="campaign",
         read=lambda ids: {campaign_id: f"Campaign {campaign_id}" for campaign_id in ids},
     )
-    enforce_campaign_check: bool = flag(False, "Skycore: every ticket needs a campaign and a subscriber")  # noqa: FBT003
+    enforce_campaign_check: bool = flag(False, "Skycore: every ticket needs a campaign and a subscriber")
     subscribers: frozenset[str] | None = None
     opted_out: frozenset[str] = flag(frozenset(), "Skycore: a number that opted out; repeatable", read=frozenset)
     blacklist: frozenset[str] = flag(frozenset(), "Skycore: a blacklisted number (E114); repeatable", read=frozenset)
@@ -49,7 +49,7 @@ class SkycoreOptions:
     unsupported_share: float = share("Skycore: share of numbers whose operator is E628", name="unsupported")
     denied_actions: frozenset[str] = frozenset()
 
-    billing_problem: bool = flag(False, "Skycore: refuse every ticket with E713")  # noqa: FBT003 - a flag's default
+    billing_problem: bool = flag(False, "Skycore: refuse every ticket with E713")
     credit: int | None = flag(None, "Skycore: tickets until E713 [default: no limit]", name="ticket_credit", least=0)
     request_quota: int | None = flag(None, "Skycore: calls until E120 [default: no limit]", name="quota", least=0)
     quota_window_seconds: float | None = None
@@ -68,7 +68,7 @@ class SkycoreOptions:
     postback_shape: Literal["new", "old"] = flag("new", "Skycore: one event each, or batches as in 2013")
     postback_as: Literal["raw", "xml"] = flag("raw", "Skycore: as the body, or in the form field xml")
     postback_duplicates: float = share("Skycore: share of postbacks that come twice")
-    postback_shuffle: bool = flag(False, "Skycore: postbacks come in any order")  # noqa: FBT003 - a flag's default
+    postback_shuffle: bool = flag(False, "Skycore: postbacks come in any order")
     postback_batch_seconds: float = 60.0
     postback_retry_seconds: float = 300.0
     postback_retries: int = 5
