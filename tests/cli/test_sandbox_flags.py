@@ -20,7 +20,8 @@ GIVEN = {parameter.name: parameter.default for parameter in COMMAND.params}
 
 def test_each_option_that_names_a_flag_has_it_once() -> None:
     flags = [known.opts[0] for known in COMMAND.params]
-    named = {field.metadata["flag"].name or field.name for kind in KINDS for field in fields(kind) if "flag" in field.metadata}
+    known = [(field, field.metadata.get("flag")) for kind in KINDS for field in fields(kind)]
+    named = {flag.name or field.name for field, flag in known if flag is not None}
     assert len(flags) == len(set(flags))
     assert {f"--{name.replace('_', '-')}" for name in named} <= set(flags)
 

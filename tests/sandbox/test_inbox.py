@@ -172,7 +172,7 @@ async def test_a_message_is_shown_with_its_picture_story_and_raw_request(caller)
     told = [step["what"] for step in story["story"]]
     assert told[0] == "received in send 1, with 1 numbers"
     assert {"sent", "delivered"} <= set(told)
-    assert any("reports were asked 1 times" in what for what in told)
+    assert any("listed by reports" in what for what in told)
     assert story["request"]["body"]["phone"] == ["+48500600701"]
     assert "hidden-word" not in json.dumps(story)
     shown = await caller.http.get(f"/_sandbox/files/{file_id}")

@@ -85,6 +85,7 @@ async def export(box: Sandbox, request: web.BaseRequest) -> web.StreamResponse:
         if len(lines) == _LINES_AT_ONCE:
             await response.write(b"".join(lines))
             lines = []
+            await asyncio.sleep(0)  # whoever sends has a turn
     await response.write(b"".join(lines) + b"\n]\n")
     await response.write_eof()
     return response

@@ -152,7 +152,8 @@ class Entries:
 
     def _tickets(self, terms: Sequence[Term], upto: int) -> Iterator[Found]:
         tickets = self._box.skycore.account.tickets
-        self._read_tickets(tickets.all)
+        if terms:
+            self._read_tickets(tickets.all)
         for end in range(upto, 0, -_BLOCK):
             places: Sequence[int] = range(max(0, end - _BLOCK), end)
             for term in terms:

@@ -105,7 +105,7 @@ def _steps_of_message(box: Sandbox, batch: Batch, position: int) -> Iterator[tup
         yield batch.send_at, "due: until then it is saved, and can be withdrawn"
     yield from _ends(batch, standing)
     if batch.listed:
-        yield batch.listed_at, f"reports were asked {batch.listed} times for this send, this time last"
+        yield batch.listed_at, f"listed by reports, for the last time ({batch.listed} in all)"
     for call in box.serwersms.callbacks.made:
         if call.message_id == message_id:
             yield call.at, f"callback made, {call.status}: {_answered(call.answered)}"
