@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfoNotFoundError
@@ -20,6 +22,7 @@ from posthorn.sandbox.skycore import SkycoreOptions, Template
 if TYPE_CHECKING:
     from posthorn.sandbox.server import Sandbox
 
+_MOST_RULES_BYTES = 1024 * 1024
 _BANNER = """\
 ==============================================================================
   THIS IS A SANDBOX. It looks like the provider, but no message leaves this
@@ -43,10 +46,18 @@ def sandbox(**given: Any) -> None:
     The same for programs: /_sandbox/docs describes it. What really happened: GET /_sandbox/truth, messages, tickets, counts,
     requests. While it runs: PUT /_sandbox/faults, credit, skycore; POST /_sandbox/clock, postbacks, callbacks, reset.
     """
+    _refuse_endless(given)
     command = CommandOptions(**read(CommandOptions, given))
     campaigns = SerwerSmsOptions(**read(SerwerSmsOptions, given))
     tickets = SkycoreOptions(**read(SkycoreOptions, given), templates=_templates(command))
     _serve(command, campaigns, tickets)
+
+
+def _refuse_endless(given: Mapping[str, object]) -> None:
+    """Infinity and NaN count as floats between any bounds; no clock can wait for them."""
+    for name, value in given.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise typer.BadParameter("expected a number", param_hint=f"--{name.replace('_', '-')}")
 
 
 def _templates(command: CommandOptions) -> tuple[Template, ...]:
@@ -94,7 +105,7 @@ def _rules(command: CommandOptions) -> list[dict[str, Any] | str]:
     """Rules of the file, then of the options."""
     try:
         own = [json.loads(rule) if rule.lstrip().startswith("{") else rule for rule in command.fault]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"not JSON: {error}", param_hint="--fault") from error
     return [*_json_list(command.faults_file, "--faults-file"), *own]
 
@@ -104,12 +115,19 @@ def _json_list(file: Path | None, flag: str) -> list[Any]:
     if file is None:
         return []
     try:
-        listed = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        listed = json.loads(_text(file, flag))
+    except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{file} cannot be read as JSON: {error}", param_hint=flag) from error
     if not isinstance(listed, list):
         raise typer.BadParameter(f"{file}: expected a JSON list", param_hint=flag)
     return listed
+
+
+def _text(file: Path, flag: str) -> str:
+    from posthorn.content.regularfile import opened  # noqa: PLC0415 - see above
+
+    with opened(file, flag, "a file of JSON") as content:
+        return content.read(_MOST_RULES_BYTES).decode()
 
 
 async def _run(box: Sandbox, ready_file: Path | None, *, quiet: bool) -> None:

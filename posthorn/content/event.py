@@ -42,6 +42,12 @@ def _number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _checked_path(path: str) -> str:
+    if not path.strip() or not path.isprintable():
+        raise ValueError("expected a path")
+    return path
+
+
 def _shortcode(value: str) -> str:
     if not re.fullmatch(r"\+?[0-9]{3,15}", value):
         raise ValueError("expected a shortcode or a long number of the account: digits")
@@ -63,7 +69,7 @@ class TicketEvent(BaseModel):
     sender: Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_shortcode)] = Field(
         alias="from", description="Shortcode or long number"
     )
-    attendees: Annotated[str, Field(min_length=1)] = Field(description="CSV with columns phone and barcode_id")
+    attendees: Annotated[str, AfterValidator(_checked_path)] = Field(description="CSV with columns phone and barcode_id")
     campaign_ref: Annotated[str, BeforeValidator(_number_as_text)] | None = Field(
         None, description="Campaign at the provider, where the account enforces one"
     )

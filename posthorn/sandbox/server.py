@@ -6,6 +6,7 @@ Knows providers only by the ``Provider`` protocol. Requests under ``/_sandbox/``
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
@@ -120,6 +121,7 @@ class Sandbox:
         self._numbers = count(1)
         self._beside: list[asyncio.Task[None]] = []
         self._late: set[asyncio.Task[Reply]] = set()
+        self._released = asyncio.Event()
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -217,15 +219,25 @@ class Sandbox:
         """Another ``speed`` or ``skew_seconds``, or ``advance_seconds`` at once.
 
         Raises:
-            ValueError: another key, or a speed below zero.
+            ValueError: another key, a speed below zero, or no number.
         """
         if unknown := set(order) - {"advance_seconds", "speed", "skew_seconds"}:
             raise ValueError(f"{', '.join(unknown)}: no such key")
+        if not all(math.isfinite(float(value)) for value in order.values()):
+            raise ValueError("expected numbers")
         if "speed" in order:
             self.clock.set_speed(float(order["speed"]))
         if "skew_seconds" in order:
             self.clock.skew_seconds = float(order["skew_seconds"])
         self.clock.advance(float(order.get("advance_seconds", 0)))
+
+    async def release_late(self) -> int:
+        """Carry out now what the fault ``late`` holds back; how many requests that were."""
+        held = list(self._late)
+        self._released.set()
+        self._released = asyncio.Event()
+        await asyncio.gather(*held, return_exceptions=True)
+        return len(held)
 
     def provider_of(self, path: str) -> Provider:
         """Whose request it is."""
@@ -267,7 +279,8 @@ class Sandbox:
         """Do the work after a while, whether or not the client still waits for it."""
 
         async def later() -> Reply:
-            await asyncio.sleep(rule.seconds or 0)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._released.wait(), rule.seconds or 0)
             return await provider.answer(received, None)
 
         task = asyncio.create_task(later())

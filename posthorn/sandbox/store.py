@@ -80,7 +80,7 @@ def _lines(box: Sandbox) -> Iterator[bytes]:
         content = None if file.content is None else base64.b64encode(file.content).decode()
         yield orjson.dumps({"file": {**_plain(file), "content": content, "listed": file.id in account.files}})
     for batch in account.messages.batches:
-        values = {**_plain(batch), "withdrawn": sorted(batch.withdrawn), "file_ids": list(batch.file_ids)}
+        values = {**_plain(batch), "file_ids": list(batch.file_ids)}
         yield orjson.dumps({"send": values}, option=orjson.OPT_NON_STR_KEYS)
     for came in account.incoming:
         yield orjson.dumps({"answer": came})
@@ -113,10 +113,9 @@ def _take_file(box: Sandbox, values: dict[str, Any]) -> None:
 
 
 def _take_batch(box: Sandbox, values: dict[str, Any]) -> None:
-    for name in ("refused", "blocked"):
+    for name in ("refused", "blocked", "withdrawn"):
         values[name] = {int(position): value for position, value in values[name].items()}
     values["marked"] = {int(position): Standing(**value) for position, value in values["marked"].items()}
-    values["withdrawn"] = set(values["withdrawn"])
     box.serwersms.account.messages.store(Batch(**{**values, "request": 0}))
 
 

@@ -52,8 +52,8 @@ def test_a_repeated_flag_is_read_into_what_the_account_holds() -> None:
         (["--undelivered", "2"], "--undelivered"),
         (["--zone", "Nowhere/Land"], "--zone"),
         (["--fault", "nonsense"], "--fault"),
-        (["--chaos", "missing.json"], "--chaos"),
-        (["--store", "{not_a_store}"], "--store"),
+        (["--chaos", "{other}"], "--chaos"),
+        (["--store", "{other}"], "--store"),
         (["--host", "203.0.113.7", "--port", "0"], "--host"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -61,7 +61,7 @@ def test_a_repeated_flag_is_read_into_what_the_account_holds() -> None:
 def test_a_flag_that_cannot_be_is_named(flags, named, tmp_path) -> None:
     other = tmp_path / "other"
     other.write_text("not a store")
-    given = [str(other) if flag == "{not_a_store}" else flag for flag in flags]
+    given = [str(other) if flag == "{other}" else flag for flag in flags]
     ended = CliRunner().invoke(app, ["sandbox", "--quiet", "--port", "0", *given])
     assert ended.exit_code == 2
     assert named in ended.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import math
 import stat
 from html.parser import HTMLParser
 
@@ -397,6 +398,11 @@ async def test_waiting_in_vain_is_408_with_what_there_is(caller):
     assert (answer.status_code, answer.json()["reached"], answer.json()["count"]) == (408, False, 1)
 
 
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "soon"])
+async def test_waiting_for_no_time_that_there_is_is_refused(caller, seconds):
+    assert (await caller.http.get("/_sandbox/api/wait", params={"seconds": seconds})).status_code == 400
+
+
 async def test_an_export_holds_everything_once(caller, phones):
     await caller.send(*phones(2_500))
     listed = (await caller.http.get("/_sandbox/api/export")).json()
@@ -476,6 +482,8 @@ async def test_a_preset_replaces_what_was_on(caller, preset):
         ("preset", {"preset": "nonsense"}),
         ("remove", {"place": "3"}),
         ("clock", {"speed": "-1"}),
+        ("clock", {"advance_seconds": "inf"}),
+        ("clock", {"skew_seconds": "nan"}),
         ("credit", {"mms": "1", "mode": "nonsense"}),
         ("account", {"account": "nonsense"}),
     ],
@@ -510,7 +518,18 @@ async def test_a_schedule_lets_its_moments_come():
 
 @pytest.mark.parametrize(
     "moments",
-    [{}, [{}], [{"at": -1}], [{"at": 0, "what": 1}], [{"at": 0, "preset": "x"}], [{"at": 0, "rules": ["x"]}]],
+    [
+        {},
+        [{}],
+        [{"at": -1}],
+        [{"at": math.nan}],
+        [{"at": 0, "rules": 1}],
+        [{"at": 0, "clock": {"speed": "x"}}],
+        [{"at": 0, "credit": "x"}],
+        [{"at": 0, "what": 1}],
+        [{"at": 0, "preset": "x"}],
+        [{"at": 0, "rules": ["x"]}],
+    ],
     ids=str,
 )
 def test_a_schedule_that_cannot_be_is_refused_at_once(moments):

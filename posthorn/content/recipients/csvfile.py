@@ -7,18 +7,17 @@ out as a row with a reason, and what would swallow other rows (a stray quote) re
 from __future__ import annotations
 
 import codecs
-import contextlib
 import csv
 import hashlib
 import io
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from posthorn.content.recipients.phones import Reason
+from posthorn.content.regularfile import opened
 from posthorn.errors import InputError
 
 PHONE_COLUMNS = ("phone", "number", "msisdn", "telefon", "numer")
@@ -89,7 +88,7 @@ class CsvFile:
         Raises:
             InputError: a stray quote swallows other rows, or the file changed since it was surveyed.
         """
-        with _opened(self.path, self.field) as file:
+        with opened(self.path, self.field, "a CSV file") as file:
             watched = _Watched(file)
             lines = _decoded(watched, self.encoding, bounded=self.long_lines)
             yield from self._parsed(lines)
@@ -153,7 +152,7 @@ def open_csv(path: Path, field: str) -> CsvFile:
         InputError: no such file, not readable, not text, empty, or without a column of numbers.
     """
     survey = _survey(path, field)
-    with _opened(path, field) as file:
+    with opened(path, field, "a CSV file") as file:
         lines = _decoded(file, survey.encoding, bounded=True)
         head, header_lines = _first_row(lines, path, field)
     delimiter = _delimiter(head)
@@ -215,7 +214,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
 def _survey(path: Path, field: str) -> _Survey:
     digest, lines, long_lines, utf8 = hashlib.sha256(), 1, False, True
     decoder = codecs.getincrementaldecoder("utf-8")()
-    with _opened(path, field) as file:
+    with opened(path, field, "a CSV file") as file:
         head = file.read(_BLOCK)
         block = head
         while block:
@@ -251,22 +250,6 @@ def _encoding(head: bytes, path: Path, field: str) -> str | None:
     if head.count(0) > len(head) // 4:
         raise InputError(field, f"{path} is not text, or UTF-16 without its mark; save it as CSV in UTF-8")
     return None
-
-
-@contextlib.contextmanager
-def _opened(path: Path, field: str) -> Iterator[io.FileIO]:
-    try:
-        kind = path.stat().st_mode
-        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-            raise InputError(field, f"{path} is not a regular file")
-        with path.open("rb", buffering=0) as file:
-            yield file
-    except FileNotFoundError:
-        raise InputError(field, f"{path} does not exist") from None
-    except IsADirectoryError:
-        raise InputError(field, f"{path} is a folder; expected a CSV file") from None
-    except OSError as error:
-        raise InputError(field, f"{path} cannot be read ({error.strerror or error})") from None
 
 
 class _Watched(io.RawIOBase):

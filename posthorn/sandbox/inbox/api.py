@@ -61,7 +61,9 @@ async def deed(box: Sandbox, key: str, name: str) -> web.Response:
 async def wait(box: Sandbox, query: Mapping[str, str]) -> web.Response:
     """GET wait?count=&q=&seconds=: as soon as so many are found; 408 with what there is where they did not come in time."""
     count = whole(query.get("count", "1"), 1, _MOST_PER_PAGE)
-    seconds = min(float(query.get("seconds", 10)), _MOST_SECONDS)
+    seconds = float(query.get("seconds", 10))
+    if not 0 <= seconds <= _MOST_SECONDS:
+        raise ValueError(f"seconds: expected 0 to {_MOST_SECONDS:g}")
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         entries = box.inbox.page(query.get("q", ""), length=count).entries

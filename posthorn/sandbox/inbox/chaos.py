@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 CALLS = ("*", "messages/send_mms", "messages/reports", "files/add", "files/index", "account/limits", "sendMMSBarcode")
 _SENDS = ("messages/send_mms", "sendMMSBarcode")
 _LEFT = 10
+_LONGEST_SECONDS = 366 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +113,15 @@ def apply(box: Sandbox, moment: Mapping[str, Any]) -> None:
         box.faults.replace(moment["rules"])
     if "credit" in moment:
         box.serwersms.set_credit(moment["credit"], None)
-    clock = moment.get("clock", {})
-    if "speed" in clock:
-        box.clock.set_speed(float(clock["speed"]))
-    box.clock.advance(float(clock.get("advance_seconds", 0)))
+    box.move_clock(moment.get("clock", {}))
 
 
 _KEYS = {"at", "preset", "rules", "credit", "clock"}
 
 
 def _checked(moment: object) -> Mapping[str, Any]:
-    if not isinstance(moment, Mapping) or not isinstance(moment.get("at"), int | float) or moment["at"] < 0:
+    at = moment.get("at") if isinstance(moment, Mapping) else None
+    if not isinstance(moment, Mapping) or not isinstance(at, int | float) or not 0 <= at <= _LONGEST_SECONDS:
         raise FaultError('schedule: expected {"at": seconds, …} in each place')
     if unknown := sorted(set(moment) - _KEYS):
         raise FaultError(
@@ -129,7 +129,13 @@ def _checked(moment: object) -> Mapping[str, Any]:
         )
     if "preset" in moment and moment["preset"] not in PRESETS:
         raise FaultError(f"schedule: preset {moment['preset']!r} is unknown; expected one of {', '.join(PRESETS)}")
-    rules: Sequence[Any] = moment.get("rules", ())
+    rules, clock = moment.get("rules", []), moment.get("clock", {})
+    if not isinstance(rules, list | tuple) or not isinstance(clock, Mapping):
+        raise FaultError("schedule: expected a list as rules, an object as clock")
     for rule in rules:
         parse_rule(rule)
+    if not all(isinstance(value, int | float) and 0 <= value < math.inf for value in clock.values()):
+        raise FaultError("schedule: clock: expected numbers from zero on")
+    if not isinstance(moment.get("credit", 0), int | None):
+        raise FaultError("schedule: credit: expected a whole number, or null")
     return moment

@@ -53,6 +53,7 @@ class SerwerSmsOptions:
     silent: float = share("Share of messages that are never reported on", command_default=0.01)
     late: float = 0.0
     visible_after_seconds: float = flag(0.0, "Aged seconds until reports list a message", name="visible_after", least=0)
+    withdrawn_listed_seconds: float = 0.0
     kept_seconds: float = 14 * 86_400.0
     titles: Titles = flag("kept", "How reports show titles: as sent, ten characters, or in capitals without accents")
 

@@ -116,10 +116,10 @@ def test_what_is_no_file_is_refused(tmp_path):
         open_csv(tmp_path / "none.csv", "recipients")
     with pytest.raises(InputError, match="is a folder"):
         open_csv(tmp_path, "recipients")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="does not exist"):
         open_csv(write(tmp_path, "phone\n") / "below", "recipients")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="not a regular file"):
+    with pytest.raises(InputError, match="is a pipe; expected a CSV file"):
         open_csv(tmp_path / "pipe", "recipients")
 
 
