@@ -21,6 +21,7 @@ from typing import get_args
 from tests.mutants.catalogue import Fault, chosen, read_faults, staleness
 from tests.mutants.copies import Copy, Ran
 
+POSTGRES_URL = "POSTHORN_TEST_POSTGRES_URL"
 KINDS = get_args(Fault.model_fields["kind"].annotation)
 
 
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     faults = chosen(read_faults(), options.only)
     if not faults:
-        print(f"no fault, and no file of faults, is called {options.only!r}")
+        print(f"no fault, and no file of faults, is called {' or '.join(options.only)}")
         return 2
     if stale := staleness(faults):
         print(*stale, f"{len(stale)} entries of the list are not true", sep="\n")
@@ -51,7 +52,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{len(faults)} faults can be applied: {_by_kind(faults)}")
         return 0
     with tempfile.TemporaryDirectory(prefix="posthorn-mutants-", ignore_cleanup_errors=True) as base:
-        return _try_all(faults, Path(base), options)
+        code = _try_all([fault for fault in faults if _can_be_tried(fault)], Path(base), options)
+    if untried := [fault.name for fault in faults if not _can_be_tried(fault)]:
+        print(f"NOT TRIED, for {POSTGRES_URL} is not set to a server where databases may be created:", *untried, sep="\n  ")
+    return code
+
+
+def _can_be_tried(fault: Fault) -> bool:
+    return not fault.needs_postgres or bool(os.environ.get(POSTGRES_URL))
 
 
 def _try_all(faults: Sequence[Fault], base: Path, options: argparse.Namespace) -> int:
@@ -127,7 +135,13 @@ def _by_kind(faults: Sequence[Fault]) -> str:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.mutants", description="faults that the tests must notice")
-    parser.add_argument("--only", metavar="NAME|FILE", help="faults with this in their name, or those of faults/FILE.toml")
+    parser.add_argument(
+        "--only",
+        metavar="NAME|FILE",
+        action="append",
+        default=[],
+        help="faults with this in their name, or of faults/FILE.toml",
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="copies side by side (default: one per core)")
     parser.add_argument("--check", action="store_true", help="only see whether all of them can still be applied")
     parser.add_argument("--unproven", action="store_true", help="do not run the tests without any fault first")
