@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from posthorn.delivery.guard import LISTED_SECONDS, listed, open_mark
 from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, is_titled, shown_title
-from posthorn.delivery.reconcile import PHONES_PER_REQUEST, reconcile
+from posthorn.delivery.reconcile import reconcile
 from posthorn.delivery.run import CampaignRun, lock_for_a_while, open_lookup, process_name
 from posthorn.ledger import campaigns, guarding, reconciling
 from posthorn.ledger.campaigns import CampaignRecord
@@ -27,6 +27,7 @@ from posthorn.models import Kind, MessageState, Phone, Report
 from posthorn.settings import Settings, load_settings
 
 _LOOKUPS_AT_ONCE = 4
+_PAGE = 200
 _BY = "reconcile --pending"
 _UNSTEADY = "the provider's listing changed each time it was read: what it lacks may have been sent before the restore"
 
@@ -111,10 +112,13 @@ def _since(forgotten: Sequence[MarkedClaim]) -> float:
 async def _book_pending(run: CampaignRun, since: float, told: Callable[[int, int], None]) -> tuple[int, int]:
     """Look up every pending message and book what is listed; how many were looked up, and how many found."""
     looked_up = found = 0
+    if not run.descriptor.looks_up:
+        return 0, 0
     last = (0, 0)
-    while some := await run.do(guarding.pending, run.campaign, _LOOKUPS_AT_ONCE * PHONES_PER_REQUEST, last):
+    size = run.descriptor.bounds.numbers_per_lookup
+    while some := await run.do(guarding.pending, run.campaign, _LOOKUPS_AT_ONCE * size, last):
         last = (some[-1].chunk_id, some[-1].position)
-        pages = [some[at : at + PHONES_PER_REQUEST] for at in range(0, len(some), PHONES_PER_REQUEST)]
+        pages = [some[at : at + size] for at in range(0, len(some), size)]
         listings = await asyncio.gather(*(listed(run, [one.phone for one in page], since) for page in pages))
         for page, (listing, is_whole) in zip(pages, listings, strict=True):
             found += await _book(run, page, listing)
@@ -151,7 +155,7 @@ def _suspect_all(ledger: Ledger, campaign: CampaignRecord, unmatched: Sequence[M
     """Requests left that this plan cannot be matched with: any of the rest may be theirs."""
     problem = f"{len(unmatched):,} forgotten requests may have been for any number of this plan"
     since = min(claim.claimed_at for claim in unmatched)
-    while page := guarding.pending(ledger, campaign, PHONES_PER_REQUEST, (0, 0)):
+    while page := guarding.pending(ledger, campaign, _PAGE, (0, 0)):
         guarding.suspect(ledger, page, since=since, problem=problem)
 
 

@@ -14,8 +14,16 @@ from tabulate import tabulate
 from posthorn.content.campaign import Campaign, differences, load_campaign
 from posthorn.content.recipients.intake import Intake
 from posthorn.content.recipients.rejects import Reject
-from posthorn.delivery.plan import REPEAT_DAYS, allows_loopback, read_rows, refuse_changes
+from posthorn.delivery.plan import (
+    REPEAT_DAYS,
+    allows_loopback,
+    chunk_size_of,
+    read_rows,
+    refuse_beyond_gateway,
+    refuse_changes,
+)
 from posthorn.errors import InputError
+from posthorn.gateways import registry
 from posthorn.ledger import campaigns, totals
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.repeats import same_content
@@ -83,7 +91,7 @@ def check_campaign(path: Path) -> Checked:
         CampaignChanged: its name is taken by other content.
     """
     settings = load_settings()
-    campaign = load_campaign(path)
+    campaign = load_campaign(path, registry.bounds_of(Kind.CAMPAIGN))
     ledger = Ledger(settings.database_url)
     try:
         planned = _sendable(ledger, campaign, settings)
@@ -97,7 +105,7 @@ def check_campaign(path: Path) -> Checked:
         pass
     if not rows.accepted:
         raise InputError("recipients", _none_valid(rows))
-    size = campaign.chunk_size or settings.serwersms.chunk_size
+    size = chunk_size_of(campaign, settings)
     return Checked(
         name=campaign.name,
         title=campaign.title,
@@ -109,7 +117,7 @@ def check_campaign(path: Path) -> Checked:
         requests=-(-rows.accepted // size),
         send_at=campaign.send_at.isoformat(sep=" ", timespec="minutes") if campaign.send_at else None,
         test=campaign.test,
-        media=campaign.media_items(allow_loopback=allows_loopback(settings)),
+        media=campaign.media_items(allow_loopback=allows_loopback(campaign, settings)),
         warnings=warnings + _approval(campaign, rows.accepted, settings),
         rejects=rows.first_rejects,
         already=rows.accepted - counted["pending"] if counted else None,
@@ -135,10 +143,11 @@ def refuse_unsendable(campaign: Campaign, settings: Settings) -> None:
 
 def _sendable(ledger: Ledger, campaign: Campaign, settings: Settings) -> CampaignRecord | None:
     """The campaign as the ledger has it, with the same content; or None, and then the file's own checks hold."""
-    loopback = allows_loopback(settings)
+    loopback = allows_loopback(campaign, settings)
     definition = campaign.definition(allow_loopback=loopback)
     planned = campaigns.find(ledger, campaign.name) if not campaign.test else None
     if planned is None:
+        refuse_beyond_gateway(campaign)
         campaign.check(datetime.now(UTC), allow_loopback=loopback)
     else:
         refuse_changes(planned, Kind.CAMPAIGN, definition, differences)
@@ -149,7 +158,7 @@ def _sendable(ledger: Ledger, campaign: Campaign, settings: Settings) -> Campaig
 
 def _repeats(ledger: Ledger, campaign: Campaign, settings: Settings) -> list[str]:
     """That sending may be refused: numbers are compared only when the campaign is planned."""
-    definition = campaign.definition(allow_loopback=allows_loopback(settings))
+    definition = campaign.definition(allow_loopback=allows_loopback(campaign, settings))
     since = time.time() - REPEAT_DAYS * 86_400
     return [
         f"{other.name} has the same title, text and media; numbers in common will be refused, unless allow_repeat = true"

@@ -15,13 +15,12 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, LISTED_SECONDS, is_titled
-from posthorn.delivery.reconcile import PHONES_PER_REQUEST
 from posthorn.gateways.contract import CampaignGateway
+from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.ledger import campaigns, copies, reconciling
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.copies import Copy, Suspect
 from posthorn.models import MessageState, Phone, Report
-from posthorn.settings import Settings
 
 _WENT_OUT = frozenset({MessageState.ACCEPTED, MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.NO_REPORT})
 
@@ -30,8 +29,12 @@ class Desk(Protocol):
     """What a look needs: a campaign's run, or anything else with its ledger and gateway."""
 
     @property
-    def settings(self) -> Settings:
-        """The settings of the account."""
+    def descriptor(self) -> Descriptor:
+        """What its gateway is and can do."""
+
+    @property
+    def account(self) -> Account:
+        """The account there."""
 
     @property
     def gateway(self) -> CampaignGateway:
@@ -62,7 +65,7 @@ async def find_second_copies(desk: Desk, now: float | None = None) -> int:
     Raises:
         TryAgain: the provider could not be asked; what was found so far is kept.
     """
-    if not desk.campaign.test:  # a test sent nothing
+    if desk.descriptor.looks_up and not desk.campaign.test:  # a test sent nothing
         async for suspects in suspect_pages(desk):
             await look_for_copies(desk, suspects)
         await desk.do(campaigns.note_sought, desk.campaign, now or time.time())
@@ -72,7 +75,7 @@ async def find_second_copies(desk: Desk, now: float | None = None) -> int:
 async def suspect_pages(desk: Desk) -> AsyncIterator[list[Suspect]]:
     """Every message that may have been taken twice, one request's worth at a time."""
     last = (0, -1)
-    while suspects := await desk.do(copies.suspects, desk.campaign, PHONES_PER_REQUEST, last):
+    while suspects := await desk.do(copies.suspects, desk.campaign, desk.descriptor.bounds.numbers_per_lookup, last):
         last = (suspects[-1].chunk_id, suspects[-1].position)
         yield suspects
 
@@ -147,8 +150,8 @@ def _is_while_under_way(moment: datetime, suspect: Suspect, desk: Desk) -> bool:
 
     In the hour that autumn repeats, either reading of the provider's date counts.
     """
-    after = CLOCK_SKEW_SECONDS + desk.settings.serwersms.settle_seconds
-    local = moment.astimezone(ZoneInfo(desk.settings.serwersms.timezone))
+    after = CLOCK_SKEW_SECONDS + desk.account.settle_seconds
+    local = moment.astimezone(ZoneInfo(desk.account.timezone))
     readings = [local.replace(fold=fold).timestamp() for fold in (0, 1)]
     return any(
         begun - CLOCK_SKEW_SECONDS <= reading <= _latest_date(desk.campaign.definition, ended) + after

@@ -16,7 +16,6 @@ from datetime import datetime
 from typing import Any
 
 from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, is_titled, read_all
-from posthorn.delivery.reconcile import PHONES_PER_REQUEST
 from posthorn.delivery.run import CampaignRun, Run
 from posthorn.errors import InputError, LedgerError, Stopped
 from posthorn.ledger import copies, guarding
@@ -25,9 +24,6 @@ from posthorn.ledger.marks import Mark, MarkedClaim, marks_folder
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, Phone, Report
 from posthorn.settings import Settings
-
-SAMPLE_SIZE = PHONES_PER_REQUEST
-"""How many pending numbers are looked up where the mark says nothing: what one request may ask."""
 
 LISTED_SECONDS = 7 * 86_400.0
 """How far back that is looked up; a message of a week ago is surely listed, if it was taken."""
@@ -58,7 +54,7 @@ async def _refuse_if_behind(run: Run[Any], mark: Mark) -> None:
     if forgotten := await run.do(guarding.forgotten, mark):
         raise Stopped(f"{_behind(run.campaign, mark, forgotten)} Nothing was sent. {_way_on(run.campaign)}")
     # A mark tells of this machine only; a ledger on a server may have been written from others.
-    if run.campaign.kind == Kind.CAMPAIGN and (mark.is_empty() or not run.ledger.is_sqlite):
+    if run.descriptor.looks_up and (mark.is_empty() or not run.ledger.is_sqlite):
         await _refuse_if_listed(run)
 
 
@@ -104,7 +100,7 @@ def refuse_to_cancel(settings: Settings, ledger: Ledger, campaign: CampaignRecor
 
 async def _refuse_if_listed(run: CampaignRun) -> None:
     """Refuse if the provider has messages of this campaign that the ledger thinks were never sent."""
-    some = await run.do(guarding.sample, run.campaign, SAMPLE_SIZE)
+    some = await run.do(guarding.sample, run.campaign, run.descriptor.bounds.numbers_per_lookup)  # what one request may ask
     if not some:
         return
     try:

@@ -17,8 +17,8 @@ from posthorn.content.event import AttendeeIntake, TicketEvent, differences, fil
 from posthorn.delivery.plan import planning_lock, refuse_changes, refuse_repeat
 from posthorn.delivery.run import TicketRun
 from posthorn.errors import InputError, SlowDown
+from posthorn.gateways import registry
 from posthorn.gateways.contract import Before
-from posthorn.gateways.registry import check_ticket
 from posthorn.ledger import campaigns, planning
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.planning import NewCampaign, Row
@@ -27,7 +27,6 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, Kind, MessageState, Phone, Receipt, TicketRequest
 from posthorn.settings import Settings, load_settings
 
-GATEWAY = "skycore"
 _PASSED_ON = ("ddm_title", "ddm_text", "ddm_timeout", "device", "from_mask")
 
 
@@ -47,7 +46,7 @@ def plan_event_file(path: Path, settings: Settings) -> CampaignRecord:
         CampaignChanged: the name is planned with other content; what differs is listed.
         AlreadyRunning: another process plans or sends it right now.
     """
-    event = load_event(path)
+    event = load_event(path, registry.bounds_of(Kind.EVENT))
     ledger = Ledger(settings.database_url)
     try:
         with planning_lock(ledger, event.name):
@@ -69,7 +68,8 @@ def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
     """
     definition = event.definition()
     anybody = dict.fromkeys(intake.sent_columns, "x")
-    check_ticket(_request(definition, Phone(48500600700), "x", anybody))
+    gateway = registry.chosen(Kind.EVENT, event.gateway)
+    gateway.check_ticket(_request(definition, Phone(48500600700), "x", anybody))
 
 
 def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: Path, settings: Settings) -> CampaignRecord:
@@ -81,7 +81,7 @@ def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: 
     new = NewCampaign(
         kind=Kind.EVENT,
         name=event.name,
-        gateway=GATEWAY,
+        gateway=registry.chosen(Kind.EVENT, event.gateway).name,
         definition=definition,
         options={},
         chunk_size=1,

@@ -17,7 +17,6 @@ from posthorn.delivery.guard import refuse_to_cancel
 from posthorn.delivery.hold import note_last_look
 from posthorn.delivery.listing import LISTED_SECONDS, settle_seconds
 from posthorn.delivery.reconcile import Reconciled, reconcile
-from posthorn.delivery.report import IDS_PER_REQUEST
 from posthorn.delivery.run import CampaignRun, open_lookup, open_run
 from posthorn.errors import AlreadyRunning, GatewayError, InputError
 from posthorn.ledger import campaigns, copies, reporting, totals
@@ -123,6 +122,8 @@ async def withdraw_unwanted(run: CampaignRun) -> int:
     Raises:
         TryAgain: the provider could not be asked; may be repeated.
     """
+    if not (run.descriptor.withdraws and run.descriptor.looks_up):  # what was withdrawn is only believed once it is seen
+        return 0
     withdrawn = await withdraw_scheduled(run) if run.campaign.cancelled_at is not None else 0
     if run.campaign.definition.get("hold_minutes") or run.campaign.definition.get("send_at"):
         withdrawn += await withdraw_surplus(run)
@@ -140,16 +141,17 @@ async def withdraw_scheduled(run: CampaignRun) -> int:
     """
     withdrawn = 0
     asked = _Asked()
+    most = run.descriptor.bounds.ids_per_report
     for pause in _PAUSES_SECONDS:
         controls = await run.do(reporting.newest_ids_in, run.campaign, MessageState.SCHEDULED, _CONTROLS)
         if len(controls) < _CONTROLS or (await _scheduled(run)) <= _CONTROLS:
             break
         await asyncio.sleep(pause)
-        for ids in reporting.ids_in(run.ledger, run.campaign, (MessageState.SCHEDULED,), IDS_PER_REQUEST - _CONTROLS):
+        for ids in reporting.ids_in(run.ledger, run.campaign, (MessageState.SCHEDULED,), most - _CONTROLS):
             if some := [one for one in ids if one not in controls]:
                 gone = await _withdraw_beside(run, some, controls, asked)
                 withdrawn += await run.do(reporting.mark_cancelled, gone)
-    for ids in reporting.ids_in(run.ledger, run.campaign, (MessageState.SCHEDULED,), IDS_PER_REQUEST):
+    for ids in reporting.ids_in(run.ledger, run.campaign, (MessageState.SCHEDULED,), most):
         withdrawn += await run.do(reporting.mark_cancelled, await _withdraw_viewed(run, ids, asked))
     if asked.problem is not None and await _scheduled(run):
         raise asked.problem
@@ -175,8 +177,9 @@ async def withdraw_surplus(run: CampaignRun) -> int:
         if not held:
             break
         await asyncio.sleep(pause)
-        for at in range(0, len(held), IDS_PER_REQUEST):
-            gone = await _withdraw_viewed(run, held[at : at + IDS_PER_REQUEST], asked)
+        most = run.descriptor.bounds.ids_per_report
+        for at in range(0, len(held), most):
+            gone = await _withdraw_viewed(run, held[at : at + most], asked)
             await run.do(copies.mark_withdrawn, gone)
             withdrawn += len(gone)
         if withdrawn >= len(held):
@@ -251,7 +254,7 @@ async def _is_caught_up(run: CampaignRun) -> bool:
     return (
         span is not None
         and now - span[0] < LISTED_SECONDS
-        and now - span[1] > settle_seconds(run.settings, run.campaign.definition)
+        and now - span[1] > settle_seconds(run.account, run.campaign.definition)
     )
 
 
@@ -260,7 +263,7 @@ async def _scheduled(run: CampaignRun) -> int:
 
 
 async def _reports_of(run: CampaignRun, ids: Sequence[str]) -> list[Report]:
-    return await all_pages(run.gateway, ids=ids, limit=IDS_PER_REQUEST)
+    return await all_pages(run.gateway, ids=ids, limit=run.descriptor.bounds.ids_per_report)
 
 
 def _stop_claims(name: str) -> tuple[int, int]:
