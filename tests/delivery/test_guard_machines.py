@@ -136,11 +136,14 @@ async def test_a_database_that_is_gone_before_the_first_byte_leaves_nobody_unkno
     async def cut_off(run: Run[Any], exchange: Exchange, first: int, last: int) -> int:
         return await send_batch(run, CutOff(exchange, database), first, last)
 
-    with pytest.raises(LedgerError):
+    async def send_it() -> None:
         async with open_run(plan_file(file, settings).name, settings=settings) as run:
             await upload_media(run)
             await verify_media(run)
             await deliver_campaign(run, Steps(send=cut_off))
+
+    with pytest.raises(LedgerError):
+        await send_it()
     sent = box.truth()["accepted"]
     database.open()
     async with open_lookup("sale", settings=settings):  # it takes over what the run left, and looks nothing up
