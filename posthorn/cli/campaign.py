@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from posthorn.cli.operator import operator_name
-from posthorn.cli.output import ending_early, following, new_ledger_note, say, show_status
+from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, say, show_status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -246,6 +246,7 @@ def _catch_up(name: str, *, as_json: bool) -> NoReturn:
     from posthorn.delivery.catchup import catch_up_campaign  # noqa: PLC0415
     from posthorn.delivery.reconcile import unknown_table  # noqa: PLC0415
     from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
 
     def told(seen: int, found: int) -> None:
         say(f"looked up {seen:,} pending, {found:,} of them found")
@@ -253,7 +254,7 @@ def _catch_up(name: str, *, as_json: bool) -> NoReturn:
     done = asyncio.run(catch_up_campaign(name, told))
     say(
         f"looked up {done.looked_up:,}: {done.found:,} were taken, {done.unknown:,} are unknown, {done.pending:,} were never"
-        f" sent; forgotten requests: {done.forgotten:,}"
+        f" sent; forgotten requests: {done.forgotten:,}{other_machines_note(load_settings().database_url)}"
     )
     now = status_now(name)
     show_status(now, as_json=as_json)

@@ -60,6 +60,13 @@ def new_ledger_note(database_url: str) -> str:
     return f"; its ledger is new: {place}" if is_new else ""
 
 
+def other_machines_note(database_url: str) -> str:
+    """What to know after a restore of a ledger that several machines may use; nothing where only this one can."""
+    if database_url.startswith("sqlite"):
+        return ""
+    return "; if other machines have sent for it, run the same there before anything is sent: each knows its own requests"
+
+
 def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a status as a table, or as JSON."""
     from posthorn.delivery.status import status_table  # noqa: PLC0415

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from posthorn.cli.operator import operator_name
-from posthorn.cli.output import ending_early, following, new_ledger_note, say, show_status
+from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, say, show_status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -183,6 +183,7 @@ def reconcile(
     """
     from posthorn.delivery.catchup import catch_up_event  # noqa: PLC0415
     from posthorn.errors import InputError  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
 
     if not pending:
         raise InputError(
@@ -191,7 +192,8 @@ def reconcile(
             " the ledger, say --pending",
         )
     done = catch_up_event(name)
-    say(f"forgotten requests: {done.forgotten:,}; unknown now: {done.unknown:,}; to be sent: {done.pending:,}")
+    note = other_machines_note(load_settings().database_url)
+    say(f"forgotten requests: {done.forgotten:,}; unknown now: {done.unknown:,}; to be sent: {done.pending:,}{note}")
     _end(name, as_json=as_json)
 
 

@@ -16,6 +16,7 @@ from posthorn.delivery.verify import verify_media
 from posthorn.delivery.withdraw import cancel_campaign
 from posthorn.errors import Stopped
 from posthorn.ledger import campaigns, tickets
+from posthorn.ledger.marks import marks_folder
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.serwersms import SerwerSmsOptions
@@ -183,3 +184,18 @@ async def test_what_is_more_than_the_provider_shows_at_once_is_asked_in_parts(
         await deliver(file, settings)
     assert counted(status_of("sale", settings)) == {"accepted": 200}
     assert box.truth()["twice"] == 0
+
+
+async def test_a_damaged_mark_is_named_with_the_way_on(box: Sandbox, tmp_path: Path) -> None:
+    settings = quick(box.url, tmp_path)
+    file = await half_sent(box, settings, tmp_path)
+    (mark,) = marks_folder(None).glob("*/*.mark")
+    mark.write_bytes(mark.read_bytes() + b"\nclaim 7 1 somebody yesterday 50 0123456789abcdef .")
+    sent = box.truth()["accepted"]
+    because = (await deliver(file, settings))["because"]
+    assert str(mark) in because
+    assert "move it away" in because
+    assert box.truth()["accepted"] == sent
+    mark.rename(mark.with_suffix(".damaged"))
+    assert (await catch_up_campaign("sale", settings=settings)).pending == 400
+    assert counted(await deliver(file, settings)) == {"accepted": 500}

@@ -6,16 +6,27 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
 from posthorn.delivery.catchup import catch_up_campaign
+from posthorn.delivery.deliver import Steps, deliver_campaign
+from posthorn.delivery.plan import plan_file
+from posthorn.delivery.run import Run, open_lookup, open_run
+from posthorn.delivery.send import Exchange, send_batch
+from posthorn.delivery.upload import upload_media
+from posthorn.delivery.verify import verify_media
+from posthorn.errors import LedgerError
+from posthorn.gateways.contract import Before
+from posthorn.ledger.sending import Claim
+from posthorn.models import Answer
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from tests.conftest import POSTGRES_URL, sandbox_settings
-from tests.delivery.journey import counted, deliver, numbers, write_campaign
+from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
 
 SEND = "messages/send_mms"
 
@@ -33,6 +44,14 @@ class Database:
 
     def restore(self) -> None:
         self._tell(f"DROP DATABASE {self._name} WITH (FORCE)", f"ALTER DATABASE {self._name}_copy RENAME TO {self._name}")
+
+    def close(self) -> None:
+        """End every session, and let in no other."""
+        ends = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self._name}'"
+        self._tell(f"ALTER DATABASE {self._name} ALLOW_CONNECTIONS false", ends)
+
+    def open(self) -> None:
+        self._tell(f"ALTER DATABASE {self._name} ALLOW_CONNECTIONS true")
 
     def drop(self) -> None:
         self._tell(*(f"DROP DATABASE IF EXISTS {one} WITH (FORCE)" for one in (self._name, f"{self._name}_copy")))
@@ -89,3 +108,45 @@ async def test_each_machine_catches_up_with_its_own_mark(box: Sandbox, database:
         await catch_up_campaign("sale", settings=settings)
     assert counted(await deliver(file, second)) == {"accepted": 400, "unknown": 100}, "two requests were not taken"
     assert (box.truth()["accepted"], box.truth()["twice"]) == (400, 0)
+
+
+class CutOff:
+    """An exchange before whose third request the database goes away, for every session and every new one."""
+
+    def __init__(self, inner: Exchange, database: Database) -> None:
+        self._inner, self._database, self._requests = inner, database, 0
+
+    async def send(self, claimed: Claim, before: Before) -> Answer:
+        self._requests += 1
+        if self._requests == 3:
+            self._database.close()
+        return await self._inner.send(claimed, before)
+
+    async def confirm_refused(self, claimed: Claim) -> None:
+        await self._inner.confirm_refused(claimed)
+
+
+async def test_a_database_that_is_gone_before_the_first_byte_leaves_nobody_unknown(
+    box: Sandbox, database: Database, tmp_path: Path
+) -> None:
+    """Nothing was written to the provider, so nothing is in doubt: the outcome waits in the spool."""
+    settings = machine("first", box, tmp_path, database)
+    file = write_campaign(tmp_path, numbers(500))
+
+    async def cut_off(run: Run[Any], exchange: Exchange, first: int, last: int) -> int:
+        return await send_batch(run, CutOff(exchange, database), first, last)
+
+    async def send_it() -> None:
+        async with open_run(plan_file(file, settings).name, settings=settings) as run:
+            await upload_media(run)
+            await verify_media(run)
+            await deliver_campaign(run, Steps(send=cut_off))
+
+    with pytest.raises(LedgerError):
+        await send_it()
+    sent = box.truth()["accepted"]
+    database.open()
+    async with open_lookup("sale", settings=settings):  # it takes over what the run left, and looks nothing up
+        assert counted(status_of("sale", settings)) == {"accepted": sent, "pending": 500 - sent}
+    assert counted(await deliver(file, settings)) == {"accepted": 500}
+    assert (box.truth()["accepted"], box.truth()["twice"]) == (500, 0)
