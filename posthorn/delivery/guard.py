@@ -138,7 +138,7 @@ async def listed(run: CampaignRun, phones: Sequence[Phone], since: float) -> tup
 
 def _not_of_others(run: CampaignRun, rows: list[Report], spans: Sequence[tuple[float, float]]) -> list[Report]:
     """The rows but for those that another campaign of this title waits for: at most one for each of its open requests."""
-    late = CLOCK_SKEW_SECONDS + run.settings.serwersms.settle_seconds
+    late = CLOCK_SKEW_SECONDS + run.account.settle_seconds
     theirs = [
         row
         for row in rows
