@@ -13,20 +13,22 @@ from typing import Any
 import orjson
 import typer
 
+from posthorn.content.plain import plain_lines
+
 POLL_SECONDS = 0.5
 PLAIN_EVERY_SECONDS = 5.0
 
 
 def fail(error: Exception, code: int) -> int:
     """Say what is wrong, on standard error; returns the exit code."""
-    for line in str(error).splitlines() or [type(error).__name__]:
+    for line in plain_lines(str(error)).split("\n") if str(error) else [type(error).__name__]:
         print(f"posthorn: {line}", file=sys.stderr)
     return code
 
 
 def say(line: str) -> None:
     """One line for the person who watches, on standard error, so that standard output stays a report."""
-    print(line, file=sys.stderr, flush=True)
+    print(plain_lines(line), file=sys.stderr, flush=True)
 
 
 def new_ledger_note(database_url: str) -> str:

@@ -40,12 +40,15 @@ _STARTS: tuple[tuple[bytes, FileKind], ...] = (
     (b"bplist00", FileKind("an Apple property list", _EXPORT)),
 )
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"})
-_HTML = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|table|title|script|meta)\b", re.IGNORECASE | re.DOTALL)
+_HTML = re.compile(
+    rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|table|title|script|meta)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _SPREADSHEET_XML = re.compile(rb"\s*<\?xml[^>]*>.*urn:schemas-microsoft-com:office:spreadsheet", re.DOTALL)
 
 
 def file_kind(head: bytes) -> FileKind | None:
-    """What the first bytes (a few thousand are enough) say the file is; None for text without a mark, and for the unknown."""
+    """What the first bytes (a few thousand are enough) say the file is; None for plain text, and for the unknown."""
     found = next((kind for start, kind in _STARTS if head.startswith(start) and _is_meant(head, start)), None)
     if found is not None:
         return found

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]")
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029"  # control characters, marks of direction
+    "\u202a-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]"
+)
 """Control characters, line separators, and marks that turn the direction of what follows."""
 
 
 def plain(text: str, *, most: int | None = None) -> str:
-    """``text`` on one line, each unsafe character as an escape (``\\x1b``); cut to ``most`` characters with an ellipsis."""
+    r"""``text`` on one line, each unsafe character as an escape (``\x1b``); cut to ``most`` characters with an ellipsis."""
     if most is not None and len(text) > most:
         text = text[:most] + "…"
     return _UNSAFE.sub(lambda found: _escaped(found[0]), text)

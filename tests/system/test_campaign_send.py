@@ -30,7 +30,7 @@ def write_the_big_one(folder: Path) -> Path:
         writer.writerow(["Imię", "telefon", "miasto"])
         writer.writerows(["Żaneta", row, "Łódź; Górna"] for row in rows)
     (folder / "poster.png").write_bytes(PNG)
-    (folder / "map.jpg").write_bytes(b"\xff\xd8\xff\xe0" + b"picture" * 40)
+    Image.new("RGB", (8, 8), "orange").save(folder / "map.jpg")
     file = folder / "big.toml"
     lines = ('name = "big"', 'title = "Wyprzedaż"', 'text = "Wszystko -30%"', 'media = ["poster.png", "map.jpg"]')
     file.write_text("\n".join([*lines, 'recipients = "odbiorcy.csv"', "chunk_size = 200", ""]), encoding="utf-8")

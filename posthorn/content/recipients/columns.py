@@ -9,6 +9,7 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from posthorn.content.plain import plain
 from posthorn.errors import InputError
@@ -17,37 +18,43 @@ _LETTERS = str.maketrans({"ł": "l", "Ł": "L", "ß": "ss", "ø": "o", "đ": "d"
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _WORD = re.compile(r"[a-z0-9]+")
 
+
+def _table(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 # Words, and pairs run together, that make a column one of numbers: Polish, English, German.
-_PHONE_WORDS = frozenset(
+_PHONE_WORDS = _table(
     "phone phones telephone telefon telefony telefonu telefonnummer telefonnr telefonnumer tel nrtel telnr teln kom komorka"
     " komorkowy komorki komorkowe mobile mobil mobiltelefon mobilnummer mobilnr mobilfunk mobilfunknummer mobiles cell"
     " cellphone cellular handy handynummer handynr msisdn gsm whatsapp phonenumber phoneno mobilephone mobileno mobilenumber"
-    " nrtelefonu numertelefonu nrkom telkom telkomorkowy telefonkomorkowy rufnummer fon smartphone cellnumber smsnumber".split()
+    " nrtelefonu numertelefonu nrkom telkom telkomorkowy telefonkomorkowy rufnummer fon smartphone cellnumber smsnumber"
 )
-_WEAK_NAMES = frozenset(
+_WEAK_NAMES = _table(
     "number numbers numer numery nummer nummern nr no num contact kontakt recipient recipients odbiorca odbiorcy sms"
-    " destination empfanger contactno".split()
+    " destination empfanger contactno"
 )
 _CONTACT_NUMBERS = frozenset({"contactnumber", "numerkontaktowy", "nrkontaktowy", "kontaktnummer", "whatsappnumber"})
 # What such a column holds instead, where one of these words stands in its name.
-_NOT_PHONES = frozenset(
+_NOT_PHONES = _table(
     "type typ rodzaj model carrier operator extension ext device provider label opt optin optout consent zgoda zgody verified"
     " status country code app os date data time fax faks telefax pager valid kraj kierunkowy notes uwagi prefix region count"
-    " preferred preference has is allowed email mail hotel name nazwa usage plan brand bill rachunek id".split()
+    " preferred preference has is allowed email mail hotel name nazwa usage plan brand bill rachunek id"
 )
-_CODE_NAMES = frozenset("barcode barcodeid barcodes barcodenumber barcodevalue ticketbarcode kodkreskowy".split())
-_CODE_WORDS = frozenset("barcode ticket tickets bilet bilety biletu kod code codes qr qrcode secret voucher eintrittskarte".split())
-_NOT_CODES = frozenset(
-    "postal post postcode pocztowy pocztowa zip country kraj kraju promo promotion discount rabat rabatowy rabatu currency"
-    " waluta area dress language jezyk type typ rodzaj name nazwa price cena class klasa category kategoria status date data"
-    " count ilosc quantity total event phone telefon telefonu tax vat region state plz kierunkowy url link".split()
+_CODE_NAMES = _table("barcode barcodeid barcodes barcodenumber barcodevalue ticketbarcode kodkreskowy")
+_CODE_WORDS = _table("barcode ticket tickets bilet bilety biletu kod code codes qr qrcode secret voucher")
+_NOT_CODES = _table(
+    "postal post postcode pocztowy pocztowa zip country kraj kraju promo promotion discount rabat rabatowy rabatu"
+    " currency"
+    " waluta area dress language jezyk type typ rodzaj name nazwa price cena class klasa category kategoria status date"
+    " data count ilosc quantity total event phone telefon telefonu tax vat region state plz kierunkowy url link"
 )
-_CONSENT_WORDS = frozenset(
+_CONSENT_WORDS = _table(
     "status zgoda zgody consent optin optout opt unsubscribed unsubscribe subscribed subscriber subscription abmeldung"
     " abgemeldet einwilligung permission gdpr rodo rezygnacja rezygnuje wypisany wypisana blocked blacklist donotcontact"
-    " donottext donotsms dnd newsletter marketing sprzeciw".split()
+    " donottext donotsms dnd newsletter marketing sprzeciw"
 )
-_NOT_CONSENT = frozenset("date data time ip at source zrodlo payment order platnosci zamowienia ticket employment marital lead".split())
+_NOT_CONSENT = _table("date data time ip at source zrodlo payment order platnosci zamowienia ticket employment marital lead")
 _CONSENT_PAIRS = ("optin", "optout", "donotcontact", "donottext", "donotcall")
 
 
@@ -69,7 +76,7 @@ def is_phone_name(name: str) -> bool:
     if _NOT_PHONES.intersection(words):
         return False
     joined = "".join(words)
-    pairs = {first + second for first, second in zip(words, words[1:], strict=False)}
+    pairs = {first + second for first, second in pairwise(words)}
     return joined in _PHONE_WORDS | _CONTACT_NUMBERS or bool(_PHONE_WORDS.intersection([*words, *pairs]))
 
 

@@ -275,7 +275,8 @@ def _header(path: Path, field: str, encoding: str) -> _Header:
         best = _ONE_COLUMN
         cells, length = _first_record(head, best)
     if length > 1 and any(_NUMBER_LIKE.search(line) for cell in cells for line in cell.splitlines()[1:]):
-        raise InputError(field, f"{path}: a quote opened in line {first} runs on to line {first + length - 1}; correct the quotes there")
+        ends = first + length - 1
+        raise InputError(field, f"{path}: a quote opened in line {first} runs on to line {ends}; correct the quotes there")
     titles = tuple(" ".join(cell.split()) for cell in cells)
     return _Header(titles, best, first, first + length - 1)
 

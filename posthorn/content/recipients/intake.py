@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
-from posthorn.content.recipients.csvfile import CsvFile, Row, Wanted, open_csv
 from posthorn.content.recipients.columns import folded
+from posthorn.content.recipients.csvfile import CsvFile, Row, Wanted, open_csv
 from posthorn.content.recipients.phones import MESSAGING, WITH_LANDLINES, PhoneReader, Reason
 from posthorn.content.recipients.rejects import Reject, RejectsFile
 from posthorn.models import Phone

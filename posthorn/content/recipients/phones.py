@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Mapping
 
 import phonenumbers
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, NumberParseException, PhoneMetadata, ValidationResult
@@ -95,6 +97,18 @@ _KIND_REASONS = {
     _TYPE.VOICEMAIL: Reason("a voicemail box: no MMS"),
 }
 
+_KIND_NAMES: dict[str, str] = {
+    _KIND_REASONS[_TYPE.FIXED_LINE]: "landline",
+    _KIND_REASONS[_TYPE.PAGER]: "pager",
+    _KIND_REASONS[_TYPE.PREMIUM_RATE]: "premium_rate",
+    _KIND_REASONS[_TYPE.TOLL_FREE]: "toll_free",
+    _KIND_REASONS[_TYPE.SHARED_COST]: "shared_cost",
+    _KIND_REASONS[_TYPE.VOIP]: "voip",
+    _KIND_REASONS[_TYPE.PERSONAL_NUMBER]: "personal",
+    _KIND_REASONS[_TYPE.UAN]: "company_access",
+    _KIND_REASONS[_TYPE.VOICEMAIL]: "voicemail",
+}
+
 
 def kind_of(phone: Phone) -> int:
     """The kind of a valid number, a ``phonenumbers.PhoneNumberType``."""
@@ -106,6 +120,11 @@ def kind_of(phone: Phone) -> int:
                 return int(_TYPE.MOBILE)
             break
     return int(phonenumbers.number_type(phonenumbers.parse(f"+{digits}")))
+
+
+def rejected_kinds(reasons: Mapping[str, int]) -> Counter[str]:
+    """Of counted reasons, those that are kinds of numbers: ``{"landline": 3, "pager": 1}``."""
+    return Counter({_KIND_NAMES[reason]: count for reason, count in reasons.items() if reason in _KIND_NAMES})
 
 
 def is_landline(phone: Phone) -> bool:
