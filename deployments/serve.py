@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from posthorn.cli.crash import guarded
 from posthorn.cli.output import fail, say
 from posthorn.cli.prefect_login import PrefectApi
 from posthorn.cli.prefect_server import (
@@ -27,6 +28,8 @@ from posthorn.cli.prefect_server import (
     serving_prefect_server,
     stop,
 )
+from posthorn.cli.proxies import spare_loopback
+from posthorn.cli.surroundings import settle
 from posthorn.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ _WORKER_ENVIRONMENT = {
 def main() -> int:
     """Serve until stopped; returns the exit code."""
     host = os.environ.get("PREFECT_SERVER_API_HOST", "127.0.0.1")
+    spare_loopback(host)
     stopped = _signals()
     try:
         port = _port()
@@ -166,4 +170,5 @@ def _at_work() -> FlowRunFilter:
 
 
 if __name__ == "__main__":
-    sys.exit(show_login() if sys.argv[1:] == ["--login"] else main())
+    settle()
+    sys.exit(guarded(show_login if sys.argv[1:] == ["--login"] else main))

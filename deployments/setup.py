@@ -18,8 +18,10 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 
 from deployments.automations import ensure_automations
 from deployments.limits import ensure_limits
+from posthorn.cli.crash import guarded
 from posthorn.cli.output import fail
 from posthorn.cli.prefect_server import PrefectServerError, required_api
+from posthorn.cli.surroundings import settle
 from posthorn.settings import Settings, SettingsError, load_settings
 
 POOL = "posthorn"
@@ -60,9 +62,12 @@ def main() -> int:
         deploy_all()
     except (SettingsError, PrefectServerError) as error:
         return fail(error, 2)
+    except subprocess.CalledProcessError as error:
+        return fail(error, 1)
     print("the work pool, the limits, the automation and all deployments are up to date")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    settle()
+    sys.exit(guarded(main))

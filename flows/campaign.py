@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.approval import NotApproved, approved
-from flows.cancelling import finish_when_cancelled
+from flows.cancelling import finish_when_cancelled, heeds_cancellation
 from flows.ending import already_running, ending, not_approved
 from flows.share import start_shares
 from posthorn.delivery.approval import refuse_refused
@@ -32,6 +32,7 @@ def run_name() -> str:
 
 
 @flow(name="send-campaign", flow_run_name=run_name, persist_result=False)
+@heeds_cancellation
 async def send_campaign(
     campaign_file: Annotated[str, Field(min_length=1, max_length=1000)],
     run_by: Annotated[str, Field(max_length=80)] = "",
@@ -70,6 +71,7 @@ async def deliver(run: CampaignRun, workers: int) -> None:
     await upload(run)
     await verify(run)
     async with progress(run):
-        await start_shares(run, workers - 1)
+        if not run.is_stopped():
+            await start_shares(run, workers - 1)
         await deliver_campaign(run, STEPS)
     await report(run)

@@ -10,6 +10,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from flows.cancelling import heeds_cancellation
 from flows.ending import already_running
 from posthorn.delivery.report import Pulled
 from posthorn.errors import AlreadyRunning, GatewayError
@@ -23,11 +24,13 @@ def run_name() -> str:
 
 
 @flow(name="delivery-reports", flow_run_name=run_name, persist_result=False)
+@heeds_cancellation
 async def delivery_reports(name: Annotated[str, Field(max_length=80)] = "") -> State[Any]:
     """Ask the provider what became of the messages that wait for a report, and show the totals that changed.
 
     Made to run every ten minutes: young messages are asked about each time, older ones ever more rarely, and after 72 hours
-    without a report a message ends as no_report. Safe beside a campaign that is being sent.
+    without a report a message ends as no_report. Second copies of what was sent again are looked for, too. Safe beside a
+    campaign that is being sent.
 
     Args:
         name: A campaign's name, to ask about all of it now; empty means whatever is due, of every campaign.
@@ -44,12 +47,14 @@ async def delivery_reports(name: Annotated[str, Field(max_length=80)] = "") -> S
 
 
 def _ending(pulled: Pulled) -> State[Any]:
-    """``Completed`` with the counts; ``Stopped`` (failed) where the provider answered no request."""
+    """``Completed`` with the counts; ``NeedsAttention`` where second copies were found; ``Stopped`` without any answer."""
     message = (
         f"requests: {pulled.requests:,}, moved: {pulled.moved:,}, still open: {pulled.open:,},"
         f" ended without a report: {pulled.expired:,}"
     )
+    if pulled.second_copies:
+        message += f", second copies: {pulled.second_copies:,}"
     if not pulled.problems:
-        return Completed(message=message)
+        return Completed(name="NeedsAttention" if pulled.second_copies else None, message=message)
     message += f"; requests that failed: {len(pulled.problems):,}, the last: {pulled.problems[-1]}"
     return Failed(name="Stopped", message=message) if len(pulled.problems) == pulled.requests else Completed(message=message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from prefect import flow
@@ -11,12 +12,13 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from flows.cancelling import finish_when_cancelled, heeds_cancellation, told_to_stop
 from posthorn.delivery.deliver import settle_once
 from posthorn.delivery.run import open_lookup
 from posthorn.errors import AlreadyRunning, GatewayError
 from tasks.deliver import STEPS
 from tasks.publish import publish
-from tasks.status import with_unknown
+from tasks.status import to_settle
 
 
 def run_name() -> str:
@@ -25,33 +27,44 @@ def run_name() -> str:
 
 
 @flow(name="reconcile", flow_run_name=run_name, persist_result=False)
+@heeds_cancellation
 async def reconcile(name: Annotated[str, Field(max_length=80)] = "") -> State[Any]:
     """Ask the provider about messages whose outcome is unknown, and settle what that proves. Nothing is sent.
 
     A campaign that is being sent right now is left alone: it reconciles at its own end. One that was stopped stays stopped.
 
     Args:
-        name: The campaign's name; empty means every campaign that has unknown messages.
+        name: The campaign's name; empty means every campaign with unknown messages, or copies that are not to go out.
     """
-    names = [name] if name else await with_unknown()
-    unknown = left = 0
+    names = [name] if name else await to_settle()
+    return await look_after(names)
+
+
+async def look_after(names: Sequence[str]) -> State[Any]:
+    """Look after these campaigns one after the other, and show how each stands. No other waits for one that fails."""
+    unknown = copies = left = 0
     problems = []
     for one in names:
+        if told_to_stop():
+            break
         try:
             async with open_lookup(one) as run:
-                await settle_once(run, STEPS)
+                with finish_when_cancelled(run):
+                    await settle_once(run, STEPS)
         except AlreadyRunning as error:
             get_run_logger().info("%s", error)
         except GatewayError as error:  # the other campaigns are not to wait for this one
             problems.append(f"{one}: {error}")
         status = await publish(one)
         unknown += status["totals"]["unknown"]
+        copies += status["second_copies"]
         left += status["totals"]["pending"] if status["state"] == "stopped" else 0
     looked_at = f"{len(names)} {'campaign' if len(names) == 1 else 'campaigns'} looked at"
     if left:
         looked_at += f"; not sent yet: {left:,} (run the campaign again to send them)"
+    found = f"unknown: {unknown:,}" + (f", second copies: {copies:,}" if copies else "")
     if problems:
-        return Failed(name="Stopped", message=f"{'; '.join(problems)}. unknown: {unknown:,}; {looked_at}")
-    if unknown:
-        return Completed(name="NeedsAttention", message=f"unknown: {unknown:,}; {looked_at}")
+        return Failed(name="Stopped", message=f"{'; '.join(problems)}. {found}; {looked_at}")
+    if unknown or copies:
+        return Completed(name="NeedsAttention", message=f"{found}; {looked_at}")
     return Completed(message=f"nothing unknown; {looked_at}")

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows.cancelling import finish_when_cancelled
+from flows.cancelling import finish_when_cancelled, heeds_cancellation
 from flows.ending import already_running, ending
 from posthorn.delivery.deliver import deliver_event
 from posthorn.delivery.run import open_ticket_run
@@ -28,6 +28,7 @@ def run_name() -> str:
 
 
 @flow(name="send-tickets", flow_run_name=run_name, persist_result=False)
+@heeds_cancellation
 async def send_tickets(
     event_file: Annotated[str, Field(min_length=1, max_length=1000)], run_by: Annotated[str, Field(max_length=80)] = ""
 ) -> State[Any]:

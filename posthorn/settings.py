@@ -6,6 +6,8 @@ Secrets are ``SecretStr`` and never printed. A wrong value is refused with the v
 from __future__ import annotations
 
 import difflib
+import importlib.util
+import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +39,9 @@ _DEFAULT_REGION = "PL"
 _NUMBER = re.compile(r"[+-]?\d{1,12}(\.\d{1,6})?")
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9_.-]*[a-z0-9])?")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+_MOST_SHOWN = 10**12
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 class SettingsError(Exception):
@@ -55,6 +60,37 @@ def _checked_url(url: str) -> str:
     if parts.username or parts.password:
         raise ValueError("expected a URL without a user name or password: they have settings of their own")
     return url
+
+
+def _checked_proxy(secret: SecretStr) -> SecretStr:
+    expected = "expected http://host:port of a proxy; a user name and a password may stand before the host, percent-encoded"
+    try:
+        parts = urlsplit(secret.get_secret_value())
+        has_port = parts.port is not None
+    except ValueError:
+        raise ValueError(expected) from None
+    if parts.scheme not in _PROXY_SCHEMES or not has_port or not _HOST.fullmatch(parts.hostname or ""):
+        raise ValueError(expected)
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(expected)
+    if parts.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
+        raise ValueError("expected http:// or https://; a socks proxy needs a library: pip install 'httpx[socks]'")
+    return secret
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL is of this machine itself."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host in _LOOPBACK or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, or no URL at all
+        return False
+
+
+def _checked_folder(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("expected a path")
+    return path
 
 
 def _checked_region(region: str) -> str:
@@ -77,6 +113,10 @@ def _checked_zone(name: str) -> str:
 
 def _checked_database(url: str) -> str:
     scheme, _, rest = url.partition("://")
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        raise ValueError("expected postgresql://user@host:port/database, with % in a password written as %25") from error
     if scheme in ("postgres", "postgresql", "postgresql+psycopg") and rest:
         return f"postgresql+psycopg://{rest}"
     path = rest.partition("?")[0]
@@ -100,6 +140,8 @@ Region = Annotated[str, AfterValidator(_checked_region)]
 Zone = Annotated[str, AfterValidator(_checked_zone)]
 DatabaseUrl = Annotated[str, AfterValidator(_checked_database)]
 HostNames = Annotated[str, AfterValidator(_checked_names)]
+ProxyUrl = Annotated[SecretStr, AfterValidator(_checked_proxy)]
+Folder = Annotated[Path, AfterValidator(_checked_folder)]
 
 
 class SerwerSmsSettings(BaseModel):
@@ -129,6 +171,12 @@ class SerwerSmsSettings(BaseModel):
         ge=0,
         le=86_400,
         description="How long an unconfirmed send is looked up before it is called unknown for good; not below the timeout",
+    )
+    last_look_seconds: float = Field(
+        90,
+        ge=10,
+        le=3600,
+        description="How long before its dispatch a held message that was sent twice is looked at for the last time",
     )
     breaker_after: int = Field(
         3, ge=1, le=100, description="Unknown outcomes in a row after which nothing more is sent in this run"
@@ -193,12 +241,15 @@ class Settings(BaseSettings):
     database_url: DatabaseUrl = Field(
         "sqlite:///.posthorn/ledger.db", repr=False, description="The ledger; PostgreSQL for more than one worker"
     )
-    state_dir: Path = Field(Path(".posthorn"), description="Folder for raw answers, locks and the local Prefect server")
+    state_dir: Folder = Field(Path(".posthorn"), description="Folder for raw answers, locks and the local Prefect server")
     guard_dir: Path | None = Field(
         None,
         description="Folder of the guard's marks: outside the ledger's, in no backup of it (~/.local/state/posthorn/marks)",
     )
     timezone: Zone = Field("Europe/Warsaw", description="The operators' time zone: moments are shown in it")
+    proxy_url: ProxyUrl | None = Field(
+        None, description="Proxy for calls to providers only, where a network demands one; http://host:port"
+    )
     default_region: Region = Field(_DEFAULT_REGION, description="Region of numbers written without a country prefix")
     approve_above: int | None = Field(
         None, ge=0, description="Campaigns to more numbers than this wait for a person's approval before the first send"
@@ -220,6 +271,10 @@ class Settings(BaseSettings):
     def own_names(self) -> frozenset[str]:
         """The host names of ``host_names``."""
         return frozenset(name for name in self.host_names.split(",") if name)
+
+    def proxy_for(self, base_url: str) -> str | None:
+        """The proxy through which a provider at ``base_url`` is called; this machine is never called through one."""
+        return None if self.proxy_url is None or is_loopback(base_url) else self.proxy_url.get_secret_value()
 
 
 def load_settings() -> Settings:
@@ -290,7 +345,7 @@ def expectation(model: type[BaseModel], item: Mapping[str, Any]) -> str:
 
 
 def _is_private(info: FieldInfo) -> bool:
-    return not info.repr or SecretStr in (info.annotation, *get_args(info.annotation))
+    return not info.repr or SecretStr in [_bare(kind) for kind in (info.annotation, *get_args(info.annotation))]
 
 
 def _field(model: type[BaseModel], location: Sequence[int | str]) -> FieldInfo | None:
@@ -344,6 +399,8 @@ def _got(value: object) -> str:
     """What was given, where it is short and plain; else nothing, since it may be a secret in the wrong place."""
     if isinstance(value, bool):
         return f", got {str(value).lower()}"
+    if isinstance(value, int) and abs(value) >= _MOST_SHOWN:
+        return ""
     if isinstance(value, int | float | Decimal | datetime) or (isinstance(value, str) and _NUMBER.fullmatch(value)):
         return f", got {value}"
     if isinstance(value, str) and len(value) <= 12 and "://" not in value and "@" not in value:

@@ -12,6 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.concurrency.asyncio import concurrency
 
 from posthorn.delivery import deliver
+from posthorn.delivery.copies import find_second_copies
 from posthorn.delivery.deliver import Steps
 from posthorn.delivery.guard import guard as guarded
 from posthorn.delivery.run import CampaignRun, Run
@@ -55,6 +56,12 @@ async def withdraw(run: CampaignRun) -> int:
     return await withdraw_unwanted(run)
 
 
+@task(name="find copies", task_run_name="find copies", **POLICY)
+async def find_copies(run: CampaignRun) -> int:
+    """Look for second copies of what was settled by a look; how many there are."""
+    return await find_second_copies(run)
+
+
 @asynccontextmanager
 async def part_of_limit(run: Run[Any]) -> AsyncIterator[None]:
     """Hold this process's part of the account's limit while it sends: as many places as it may have requests in flight.
@@ -85,5 +92,5 @@ async def _kept_free(slots: asyncio.Semaphore, count: int) -> AsyncIterator[None
             slots.release()
 
 
-STEPS = Steps(guard=guard_once, send=send, look_up=look_up, withdraw=withdraw, limit=part_of_limit)
+STEPS = Steps(guard=guard_once, send=send, look_up=look_up, withdraw=withdraw, find_copies=find_copies, limit=part_of_limit)
 """The loop's steps as task runs: a few dozen for a campaign, however large."""

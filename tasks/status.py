@@ -6,11 +6,11 @@ import asyncio
 
 from prefect import task
 
-from posthorn.delivery.status import names_with_unknown
+from posthorn.delivery.status import names_to_settle
 from tasks.policy import POLICY
 
 
-@task(name="find unknown", task_run_name="find unknown", **POLICY)
-async def with_unknown() -> list[str]:
-    """The names of the campaigns that have messages of unknown outcome."""
-    return await asyncio.to_thread(names_with_unknown)
+@task(name="find unsettled", task_run_name="find unsettled", **POLICY)
+async def to_settle() -> list[str]:
+    """The names of the campaigns that another look may settle something of."""
+    return await asyncio.to_thread(names_to_settle)

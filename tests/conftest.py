@@ -13,6 +13,8 @@ from xdist.scheduler import LoadFileScheduling
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import SerwerSmsSettings, Settings
 
+# The last look at a campaign that is held for 15 minutes is taken two seconds after the request.
+LAST_LOOK_SECONDS = 15 * 60 - 2
 POSTGRES_URL = "POSTHORN_TEST_POSTGRES_URL"
 # What takes minutes begins first, so that no process is left with it at the end.
 LONG = ("flows", "system", "drills", "cli", "delivery")
@@ -75,7 +77,8 @@ def sandbox_settings(url: str, folder: Path, **serwersms: object) -> Settings:
     ``settle_seconds`` may be below the timeout, which settings refuse: nobody waits that long in a test.
     """
     settle_seconds = serwersms.pop("settle_seconds", None)
-    gateway = SerwerSmsSettings(base_url=url, token="sandbox-token", chunk_size=50, timeout_seconds=2, **serwersms)
+    given = {"chunk_size": 50, "timeout_seconds": 2, "last_look_seconds": LAST_LOOK_SECONDS, **serwersms}
+    gateway = SerwerSmsSettings(base_url=url, token="sandbox-token", **given)
     if settle_seconds is not None:
         gateway.settle_seconds = settle_seconds
     return Settings(database_url=f"sqlite:///{folder / 'ledger.db'}", state_dir=folder, serwersms=gateway)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-import signal
 import sys
+from collections.abc import Sequence
 
 _ALLOCATIONS_PER_COLLECTION = 200_000
 
@@ -14,20 +14,44 @@ def main() -> None:
     gc.set_threshold(
         _ALLOCATIONS_PER_COLLECTION
     )  # the default makes a quick command slow: it looks through what is imported
+    from posthorn.cli.crash import guarded  # noqa: PLC0415
+    from posthorn.cli.surroundings import lost_output, settle  # noqa: PLC0415
+
+    settle()
+    try:
+        code = guarded(lambda: command(sys.argv[1:]))
+    except KeyboardInterrupt:  # before a command could say what that means for it
+        code = 130
+    if (problem := lost_output()) is not None:
+        print(f"posthorn: the output could not be written ({problem})", file=sys.stderr)
+        code = code or 1
+    sys.exit(code)
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit code. What an operator can cause is a sentence on standard error."""
     from posthorn.cli.app import app  # noqa: PLC0415
+    from posthorn.cli.interrupts import end_at_the_second_signal  # noqa: PLC0415
     from posthorn.cli.output import fail  # noqa: PLC0415
     from posthorn.cli.prefect_server import PrefectServerError  # noqa: PLC0415
+    from posthorn.cli.surroundings import refusal  # noqa: PLC0415
     from posthorn.errors import AlreadyRunning, CampaignChanged, CampaignNotFound, GatewayError, InputError, LedgerError  # noqa: PLC0415
     from posthorn.settings import SettingsError  # noqa: PLC0415
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: what was started is stopped
+    if (problem := refusal(arguments)) is not None:
+        return fail(SettingsError(problem), 2)
+    end_at_the_second_signal()  # SIGTERM is like Ctrl-C: what was started is stopped
+    code = 0
     try:
-        app()
+        app(args=list(arguments))
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except AlreadyRunning as error:
-        fail(error, 0)  # another run does the work: nothing is wrong
+        code = fail(error, 0)  # another run does the work: nothing is wrong
     except (InputError, SettingsError, CampaignChanged, CampaignNotFound) as error:
-        sys.exit(fail(error, 2))
+        code = fail(error, 2)
     except GatewayError as error:
-        sys.exit(fail(error, 4 if error.stops_run else 1))
+        code = fail(error, 4 if error.stops_run else 1)
     except (LedgerError, PrefectServerError) as error:
-        sys.exit(fail(error, 1))
+        code = fail(error, 1)
+    return code

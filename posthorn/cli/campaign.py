@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
+from posthorn.cli.operator import operator_name
 from posthorn.cli.output import ending_early, following, new_ledger_note, say, show_status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -103,7 +103,7 @@ def send(
 @app.command(short_help="Approve it, or refuse to.")
 def approve(
     name: Name,
-    by: Annotated[str, typer.Option("--by", help="Who decides; kept in the ledger.", default_factory=getpass.getuser)],
+    by: Annotated[str, typer.Option("--by", help="Who decides; kept in the ledger.", default_factory=operator_name)],
     note: Annotated[str, typer.Option("--note", help="Anything worth keeping.")] = "",
     refuse: Annotated[bool, typer.Option("--refuse", help="Do not send it; a run that is under way stops.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
@@ -149,7 +149,10 @@ def report(name: Name, as_json: Json = False) -> None:
     from posthorn.delivery.report import pull_reports_of  # noqa: PLC0415
 
     pulled = asyncio.run(pull_reports_of(name))
-    say(f"{pulled.requests} requests, {pulled.moved:,} messages moved on, {pulled.expired:,} without a report for 72 hours")
+    say(
+        f"{pulled.requests} requests, {pulled.moved:,} messages moved on, {pulled.expired:,} without a report for 72 hours,"
+        f" {pulled.second_copies:,} second copies"
+    )
     for finding in findings(name):
         say(finding)
     _end(name, as_json=as_json)
@@ -163,7 +166,7 @@ def reconcile(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask the provider about every message of unknown outcome and settle what that proves.
+    """Ask the provider about every message of unknown outcome and settle what that proves; look for second copies.
 
     What it lists was taken. What it does not list twice, POSTHORN_SERWERSMS__SETTLE_SECONDS apart, is shown as absent but
     stays unknown: it is never sent again unless the campaign's file says so, and then by the next run. This sends nothing.
@@ -201,7 +204,7 @@ def resolve(
     name: Name,
     taken: Annotated[bool, typer.Option("--sent/--not-sent", help="Whether the message went out.")],
     why: Annotated[str, typer.Option("--why", help="How you know; kept in the ledger.")],
-    by: Annotated[str, typer.Option("--by", help="Who decides it; kept in the ledger.", default_factory=getpass.getuser)],
+    by: Annotated[str, typer.Option("--by", help="Who decides it; kept in the ledger.", default_factory=operator_name)],
     phone: Annotated[list[str] | None, typer.Option("--phone", help="Number of an unknown message; repeatable.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every unknown message of the campaign.")] = False,
     as_json: Json = False,
@@ -271,6 +274,13 @@ def cancel(name: Name, as_json: Json = False) -> None:
         f"never sent {done.never_sent:,}, withdrawn {done.withdrawn:,}, already went out {done.went_out:,},"
         f" unknown {done.unknown:,}"
     )
+    if done.problem is not None:
+        say(f"the provider could not be asked for everything: {done.problem}")
+    if done.still_scheduled:
+        say(
+            f"the provider still keeps {done.still_scheduled:,}, or does not prove that they are gone: they may be sent."
+            f" Run `posthorn campaign cancel {name}` again at once, or delete them in the provider's panel"
+        )
     _end(name, as_json=as_json)
 
 

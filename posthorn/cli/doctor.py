@@ -72,12 +72,43 @@ def _shown(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
+    yield _state_folder(settings)
     yield _ledger(settings)
     yield from _lookups(settings)
     yield _guard(settings)
     yield asyncio.run(_campaign_gateway(settings))
     yield _ticket_gateway(settings)
+    yield from _proxies(settings)
     yield _prefect(settings)
+
+
+def _state_folder(settings: Settings) -> Finding:
+    from posthorn.settings import SettingsError  # noqa: PLC0415
+    from posthorn.statefolder import check_writable  # noqa: PLC0415
+
+    try:
+        check_writable(settings.state_dir)
+    except SettingsError as error:
+        return Finding("state folder", False, str(error), "correct POSTHORN_STATE_DIR, the folder's rights or the disk")
+    return Finding("state folder", True, f"{settings.state_dir.absolute()} can be written")
+
+
+def _proxies(settings: Settings) -> Iterator[Finding]:
+    """Proxies of the environment, which only a Prefect server elsewhere is called through, and the one for providers."""
+    from posthorn.cli.prefect_server import configured_api  # noqa: PLC0415
+    from posthorn.cli.proxies import UnusableProxy, names, settle_for  # noqa: PLC0415
+
+    if settings.proxy_url is not None:
+        yield Finding("proxy", True, "providers are called through that of POSTHORN_PROXY_URL; loopback never is")
+    found, configured = names(), configured_api()
+    try:
+        settle_for(configured.url if configured else "http://127.0.0.1")
+    except UnusableProxy as error:
+        yield Finding("proxy", False, str(error), "correct or unset it")
+        return
+    if found:
+        advice = "" if settings.proxy_url else "if this network lets nothing out without one, set POSTHORN_PROXY_URL"
+        yield Finding("proxy", True, f"{', '.join(found)}: not used for providers, and never for loopback", advice)
 
 
 def _ledger(settings: Settings) -> Finding:
@@ -177,7 +208,7 @@ def _prefect(settings: Settings) -> Finding:
                 return Finding("Prefect", False, f"{url} is not well", "look at its log")
             deployed = api.post("/deployments/count", json={"deployments": {"tags": {"all_": ["posthorn"]}}}).json()
             workers = api.post("/work_pools/posthorn/workers/filter", json={})
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError) as error:
         return Finding("Prefect", False, f"{url}: {error}", "start the server, or unset PREFECT_API_URL")
     if not deployed:
         return Finding("Prefect", True, f"{url} answers; nothing of Posthorn is deployed there (`make deploy`)")

@@ -1,22 +1,61 @@
-"""Ctrl-C and SIGTERM while a flow runs: the first one lets what is in flight come to its end, the second one does not.
+"""Ctrl-C and SIGTERM: the first one lets what is in flight come to its end, the second one ends the process, always.
 
-The flow runs in a thread of its own. In the main thread Prefect would take SIGTERM for itself, and what is in flight
-would be dropped and left unknown.
+A flow runs in a thread of its own. In the main thread Prefect would take SIGTERM for itself, and what is in flight would be
+dropped and left unknown. The second signal waits for no thread: one may hang in a call to a database that does not answer.
+Nothing is lost by that. What was answered is in the spool, and a claim whose process is gone becomes unknown.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from posthorn.cli.output import say
 
 _T = TypeVar("_T")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_LEAVING_SECONDS = 2.0
+_INTERRUPTED = 130
+_SHOW_CURSOR = "\x1b[?25h"
+
+
+class _Signals:
+    """The signals of this process, from the first command to the last: whether one came already."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __call__(self, _number: int, _frame: object) -> None:
+        """Outside a flow: the first one interrupts what the main thread does, the second one leaves."""
+        if self.came:
+            leave()
+        self.came = True
+        raise KeyboardInterrupt
+
+
+signals = _Signals()
+
+
+def end_at_the_second_signal() -> None:
+    """Have Ctrl-C and SIGTERM interrupt this process, and the second one of them end it at once."""
+    for number in _SIGNALS:
+        signal.signal(number, signals)
+
+
+def leave() -> NoReturn:
+    """End this process now, whatever its threads do."""
+    if sys.stderr.isatty():
+        sys.stderr.write(_SHOW_CURSOR)  # a progress bar hides it
+        sys.stderr.flush()
+    os._exit(_INTERRUPTED)
 
 
 def run_interruptibly(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
@@ -27,7 +66,7 @@ def run_interruptibly(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
     """
     interruptible = _Interruptible()
     with ThreadPoolExecutor(1, thread_name_prefix="flow") as thread, _handling(interruptible.interrupt):
-        ended = thread.submit(asyncio.run, interruptible.run(work()))
+        ended = thread.submit(contextvars.copy_context().run, asyncio.run, interruptible.run(work()))
         try:
             return ended.result()
         except asyncio.CancelledError:
@@ -53,13 +92,18 @@ class _Interruptible:
         return await task
 
     def interrupt(self, _number: int, _frame: object) -> None:
-        """What a signal does: cancel the work kindly, then everything, then nothing more: the system's own way."""
+        """What a signal does: cancel the work kindly, then everything, with two seconds to say so; the third has none."""
         self.signals += 1
+        signals.came = True
         if self.signals == 1:
             say("stopping: waiting for the answers that are under way (Ctrl-C again to leave at once)")
+        elif self.signals == 2:
+            say("leaving at once: what was under way is looked up by the next run")
+            last = threading.Timer(_LEAVING_SECONDS, leave)
+            last.daemon = True
+            last.start()
         else:
-            for number in _SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
+            leave()
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._cancel)
 

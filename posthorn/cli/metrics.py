@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posthorn.cli.output import say
+from posthorn.cli.output import cannot_listen, say
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -27,7 +27,6 @@ def metrics(
     from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
 
     from posthorn.delivery.metrics import CreditWatch, LedgerCollector  # noqa: PLC0415
-    from posthorn.errors import InputError  # noqa: PLC0415
     from posthorn.ledger.store.engine import Ledger  # noqa: PLC0415
     from posthorn.loopback import is_loopback  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
@@ -42,8 +41,8 @@ def metrics(
     registry.register(LedgerCollector(ledger, credit))
     try:
         server, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        raise InputError("--port", f"{host}:{port} cannot be listened on ({error.strerror or error})") from None
+    except (OSError, UnicodeError) as error:
+        raise cannot_listen(host, port, error) from None
     if (app := server.get_app()) is not None:
         server.set_app(_guarded(app, any_host=not is_loopback(host)))
     try:

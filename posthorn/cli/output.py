@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import typer
 
-from posthorn.content.plain import plain_lines
+from posthorn.content.plain import plain, plain_lines
+from posthorn.errors import InputError
+
+if TYPE_CHECKING:
+    from posthorn.delivery.waiting import Board
 
 POLL_SECONDS = 0.5
 PLAIN_EVERY_SECONDS = 5.0
@@ -21,9 +26,17 @@ PLAIN_EVERY_SECONDS = 5.0
 
 def fail(error: Exception, code: int) -> int:
     """Say what is wrong, on standard error; returns the exit code."""
-    for line in plain_lines(str(error)).split("\n") if str(error) else [type(error).__name__]:
+    for line in plain_lines(str(error)).split("\n") if str(error).strip() else [type(error).__name__]:
         print(f"posthorn: {line}", file=sys.stderr)
     return code
+
+
+def cannot_listen(host: str, port: int, error: Exception) -> InputError:
+    """What to say where a server of ours cannot have its address."""
+    said = getattr(error, "strerror", None) or error
+    return InputError(
+        "--port", f"{plain(host, most=80)}:{port} cannot be listened on ({said}); name another --host or --port"
+    )
 
 
 def say(line: str) -> None:
@@ -39,7 +52,7 @@ def new_ledger_note(database_url: str) -> str:
     from posthorn.ledger.store.engine import ledger_place  # noqa: PLC0415 - SQLAlchemy takes a moment to import
 
     place = Path(ledger_place(database_url))
-    is_new = database_url.startswith("sqlite") and not place.exists()
+    is_new = database_url.startswith("sqlite") and not os.path.exists(place)  # noqa: PTH110 - false, too, where nobody may look
     return f"; its ledger is new: {place}" if is_new else ""
 
 
@@ -52,22 +65,26 @@ def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
 
 @contextmanager
 def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[None]:
-    """Where another process runs the campaign, or a signal stops the block, say so and end with how the campaign stands.
+    """Where another process runs the campaign, or somebody stops the block, say so and end with how the campaign stands.
 
-    Exit code 0 beside another run; after a signal what the status says, or 130 where nothing had been planned yet.
+    Exit code 0 beside another run; after a signal, or a cancellation in Prefect, what the status says; where nothing had
+    been planned yet, 130 or 4.
     """
-    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
-    from posthorn.errors import AlreadyRunning, CampaignNotFound  # noqa: PLC0415
+    from posthorn.delivery.status import EXIT_STOPPED, exit_code, status_now  # noqa: PLC0415
+    from posthorn.errors import AlreadyRunning, CampaignNotFound, Stopped  # noqa: PLC0415
 
     try:
         yield
-    except (AlreadyRunning, KeyboardInterrupt) as error:
-        is_interrupted = isinstance(error, KeyboardInterrupt)
-        say("interrupted: what was under way is recorded; the same command goes on" if is_interrupted else str(error))
+    except (AlreadyRunning, Stopped, KeyboardInterrupt) as error:
+        is_interrupted = not isinstance(error, AlreadyRunning)
+        goes_on = "what was under way is recorded; the same command goes on"
+        said = str(error) or "interrupted"
+        say(f"{said}: {goes_on}" if is_interrupted else said)
         try:
             now = status_now(name, test=test)
         except CampaignNotFound:
-            raise typer.Exit(130 if is_interrupted else 0) from None
+            code = 130 if isinstance(error, KeyboardInterrupt) else EXIT_STOPPED
+            raise typer.Exit(code if is_interrupted else 0) from None
         show_status(now, as_json=as_json)
         raise typer.Exit(exit_code(now) if is_interrupted else 0) from None
 
@@ -84,57 +101,78 @@ class _Teller(logging.Handler):
 def following(database_url: str, name: str, *, test: bool) -> Iterator[None]:
     """Show how far a campaign is while the block runs: a bar in a terminal, a plain line now and then otherwise.
 
-    It reads the ledger, as anybody may, so it shows what is recorded and nothing else.
+    It reads the ledger, as anybody may, so it shows what is recorded; and it says what the run waits for.
     """
+    from posthorn.delivery.waiting import watched  # noqa: PLC0415
+
     ended = threading.Event()
     show = _bar if sys.stderr.isatty() else _lines
-    follower = threading.Thread(target=show, args=(database_url, name, test, ended), daemon=True)
-    follower.start()
     teller = _Teller(logging.WARNING)
     logging.getLogger("posthorn").addHandler(teller)
-    try:
-        yield
-    finally:
-        logging.getLogger("posthorn").removeHandler(teller)
-        ended.set()
-        follower.join()
+    with watched() as board:
+        follower = threading.Thread(target=show, args=(database_url, name, test, ended, board), daemon=True)
+        follower.start()
+        try:
+            yield
+        finally:
+            logging.getLogger("posthorn").removeHandler(teller)
+            ended.set()
+            follower.join()
 
 
 def _counts(database_url: str, name: str, *, test: bool, ended: threading.Event, every: float) -> Iterator[dict[str, int]]:
-    """The campaign's totals, again and again, as soon as it is planned; the last ones when the block has ended."""
+    """The campaign's totals, again and again, as soon as it is planned; the last ones when the block has ended.
+
+    Empty while there are none: it is not planned yet, or the ledger cannot be read, which is for the run itself to say.
+    """
+    from posthorn.errors import LedgerError  # noqa: PLC0415
     from posthorn.ledger import campaigns, totals  # noqa: PLC0415
     from posthorn.ledger.store.engine import Ledger  # noqa: PLC0415
 
-    ledger = Ledger(database_url)
+    ledger: Ledger | None = None
     try:
         is_last = False
         while not is_last:
             is_last = ended.wait(every)
-            if (record := campaigns.find(ledger, name, test=test)) is not None:
-                yield totals.totals(ledger, record)
+            try:
+                ledger = ledger or Ledger(database_url)
+                record = campaigns.find(ledger, name, test=test)
+                counted = {} if record is None else totals.totals(ledger, record)
+            except LedgerError:
+                counted = {}
+            yield counted
     finally:
-        ledger.close()
+        if ledger is not None:
+            ledger.close()
 
 
-def _bar(database_url: str, name: str, test: bool, ended: threading.Event) -> None:
+def _bar(database_url: str, name: str, test: bool, ended: threading.Event, board: Board) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    said = ""
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("planning", total=None)
         for counted in _counts(database_url, name, test=test, ended=ended, every=POLL_SECONDS):
-            done, total = _done(counted)
-            progress.update(bar, description="sending", completed=done, total=total)
+            waits = str(board.now or "")
+            if waits and waits != said:
+                progress.console.print(waits, highlight=False)
+                said = waits
+            if counted:
+                done, total = _done(counted)
+                progress.update(bar, description="waiting" if waits else "sending", completed=done, total=total)
 
 
-def _lines(database_url: str, name: str, test: bool, ended: threading.Event) -> None:
-    shown = -1
+def _lines(database_url: str, name: str, test: bool, ended: threading.Event, board: Board) -> None:
+    shown, said = -1, ""
     for counted in _counts(database_url, name, test=test, ended=ended, every=PLAIN_EVERY_SECONDS):
-        done, total = _done(counted)
-        if done != shown:
-            say(f"sent {_sent(counted):,} of {total:,}; {_others(counted)}")
+        if counted and (done := _done(counted)[0]) != shown:
+            say(f"sent {_sent(counted):,} of {_done(counted)[1]:,}; {_others(counted)}")
             shown = done
+        if (waits := str(board.now or "")) and waits != said:
+            say(waits)
+            said = waits
 
 
 def _sent(counted: Mapping[str, int]) -> int:

@@ -18,9 +18,12 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from posthorn.cli.prefect_login import PrefectApi, new_login, recorded, recorded_api
+from posthorn.cli.proxies import UnusableProxy, settle_for, spare_loopback
+from posthorn.settings import is_loopback
+from posthorn.statefolder import check_writable
 
 START_SECONDS = 90.0
 _STOP_SECONDS = 15.0
@@ -63,7 +66,7 @@ def _active_profile() -> dict[str, Any]:
     path = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
     try:
         profiles = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError):
+    except (OSError, ValueError):
         return {}
     active = os.environ.get("PREFECT_PROFILE", profiles.get("active", ""))
     found = profiles.get("profiles", {}).get(active, {})
@@ -80,6 +83,7 @@ def standing_api(state_dir: Path) -> PrefectApi | None:
     """
     served, configured = served_api(state_dir), configured_api()
     if configured is None or (served is not None and _is_same_address(configured.url, served.url)):
+        spare_loopback()
         return served
     _await_configured(configured)
     return configured
@@ -111,8 +115,13 @@ def _await_configured(api: PrefectApi) -> None:
     import httpx  # noqa: PLC0415 - see the package
 
     try:
-        answer = httpx.get(f"{api.url}/version", timeout=_ANSWER_SECONDS, headers=api.headers())
-    except httpx.HTTPError as error:
+        settle_for(api.url)
+    except UnusableProxy as error:
+        raise PrefectServerError(f"{error}. Nothing was sent") from None
+    trusts = not is_loopback(api.url)
+    try:
+        answer = httpx.get(f"{api.url}/version", timeout=_ANSWER_SECONDS, headers=api.headers(), trust_env=trusts)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise PrefectServerError(
             f"the configured Prefect server {api.url} does not answer ({error}). Nothing was sent. Start it, or unset"
             " PREFECT_API_URL to have one started for the run"
@@ -175,7 +184,8 @@ def served_api(state_dir: Path) -> PrefectApi | None:
 
 def _shared_home(state_dir: Path) -> Path:
     shared = (state_dir / "prefect").absolute()
-    shared.mkdir(parents=True, exist_ok=True, mode=0o700)
+    check_writable(shared.parent)
+    check_writable(shared)
     shared.chmod(0o700)  # the way in lies there, and Prefect's database
     return shared
 
@@ -196,7 +206,7 @@ def _home(state_dir: Path) -> Iterator[Path]:
 def _environment(home: Path, host: str, port: int, login: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_THE_SERVER}
     return {
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{quote(str(home / 'prefect.db'))}",
         **SERVER_ENVIRONMENT,
         **inherited,
         "PREFECT_HOME": str(home),

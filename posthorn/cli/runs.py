@@ -88,6 +88,7 @@ def send_campaign(campaign_file: str) -> None:
     Raises:
         PosthornError, SettingsError: as the flow's tasks raised it.
         AlreadyRunning: another process sends it; nothing was done here.
+        Stopped: somebody cancelled the run in Prefect; what was in flight is finished and recorded.
         KeyboardInterrupt: stopped by a signal; what was in flight is finished and recorded.
     """
     from flows.campaign import send_campaign as flow  # noqa: PLC0415  # Prefect takes a second to import
@@ -182,11 +183,13 @@ async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:
     """Run a flow, wait until the server has recorded its task runs, and raise what it raised."""
     from prefect.logging.handlers import APILogHandler  # noqa: PLC0415
 
-    from posthorn.errors import AlreadyRunning, PosthornError  # noqa: PLC0415
+    from posthorn.errors import AlreadyRunning, PosthornError, Stopped  # noqa: PLC0415
     from posthorn.settings import SettingsError  # noqa: PLC0415
 
     try:
         state = await start()
+        if state.is_cancelling():  # in the instant of its end: no other state was accepted, and nobody else would set one
+            state = await _cancelled(state)
         await _await_recorded(state)
     finally:  # the last lines, before a server of our own is stopped: Prefect would try for a minute to hand them in
         with suppress(TimeoutError):
@@ -197,8 +200,20 @@ async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:
     error = await state.aresult(raise_on_failure=False)
     if isinstance(error, (PosthornError, SettingsError)):
         raise error
-    if isinstance(error, BaseException) and state.name not in ("Stopped", "Cancelled"):
+    if state.is_cancelled():
+        raise Stopped(state.message or "the run was cancelled")
+    if isinstance(error, BaseException) and state.name != "Stopped":
         raise error
+
+
+async def _cancelled(state: Any) -> Any:
+    from prefect.client.orchestration import get_client  # noqa: PLC0415
+    from prefect.states import Cancelled  # noqa: PLC0415
+
+    own = state.state_details.flow_run_id
+    async with get_client() as client:
+        await client.set_flow_run_state(own, Cancelled(message="the run was cancelled"))
+        return (await client.read_flow_run(own)).state
 
 
 async def _await_recorded(state: Any) -> None:

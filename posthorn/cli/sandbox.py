@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from posthorn.sandbox.serwersms import SerwerSmsOptions
     from posthorn.sandbox.skycore import SkycoreOptions, Template
 
+_MOST_RULES_BYTES = 1024 * 1024
 _BANNER = """\
 ==============================================================================
   THIS IS A SANDBOX. It looks like the provider, but no message leaves this
@@ -98,6 +101,7 @@ def sandbox(
     What really happened: GET /_sandbox/truth, messages, tickets, barcode/<tracking id>.png, counts, requests. While it runs:
     PUT /_sandbox/faults, credit, skycore; POST /_sandbox/clock, postbacks, callbacks, reset.
     """
+    _refuse_endless(locals())
     from posthorn.sandbox.serwersms import SerwerSmsOptions  # noqa: PLC0415 - see above
     from posthorn.sandbox.skycore import SkycoreOptions  # noqa: PLC0415 - see above
 
@@ -147,6 +151,13 @@ def sandbox(
     _serve(options, tickets, rules, port=port, clock=clock, latency=latency, ready_file=ready_file, quiet=quiet)
 
 
+def _refuse_endless(given: Mapping[str, object]) -> None:
+    """Infinity and NaN count as floats between any bounds; no clock can wait for them."""
+    for name, value in given.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise typer.BadParameter("expected a number", param_hint=f"--{name.replace('_', '-')}")
+
+
 def _templates(with_barcode: list[str], without: list[str], encoding_seconds: float) -> tuple[Template, ...]:
     from posthorn.sandbox.skycore import Template  # noqa: PLC0415 - see above
 
@@ -193,13 +204,20 @@ def _serve(
 def _rules(given: list[str], file: Path | None) -> list[dict[str, Any] | str]:
     """Rules of the file, then of the options."""
     try:
-        listed = json.loads(file.read_text()) if file else []
+        listed = json.loads(_text(file)) if file else []
         own = [json.loads(rule) if rule.lstrip().startswith("{") else rule for rule in given]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"not JSON: {error}", param_hint="--fault or --faults-file") from error
     if not isinstance(listed, list):
         raise typer.BadParameter("expected a JSON list of rules", param_hint="--faults-file")
     return [*listed, *own]
+
+
+def _text(file: Path) -> str:
+    from posthorn.content.regularfile import opened  # noqa: PLC0415 - see above
+
+    with opened(file, "--faults-file", "a file of JSON") as content:
+        return content.read(_MOST_RULES_BYTES).decode()
 
 
 async def _run(box: Sandbox, ready_file: Path | None, *, quiet: bool) -> None:

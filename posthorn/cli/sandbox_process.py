@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from posthorn.cli.prefect_server import bound_command
+from posthorn.errors import InputError
 
 _TOKEN = "demo-token"  # noqa: S105 - the sandbox's own
 
@@ -35,7 +36,7 @@ def sandbox_process(*options: str) -> Iterator[SandboxProcess]:
     try:
         line = process.stdout.readline() if process.stdout else ""
         if not line.startswith("ready "):
-            raise RuntimeError("the sandbox did not start")
+            raise InputError("sandbox", "it did not start; what it said stands above")
         url = line.split()[1]
         yield SandboxProcess(url, _variables(url))
     finally:

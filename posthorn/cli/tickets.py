@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from posthorn.cli.operator import operator_name
 from posthorn.cli.output import ending_early, following, new_ledger_note, say, show_status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The event file (TOML); `posthorn tickets --help` shows one.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The event's name, as in its file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
-By = Annotated[str, typer.Option("--by", help="Who decides it; kept in the ledger.", default_factory=getpass.getuser)]
+By = Annotated[str, typer.Option("--by", help="Who decides it; kept in the ledger.", default_factory=operator_name)]
 Why = Annotated[str, typer.Option("--why", help="Why; kept in the ledger.")]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posthorn.cli.output import say
+from posthorn.cli.output import cannot_listen, say
 
 if TYPE_CHECKING:
     from posthorn.settings import Settings
@@ -74,7 +74,10 @@ async def _serve(settings: Settings, secret: str, host: str, port: int) -> None:
     any_host = not names and not is_loopback(host)  # behind what it is reached by then, only the operator knows
     receiver = application(ledger, secret, ZoneInfo(settings.serwersms.timezone), names=names, any_host=any_host)
     try:
-        runner = await listen(receiver, host, port)
+        try:
+            runner = await listen(receiver, host, port)
+        except (OSError, UnicodeError) as error:
+            raise cannot_listen(host, port, error) from None
         try:
             address, listening = runner.addresses[0][:2]
             say(f"ready http://{address}:{listening}/SECRET/skycore")

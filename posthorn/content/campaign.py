@@ -40,6 +40,9 @@ MOST_TEXT = 5_000
 ADVISED_CHUNK = (50, 200)
 """Numbers per request that the same page recommends."""
 
+FIRST_YEAR, LAST_YEAR = 2000, 2199
+"""Years in which a moment can be meant."""
+
 
 def _checked_title(title: str) -> str:
     if not title.strip() or len(title) > MOST_TITLE:
@@ -89,6 +92,8 @@ def _checked_moment(moment: datetime) -> datetime:
         raise ValueError(
             "expected an offset from UTC, as in 2026-11-30T09:00:00+01:00; without it the moment is not certain"
         )
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:  # beyond these, no other time zone may have a date for it
+        raise ValueError(f"expected a moment of the years {FIRST_YEAR} to {LAST_YEAR}")
     return moment
 
 

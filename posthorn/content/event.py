@@ -49,6 +49,12 @@ def _number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _checked_path(path: str) -> str:
+    if not path.strip() or not path.isprintable():
+        raise ValueError("expected a path")
+    return path
+
+
 def _shortcode(value: str) -> str:
     if not re.fullmatch(r"\+?[0-9]{3,15}", value):
         raise ValueError("expected a shortcode or a long number of the account: digits")
@@ -70,7 +76,7 @@ class TicketEvent(BaseModel):
     sender: Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_shortcode)] = Field(
         alias="from", description="Shortcode or long number"
     )
-    attendees: Annotated[str, Field(min_length=1)] = Field(description="CSV with columns phone and barcode_id")
+    attendees: Annotated[str, AfterValidator(_checked_path)] = Field(description="CSV with columns phone and barcode_id")
     campaign_ref: Annotated[str, BeforeValidator(_number_as_text)] | None = Field(
         None, description="Campaign at the provider, where the account enforces one"
     )
@@ -305,6 +311,6 @@ def _unfilled(data: Mapping[str, object], texts: object) -> list[inputfile.Probl
     templates = {"custom_subject": data.get("custom_subject")}
     if isinstance(texts, dict):
         templates |= {f"custom_texts.{slide}": text for slide, text in texts.items()}
-    shown = plain_texts | {key: _PLACEHOLDER.sub("x", text) for key, text in templates.items() if isinstance(text, str)}
+    shown = plain_texts | {key: _PLACEHOLDER.sub("", text) for key, text in templates.items() if isinstance(text, str)}
     found = ((key, placeholder_problem(text)) for key, text in shown.items() if isinstance(text, str))
     return [(key, problem) for key, problem in found if problem]

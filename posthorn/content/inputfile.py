@@ -14,8 +14,12 @@ from pydantic import BaseModel, ValidationError
 
 from posthorn.content.filekind import file_kind
 from posthorn.content.plain import plain
+from posthorn.content.regularfile import opened
 from posthorn.errors import InputError
 from posthorn.settings import expectation
+
+MOST_BYTES = 1024 * 1024
+"""Longest campaign or event file: a thousand times what one needs."""
 
 Problem = tuple[str, str]
 """A key as the operator knows it, and what is wrong with it."""
@@ -81,37 +85,42 @@ def sha256_of(path: Path, field: str) -> str:
     Raises:
         InputError: it cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(field, f"{path} cannot be read ({error.strerror or error})") from None
+    with opened(path, field) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _toml(path: Path, what: str) -> dict[str, Any]:
     """The file's keys. A byte order mark, as some editors write it, is no error."""
     content = b""
     try:
-        content = path.read_bytes()
+        content = _bytes(path, what)
         return tomllib.loads(content.decode("utf-8-sig"))
-    except FileNotFoundError:
-        problem = "does not exist"
-    except IsADirectoryError:
-        problem = "is a folder; expected a TOML file"
-    except OSError as error:
-        problem = f"cannot be read ({error.strerror or error})"
+    except RecursionError:
+        problem = "is nested too deeply; expected keys and values, as `--help` shows them"
     except UnicodeDecodeError:
         problem = f"is {kind.name}; expected a TOML file" if (kind := file_kind(content)) else "is not text in UTF-8"
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also an integer of thousands of digits, which is no TOMLDecodeError
         problem = _toml_problem(content.decode("utf-8-sig"), error)
     raise InputError(what, f"{path} {problem}")
+
+
+def _bytes(path: Path, what: str) -> bytes:
+    """The whole file, which is small if it is what it should be."""
+    with opened(path, what, "a TOML file") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise InputError(
+            what,
+            f"{path} is larger than {MOST_BYTES // 1024:,} KiB; expected keys and values, with the people in a CSV file",
+        )
+    return content
 
 
 _AT = re.compile(r"at line (\d+)")
 _CURLY = re.compile("[\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb]")
 
 
-def _toml_problem(text: str, error: tomllib.TOMLDecodeError) -> str:
+def _toml_problem(text: str, error: ValueError) -> str:
     """What is wrong with a file that is no TOML, with a hint where the slip is a known one."""
     at = _AT.search(str(error))
     lines = text.splitlines()

@@ -81,6 +81,7 @@ def _row(ledger: Ledger, campaign: CampaignRecord) -> dict[str, Any]:
         "delivered": counted["delivered"],
         "rejected": counted["rejected"],
         "unknown": counted["unknown"],
+        "second copies": status["second_copies"],
         "balanced": "yes" if status["balanced"] else "NO",
         "codes": "; ".join(codes[:_MOST_CODES]) + (" …" if len(codes) > _MOST_CODES else ""),
         "per second": round(pace, 1) if pace else "",

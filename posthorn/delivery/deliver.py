@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from posthorn.delivery.copies import find_second_copies
 from posthorn.delivery.exchange import campaign_exchange
 from posthorn.delivery.guard import guard
+from posthorn.delivery.hold import FOR_LAST_LOOK, note_last_look
 from posthorn.delivery.reconcile import reconcile, seconds_to_next_look, waited
 from posthorn.delivery.run import CampaignRun, Run, TicketRun
 from posthorn.delivery.send import Exchange, batches, send_batch
 from posthorn.delivery.tickets import TicketExchange
 from posthorn.delivery.withdraw import withdraw_unwanted
-from posthorn.ledger import sending
+from posthorn.ledger import copies, sending
 
 BATCHES_AT_ONCE = 4
 """While the last requests of one batch are answered, the next are under way."""
@@ -46,14 +49,15 @@ async def look_up(run: CampaignRun) -> float | None:
 class Steps:
     """How the loop's single steps are carried out. Each may be repeated at any time: the ledger knows what is left.
 
-    ``guard`` says whether the run may send at all, before its first claim. ``send`` sends one batch, ``look_up`` and
-    ``withdraw`` look after what was sent. ``limit`` is held while sending.
+    ``guard`` says whether the run may send at all, before its first claim. ``send`` sends one batch, ``look_up``,
+    ``withdraw`` and ``find_copies`` look after what was sent. ``limit`` is held while sending.
     """
 
     guard: Callable[[Run[Any]], Awaitable[None]] = guard
     send: Callable[[Run[Any], Exchange, int, int], Awaitable[int]] = send_batch
     look_up: Callable[[CampaignRun], Awaitable[float | None]] = look_up
     withdraw: Callable[[CampaignRun], Awaitable[int]] = withdraw_unwanted
+    find_copies: Callable[[CampaignRun], Awaitable[int]] = find_second_copies
     limit: Callable[[Run[Any]], AbstractAsyncContextManager[None]] = lambda _run: nullcontext()
 
 
@@ -67,6 +71,7 @@ async def deliver_campaign(run: CampaignRun, steps: Steps = PLAIN) -> None:
     Raises:
         GatewayError, LedgerError, Stopped: why it ended early. What was not sent is pending.
     """
+    await note_last_look(run)
     await send_all(run, steps)
     await settle_all(run, steps)
 
@@ -88,7 +93,8 @@ async def send_all(run: CampaignRun, steps: Steps = PLAIN) -> int:
     exchange = await campaign_exchange(run)
     requests = await send_pending(run, exchange, steps)
     while not run.is_stopped() and await _others_are_at_work(run):
-        await asyncio.sleep(_LOOK_SECONDS)
+        with run.waiting_for("for the other processes that send it"):
+            await asyncio.sleep(_LOOK_SECONDS)
         requests += await send_pending(run, exchange, steps)
     return requests
 
@@ -127,29 +133,47 @@ async def send_pending(run: Run[Any], exchange: Exchange, steps: Steps = PLAIN) 
 
 
 async def settle_all(run: CampaignRun, steps: Steps = PLAIN) -> None:
-    """Settle what is unknown as far as the campaign's file allows: look, wait, look again, send again what is absent."""
+    """Settle what is unknown as far as the campaign's file allows: look, wait, look again, send again what is absent.
+
+    A held campaign that has sent anything again stays until a last look, close before the provider dispatches it.
+    """
+    while True:
+        begun = time.time()
+        await _settle(run, steps)
+        await _withdraw_if_kept(run, steps)
+        moment = await note_last_look(run, after=begun)
+        if moment is None or run.is_stopped() or not await waited(run, max(0.0, moment - time.time()), FOR_LAST_LOOK):
+            break
+
+
+async def settle_once(run: CampaignRun, steps: Steps = PLAIN) -> None:
+    """Settle what one look proves, withdraw what is not to go out, find second copies; send nothing."""
+    begun = time.time()
+    await steps.look_up(run)
+    await _withdraw_if_kept(run, steps)
+    if await run.do(copies.suspects, run.campaign, 1):
+        await steps.find_copies(run)
+    await note_last_look(run, after=begun)
+
+
+async def _settle(run: CampaignRun, steps: Steps) -> None:
     while True:
         seconds = await steps.look_up(run)
         await run.heed()
         if run.is_stopped():
             break
         if await run.do(sending.pending_chunks, run.campaign):
+            await note_last_look(run)  # before the second request leaves: this process may die after it
             await send_all(run, steps)
         elif seconds is None or not await waited(run, seconds):
             break
-    await _withdraw_if_kept(run, steps)
-
-
-async def settle_once(run: CampaignRun, steps: Steps = PLAIN) -> None:
-    """Settle what one look proves, and send nothing."""
-    await steps.look_up(run)
-    await _withdraw_if_kept(run, steps)
 
 
 async def _withdraw_if_kept(run: CampaignRun, steps: Steps) -> None:
     """Only where the provider may hold messages back: a step for nothing is one too many."""
     definition = run.campaign.definition
-    if definition.get("hold_minutes") or (definition.get("send_at") and run.campaign.cancelled_at is not None):
+    is_kept = definition.get("hold_minutes") or definition.get("send_at")
+    if is_kept and (run.campaign.cancelled_at is not None or await run.do(copies.suspects, run.campaign, 1)):
         await steps.withdraw(run)
 
 

@@ -10,6 +10,8 @@ import contextlib
 import random
 import time
 
+from posthorn.delivery.waiting import board
+
 LONGEST_WAIT_SECONDS = 300.0
 _FIRST_WAIT_SECONDS = 1.0
 _PATIENCE_SECONDS = 1800.0
@@ -30,14 +32,21 @@ class Pace:
         self._slowed_since: float | None = None
         self._slowdowns = 0
         self._unknown_in_a_row = 0
+        self._board = board()
 
     async def wait(self) -> None:
         """Wait until the next request may leave, or until ``wake``; each waiter gets a moment of its own."""
         while not self._woken.is_set() and (seconds := self.waiting_seconds) > 0:
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError), self._shown(seconds):
                 await asyncio.wait_for(self._woken.wait(), seconds)
         if self._min_interval_seconds:
             self._not_before = max(self._not_before, time.monotonic() + self._min_interval_seconds)
+
+    def _shown(self, seconds: float) -> contextlib.AbstractContextManager[None]:
+        """Show a pause that the provider asked for; the ordinary distance between two requests is none."""
+        if self._slowed_since is None:
+            return contextlib.nullcontext()
+        return self._board.waiting("because the provider asks for a pause", time.time() + seconds)
 
     def wake(self) -> None:
         """Wait no more: the run has stopped."""

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from tabulate import tabulate
 
@@ -99,15 +98,16 @@ async def seconds_to_next_look(run: CampaignRun) -> float | None:
     return min((max(0.0, look - now) for look in looks if look is not None), default=None)
 
 
-async def waited(run: CampaignRun, seconds: float) -> bool:
-    """Wait so long for the next look; False as soon as the run is to stop, by this process or another."""
-    again = datetime.fromtimestamp(time.time() + seconds).astimezone()
-    words = "%s: the run waits until %s to look again at messages of unknown outcome; nothing else is left to do"
-    _logger.warning(words, run.campaign.name, f"{again:%H:%M:%S %Z}")
+NEXT_LOOK = "to look again at messages of unknown outcome; nothing else is left to do"
+
+
+async def waited(run: CampaignRun, seconds: float, what_for: str = NEXT_LOOK) -> bool:
+    """Wait so long, and say what for; False as soon as the run is to stop, by this process or another."""
     until = time.monotonic() + seconds
-    while not run.is_stopped() and (left := until - time.monotonic()) > 0:
-        await asyncio.sleep(min(left, _HEED_SECONDS))
-        await run.heed()
+    with run.waiting_for(what_for, time.time() + seconds):
+        while not run.is_stopped() and (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, _HEED_SECONDS))
+            await run.heed()
     return not run.is_stopped()
 
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from posthorn.delivery.copies import find_second_copies
 from posthorn.delivery.run import CampaignRun, open_desk
 from posthorn.errors import AlreadyRunning, GatewayError, InputError
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.gateways.registry import campaign_gateway
-from posthorn.ledger import campaigns, reporting
+from posthorn.ledger import campaigns, copies, reporting
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.news import apply_parked
 from posthorn.ledger.reporting import WAITING_STATES, OpenChunk, Question
@@ -45,12 +46,14 @@ class Pulled:
     """What a pull did: requests made, messages that moved on, messages that ended without a report.
 
     ``open`` is how many still wait, ``problems`` says which requests failed; what they asked about stays due.
+    ``second_copies`` is how many count in the campaigns that were looked at for them.
     """
 
     requests: int = 0
     moved: int = 0
     expired: int = 0
     open: int = 0
+    second_copies: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -75,6 +78,7 @@ async def pull_reports(run: CampaignRun) -> Pulled:
             await run.do(reporting.note_asked, question.completes, now)
     pulled.expired = await _expire(run.do, run.campaign, now)
     pulled.open = sum(chunk.messages for chunk in reporting.open_chunks(run.ledger, run.campaign))
+    pulled.second_copies = await find_second_copies(run)
     return pulled
 
 
@@ -110,6 +114,15 @@ def is_due(chunk: OpenChunk, campaign: CampaignRecord, now: float) -> bool:
     return now - asked_at >= max(LEAST_SECONDS_BETWEEN, SHARE_OF_AGE * (now - dispatched_at))
 
 
+def is_search_due(campaign: CampaignRecord, newest_attempt: float, now: float) -> bool:
+    """Whether it is time to look for second copies again: as for reports, the older the last request the more rarely."""
+    age = now - newest_attempt
+    sought_at = max(newest_attempt, campaign.copies_sought_at or 0.0)
+    if age > NO_REPORT_AFTER_SECONDS:
+        return False
+    return now - sought_at >= max(LEAST_SECONDS_BETWEEN, SHARE_OF_AGE * age)
+
+
 def recent_names(settings: Settings | None = None, clock: Callable[[], float] = time.time) -> list[str]:
     """The campaigns and events whose totals reports may still change, or may have changed in the last day."""
     ledger = Ledger((settings or load_settings()).database_url)
@@ -120,6 +133,16 @@ def recent_names(settings: Settings | None = None, clock: Callable[[], float] = 
         return [record.name for record in records if record.id in waiting or _last_begun(record) > since]
     finally:
         ledger.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What a look for second copies needs."""
+
+    settings: Settings
+    gateway: CampaignGateway
+    campaign: CampaignRecord
+    do: _Do
 
 
 class _Round:
@@ -138,10 +161,13 @@ class _Round:
         """Ask, then end what stays silent."""
         self._pulled.moved += await asyncio.to_thread(apply_parked, self._ledger)
         waiting = self._waiting()
-        if due := [chunk.id for chunk in waiting if self._is_due(chunk)]:
+        due = [chunk.id for chunk in waiting if self._is_due(chunk)]
+        suspected = await self._suspected()
+        if due or suspected:
             gateway = campaign_gateway(self._settings)
             try:
                 await self._ask_about(gateway, due)
+                await self._seek_copies(gateway, suspected)
             finally:
                 await gateway.aclose()
         await self._end_silent(waiting)
@@ -172,6 +198,20 @@ class _Round:
             else:
                 failures = 0
                 await self._do(reporting.note_asked, question.completes - self._missed, self._now)
+
+    async def _suspected(self) -> list[CampaignRecord]:
+        """The campaigns that may have been taken twice in part, and whose turn it is, whether or not a report is open."""
+        newest = await self._do(copies.newest_attempts)
+        known = [(self._records[one], at) for one, at in newest.items() if one in self._records]
+        return [record for record, at in known if is_search_due(record, at, self._now)]
+
+    async def _seek_copies(self, gateway: CampaignGateway, suspected: Sequence[CampaignRecord]) -> None:
+        for record in suspected:
+            try:
+                desk = _Desk(self._settings, gateway, record, self._do)
+                self._pulled.second_copies += await find_second_copies(desk, self._now)
+            except (GatewayError, InputError) as error:
+                self._pulled.problems.append(str(error))
 
     async def _end_silent(self, waiting: Sequence[OpenChunk]) -> None:
         """End what was silent for too long, but of no campaign that the provider could not be asked about just now."""

@@ -14,11 +14,12 @@ import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
 from posthorn.delivery.pace import Pace
+from posthorn.delivery.waiting import board, clock_time
 from posthorn.errors import AlreadyRunning, LedgerError, Stopped
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
 from posthorn.gateways.registry import campaign_gateway, ticket_gateway
@@ -30,6 +31,7 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.store.writer import LedgerWriter
 from posthorn.models import Kind
 from posthorn.settings import SerwerSmsSettings, Settings, SkycoreSettings, load_settings
+from posthorn.statefolder import check_writable
 
 _logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
@@ -50,6 +52,7 @@ class Run(Generic[_G]):
     """
 
     __slots__ = (
+        "_board",
         "_writer",
         "campaign",
         "concurrency",
@@ -79,6 +82,7 @@ class Run(Generic[_G]):
         self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
         self.stopped: Exception | None = None
         self._writer = LedgerWriter(ledger)
+        self._board = board()
 
     async def do(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run one of the ledger's verbs in the ledger's thread; it is durable when this returns."""
@@ -100,6 +104,12 @@ class Run(Generic[_G]):
     def is_stopped(self) -> bool:
         """Whether nothing more is to be sent in this run."""
         return self.stopped is not None
+
+    def waiting_for(self, reason: str, until: float | None = None) -> AbstractContextManager[None]:
+        """Tell whoever watches the run that the block waits: ``for …`` or ``to …``, and until when (seconds since 1970)."""
+        if until is not None:
+            _logger.info("%s: the run waits until %s %s", self.campaign.name, clock_time(until), reason)
+        return self._board.waiting(reason, until)
 
     def close(self) -> None:
         """End the ledger's thread, after what it was given, and the spool."""
@@ -170,6 +180,7 @@ async def open_helper(name: str, *, settings: Settings | None = None) -> AsyncIt
     async with open_desk(name, settings=settings) as run:
         if not _is_running(run):
             raise Stopped(f"nobody runs {name}, so there is nobody to help; nothing was sent")
+        check_writable(run.spool.folder)
         run.guard_key = sending.owner_key(run.owner)
         run.ledger.locks.acquire(run.guard_key)
         await run.do(_import_spool, run.spool)
@@ -179,7 +190,7 @@ async def open_helper(name: str, *, settings: Settings | None = None) -> AsyncIt
             run.stop(error)
             raise
         finally:
-            if run.stopped is not None:
+            if run.stopped is not None and run.ledger.locks.still_held(run.guard_key):
                 campaigns.stop_run(run.ledger, run.campaign, because=_reason(run.stopped) or "a helper stopped")
 
 
@@ -216,17 +227,25 @@ async def _desk(
 
 @asynccontextmanager
 async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
-    ledger, campaign = run.ledger, run.campaign
-    await _wait_for_lock(ledger, campaign)
+    check_writable(run.spool.folder)
+    await _wait_for_lock(run)
     await _take_over(run)
-    started = await run.do(campaigns.start_run, campaign, by=by or process_name())
+    started = await run.do(campaigns.start_run, run.campaign, by=by or process_name())
     try:
         yield
     except BaseException as error:
         run.stop(error if isinstance(error, Exception) else InterruptedError("the run was interrupted"))
+        with suppress(LedgerError):  # the first error says more
+            _end(run, started)
         raise
-    finally:
-        campaigns.end_run(ledger, campaign, started, stopped_because=_reason(run.stopped))
+    else:
+        _end(run, started)
+
+
+def _end(run: Run[Any], started: float) -> None:
+    """Tell the ledger how the run ended. One whose lock is lost says nothing: it would stop whoever took over."""
+    if run.ledger.locks.still_held(run.campaign.lock_key):
+        campaigns.end_run(run.ledger, run.campaign, started, stopped_because=_reason(run.stopped))
 
 
 async def _take_over(run: Run[Any]) -> None:
@@ -240,25 +259,24 @@ def _account(settings: Settings, campaign: CampaignRecord) -> SerwerSmsSettings 
     return settings.skycore if campaign.kind == Kind.EVENT else settings.serwersms
 
 
-async def _wait_for_lock(ledger: Ledger, campaign: CampaignRecord) -> None:
+async def _wait_for_lock(run: Run[Any]) -> None:
     """Become the one that runs this campaign; while somebody only looks after it, wait for that to end.
 
     Raises:
         AlreadyRunning: another process runs it; with since when and by whom.
         LedgerError: the lookup has not ended for ten minutes.
     """
-    deadline = time.monotonic() + _LOOKUP_WAIT_SECONDS
-    waits = False
-    while not try_lock(ledger, campaign):
-        if time.monotonic() >= deadline:
-            raise LedgerError(
-                f"{campaign.name} has been looked after by another process for {_LOOKUP_WAIT_SECONDS / 60:.0f} minutes;"
-                " nothing was sent. Look at that process, and run the campaign again"
-            )
-        if not waits:
-            _logger.warning("%s is being looked after by another process; waiting until that is over", campaign.name)
-            waits = True
-        await asyncio.sleep(_PAUSE_SECONDS)
+    name, deadline = run.campaign.name, time.monotonic() + _LOOKUP_WAIT_SECONDS
+    if try_lock(run.ledger, run.campaign):
+        return
+    with run.waiting_for(f"for another process that looks after {name}", time.time() + _LOOKUP_WAIT_SECONDS):
+        while not try_lock(run.ledger, run.campaign):
+            if time.monotonic() >= deadline:
+                raise LedgerError(
+                    f"{name} has been looked after by another process for {_LOOKUP_WAIT_SECONDS / 60:.0f} minutes;"
+                    " nothing was sent. Look at that process, and run the campaign again"
+                )
+            await asyncio.sleep(_PAUSE_SECONDS)
 
 
 def try_lock(ledger: Ledger, campaign: CampaignRecord) -> bool:
@@ -305,7 +323,8 @@ def _is_running(run: Run[Any]) -> bool:
 
 def process_name() -> str:
     """This process, for people: ``ops@host, process 4711``."""
-    return f"{os.environ.get('USER', 'somebody')}@{socket.gethostname()}, process {os.getpid()}"
+    account = os.environ.get("LOGNAME") or os.environ.get("USER") or f"user {os.getuid()}"
+    return f"{account}@{socket.gethostname()}, process {os.getpid()}"
 
 
 def new_owner() -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from tabulate import tabulate
 
 from posthorn.gateways.registry import campaign_code_words, ticket_code_words
-from posthorn.ledger import campaigns, totals
+from posthorn.ledger import campaigns, copies, totals
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind
+from posthorn.models import Kind, MessageState
 from posthorn.settings import load_settings
 
 EXIT_OK = 0
@@ -60,37 +61,58 @@ def status_now(name: str, *, test: bool = False) -> dict[str, Any]:
         ledger.close()
 
 
-def names_with_unknown() -> list[str]:
-    """The names of the campaigns, tests aside, that have messages of unknown outcome.
+def names_to_settle() -> list[str]:
+    """The names of the campaigns, tests aside, that another look may settle something of.
 
-    Messages that a dead process left in the middle of a request are of unknown outcome, too.
+    They have messages of unknown outcome, or the provider still keeps what is not to go out. Messages that a dead process
+    left in the middle of a request are of unknown outcome, too.
     """
     ledger = Ledger(load_settings().database_url)
     try:
         records = [record for record in campaigns.all_records(ledger, Kind.CAMPAIGN) if not record.test]
-        return [record.name for record in records if _has_unknown(ledger, record)]
+        return [record.name for record in records if _is_unsettled(ledger, record)]
     finally:
         ledger.close()
 
 
-def _has_unknown(ledger: Ledger, campaign: CampaignRecord) -> bool:
+def names_due(within_seconds: float) -> list[str]:
+    """The names of the campaigns that wait for a moment that comes within so many seconds, or has come."""
+    ledger = Ledger(load_settings().database_url)
+    try:
+        return [record.name for record in campaigns.due(ledger, time.time() + within_seconds)]
+    finally:
+        ledger.close()
+
+
+def _is_unsettled(ledger: Ledger, campaign: CampaignRecord) -> bool:
     counted = totals.totals(ledger, campaign)
-    return bool(counted["unknown"] or (counted["sending"] and ledger.locks.is_free(campaign.lock_key)))
+    is_abandoned = counted["sending"] and ledger.locks.is_free(campaign.lock_key)
+    is_kept = campaign.cancelled_at is not None and counted["scheduled"]
+    is_surplus = MessageState.SCHEDULED in copies.counted(ledger, campaign).values()
+    return bool(counted["unknown"] or is_abandoned or is_kept or is_surplus)
 
 
 def status_rows(status: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per state that holds a message, its meaning in words, and the sum, which must be the input."""
+    """One row per state that holds a message, its meaning in words, and the sum, which must be the input.
+
+    Second copies are no part of the sum: each stands beside a message that is in it.
+    """
     counted = {name: count for name, count in status["totals"].items() if name != "input" and count}
     rows = [{"state": name, "messages": count, "meaning": _MEANINGS[name]} for name, count in counted.items()]
     balance = "equals the input" if status["balanced"] else f"differs from the input of {status['totals']['input']}"
     rows.append({"state": "sum", "messages": sum(counted.values()), "meaning": balance})
+    if status["second_copies"]:
+        meaning = "taken by the provider beside the messages above"
+        rows.append({"state": "second copies", "messages": status["second_copies"], "meaning": meaning})
     return rows
 
 
 def status_table(status: Mapping[str, Any]) -> str:
     """The status as text: name, state, totals, provider codes."""
     test = " (test: nothing was sent)" if status["test"] else ""
-    because = f": {status['because'] or 'not finished, run it again to go on'}" if _is_unfinished(status) else ""
+    because = ""
+    if _is_unfinished(status) or status["waiting_until"] or status["second_copies"]:
+        because = f": {status['because'] or 'not finished, run it again to go on'}"
     lines = [f"{status['kind']} {status['name']}{test}: {status['state'].replace('_', ' ')}{because}", ""]
     lines.append(tabulate(status_rows(status), headers="keys", tablefmt="simple_outline", intfmt=","))
     if status["errors"]:
@@ -126,5 +148,9 @@ def artifact_key(kind: str, name: str) -> str:
 
 
 def exit_code(status: Mapping[str, Any]) -> int:
-    """0 all accounted for, 3 something needs a person, 4 stopped before the end."""
-    return {"needs_attention": EXIT_NEEDS_ATTENTION, "stopped": EXIT_STOPPED}.get(status["state"], EXIT_OK)
+    """0 all accounted for, 3 something needs a person or its time, 4 stopped before the end."""
+    if status["state"] == "cancelled":
+        is_open = status["totals"]["unknown"] or status["totals"]["scheduled"] or status["second_copies"]
+        return EXIT_NEEDS_ATTENTION if is_open or status["waiting_until"] else EXIT_OK
+    codes = {"needs_attention": EXIT_NEEDS_ATTENTION, "waiting": EXIT_NEEDS_ATTENTION, "stopped": EXIT_STOPPED}
+    return codes.get(status["state"], EXIT_OK)

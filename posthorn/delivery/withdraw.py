@@ -1,39 +1,58 @@
 """Withdrawing what the provider still holds: surplus copies of a held campaign, or everything when it is cancelled.
 
 messages/delete and the states of messages/reports are documented; that both work for MMS is inferred (see
-docs/reliability.md), so what was withdrawn is believed only when the provider's own reports agree.
+docs/reliability.md), so what was withdrawn is believed only when the provider's own listing shows that it is gone, and shows
+at the same time that it lists what is there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, is_titled
-from posthorn.delivery.reconcile import PHONES_PER_REQUEST, Reconciled, reconcile
+from posthorn.delivery.copies import all_pages, find_second_copies, look_for_copies, suspect_pages
+from posthorn.delivery.hold import note_last_look
+from posthorn.delivery.listing import LISTED_SECONDS, settle_seconds
+from posthorn.delivery.reconcile import Reconciled, reconcile
 from posthorn.delivery.report import IDS_PER_REQUEST
 from posthorn.delivery.run import CampaignRun, open_lookup, open_run
 from posthorn.errors import AlreadyRunning, GatewayError
-from posthorn.ledger import campaigns, reconciling, reporting, totals
+from posthorn.ledger import campaigns, copies, reporting, totals
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind, MessageState, Phone, Report
+from posthorn.models import Kind, MessageState, Report
 from posthorn.settings import load_settings
 
-_MOST_ROUNDS = 5
+_CONTROLS = 3
+"""Messages that are withdrawn last: until then a listing that does not show one of them proves nothing."""
+_PAUSES_SECONDS = (0.0, 1.0, 3.0)
+"""Before each round: a listing may show for a moment what was withdrawn."""
 _WAIT_FOR_RUN_SECONDS = 120.0
+_WENT_OUT = ("accepted", "delivered", "undelivered", "no_report")
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """What a cancellation did: never sent, withdrawn from the provider, already out, of unknown outcome."""
+    """What a cancellation did: never sent, withdrawn at the provider, already out, still kept there, of unknown outcome.
+
+    ``problem`` is why the provider could not be asked for all of it.
+    """
 
     never_sent: int
     withdrawn: int
     went_out: int
+    still_scheduled: int
     unknown: int
+    problem: GatewayError | None = None
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What was asked to be withdrawn: ids that were listed at some time, and the error that a request ended with."""
+
+    seen: set[str] = field(default_factory=set)
+    problem: GatewayError | None = None
 
 
 async def cancel_campaign(name: str) -> Cancelled:
@@ -50,22 +69,35 @@ async def cancel_campaign(name: str) -> Cancelled:
         try:
             async with open_run(name, by="cancel") as run:
                 never_sent += await run.do(campaigns.cancel, run.campaign)
-                await reconcile(run)
-                await withdraw_scheduled(run)
-                if run.campaign.definition.get("hold_minutes"):
-                    await withdraw_surplus(run)
+                await run.heed()
+                problem = await _look_and_withdraw(run)
                 counted = await run.do(totals.totals, run.campaign)
-                gone = ("accepted", "delivered", "undelivered", "no_report", "scheduled")
                 withdrawn = counted["cancelled"] - before - never_sent  # by this process, or by the run that ended for it
-                return Cancelled(never_sent, withdrawn, sum(counted[state] for state in gone), counted["unknown"])
+                out = sum(counted[state] for state in _WENT_OUT)
+                return Cancelled(never_sent, withdrawn, out, counted["scheduled"], counted["unknown"], problem)
         except AlreadyRunning:
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(1)
 
 
+async def _look_and_withdraw(run: CampaignRun) -> GatewayError | None:
+    """Look up what is unknown and withdraw everything, as far as the provider can be asked; why not all of it, if so."""
+    await note_last_look(run)
+    begun = time.time()
+    problem = None
+    for step in (reconcile, withdraw_unwanted):
+        try:
+            await step(run)
+        except GatewayError as error:  # what can be withdrawn is, though a lookup fails
+            problem = error
+    if problem is None:
+        await note_last_look(run, after=begun)
+    return problem
+
+
 async def reconcile_named(name: str) -> Reconciled:
-    """Look up what is unknown in the campaign of that name, and withdraw what turns out to be held and is not to go out.
+    """Look up what is unknown in the campaign of that name, look for second copies, and withdraw what is not to go out.
 
     Nothing is sent, and what was stopped stays stopped.
 
@@ -73,119 +105,160 @@ async def reconcile_named(name: str) -> Reconciled:
         AlreadyRunning: it is being sent; the run reconciles at its own end.
     """
     async with open_lookup(name) as run:
+        begun = time.time()
         done = await reconcile(run)
         await withdraw_unwanted(run)
+        await find_second_copies(run)
+        await note_last_look(run, after=begun)
         return done
 
 
 async def withdraw_unwanted(run: CampaignRun) -> int:
-    """Withdraw what is not to go out: all of a cancelled campaign, and surplus copies of a held one; how many were.
+    """Withdraw what is not to go out: all of a cancelled campaign, and surplus copies where the provider keeps them.
+
+    Returns how many were.
 
     Raises:
         TryAgain: the provider could not be asked; may be repeated.
     """
     withdrawn = await withdraw_scheduled(run) if run.campaign.cancelled_at is not None else 0
-    if run.campaign.definition.get("hold_minutes"):
+    if run.campaign.definition.get("hold_minutes") or run.campaign.definition.get("send_at"):
         withdrawn += await withdraw_surplus(run)
     return withdrawn
 
 
 async def withdraw_scheduled(run: CampaignRun) -> int:
-    """Withdraw every scheduled message of the campaign; returns how many were.
+    """Withdraw every scheduled message of the campaign; returns how many surely were.
+
+    The youngest are kept back as controls and withdrawn last: a listing that shows one of them, and not what was withdrawn
+    before, tells the truth. An empty one tells nothing.
 
     Raises:
         TryAgain: the provider could not be asked; what it surely withdrew is recorded.
     """
     withdrawn = 0
-    for _ in range(_MOST_ROUNDS):
-        rounds_withdrawn = 0
-        for ids in reporting.ids_in(run.ledger, run.campaign, (MessageState.SCHEDULED,), IDS_PER_REQUEST):
-            rounds_withdrawn += await _withdraw(run, ids)
-        withdrawn += rounds_withdrawn
-        if not (await run.do(totals.totals, run.campaign))["scheduled"] or not rounds_withdrawn:
+    asked = _Asked()
+    for pause in _PAUSES_SECONDS:
+        controls = await run.do(reporting.newest_ids_in, run.campaign, MessageState.SCHEDULED, _CONTROLS)
+        if len(controls) < _CONTROLS or (await _scheduled(run)) <= _CONTROLS:
             break
-    return withdrawn
-
-
-async def _withdraw(run: CampaignRun, ids: Sequence[str]) -> int:
-    """Withdraw these messages; how many surely were.
-
-    The provider counts but does not name what it withdrew. Those are withdrawn that it listed before and does not list any
-    more; or all that it does not list, if it withdrew as many. Silence alone proves nothing: its listing may lag, and
-    forgets old messages.
-    """
-    before = {report.provider_id for report in await _reports_of(run, ids)}
-    count, problem = 0, None
-    try:
-        count, _ = await run.gateway.withdraw(ids)
-    except GatewayError as error:
-        problem = error  # it may have been done all the same
-    after = await _reports_of(run, ids)
-    listed = {report.provider_id for report in after}
-    await run.do(reporting.apply_reports, after)
-    gone = [one for one in ids if one not in listed]
-    surely = gone if len(gone) <= count else [one for one in gone if one in before]
-    withdrawn = await run.do(reporting.mark_cancelled, surely)
-    if problem is not None and len(surely) < len(ids):
-        raise problem
+        await asyncio.sleep(pause)
+        for ids in reporting.ids_in(run.ledger, run.campaign, (MessageState.SCHEDULED,), IDS_PER_REQUEST - _CONTROLS):
+            if some := [one for one in ids if one not in controls]:
+                gone = await _withdraw_beside(run, some, controls, asked)
+                withdrawn += await run.do(reporting.mark_cancelled, gone)
+    for ids in reporting.ids_in(run.ledger, run.campaign, (MessageState.SCHEDULED,), IDS_PER_REQUEST):
+        withdrawn += await run.do(reporting.mark_cancelled, await _withdraw_viewed(run, ids, asked))
+    if asked.problem is not None and await _scheduled(run):
+        raise asked.problem
     return withdrawn
 
 
 async def withdraw_surplus(run: CampaignRun) -> int:
-    """Withdraw copies beyond the first of every number that was sent to again; returns how many were.
+    """Withdraw copies beyond the first of every number that was sent to again; returns how many surely were.
+
+    What cannot be withdrawn stays among the campaign's second copies.
 
     Raises:
         TryAgain: the provider could not be asked; may be repeated.
     """
-    resent = await run.do(reconciling.resent_messages, run.campaign)
     withdrawn = 0
-    for phones in _slices(list(resent)):
-        for _ in range(_MOST_ROUNDS):
-            surplus = _surplus(await _copies(run, phones), resent)
-            if not surplus:
-                break
-            withdrawn += (await run.gateway.withdraw(surplus))[0]
+    asked = _Asked()
+    for pause in _PAUSES_SECONDS:
+        async for suspects in suspect_pages(run):
+            await look_for_copies(run, suspects)
+        held = [
+            one for one, state in (await run.do(copies.counted, run.campaign)).items() if state == MessageState.SCHEDULED
+        ]
+        if not held:
+            break
+        await asyncio.sleep(pause)
+        for at in range(0, len(held), IDS_PER_REQUEST):
+            gone = await _withdraw_viewed(run, held[at : at + IDS_PER_REQUEST], asked)
+            await run.do(copies.mark_withdrawn, gone)
+            withdrawn += len(gone)
+        if withdrawn >= len(held):
+            break
+    if asked.problem is not None and not withdrawn:
+        raise asked.problem
     return withdrawn
 
 
-def _surplus(copies: Sequence[Report], resent: Mapping[Phone, str | None]) -> list[str]:
-    """The ids of the copies beyond one for each number: the one the ledger knows stays; where it knows none, the first."""
-    kept = {phone: provider_id for phone, provider_id in resent.items() if provider_id}
-    for copy in copies:
-        if copy.phone is not None:
-            kept.setdefault(copy.phone, copy.provider_id)
-    return [copy.provider_id for copy in copies if copy.phone is not None and copy.provider_id != kept[copy.phone]]
+async def _withdraw_beside(run: CampaignRun, ids: Sequence[str], controls: Sequence[str], asked: _Asked) -> list[str]:
+    """Have these messages withdrawn; those that surely were.
+
+    The provider counts but does not name what it withdrew. Where its listing shows a control, those are gone that it listed
+    before and does not list any more; or all that it does not list, if it withdrew as many.
+    """
+    count = await _ask(run, ids, asked)
+    after = await _reports_of(run, [*ids, *controls])
+    await _apply(run, after, ids)
+    listed = {report.provider_id for report in after}
+    if not listed.intersection(controls):
+        return []
+    gone = [one for one in ids if one not in listed]
+    return gone if len(gone) <= count else [one for one in gone if one in asked.seen]
 
 
-async def _copies(run: CampaignRun, phones: Sequence[Phone]) -> list[Report]:
-    """What the provider still holds of this campaign for these numbers and no other message of ours accounts for."""
-    since = (await run.do(reconciling.first_attempt, run.campaign) or time.time()) - CLOCK_SKEW_SECONDS
-    reports = await _all_pages(run, phones=phones, since=datetime.fromtimestamp(since, UTC))
-    held = [report for report in reports if report.state == MessageState.SCHEDULED and is_titled(report, run.campaign)]
-    resent = await run.do(reconciling.resent_messages, run.campaign)
-    others = await run.do(reconciling.bound_ids, [report.provider_id for report in held]) - {
-        provider_id for provider_id in resent.values() if provider_id
-    }
-    return [report for report in held if report.provider_id not in others]
+async def _withdraw_viewed(run: CampaignRun, ids: Sequence[str], asked: _Asked) -> list[str]:
+    """Have these messages withdrawn, with nothing beside them that a listing could be measured by; those that surely were.
+
+    Each that is not listed any more is asked about by its id: only the provider's word that it has none counts, and only of
+    one that it has listed, or that was sent so long ago that its listing has caught up.
+    """
+    await _ask(run, ids, asked)
+    after = await _reports_of(run, ids)
+    listed = {report.provider_id for report in after}
+    is_caught_up = await _is_caught_up(run)
+    gone = []
+    for one in ids:
+        if one not in listed and (one in asked.seen or is_caught_up):
+            try:
+                report = await run.gateway.view_message(one)
+            except GatewayError as error:
+                asked.problem = error
+                continue
+            if report is None:
+                gone.append(one)
+            else:
+                after.append(report)
+    await _apply(run, after, ids)
+    return gone
+
+
+async def _ask(run: CampaignRun, ids: Sequence[str], asked: _Asked) -> int:
+    """Remember which of these are listed, then have them withdrawn; how many the provider says it withdrew."""
+    asked.seen.update(report.provider_id for report in await _reports_of(run, ids))
+    try:
+        count, _ = await run.gateway.withdraw(ids)
+    except GatewayError as error:
+        asked.problem = error  # it may have been done all the same
+        return 0
+    return count
+
+
+async def _apply(run: CampaignRun, reports: Sequence[Report], ids: Sequence[str]) -> None:
+    """Move the messages that were asked about; what else the answer holds is passed over."""
+    await run.do(reporting.apply_reports, [report for report in reports if report.provider_id in ids])
+
+
+async def _is_caught_up(run: CampaignRun) -> bool:
+    """Whether what was sent is old enough to be listed, and young enough to be listed still."""
+    span = await run.do(copies.span_of_attempts, run.campaign)
+    now = time.time()
+    return (
+        span is not None
+        and now - span[0] < LISTED_SECONDS
+        and now - span[1] > settle_seconds(run.settings, run.campaign.definition)
+    )
+
+
+async def _scheduled(run: CampaignRun) -> int:
+    return int((await run.do(totals.totals, run.campaign))["scheduled"])
 
 
 async def _reports_of(run: CampaignRun, ids: Sequence[str]) -> list[Report]:
-    return await _all_pages(run, ids=ids, limit=IDS_PER_REQUEST)
-
-
-async def _all_pages(run: CampaignRun, **query: object) -> list[Report]:
-    reports: list[Report] = []
-    page = pages = 1
-    while page <= pages:
-        answer = await run.gateway.reports(page=page, **query)  # type: ignore[arg-type]
-        reports += answer.reports
-        page, pages = page + 1, answer.pages
-    return reports
-
-
-def _slices(phones: Sequence[Phone]) -> Iterator[Sequence[Phone]]:
-    for at in range(0, len(phones), PHONES_PER_REQUEST):
-        yield phones[at : at + PHONES_PER_REQUEST]
+    return await all_pages(run.gateway, ids=ids, limit=IDS_PER_REQUEST)
 
 
 def _stop_claims(name: str) -> tuple[int, int]:

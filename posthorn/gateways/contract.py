@@ -16,6 +16,7 @@ from posthorn.models import (
     Media,
     MmsRequest,
     Phone,
+    Report,
     ReportPage,
     StoredFile,
     TicketRequest,
@@ -52,6 +53,9 @@ class CampaignGateway(Protocol):
         limit: int | None = None,
     ) -> ReportPage:
         """One page of at most ``limit`` delivery reports, by ids, or by numbers and time of queueing."""
+
+    async def view_message(self, message_id: str) -> Report | None:
+        """What is known of one message; None where the provider says that it has none of that id."""
 
     async def withdraw(self, ids: Sequence[str]) -> tuple[int, int]:
         """Withdraw scheduled messages; ``(withdrawn, not withdrawn)``."""

@@ -64,6 +64,11 @@ _NOT_TAKEN: dict[int, type[GatewayError]] = {
 }
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "Connection": "keep-alive", "User-Agent": "posthorn"}
 _BEFORE_THE_REQUEST = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_TO_THE_PROXY = (
+    "connection.",
+    "proxy.",
+    "socks.",
+)  # httpcore's events up to a connection that the request can be written to
 _MALFORMED = (httpx.LocalProtocolError, httpx.InvalidURL)
 
 Before: TypeAlias = Callable[[], Awaitable[None]]
@@ -102,11 +107,24 @@ class Trace:
     request back, and nothing was sent.
     """
 
-    __slots__ = ("before", "body", "headers_written", "is_held_back", "last", "left", "status", "visible")
+    __slots__ = (
+        "_asks_proxy",
+        "before",
+        "body",
+        "headers_written",
+        "is_held_back",
+        "last",
+        "left",
+        "status",
+        "tunnelled",
+        "visible",
+    )
 
     def __init__(self, before: Before | None = None) -> None:
         self.before = before
         self.is_held_back = False
+        self.tunnelled = False
+        self._asks_proxy = False
         self.last = "none"
         self.left = False
         self.headers_written = False
@@ -116,8 +134,15 @@ class Trace:
 
     async def __call__(self, event: str, _info: object) -> None:
         """Take note of one of httpcore's trace events."""
-        if event.startswith("connection.") or self.is_held_back:  # what closes the connection then says nothing new
+        if event.startswith(_TO_THE_PROXY):
+            self.tunnelled = self.tunnelled and event != "proxy.start_tls.complete"
             return
+        if self.is_held_back:  # what closes the connection then says nothing new
+            return
+        if self.tunnelled and not (self._asks_proxy and event.endswith("send_request_headers.started")):
+            self._asks_proxy = True  # the CONNECT that asks the proxy for a tunnel: nothing of the request is in it
+            return
+        self.tunnelled = False
         if event.endswith("send_request_headers.started"):
             await self.may_leave()
         if not self.left:  # the first event that is not about connecting; also under a name we do not know
@@ -165,7 +190,8 @@ class HttpClients:
 
     ``timeout_seconds`` bounds each exchange as a whole; waiting for a free place does not count. ``keepalive_seconds`` is
     how long an idle connection is kept, 0 for one request per connection: keep it well under the shortest idle time a server
-    may have (0.25 is safe against the usual 5 s). ``transport`` replaces the network in tests.
+    may have (0.25 is safe against the usual 5 s). ``proxy`` is the URL of one that all goes through, each request on a
+    connection of its own: when a proxy closes an idle one, nobody knows. ``transport`` replaces the network in tests.
     """
 
     def __init__(
@@ -175,16 +201,19 @@ class HttpClients:
         concurrency: int,
         timeout_seconds: float,
         keepalive_seconds: float = 0.0,
+        proxy: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         _quieten()
         self._who = who
+        self._tunnels = proxy is not None and proxy.startswith("http")  # socks writes nothing that looks like a request
+        self._through = "" if proxy is None else " through the proxy of POSTHORN_PROXY_URL"
         self._timeout_seconds = timeout_seconds
         self._traced = transport is None or isinstance(transport, httpx.AsyncHTTPTransport)
         # TCP and TLS each get less than half of the whole, so that they end by themselves: httpcore leaks a socket whose TLS
         # handshake is cancelled from outside.
         self._timeouts = httpx.Timeout(timeout_seconds, connect=0.4 * timeout_seconds).as_dict()
-        self._transports = [transport or _transport(keepalive_seconds) for _ in range(concurrency)]
+        self._transports = [transport or _transport(keepalive_seconds, proxy) for _ in range(concurrency)]
         self._free = list(self._transports)  # the last one used is the next one: its connection is still warm
         self._places = asyncio.Semaphore(concurrency)
 
@@ -224,7 +253,7 @@ class HttpClients:
             OutcomeUnknown: written, and no complete answer came. ``TryAgain`` instead where ``repeatable``.
         """
         trace = trace if trace is not None else Trace()
-        trace.visible = self._traced
+        trace.visible, trace.tunnelled = self._traced, self._tunnels
         async with self._places:
             transport = self._free.pop()
             try:
@@ -255,7 +284,7 @@ class HttpClients:
             return RequestRefused(
                 f"a request to {self._who} cannot be written ({what}); nothing was sent", evidence=evidence
             )
-        return Unreachable(f"{self._who} could not be reached ({what}); nothing was sent", evidence=evidence)
+        return Unreachable(f"{self._who} could not be reached{self._through} ({what}); nothing was sent", evidence=evidence)
 
 
 def refusal(who: str, answer: HttpAnswer, *, repeatable: bool) -> GatewayError | None:
@@ -331,13 +360,15 @@ async def _fetch(transport: httpx.AsyncBaseTransport, request: httpx.Request, ma
     return HttpAnswer(response.status_code, response.headers, bytes(trace.body))
 
 
-def _transport(keepalive_seconds: float) -> httpx.AsyncHTTPTransport:
+def _transport(keepalive_seconds: float, proxy: str | None) -> httpx.AsyncHTTPTransport:
+    keepalive_seconds = keepalive_seconds if proxy is None else 0
     limits = httpx.Limits(
         max_connections=1,
         max_keepalive_connections=1 if keepalive_seconds else 0,
         keepalive_expiry=keepalive_seconds,
     )
-    return httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False, http1=True, http2=False, limits=limits)
+    through = None if proxy is None else httpx.Proxy(proxy, ssl_context=_tls() if proxy.startswith("https") else None)
+    return httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False, http1=True, http2=False, limits=limits, proxy=through)
 
 
 _shared_tls: list[Any] = []

@@ -15,7 +15,7 @@ def campaign_gateway(settings: Settings) -> CampaignGateway:
     """
     from posthorn.gateways.serwersms.client import SerwerSms  # noqa: PLC0415
 
-    return SerwerSms(settings.serwersms)
+    return SerwerSms(settings.serwersms, proxy=settings.proxy_for(settings.serwersms.base_url))
 
 
 def ticket_gateway(settings: Settings) -> TicketGateway:
@@ -26,7 +26,7 @@ def ticket_gateway(settings: Settings) -> TicketGateway:
     """
     from posthorn.gateways.skycore.client import Skycore  # noqa: PLC0415
 
-    return Skycore(settings.skycore)
+    return Skycore(settings.skycore, proxy=settings.proxy_for(settings.skycore.base_url))
 
 
 def check_campaign_gateway(settings: Settings) -> None:

@@ -40,6 +40,9 @@ class CampaignRecord:
     run_by: str | None
     stopped_because: str | None
     cancelled_at: float | None
+    waiting_for: str | None = None
+    waiting_until: float | None = None
+    copies_sought_at: float | None = None
 
     @property
     def lock_key(self) -> str:
@@ -111,6 +114,31 @@ def start_run(ledger: Ledger, campaign: CampaignRecord, *, by: str) -> float:
 def change_options(ledger: Ledger, campaign: CampaignRecord, options: dict[str, Any]) -> None:
     """Replace what may change between runs."""
     _update(ledger, campaign.id, options=options)
+
+
+def note_waiting(ledger: Ledger, campaign: CampaignRecord, reason: str, until: float | None) -> None:
+    """Keep what the campaign waits for and until when (seconds); ``until`` None: it does not wait for that any more."""
+    waiting = (
+        {"waiting_for": None, "waiting_until": None} if until is None else {"waiting_for": reason, "waiting_until": until}
+    )
+    query = tables.campaign.update().where(tables.campaign.c.id == campaign.id)
+    if until is None:
+        query = query.where(tables.campaign.c.waiting_for == reason)
+    with ledger.write() as connection:
+        connection.execute(query.values(**waiting))
+
+
+def due(ledger: Ledger, before: float) -> list[CampaignRecord]:
+    """The campaigns that wait for a moment before that time (seconds), the earliest first."""
+    campaign = tables.campaign
+    query = sa.select(campaign).where(campaign.c.waiting_until < before, campaign.c.planned_at.is_not(None))
+    with ledger.read() as connection:
+        return [_record(row) for row in connection.execute(query.order_by(campaign.c.waiting_until)).mappings()]
+
+
+def note_sought(ledger: Ledger, campaign: CampaignRecord, at: float) -> None:
+    """Note when second copies were looked for."""
+    _update(ledger, campaign.id, copies_sought_at=at)
 
 
 def stop_run(ledger: Ledger, campaign: CampaignRecord, *, because: str) -> None:

@@ -291,27 +291,6 @@ def findings(ledger: Ledger, campaign: CampaignRecord | None = None) -> list[Fin
         return [Finding(row.name, row.evidence, row.messages) for row in connection.execute(sql(_FINDINGS), values)]
 
 
-def resent_messages(ledger: Ledger, campaign: CampaignRecord) -> dict[Phone, str | None]:
-    """Every number that was sent to again after an unknown outcome, with the provider id that is its message's now."""
-    query = sql(
-        "SELECT DISTINCT m.phone, m.provider_id FROM settlement s"
-        " JOIN message m ON m.chunk_id = s.chunk_id AND m.position = s.position"
-        " WHERE s.campaign_id = :campaign AND s.decision = 'resend'"
-    )
-    with ledger.read() as connection:
-        return {Phone(row.phone): row.provider_id for row in connection.execute(query, {"campaign": campaign.id})}
-
-
-def first_attempt(ledger: Ledger, campaign: CampaignRecord) -> float | None:
-    """When the campaign's first request was claimed."""
-    query = sa.select(sa.func.min(tables.attempt.c.started_at)).where(
-        tables.attempt.c.chunk_id.between(campaign.first_chunk, campaign.last_chunk)
-    )
-    with ledger.read() as connection:
-        moment: float | None = connection.execute(query).scalar()
-    return moment
-
-
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Why a message of unknown outcome still is: what happened to its request, what the last lookup showed."""

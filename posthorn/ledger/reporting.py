@@ -137,6 +137,24 @@ def ids_in(ledger: Ledger, campaign: CampaignRecord, states: Sequence[MessageSta
         yield [row.provider_id for row in page]
 
 
+def newest_ids_in(ledger: Ledger, campaign: CampaignRecord, state: MessageState, count: int) -> list[str]:
+    """The provider ids of the last ``count`` messages in that state."""
+    message, chunk = tables.message.c, tables.chunk.c
+    query = (
+        sa.select(message.provider_id)
+        .join(tables.chunk, chunk.id == message.chunk_id)
+        .where(
+            chunk.campaign_id == campaign.id,
+            message.state == int(state),
+            message.provider_id.is_not(None),
+        )
+        .order_by(message.chunk_id.desc(), message.position.desc())
+        .limit(count)
+    )
+    with ledger.read() as connection:
+        return [one for one in connection.execute(query).scalars() if one is not None]
+
+
 def mark_cancelled(ledger: Ledger, ids: Sequence[str]) -> int:
     """Call cancelled what the provider held and has withdrawn; returns how many messages that were."""
     if not ids:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from posthorn.errors import Evidence, GatewayError, LedgerError
 from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
+from posthorn.ledger.copies import Copy, keep_within
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, change, rows, sql
 from posthorn.ledger.store.failures import Conflict
@@ -360,8 +361,22 @@ def _keep_late(ledger: Ledger, claimed: Claim, answer: Answer) -> None:
             .where(of_claim, attempt.outcome.not_in(("answered", "late")))
             .values(outcome="late", problem=_LATE, raw=answer.raw[:_RAW_KEPT_BYTES] or None)
         ).rowcount
+        if kept and (copies := _copies_of(claimed, answer)):
+            chunk = tables.chunk.c
+            campaign_id = connection.execute(sa.select(chunk.campaign_id).where(chunk.id == claimed.chunk_id)).scalar_one()
+            keep_within(connection, campaign_id, copies)
     if kept:
         _logger.warning("chunk %d, epoch %d: %s", claimed.chunk_id, claimed.epoch, _LATE)
+
+
+def _copies_of(claimed: Claim, answer: Answer) -> list[Copy]:
+    """What a late answer says was taken, by ids. Those that a lookup has bound meanwhile do not count as copies."""
+    evidence = f"named in an answer that came after the claim was over (chunk {claimed.chunk_id}, epoch {claimed.epoch})"
+    return [
+        Copy(receipt.provider_id, claimed.chunk_id, position, receipt.state, evidence)
+        for position, receipt in zip(claimed.positions, answer.receipts, strict=True)
+        if receipt.provider_id is not None and receipt.state in (MessageState.ACCEPTED, MessageState.SCHEDULED)
+    ]
 
 
 def _close_failed(connection: Connection, claimed: Claim, outcome: str, error: GatewayError | None) -> None:

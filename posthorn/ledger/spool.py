@@ -27,6 +27,7 @@ from posthorn.ledger import sending
 from posthorn.ledger.sending import Claim, ClaimLost, owner_key
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, Phone, Receipt
+from posthorn.statefolder import make_private
 
 _ROTATE_BYTES = 16 * 2**20
 _logger = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ class Spool:
             self._current = None
             if not self._open_lines[full]:
                 self._forget(full)
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self.folder)
         self._files += 1
         path = self.folder / f"{self._ledger.uuid}.{self._owner}.{self._files}.jsonl"
         self._descriptors[path] = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)

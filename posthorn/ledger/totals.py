@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import time
+from collections.abc import Mapping, Sequence, Sized
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from posthorn.ledger import approvals, parked
+from posthorn.ledger import approvals, copies, parked
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.sending import owner_key
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import TOTALS, ChunkState
+from posthorn.models import TOTALS, ChunkState, MessageState
 
+_IDS_SHOWN = 10
+_MISSED_AFTER_SECONDS = 120.0
+"""So late after its moment nobody goes on any more: the schedule looks every minute."""
 _OWN_COUNTERS = [name for name in tables.COUNTERS if name != "pending"]
 
 
@@ -63,12 +68,19 @@ def messages_per_second(ledger: Ledger, campaign: CampaignRecord) -> float | Non
 def status(ledger: Ledger, campaign: CampaignRecord) -> dict[str, Any]:
     """The status of a campaign or event: name, kind, state, totals, balanced, errors (design of ``status --json``).
 
-    ``balanced`` is whether the states add up to the input, counted now. ``because`` says why it is stopped, if it is.
-    ``contradictory_news`` counts what was pushed or reported under an id of its messages and does not fit them.
+    ``balanced`` is whether the states add up to the input, counted now. ``because`` says why it is stopped or waits, if it
+    does, and ``waiting_until`` the moment it waits for. ``second_copies`` counts copies that no message accounts for,
+    ``contradictory_news`` what was pushed or reported under an id of its messages and does not fit them.
     """
     counted = totals(ledger, campaign)
-    state = _state(ledger, campaign, counted)
+    second = copies.counted(ledger, campaign)
+    state = _state(ledger, campaign, counted, second)
     because = campaign.stopped_because
+    if state not in ("stopped", "running"):
+        words = [one for one in (_copies_words(campaign, second), _waiting_words(campaign)) if one]
+        because = "; ".join(words) or because
+    elif state == "running" and because is None and campaign.waiting_until is not None:
+        because = f"its last look at what was sent again is at {_moment(campaign.waiting_until)}, close before the dispatch"
     if state == "stopped":
         word = approvals.newest(ledger, campaign)
         if isinstance(word, float):
@@ -84,15 +96,61 @@ def status(ledger: Ledger, campaign: CampaignRecord) -> dict[str, Any]:
         "errors": errors(ledger, campaign),
         "test": campaign.test,
         "because": because,
+        "waiting_until": _iso(campaign.waiting_until),
+        "second_copies": len(second),
         "contradictory_news": parked.count_contradictory(ledger, campaign),
     }
 
 
+def _copies_words(campaign: CampaignRecord, second: Mapping[str, MessageState]) -> str | None:
+    """What to know and do about second copies, with the provider's ids; None where there are none."""
+    if not second:
+        return None
+    held = [provider_id for provider_id, state in second.items() if state == MessageState.SCHEDULED]
+    if not held:
+        return f"{_many(second)} went out, with the provider's ids {_some(list(second))}"
+    return (
+        f"{_many(second)}, {len(held):,} of them still scheduled at the provider, ids {_some(held)}: delete those in its"
+        f" panel, or try again with `posthorn campaign reconcile {campaign.name}`"
+    )
+
+
+def _many(second: Sized) -> str:
+    return "1 second copy" if len(second) == 1 else f"{len(second):,} second copies"
+
+
+def _some(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _IDS_SHOWN:,} more" if len(ids) > _IDS_SHOWN else ""
+    return ", ".join(ids[:_IDS_SHOWN]) + more
+
+
+def _waiting_words(campaign: CampaignRecord) -> str | None:
+    """What it waits for, until when, and who goes on then; None where it waits for nothing."""
+    if campaign.waiting_until is None:
+        return None
+    moment, command = _moment(campaign.waiting_until), f"`posthorn campaign reconcile {campaign.name}`"
+    if is_missed(campaign):
+        return f"the last look before the dispatch was due at {moment}, and nobody took it; {command} looks what went out"
+    return (
+        f"waits until {moment} for the last look at what was sent again, close before its dispatch;"
+        f" `make serve` takes it by itself, else run {command} at that time"
+    )
+
+
+def is_missed(campaign: CampaignRecord) -> bool:
+    """Whether the moment that the campaign waits for has passed, and nobody went on with it."""
+    return campaign.waiting_until is not None and time.time() > campaign.waiting_until + _MISSED_AFTER_SECONDS
+
+
+def _iso(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
 def _moment(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M %Z}"
+    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
-def _state(ledger: Ledger, campaign: CampaignRecord, counted: dict[str, int]) -> str:
+def _state(ledger: Ledger, campaign: CampaignRecord, counted: dict[str, int], second: Mapping[str, MessageState]) -> str:
     locks = ledger.locks
     is_run = not locks.is_free(campaign.lock_key) and locks.is_free(campaign.lookup_key)
     if is_run or (counted["sending"] and somebody_sends(ledger, campaign.id)):
@@ -101,7 +159,10 @@ def _state(ledger: Ledger, campaign: CampaignRecord, counted: dict[str, int]) ->
         return "cancelled"
     if counted["pending"] or counted["sending"]:
         return "stopped"
-    return "needs_attention" if counted["unknown"] or counted["rejected"] else "finished"
+    if campaign.waiting_until is not None and not is_missed(campaign) and not second:
+        return "waiting"
+    asks = counted["unknown"] or counted["rejected"] or second or campaign.waiting_until is not None
+    return "needs_attention" if asks else "finished"
 
 
 def somebody_sends(ledger: Ledger, campaign_id: int) -> bool:

@@ -63,6 +63,9 @@ FAULTS: dict[str, Stage] = {
     "items_null": Stage.PROVIDER,
     "no_items": Stage.PROVIDER,
     "bare_phones": Stage.PROVIDER,
+    "unfiltered": Stage.PROVIDER,
+    "lie_withdrawn": Stage.PROVIDER,
+    "withdrawn_uncounted": Stage.PROVIDER,
     # What a listing of several pages shows while it is read.
     "page_repeats": Stage.PROVIDER,
     "page_empty": Stage.PROVIDER,
@@ -73,7 +76,10 @@ FAULTS: dict[str, Stage] = {
 """Every fault by name. ``late`` waits ``seconds`` and then does the work, whether the client is still there or not.
 
 Of a listing: ``page_repeats`` shows the first page instead of the one asked for, ``page_empty`` nothing, ``page_added``
-counts one page too many, ``rows_moved`` begins ``items`` rows further on, ``no_ids`` leaves out the ids of ``items`` rows.
+counts one page too many, ``rows_moved`` begins ``items`` rows further on, ``no_ids`` leaves out the ids of ``items`` rows,
+``unfiltered`` lists everything, whatever ids and numbers are asked about.
+
+Of a withdrawal: ``lie_withdrawn`` counts messages and leaves them, ``withdrawn_uncounted`` withdraws them and counts none.
 """
 
 _CODE = re.compile(r"E?[0-9]{1,6}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -100,6 +101,7 @@ class Sandbox:
         self._keepalive_seconds = keepalive_seconds
         self._stopping = asyncio.Event()
         self._late: set[asyncio.Task[Reply]] = set()
+        self._released = asyncio.Event()
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -167,6 +169,14 @@ class Sandbox:
         self.traffic.reset()
         self.faults.replace(())
 
+    async def release_late(self) -> int:
+        """Carry out now what the fault ``late`` holds back; how many requests that were."""
+        held = list(self._late)
+        self._released.set()
+        self._released = asyncio.Event()
+        await asyncio.gather(*held, return_exceptions=True)
+        return len(held)
+
     def provider_of(self, path: str) -> Provider:
         """Whose request it is."""
         owners = [provider for provider in self.providers if path.startswith(provider.prefix)]
@@ -207,7 +217,8 @@ class Sandbox:
         """Do the work after a while, whether or not the client still waits for it."""
 
         async def later() -> Reply:
-            await asyncio.sleep(rule.seconds or 0)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._released.wait(), rule.seconds or 0)
             return await provider.answer(received, None)
 
         task = asyncio.create_task(later())

@@ -208,7 +208,7 @@ def test_a_broken_file_is_refused_with_the_place(folder, content, problem):
 def test_what_is_no_file_is_refused(folder):
     assert "does not exist" in said(load_campaign, folder / "none.toml")[0]
     assert "is a folder" in said(load_campaign, folder)[0]
-    assert "cannot be read" in said(load_campaign, folder / "poster.jpg" / "x.toml")[0]
+    assert "does not exist" in said(load_campaign, folder / "poster.jpg" / "x.toml")[0]
 
 
 def test_the_check_says_all_that_is_wrong_outside_the_file(load):

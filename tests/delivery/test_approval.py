@@ -28,7 +28,8 @@ def _settings_of_the_environment(box: Sandbox, settings: Settings, tmp_path: Pat
         "SERWERSMS__BASE_URL": box.url,
         "SERWERSMS__TOKEN": "sandbox-token",
         "SERWERSMS__CHUNK_SIZE": "50",
-        "SERWERSMS__SETTLE_SECONDS": "0.2",
+        "SERWERSMS__TIMEOUT_SECONDS": "2",
+        "SERWERSMS__SETTLE_SECONDS": "2",
     }.items():
         monkeypatch.setenv(f"POSTHORN_{name}", value)
 

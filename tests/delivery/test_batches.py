@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from posthorn.delivery.deliver import BATCHES_AT_ONCE, Steps, send_pending
 from posthorn.delivery.exchange import campaign_exchange
 from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_run
-from posthorn.delivery.send import MOST_BATCHES, batches, send_batch
+from posthorn.delivery.run import Run, open_run
+from posthorn.delivery.send import MOST_BATCHES, Exchange, batches, send_batch
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
+from posthorn.errors import CreditExhausted
 from posthorn.ledger import sending
 from posthorn.sandbox.server import Sandbox
 from tests.conftest import sandbox_settings
@@ -40,3 +43,22 @@ async def test_a_chunk_that_was_not_taken_is_sent_by_its_own_batch_although_no_o
         exchange = await campaign_exchange(run)
         assert await send_batch(run, exchange, campaign.first_chunk, campaign.last_chunk) == 2
         assert await run.do(sending.pending_chunks, run.campaign) == []
+
+
+async def test_the_first_batch_that_fails_for_good_is_the_last(box: Sandbox, tmp_path: Path) -> None:
+    settings = sandbox_settings(box.url, tmp_path, concurrency=1)
+    campaign = plan_file(write_campaign(tmp_path, numbers(2_400)), settings)
+    begun: list[int] = []
+
+    async def refused(_run: Run[Any], _exchange: Exchange, first: int, _last: int) -> int:
+        begun.append(first)
+        raise CreditExhausted("no credit left")
+
+    async with open_run(campaign.name, settings=settings) as run:
+        assert len(list(batches(await run.do(sending.pending_chunks, run.campaign), run.concurrency))) > BATCHES_AT_ONCE
+        await upload_media(run)
+        await verify_media(run)
+        with pytest.raises(CreditExhausted):
+            await send_pending(run, await campaign_exchange(run), Steps(send=refused))
+        assert isinstance(run.stopped, CreditExhausted)
+    assert begun == [campaign.first_chunk]

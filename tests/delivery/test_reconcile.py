@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from posthorn.delivery.deliver import send_all
+from posthorn.delivery.deliver import send_all, settle_all
 from posthorn.delivery.reconcile import reconcile
 from posthorn.delivery.run import open_run
 from posthorn.delivery.upload import upload_media
@@ -18,6 +20,7 @@ from posthorn.delivery.verify import verify_media
 from posthorn.delivery.withdraw import reconcile_named
 from posthorn.errors import GatewayError
 from posthorn.gateways.serwersms.client import SerwerSms
+from posthorn.ledger import campaigns, reconciling
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MmsRequest, Phone
 from posthorn.sandbox.server import Sandbox
@@ -99,6 +102,39 @@ async def test_the_providers_clock_may_be_ten_minutes_off(skew_minutes: int, box
     box.faults.replace([{"call": SEND, "at": [3], "fault": "reset_after"}])
     status = await deliver(write_campaign(tmp_path, numbers(500)), impatient(box, tmp_path))
     assert counted(status) == {"accepted": 500}
+
+
+@pytest.mark.parametrize("fault", ["reset_after", "reset_before"])
+async def test_a_claim_in_the_future_is_called_a_wrong_clock_and_nobody_waits_for_it(
+    fault: str, box: Sandbox, tmp_path: Path, settings: Settings
+) -> None:
+    box.faults.replace([{"call": SEND, "at": [2], "fault": fault}])
+    settings.serwersms.settle_seconds = 600
+    settings.serwersms.concurrency = 1
+    campaign = plan_file(write_campaign(tmp_path, numbers(100), resend_unconfirmed="true"), settings)
+    async with open_run(campaign.name, settings=settings) as run:
+        await upload_media(run)
+        await verify_media(run)
+        await send_all(run)
+        await run.do(the_clock_was_two_hours_ahead)
+        await settle_all(run)  # it ends: what it waits for would come in two hours
+    assert counted(status_of("sale", settings)) == {"accepted": 50, "unknown": 50}
+    (evidence,) = await asyncio.to_thread(evidence_kept, settings)
+    assert re.fullmatch(r"claimed at .* UTC, which has not come yet: a clock is or was wrong", evidence)
+
+
+def the_clock_was_two_hours_ahead(ledger: Ledger) -> None:
+    """As a claim is dated whose clock was mended before its outcome was known."""
+    with ledger.write() as connection:
+        connection.execute(sa.text("UPDATE attempt SET started_at = started_at + 7205 WHERE outcome <> 'answered'"))
+
+
+def evidence_kept(settings: Settings) -> set[str]:
+    ledger = Ledger(settings.database_url)
+    try:
+        return {one.evidence or "" for one in reconciling.evidence_of(ledger, campaigns.get(ledger, "sale"))}
+    finally:
+        ledger.close()
 
 
 async def test_every_page_of_the_listing_is_read(tmp_path: Path) -> None:

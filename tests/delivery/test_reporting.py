@@ -147,6 +147,35 @@ async def test_two_pulls_at_once_are_one(settings: Settings) -> None:
     ledger.close()
 
 
+async def test_of_a_held_campaign_72_hours_count_from_the_dispatch_of_each_chunk(box: Sandbox, tmp_path: Path) -> None:
+    """The first chunk was sent ten minutes before the second; the second is dispatched less than 72 hours ago."""
+    settings = sandbox_settings(box.url, tmp_path)
+    await deliver(write_campaign(tmp_path, numbers(100), hold_minutes="15"), settings)
+    ledger = Ledger(settings.database_url)
+    with ledger.write() as connection:
+        connection.exec_driver_sql("UPDATE chunk SET finished_at = finished_at - 600 WHERE id = 1")
+    ledger.close()
+    pulled = await pull_due_reports(settings, lambda: time.time() + OVER + 10 * MINUTE)
+    assert pulled.expired == 50
+    assert counted(status_of("sale", settings)) == {"scheduled": 50, "no_report": 50}
+
+
+async def test_reports_that_nobody_asked_for_move_nothing(box: Sandbox, tmp_path: Path) -> None:
+    """A listing that ignores the ids it is asked about shows other campaigns' messages, too."""
+    settings = sandbox_settings(box.url, tmp_path)
+    await deliver(write_campaign(tmp_path, numbers(60), name="asked"), settings)
+    await deliver(write_campaign(tmp_path, numbers(60), name="other", title='"Other"'), settings)
+    ledger = Ledger(settings.database_url)
+    with ledger.write() as connection:
+        connection.exec_driver_sql("UPDATE chunk SET finished_at = finished_at - 600 WHERE id <= 2")
+    ledger.close()
+    box.clock.advance(HOUR)
+    box.faults.replace([{"call": REPORTS, "fault": "unfiltered"}])
+    pulled = await pull_due_reports(settings)
+    assert (pulled.requests, pulled.moved) == (1, 60)
+    assert counted(status_of("other", settings)) == {"accepted": 60}
+
+
 class Generous:
     """The gateway of a provider that heeds no filter: whatever is asked about, it lists everything."""
 

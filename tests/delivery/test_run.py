@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from posthorn.delivery.deliver import send_all
+from posthorn.delivery.pace import Pace
 from posthorn.delivery.plan import plan_file, planning_lock
 from posthorn.delivery.run import CampaignRun, open_helper, open_lookup, open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
-from posthorn.errors import AlreadyRunning, CreditExhausted, Stopped
+from posthorn.delivery.waiting import watched
+from posthorn.errors import AlreadyRunning, CreditExhausted, LedgerError, Stopped
 from posthorn.ledger import campaigns, sending
 from posthorn.ledger.spool import Spool, hold_answer
 from posthorn.ledger.store.engine import Ledger
@@ -22,6 +24,7 @@ from posthorn.ledger.store.locks import FileLocks
 from posthorn.models import Answer, MessageState, Receipt
 from posthorn.settings import Settings
 from tests.delivery.journey import counted, numbers, status_of, write_campaign
+from tests.delivery.waiting import until
 
 
 @pytest.fixture
@@ -123,6 +126,57 @@ async def test_only_a_run_can_be_helped(sale: str, settings: Settings) -> None:
     await refused()
     async with open_lookup(sale, settings=settings):
         await refused()
+
+
+async def test_a_run_that_lost_its_lock_does_not_stop_the_one_that_took_over(sale: str, settings: Settings) -> None:
+    async def cut_off() -> None:
+        async with open_run(sale, settings=settings) as first:
+            first.ledger.locks.release(first.campaign.lock_key)  # as a database does that ends the session
+            async with open_run(sale, settings=settings) as second:
+                taken_over.append(second)
+            raise LedgerError("the lock is lost")
+
+    taken_over: list[CampaignRun] = []
+    with pytest.raises(LedgerError):
+        await cut_off()
+    status = status_of(sale, settings)
+    assert (status["state"], status["because"]) == ("stopped", None)
+
+
+async def test_a_helper_that_lost_its_lock_stops_nobody(sale: str, settings: Settings) -> None:
+    async with open_run(sale, settings=settings) as run:
+        async with open_helper(sale, settings=settings) as helper:
+            helper.ledger.locks.release(helper.guard_key)
+            helper.stop(LedgerError("the lock is lost"))
+        await run.heed()
+        assert not run.is_stopped()
+
+
+async def test_whoever_waits_shows_for_what_and_until_when(sale: str, settings: Settings) -> None:
+    with watched() as board:
+        async with open_lookup(sale, settings=settings):
+            run = asyncio.create_task(run_it(sale, settings))
+            await until(lambda: board.now is not None)
+            assert str(board.now).startswith("waiting until ")
+        await run
+        assert board.now is None
+
+
+async def test_a_pause_that_the_provider_asks_for_is_shown() -> None:
+    with watched() as board:
+        pace = Pace(breaker_after=3)
+        pace.slow(120)
+        waiting = asyncio.create_task(pace.wait())
+        await until(lambda: board.now is not None)
+        assert str(board.now).startswith("waiting until ")
+        pace.wake()
+        await waiting
+        assert board.now is None
+
+
+async def run_it(name: str, settings: Settings) -> None:
+    async with open_run(name, settings=settings):
+        pass
 
 
 DEAD, ANSWERED = "host-1-aaaaaaaaaaaa", "host-2-bbbbbbbbbbbb"

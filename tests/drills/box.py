@@ -73,11 +73,13 @@ async def _serve(plan: Plan, tell: int, leash: int) -> None:
     options = SerwerSmsOptions(
         shuffle=plan.shuffle,
         page_size=plan.page_size,
+        titles=plan.titles,
         undelivered=0.05,
         reported_after_seconds=30.0,
         visible_after_seconds=plan.lag_seconds * plan.speed,
     )
     box = Sandbox(serwersms=options, faults=plan.rules, speed=plan.speed, latency_seconds=plan.latency_seconds)
+    box.clock.skew_seconds = plan.skew_seconds
     async with box:
         with os.fdopen(tell, "w") as pipe:
             pipe.write(box.url + "\n")

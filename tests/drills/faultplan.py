@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
+from posthorn.sandbox.serwersms.options import Titles
+
 SEND = "messages/send_mms"
 REPORTS = "messages/reports"
 MODES = ("plain", "resend", "hold")
@@ -60,6 +62,15 @@ _STOPPING_FAULTS: tuple[Rule, ...] = (
     {"fault": "status_before", "status": 404},
 )
 
+# What a listing of several pages shows while it is read.
+_PAGE_FAULTS: tuple[Rule, ...] = (
+    {"fault": "page_repeats"},
+    {"fault": "page_empty"},
+    {"fault": "page_added"},
+    {"fault": "rows_moved", "items": 3},
+    {"fault": "no_ids", "items": 3},
+)
+
 _OTHER_CALLS = (REPORTS, REPORTS, "files/index", "files/add", "account/limits")
 _OTHER_FAULTS: tuple[Rule, ...] = (
     {"fault": "reset_before"},
@@ -89,7 +100,23 @@ class Plan:
     page_size: int
     shuffle: bool
     pulls_reports: bool
+    titles: Titles = "kept"
+    skew_seconds: float = 0.0
     campaign_keys: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def provider(self) -> str:
+        """How the provider's records differ from what happened, in a word or two."""
+        if self.titles != "kept":
+            return f"titles {self.titles}"
+        if self.skew_seconds:
+            return "another zone"
+        return "listed late" if self.lag_seconds > self.settle_seconds else "true to what happened"
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether a lookup cannot be expected to find what was taken: then it stays unknown, whatever the mode."""
+        return self.provider != "true to what happened"
 
 
 CALM = Plan(
@@ -118,12 +145,13 @@ def plan_of(dice: random.Random, only: str | None = None) -> Plan:
     drawn = dice.choices(MODES, weights=(5, 3, 3))[0]
     mode = only or drawn
     pulls_reports = mode != "hold" and dice.random() < 0.3
+    titles, skew_seconds, lag_seconds = _records(dice, mode)
     return Plan(
         mode=mode,
         rules=_rules(dice, mode),
         speed=60.0 if pulls_reports else 1.0,
         latency_seconds=dice.choice((0.0, 0.0, 0.01, 0.03)),
-        lag_seconds=dice.choice((0.0, 0.0, 0.2)),
+        lag_seconds=lag_seconds,
         settle_seconds=1.0 if mode == "resend" else 0.6,
         concurrency=dice.choice((2, 4, 8)),
         breaker_after=dice.choice((3, 10, 30)),
@@ -131,8 +159,23 @@ def plan_of(dice: random.Random, only: str | None = None) -> Plan:
         page_size=dice.choice((50, 100, 200)),
         shuffle=dice.random() < 0.3,
         pulls_reports=pulls_reports,
+        titles=titles,
+        skew_seconds=skew_seconds,
         campaign_keys={"resend": {"resend_unconfirmed": "true"}, "hold": {"hold_minutes": "15"}}.get(mode, {}),
     )
+
+
+def _records(dice: random.Random, mode: str) -> tuple[Titles, float, float]:
+    """The provider's titles, how far its dates are off, and how late it lists: all true to what happened in most rounds."""
+    lag_seconds = dice.choice((0.0, 0.0, 0.2))
+    drawn = dice.random()
+    if drawn < 0.1:
+        return dice.choice(("cut", "rewritten")), 0.0, lag_seconds
+    if drawn < 0.2:
+        return "kept", dice.choice((-7_200.0, -3_600.0, 3_600.0, 5 * 3_600.0)), lag_seconds
+    if drawn < 0.3 and mode == "plain":
+        return "kept", 0.0, 3.0
+    return "kept", 0.0, lag_seconds
 
 
 def _rules(dice: random.Random, mode: str) -> list[Rule]:
@@ -147,6 +190,9 @@ def _rules(dice: random.Random, mode: str) -> list[Rule]:
         {"call": SEND, "times": 1, "at": [dice.randint(1, 60)], **fault}
         for fault in dice.sample(_STOPPING_FAULTS, dice.randint(0, 2))
     ]
+    if dice.random() < 0.3:
+        fault = dice.choice(_PAGE_FAULTS)
+        rules.append({"call": REPORTS, "times": 6, "probability": 0.5, "seed": dice.randrange(10**6), **fault})
     for call in dice.sample(_OTHER_CALLS, dice.randint(0, 3)):
         fault = dice.choice(_OTHER_FAULTS)
         rules.append({"call": call, "times": 3, "probability": 0.4, "seed": dice.randrange(10**6), **fault})

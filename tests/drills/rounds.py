@@ -28,6 +28,8 @@ NAME = "drill"
 _PATIENCE_SECONDS = 90
 _MOST_STARTS = 40
 _HELD_SECONDS = 15 * 60 + 120
+_LAST_LOOK_SECONDS = 15 * 60 - 1
+"""So a held campaign that sent anything again is looked at for the last time a second after the request, not 13 minutes."""
 _CALM_RUNS = 8
 
 
@@ -44,6 +46,7 @@ class Tally:
     endings: Counter[str] = field(default_factory=Counter)
     states: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
+    providers: Counter[str] = field(default_factory=Counter)
     starts: int = 0
     slowest_seconds: float = 0.0
 
@@ -55,7 +58,7 @@ class Tally:
         self.slowest_seconds = max(self.slowest_seconds, other.slowest_seconds)
 
     def _counters(self) -> list[Counter[str]]:
-        return [self.kills, self.faults, self.endings, self.states, self.modes]
+        return [self.kills, self.faults, self.endings, self.states, self.modes, self.providers]
 
     def told(self, rounds: int, recipients: int, database: str, seconds: float) -> str:
         """The sums, as text."""
@@ -64,6 +67,7 @@ class Tally:
             f"\n{rounds} rounds of {recipients:,} recipients on {database} in {seconds:.0f} s: {held}",
             f"the slowest round took {self.slowest_seconds:.1f} s",
             _listed("modes", self.modes),
+            _listed("the provider's records", self.providers),
             _listed(f"{self.starts} starts ended", self.endings),
             _listed(f"{self.kills.total()} interruptions", self.kills),
             _listed(f"{self.faults.total()} faults", self.faults),
@@ -117,6 +121,7 @@ class Round:
                 breaker_after=plan.breaker_after,
                 timeout_seconds=0.6,
                 settle_seconds=plan.settle_seconds,
+                last_look_seconds=_LAST_LOOK_SECONDS,
             ),
         )
 
@@ -155,6 +160,7 @@ class Round:
         states = self._compare()
         self._tally.states.update(states)
         self._tally.modes[self._plan.mode] += 1
+        self._tally.providers[self._plan.provider] += 1
         self._tally.starts += self.starts
         self._tally.slowest_seconds = max(self._tally.slowest_seconds, time.monotonic() - started)
         return states
@@ -290,7 +296,7 @@ class Round:
     def _compare(self) -> dict[str, int]:
         ledger = Ledger(self._postgres.url if self._postgres else self._settings.database_url)
         try:
-            verdict = judge(ledger, NAME, self._phones, self._box.messages(), self._plan.mode)
+            verdict = judge(ledger, NAME, self._phones, self._box.messages(), self._plan.mode, is_blind=self._plan.is_blind)
         finally:
             ledger.close()
         if verdict.problems:

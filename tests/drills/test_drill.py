@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.drills.postgres import binaries
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,8 +26,7 @@ def drill(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_killed_anywhere_and_started_again_nobody_is_sent_to_twice_or_forgotten(
     database: str, rounds: int, seed: int
 ) -> None:
-    url = os.environ.get("POSTHORN_TEST_POSTGRES_URL")
-    if database == "postgresql" and not url:
+    if database == "postgresql" and not (os.environ.get("POSTHORN_TEST_POSTGRES_URL") or binaries()):
         assert os.environ.get("CI") != "true", "POSTHORN_TEST_POSTGRES_URL is not set: nothing was drilled on PostgreSQL"
         pytest.skip("POSTHORN_TEST_POSTGRES_URL is not set: nothing was drilled on PostgreSQL")
     done = drill("--rounds", str(rounds), "--recipients", "600", "--seed", str(seed), "--jobs", "2", "--database", database)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,16 +46,21 @@ class Verdict:
     problems: list[str]
 
 
-def judge(ledger: Ledger, name: str, phones: Sequence[str], sent: Sequence[dict[str, Any]], mode: str) -> Verdict:
-    """The verdict on a campaign that has come to its end; ``sent`` is what the sandbox says came in."""
+def judge(
+    ledger: Ledger, name: str, phones: Sequence[str], sent: Sequence[dict[str, Any]], mode: str, *, is_blind: bool = False
+) -> Verdict:
+    """The verdict on a campaign that has come to its end; ``sent`` is what the sandbox says came in.
+
+    With ``is_blind``, lookups could not find what was taken: then it may be unknown, and must not be anything else.
+    """
     rows = _rows(ledger, name)
     accepted = [message for message in sent if message["accepted"]]
     problems = [
         *_nobody_twice(accepted, mode),
         *_everybody_once(rows, phones),
         *_totals_are_right(ledger, name, len(phones)),
-        *_ledger_knows_what_was_taken(rows, accepted),
-        *_sandbox_took_what_the_ledger_says(rows, accepted),
+        *_ledger_knows_what_was_taken(rows, accepted, TAKEN | {MessageState.UNKNOWN} if is_blind else TAKEN),
+        *_sandbox_took_what_the_ledger_says(rows, accepted, is_blind=is_blind),
         *_unknown_only_where_an_answer_is_missing(rows),
     ]
     if mode == "hold":
@@ -113,19 +118,31 @@ def _totals_are_right(ledger: Ledger, name: str, count: int) -> list[str]:
     return problems
 
 
-def _ledger_knows_what_was_taken(rows: Sequence[Row], accepted: Iterable[dict[str, Any]]) -> list[str]:
+def _ledger_knows_what_was_taken(
+    rows: Sequence[Row], accepted: Iterable[dict[str, Any]], right: Container[MessageState | None]
+) -> list[str]:
     states = {row.phone: row.state for row in rows}
     wrong = [
         f"{message['phone']} ({states[message['phone']].name.lower()})"
         for message in accepted
-        if message["status"] != "withdrawn" and states.get(message["phone"]) not in TAKEN
+        if message["status"] != "withdrawn" and states.get(message["phone"]) not in right
     ]
     return _told("taken by the sandbox, but not so in the ledger", wrong)
 
 
-def _sandbox_took_what_the_ledger_says(rows: Sequence[Row], accepted: Iterable[dict[str, Any]]) -> list[str]:
+def _sandbox_took_what_the_ledger_says(
+    rows: Sequence[Row], accepted: Sequence[dict[str, Any]], *, is_blind: bool
+) -> list[str]:
+    """What was taken by count, without an id, gets its id by a lookup: not where lookups are blind."""
     phones = {message["id"]: message["phone"] for message in accepted}
-    wrong = [row.phone for row in rows if row.state in TAKEN and phones.get(row.provider_id or "") != row.phone]
+    nameless = {message["phone"] for message in accepted} if is_blind else set()
+    wrong = [
+        row.phone
+        for row in rows
+        if row.state in TAKEN
+        and phones.get(row.provider_id or "") != row.phone
+        and (row.provider_id is not None or row.phone not in nameless)
+    ]
     return _told("taken in the ledger, but not so (or under another id) in the sandbox", wrong)
 
 

@@ -107,14 +107,17 @@ async def test_what_waits_cannot_be_sent_by_a_share(box: Sandbox, tmp_path: Path
     assert box.truth()["send_requests"] == 0
 
 
-async def test_silence_is_a_no(box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:
+@pytest.mark.parametrize("note", ["wrong poster", ""])
+async def test_silence_is_a_no(note: str, box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:
     async with waiting(asks_first(tmp_path, "refused"), prefect) as (run, running):
-        assert await say(prefect, run, name="Ada", note="wrong poster") == "ACCEPT"
-        state = await running
-    assert (state.name, state.message) == ("NotApproved", "not approved by Ada: wrong poster. Nothing was sent")
+        assert await say(prefect, run, name="Ada", **({"note": note} if note else {})) == "ACCEPT"
+        async with asyncio.timeout(WAIT_SECONDS):
+            state = await running
+    because = "not approved by Ada" + (f": {note}" if note else "")
+    assert (state.name, state.message) == ("NotApproved", f"{because}. Nothing was sent")
     assert box.truth()["send_requests"] == 0
     status = status_now("refused")
-    assert (status["state"], status["because"]) == ("stopped", "not approved by Ada: wrong poster")
+    assert (status["state"], status["because"]) == ("stopped", because)
 
 
 async def test_a_word_at_the_terminal_wakes_the_run(box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:

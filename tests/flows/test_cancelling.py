@@ -1,4 +1,4 @@
-"""SIGTERM to a flow's process, which is how Prefect cancels a run: what is under way is finished, nothing is unknown."""
+"""A flow run that is told to stop, by SIGTERM or by its own state in Prefect: what is under way is finished."""
 
 from __future__ import annotations
 
@@ -6,14 +6,28 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
 
+from flows.campaign import send_campaign
+from flows.reconcile import reconcile
+from flows.share import send_share
+from posthorn.delivery.plan import plan_file
+from posthorn.delivery.run import open_lookup, open_run
 from posthorn.delivery.status import status_now
+from posthorn.delivery.upload import upload_media
+from posthorn.delivery.verify import verify_media
 from posthorn.sandbox.server import Sandbox
-from tests.delivery.journey import counted, numbers, write_campaign
+from posthorn.settings import load_settings
+from tests.delivery.journey import counted, deliver, numbers, write_campaign
 
 SEND = "messages/send_mms"
 CHILD = "import asyncio, sys; from flows.campaign import send_campaign; asyncio.run(send_campaign(sys.argv[1]))"
@@ -55,3 +69,157 @@ async def test_a_cancelled_run_does_not_sit_out_the_settle_time(
         assert await flow.wait() == -signal.SIGTERM
     status = status_now("sale")
     assert (status["because"], counted(status)) == ("the run was cancelled", {"accepted": 50, "unknown": 50})
+
+
+# What a person sets in Prefect, and the reason that the ledger keeps.
+WORDS = {
+    "cancelling": (Cancelling(), "the run was cancelled"),
+    "cancelled": (Cancelled(), "the run was cancelled"),
+    "failed": (Failed(), "a person set the run to Failed in Prefect"),
+    "completed": (Completed(), "a person set the run to Completed in Prefect"),
+}
+
+
+@pytest.mark.parametrize("word", WORDS)
+async def test_a_run_heeds_the_state_that_a_person_sets(
+    word: str, box: Sandbox, tmp_path: Path, prefect: PrefectClient
+) -> None:
+    box.latency_seconds = 0.5
+    said, because = WORDS[word]
+    async with sending(box, write_campaign(tmp_path, numbers(2_000))) as flow:
+        run = await newest_run(prefect)
+        await prefect.set_flow_run_state(run.id, said)
+        state = await flow
+    assert (state.type, state.message.startswith(because)) == (StateType.CANCELLED, True)
+    assert (await prefect.read_flow_run(run.id)).state.type == StateType.CANCELLED
+    status = status_now("sale")
+    assert (status["state"], status["because"]) == ("stopped", because)
+    assert set(counted(status)) == {"pending", "accepted"}
+    assert (counted(status)["accepted"], box.truth()["in_flight"]) == (box.truth()["accepted"], 0)
+
+
+# What others say of a run that holds its lock: an automation that heard nothing of it, a second process of the same run.
+NO_WORDS = {"crashed": Crashed(), "already running": Completed(name="AlreadyRunning")}
+
+
+@pytest.mark.parametrize("word", NO_WORDS)
+async def test_what_is_no_word_of_a_person_stops_nobody(
+    word: str, box: Sandbox, tmp_path: Path, prefect: PrefectClient
+) -> None:
+    box.latency_seconds = 0.5
+    async with sending(box, write_campaign(tmp_path, numbers(900))) as flow:
+        run = await newest_run(prefect)
+        await prefect.set_flow_run_state(run.id, NO_WORDS[word], force=True)
+        state = await flow
+    assert (state.type, box.truth()["accepted"]) == (StateType.COMPLETED, 900)
+
+
+async def test_a_run_that_waits_shows_for_what_and_can_be_cancelled(
+    box: Sandbox, tmp_path: Path, prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTHORN_SERWERSMS__SETTLE_SECONDS", "600")
+    box.faults.replace([{"call": SEND, "at": [1], "fault": "reset_before"}])
+    async with sending(box, write_campaign(tmp_path, numbers(100), resend_unconfirmed="true")) as flow:
+        run = await shown(prefect, "waiting until ")
+        assert run.state.type == StateType.RUNNING
+        await prefect.set_flow_run_state(run.id, Cancelling())
+        state = await flow
+    assert state.type == StateType.CANCELLED
+    assert counted(status_now("sale")) == {"accepted": 50, "unknown": 50}
+
+
+async def test_a_run_that_waits_for_a_lookup_shows_it_and_can_be_cancelled(
+    box: Sandbox, tmp_path: Path, prefect: PrefectClient
+) -> None:
+    file = write_campaign(tmp_path, numbers(100))
+    plan_file(file, load_settings())
+    async with open_lookup("sale", settings=load_settings()):
+        flow = asyncio.create_task(send_campaign(str(file), return_state=True))
+        run = await shown(prefect, "waiting until ")
+        await prefect.set_flow_run_state(run.id, Cancelling())
+        state = await flow
+    assert (state.type, box.truth()["send_requests"]) == (StateType.CANCELLED, 0)
+    assert counted(status_now("sale")) == {"pending": 100}
+
+
+async def test_a_run_that_waits_for_an_approval_can_be_cancelled(
+    box: Sandbox, tmp_path: Path, prefect: PrefectClient
+) -> None:
+    file = write_campaign(tmp_path, numbers(100), approve="true")
+    flow = asyncio.create_task(send_campaign(str(file), return_state=True))
+    async with asyncio.timeout(60):
+        while not (runs := await paused(prefect)):  # noqa: ASYNC110 - nobody offers an event
+            await asyncio.sleep(0.1)
+        await prefect.set_flow_run_state(runs[0].id, Cancelling())
+        state = await flow
+    assert (state.type, box.truth()["send_requests"]) == (StateType.CANCELLED, 0)
+
+
+async def test_a_share_that_is_cancelled_stops_the_whole_run(box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:
+    box.latency_seconds = 0.5
+    plan_file(write_campaign(tmp_path, numbers(2_000)), load_settings())
+    async with open_run("sale", settings=load_settings()) as run:
+        await upload_media(run)
+        await verify_media(run)
+        flow = asyncio.create_task(send_share("sale", return_state=True))
+        await until_it_sends(box, flow)
+        await prefect.set_flow_run_state((await newest_run(prefect)).id, Cancelling())
+        assert (await flow).type == StateType.CANCELLED
+        await run.heed()
+        assert str(run.stopped) == "it was stopped elsewhere: the run was cancelled"
+    assert box.truth()["in_flight"] == 0
+
+
+async def test_a_cancelled_lookup_goes_to_no_further_campaign(
+    box: Sandbox, tmp_path: Path, prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTHORN_SERWERSMS__TIMEOUT_SECONDS", "30")
+    for name in ("one", "two"):
+        box.faults.replace([{"call": SEND, "at": [box.truth()["send_requests"] + 1], "fault": "reset_before"}])
+        await deliver(write_campaign(tmp_path, numbers(50), name=name, allow_repeat="true"), load_settings())
+    box.latency_seconds = 4
+    before = box.truth()["requests"]["messages/reports"]
+    flow = asyncio.create_task(reconcile(return_state=True))
+    async with asyncio.timeout(60):
+        while box.truth()["requests"]["messages/reports"] == before:  # noqa: ASYNC110 - nobody offers an event
+            await asyncio.sleep(0.05)
+        await prefect.set_flow_run_state((await newest_run(prefect)).id, Cancelling())
+        state = await flow
+    assert state.type == StateType.CANCELLED
+    assert box.truth()["requests"]["messages/reports"] == before + 1
+
+
+@asynccontextmanager
+async def sending(box: Sandbox, file: Path) -> AsyncIterator[asyncio.Task[State]]:
+    """The campaign flow, as soon as it has made requests."""
+    flow = asyncio.create_task(send_campaign(str(file), return_state=True))
+    await until_it_sends(box, flow)
+    async with asyncio.timeout(90):
+        yield flow
+
+
+async def until_it_sends(box: Sandbox, flow: asyncio.Task[State]) -> None:
+    async with asyncio.timeout(60):
+        while not box.truth()["requests"].get(SEND):
+            assert not flow.done(), flow.result()
+            await asyncio.sleep(0.05)
+
+
+async def newest_run(prefect: PrefectClient) -> FlowRun:
+    async with asyncio.timeout(60):
+        while not (runs := await prefect.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    return runs[0]
+
+
+async def shown(prefect: PrefectClient, words: str) -> FlowRun:
+    """The newest run, as soon as its state's message begins with these words."""
+    async with asyncio.timeout(60):
+        while not ((run := await newest_run(prefect)).state.message or "").startswith(words):  # noqa: ASYNC110 - nobody offers an event
+            await asyncio.sleep(0.1)
+    return run
+
+
+async def paused(prefect: PrefectClient) -> list[FlowRun]:
+    newest = await newest_run(prefect)
+    return [newest] if newest.state.is_paused() else []

@@ -239,9 +239,14 @@ async def test_one_message_is_viewed(response_format):
     assert (report.provider_id, report.state) == ("32039da8e9", MessageState.DELIVERED)
 
 
-@pytest.mark.parametrize("answer", [{"error": {"code": 3330}}, {}])
-async def test_a_message_the_provider_does_not_know_is_none(answer):
-    assert await Scripted(answer).gateway.view_message("32039da8e9") is None
+@pytest.mark.parametrize("code", [3330, 1004])
+async def test_a_message_the_provider_does_not_know_is_none(code):
+    assert await Scripted({"error": {"code": code}}).gateway.view_message("32039da8e9") is None
+
+
+async def test_an_answer_about_nothing_does_not_say_that_there_is_no_message():
+    with pytest.raises(TryAgain):
+        await Scripted({}).gateway.view_message("32039da8e9")
 
 
 # -- Withdrawal -----------------------------------------------------------------------------------------------------------

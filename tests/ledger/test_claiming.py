@@ -71,6 +71,15 @@ def test_nothing_is_claimed_of_a_cancelled_campaign(ledger: Ledger) -> None:
     assert states(ledger, campaign) == {"cancelled": 50}
 
 
+def test_cancelling_one_campaign_cancels_no_other(ledger: Ledger) -> None:
+    campaign = planned(ledger, 50)
+    other = planned(ledger, 30, name="other", first=100)
+    assert campaigns.cancel(ledger, campaign) == 50
+    assert states(ledger, other) == {"pending": 30}
+    assert campaigns.get(ledger, "other").cancelled_at is None
+    assert sending.claim(ledger, other, OWNER, 1, LATEST) is not None
+
+
 def test_eight_threads_claim_each_chunk_once(ledger: Ledger) -> None:
     campaign = planned(ledger, 2_000, chunk_size=5)
     found: list[int] = []

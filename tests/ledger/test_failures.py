@@ -242,6 +242,28 @@ def test_no_error_quotes_a_number(ledger: Ledger) -> None:
     assert caught.value.__suppress_context__
 
 
+def test_a_commit_on_sqlite_is_on_the_disk_when_it_returns(sqlite_ledger: Ledger) -> None:
+    """No test can cut the power; SQLite's own word for it can be asked."""
+    with sqlite_ledger.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2, "FULL"
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+
+
+def test_a_transaction_that_reads_before_it_writes_keeps_other_writers_waiting(sqlite_ledger: Ledger) -> None:
+    """A plain BEGIN would let the other write in between, and then refuse ours at once."""
+    campaign = planned(sqlite_ledger, 10)
+    with another(str(sqlite_ledger._url)) as other:
+        theirs = threading.Thread(target=claimed, args=(other, campaign))
+        with sqlite_ledger.write() as connection:
+            connection.execute(sa.text("SELECT count(*) FROM chunk")).scalar_one()
+            theirs.start()
+            theirs.join(0.5)  # with a plain BEGIN it has written by then
+            connection.execute(sa.text("UPDATE chunk SET epoch = 7"))
+        theirs.join()
+    with sqlite_ledger.read() as connection:
+        assert connection.execute(sa.text("SELECT epoch FROM chunk")).scalar_one() == 8
+
+
 def test_no_error_quotes_a_number_in_the_databases_first_line(sqlite_ledger: Ledger) -> None:
     with sqlite_ledger.write() as connection:
         connection.exec_driver_sql(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 from pathlib import Path
 
@@ -155,3 +156,27 @@ def _end_sessions(ledger: Ledger) -> None:
 def test_a_lock_that_cannot_be_opened_is_an_error_of_the_ledger(sqlite_url: str, tmp_path: Path) -> None:
     with another(sqlite_url) as ledger, pytest.raises(LedgerError, match="cannot be opened"):
         ledger.locks.acquire("x" * 300)  # longer than a file's name may be
+
+
+def test_a_lock_of_another_database_on_the_server_is_no_lock_of_ours(
+    postgres_ledger: Ledger, empty_postgres_url: str
+) -> None:
+    with another(empty_postgres_url) as other:
+        assert other.locks.acquire(KEY)
+        assert postgres_ledger.locks.is_free(KEY)
+        assert postgres_ledger.locks.acquire(KEY)
+
+
+def test_both_ends_of_a_session_notice_within_a_minute_that_the_other_is_gone(postgres_ledger: Ledger) -> None:
+    names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
+    with postgres_ledger.read() as connection:
+        idle, interval, count, unanswered = (int(connection.execute(sa.text(f"SHOW {name}")).scalar_one()) for name in names)
+        assert 0 < idle + interval * count < 60
+        assert 0 < unanswered < 60_000
+        driver = connection.connection.driver_connection
+        with socket.socket(fileno=os.dup(driver.fileno())) as ours:
+            seconds = [
+                ours.getsockopt(socket.IPPROTO_TCP, getattr(socket, f"TCP_KEEP{name}")) for name in ("IDLE", "INTVL", "CNT")
+            ]
+            assert 0 < seconds[0] + seconds[1] * seconds[2] < 60
+            assert 0 < ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) < 60_000

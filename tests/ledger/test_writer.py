@@ -86,6 +86,54 @@ def _in_one_group(ledger: Ledger, campaign) -> None:
     spoil_the_commit(ledger)
 
 
+async def test_when_only_the_commit_fails_nobody_is_told_that_it_is_durable(ledger: Ledger, writer: LedgerWriter) -> None:
+    """Every verb of the group has ended well by then."""
+    campaign = planned(ledger, 30)
+    started, go_on = threading.Event(), threading.Event()
+
+    def hold_up(_ledger: Ledger) -> None:
+        started.set()
+        go_on.wait(10)
+
+    held_up = asyncio.create_task(writer.do(hold_up))  # what follows waits together, and shares a commit on SQLite
+    await asyncio.to_thread(started.wait, 10)
+    verbs = [writer.do(sending.claim, campaign, OWNER, 1, LATEST), writer.do(_refused_at_the_commit)]
+    waiting = asyncio.gather(*verbs, return_exceptions=True)
+    await asyncio.sleep(0)  # both are asked for now
+    go_on.set()
+    done = await waiting
+    await held_up
+    assert isinstance(done[1], LedgerError)
+    if ledger.is_sqlite:
+        assert isinstance(done[0], LedgerError), "its claim shared that commit"
+        assert chunk_state(ledger, campaign.first_chunk) == ChunkState.PENDING
+    assert count_of_changed_chunks(ledger) == 0
+
+
+def _refused_at_the_commit(ledger: Ledger) -> None:
+    """A change that only the end of the transaction refuses."""
+    with ledger.write() as connection:
+        if ledger.is_sqlite:
+            connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+            connection.exec_driver_sql("UPDATE chunk SET campaign_id = -1, epoch = epoch + 100 WHERE state = 0")
+        else:
+            connection.exec_driver_sql(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+                " 'BEGIN RAISE EXCEPTION ''refused at the commit''; END'"
+            )
+            connection.exec_driver_sql(
+                "CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON chunk DEFERRABLE INITIALLY DEFERRED"
+                " FOR EACH ROW EXECUTE FUNCTION refuse()"
+            )
+            connection.exec_driver_sql("UPDATE chunk SET epoch = epoch + 100")
+
+
+def count_of_changed_chunks(ledger: Ledger) -> int:
+    with ledger.read() as connection:
+        count: int = connection.execute(sa.text("SELECT count(*) FROM chunk WHERE epoch >= 100")).scalar_one()
+    return count
+
+
 async def test_an_answer_whose_commit_fails_stays_in_the_spool(
     url: str, ledger: Ledger, writer: LedgerWriter, tmp_path: Path
 ) -> None:

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     faults = chosen(read_faults(), options.only)
     if not faults:
-        print(f"no fault, and no file of faults, is called {options.only!r}")
+        print(f"no fault, and no file of faults, is called {' or '.join(options.only)}")
         return 2
     if stale := staleness(faults):
         print(*stale, f"{len(stale)} entries of the list are not true", sep="\n")
@@ -127,7 +127,13 @@ def _by_kind(faults: Sequence[Fault]) -> str:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.mutants", description="faults that the tests must notice")
-    parser.add_argument("--only", metavar="NAME|FILE", help="faults with this in their name, or those of faults/FILE.toml")
+    parser.add_argument(
+        "--only",
+        metavar="NAME|FILE",
+        action="append",
+        default=[],
+        help="faults with this in their name, or of faults/FILE.toml",
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="copies side by side (default: one per core)")
     parser.add_argument("--check", action="store_true", help="only see whether all of them can still be applied")
     parser.add_argument("--unproven", action="store_true", help="do not run the tests without any fault first")

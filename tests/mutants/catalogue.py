@@ -43,11 +43,14 @@ def read_faults(folder: Path = FAULTS) -> dict[str, list[Fault]]:
     return {path.stem: list(_faults_in(path)) for path in sorted(folder.glob("*.toml"))}
 
 
-def chosen(faults: dict[str, list[Fault]], wanted: str | None) -> list[Fault]:
-    """All faults, or those of the file ``wanted``, or those with that text in their names."""
-    if wanted in faults:
-        return faults[wanted]
-    return [fault for some in faults.values() for fault in some if wanted is None or wanted in fault.name]
+def chosen(faults: dict[str, list[Fault]], wanted: Sequence[str] = ()) -> list[Fault]:
+    """All faults, or those of the files ``wanted`` and those with such a text in their names."""
+    return [
+        fault
+        for file, some in faults.items()
+        for fault in some
+        if not wanted or file in wanted or any(text in fault.name for text in wanted)
+    ]
 
 
 def staleness(faults: Sequence[Fault], root: Path = ROOT) -> list[str]:

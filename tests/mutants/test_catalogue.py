@@ -26,7 +26,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_every_fault_of_the_list_can_be_applied_and_has_its_tests() -> None:
-    assert staleness(chosen(read_faults(), None)) == []
+    assert staleness(chosen(read_faults())) == []
 
 
 def test_a_true_entry_is_not_complained_about(checkout: Path) -> None:

@@ -235,8 +235,54 @@ async def test_some_items_are_refused(sandbox):
         assert list(await caller.told("counts")) == BODY["phone"][2:]
 
 
+async def _scheduled(caller, phones):
+    answer = await caller.send(*phones, date="2099-01-01 12:00")
+    return [item["id"] for item in answer["items"]]
+
+
+async def test_a_delete_counts_and_withdraws_nothing(sandbox):
+    async with sandbox(faults=["lie_withdrawn@messages/delete"]) as caller:
+        ids = await _scheduled(caller, BODY["phone"])
+        assert await caller.call("messages/delete", id=ids) == {"success": True, "correct": 4, "failed": 0}
+        assert caller.box.truth()["withdrawn"] == 0
+
+
+async def test_a_delete_withdraws_and_counts_nothing(sandbox):
+    async with sandbox(faults=["withdrawn_uncounted@messages/delete"]) as caller:
+        ids = await _scheduled(caller, BODY["phone"])
+        assert await caller.call("messages/delete", id=ids) == {"success": False, "correct": 0, "failed": 4}
+        assert caller.box.truth()["withdrawn"] == 4
+
+
+async def test_a_listing_ignores_what_it_is_asked_about(sandbox):
+    async with sandbox(faults=["unfiltered@messages/reports"]) as caller:
+        ids = await _scheduled(caller, BODY["phone"])
+        assert len((await caller.call("messages/reports", id=ids[:1]))["items"]) == 4
+
+
+async def test_what_was_withdrawn_is_listed_for_a_while(sandbox):
+    async with sandbox(withdrawn_listed_seconds=60) as caller:
+        ids = await _scheduled(caller, BODY["phone"])
+        await caller.call("messages/delete", id=ids)
+        assert [item["status"] for item in (await caller.call("messages/reports", id=ids))["items"]] == ["saved"] * 4
+        await caller.age(61)
+        assert (await caller.call("messages/reports", id=ids))["items"] == []
+
+
+async def test_what_is_late_can_be_carried_out_at_once(sandbox):
+    async with sandbox(faults=["late@messages/send_mms:seconds=3600"]) as caller:
+        sending = asyncio.create_task(caller.send(*BODY["phone"]))
+        while not caller.box.truth()["faults"]["late@messages/send_mms"]:  # noqa: ASYNC110 - no event to await
+            await asyncio.sleep(0.01)
+        assert caller.box.truth()["accepted"] == 0
+        assert await caller.box.release_late() == 1
+        assert caller.box.truth()["accepted"] == 4
+        await sending
+
+
 def test_every_fault_has_a_test_here():
     tested = {*BROKEN, *UNREADABLE, *DOCUMENTS, "items_dict", "items_null", "status_before", "status_after", "huge", "drip"}
+    tested |= {"lie_withdrawn", "withdrawn_uncounted", "unfiltered"}
     tested |= {"truncated_no_length", "redirect", "close_idle", "late", "error_code", "error_code_after"}
     tested |= {"page_repeats", "page_empty", "page_added", "rows_moved", "no_ids"}  # in test_sandbox_reports.py
     assert tested | {"prefix_then_status", "credit_midway", "item_error", "success_without_trackingid"} == set(FAULTS)

@@ -201,3 +201,18 @@ async def test_faults_are_read_from_a_file(tmp_path):
         assert (await http.post(f"{url}/files/index")).status_code == 503
     process.terminate()
     await asyncio.wait_for(process.communicate(), 10)
+
+
+async def test_the_truth_tells_whoever_was_reached_twice(caller):
+    """What all drills go by: the same number under the same title, in whatever request."""
+    other = "+48500600701"
+    await caller.send(ONE, other)
+    await caller.send(other, title="Winter")
+    assert caller.box.truth()["twice"] == 0, "another title"
+    await caller.send(ONE)
+    truth = caller.box.truth()
+    assert (truth["accepted"], truth["numbers"], truth["twice"]) == (4, 2, 1)
+    await caller.send(ONE, other)
+    assert caller.box.truth()["twice"] == 2
+    assert await caller.told("counts", title="Autumn") == {ONE: 3, other: 2}
+    assert await caller.told("counts") == {ONE: 3, other: 3}

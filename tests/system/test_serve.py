@@ -34,6 +34,7 @@ DEPLOYED = {
     "send-tickets/tickets",
     "delivery-reports/delivery-reports",
     "reconcile/reconcile",
+    "continue-due/continue-due",
     "housekeeping/housekeeping",
 }
 

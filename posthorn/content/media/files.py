@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from posthorn.content.filenames import existing
+from posthorn.content.regularfile import opened
 from posthorn.errors import InputError
 from posthorn.models import Media
 
@@ -135,15 +136,9 @@ def _content_type(source: str, name: str) -> str:
 
 def _fingerprint(path: Path, source: str) -> tuple[str, int]:
     """SHA-256 (hex) and size in bytes of a file."""
-    try:
-        if not path.is_file():
-            problem = "is not a file" if path.exists() else "does not exist"
-            raise InputError("media", f"{source}: {path} {problem}")
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            size = file.tell()
-    except OSError as error:
-        raise InputError("media", f"{source}: {path} cannot be read ({error.strerror or error})") from None
+    with opened(path, "media", label=f"{source}: ") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        size = file.tell()
     if not size:
         raise InputError("media", f"{source}: {path} is empty")
     return sha256, size

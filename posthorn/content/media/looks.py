@@ -6,6 +6,7 @@ It changes nothing: making a smaller picture is the operator's decision.
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from posthorn.content.filekind import HEAD_BYTES, file_kind
+from posthorn.content.regularfile import opened
 from posthorn.content.warnings import Caution
 from posthorn.errors import InputError
 
@@ -55,12 +57,9 @@ def look(path: Path, source: str) -> Look:
         InputError: it is not what its name says, or a picture that cannot be decoded.
     """
     extension = path.name.rpartition(".")[2].lower()
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-        size = path.stat().st_size
-    except OSError as error:
-        raise InputError("media", f"{source}: {path} cannot be read ({error.strerror or error})") from None
+    with opened(path, "media", label=f"{source}: ") as file:
+        head = file.read(HEAD_BYTES)
+        size = file.seek(0, os.SEEK_END)
     refuse_other_kind(head, extension, source)
     if extension not in _FORMATS:
         return Look(source, size)

@@ -7,12 +7,10 @@ out as a row with a reason, and what would swallow other rows (a stray quote) re
 from __future__ import annotations
 
 import codecs
-import contextlib
 import csv
 import hashlib
 import io
 import re
-import stat
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +23,7 @@ from posthorn.content.filenames import existing
 from posthorn.content.plain import plain
 from posthorn.content.recipients import columns
 from posthorn.content.recipients.phones import MESSAGING, PhoneReader, Reason
+from posthorn.content.regularfile import opened
 from posthorn.errors import InputError
 
 LINE_TOO_LONG = Reason("the line is longer than 65,536 characters")
@@ -140,7 +139,7 @@ class CsvFile:
         Raises:
             InputError: a stray quote swallows other rows, or the file changed since it was surveyed.
         """
-        with _opened(self.path, self.field) as file:
+        with opened(self.path, self.field, "a CSV file") as file:
             watched = _Watched(file)
             lines = _decoded(watched, self.encoding, bounded=self.long_lines)
             yield from self._parsed(lines)
@@ -259,7 +258,7 @@ def _phone_column(file: CsvFile, wanted: Wanted) -> int:
 
 def _header(path: Path, field: str, encoding: str) -> _Header:
     """The header: the first row that is not blank, read as a row, for a quoted cell may hold line breaks."""
-    with _opened(path, field) as file:
+    with opened(path, field, "a CSV file") as file:
         lines = _decoded(file, encoding, bounded=True)
         first, head = _first_lines(lines, path, field)
     forced = _SEP.fullmatch(head[0].strip(" \ufeff"))
@@ -319,7 +318,7 @@ def _first_record(head: list[str], delimiter: str) -> tuple[list[str], int]:
 def _survey(path: Path, field: str) -> _Survey:
     digest, lines, long_lines, utf8 = hashlib.sha256(), 1, False, True
     decoder = codecs.getincrementaldecoder("utf-8")()
-    with _opened(path, field) as file:
+    with opened(path, field, "a CSV file") as file:
         head = file.read(_BLOCK)
         block = head
         while block:
@@ -356,22 +355,6 @@ def _encoding(head: bytes, path: Path, field: str) -> str | None:
     if head.count(0) > len(head) // 4:
         raise InputError(field, f"{path} is not text, or UTF-16 without its mark; save it as CSV in UTF-8")
     return None
-
-
-@contextlib.contextmanager
-def _opened(path: Path, field: str) -> Iterator[io.FileIO]:
-    try:
-        kind = path.stat().st_mode
-        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-            raise InputError(field, f"{path} is not a regular file")
-        with path.open("rb", buffering=0) as file:
-            yield file
-    except FileNotFoundError:
-        raise InputError(field, f"{path} does not exist") from None
-    except IsADirectoryError:
-        raise InputError(field, f"{path} is a folder; expected a CSV file") from None
-    except OSError as error:
-        raise InputError(field, f"{path} cannot be read ({error.strerror or error})") from None
 
 
 class _Watched(io.RawIOBase):

@@ -54,7 +54,9 @@ class SerwerSms:
 
     name = "serwersms"
 
-    def __init__(self, settings: SerwerSmsSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self, settings: SerwerSmsSettings, *, proxy: str | None = None, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self._format = settings.response_format
         self._base_url = settings.base_url
         self._zone = ZoneInfo(settings.timezone)
@@ -66,6 +68,7 @@ class SerwerSms:
             concurrency=settings.concurrency,
             timeout_seconds=settings.timeout_seconds,
             keepalive_seconds=_KEEPALIVE_SECONDS,
+            proxy=proxy,
             transport=transport,
         )
 
@@ -253,14 +256,20 @@ class SerwerSms:
         return await self._report_page({**given, "page": page, "order": order}, page)
 
     async def view_message(self, message_id: str) -> Report | None:
-        """messages/view: what is known of one message; None where the provider has none of that id."""
+        """messages/view: what is known of one message; None where the provider says that it has none of that id.
+
+        Raises:
+            TryAgain: no complete answer, or one about nothing: silence is no word.
+        """
         data, http = await self._exchange("messages/view", {"id": message_id}, repeatable=True)
         failed, code = answers.error_code(data)
-        if code == codes.NO_MESSAGES:
+        if code in (codes.NO_MESSAGES, codes.INVALID_ID):
             return None
         if failed:
             raise codes.call_error(code, http.evidence())
-        return answers.report_of(data, self._zone)
+        if (report := answers.report_of(data, self._zone)) is None:
+            raise TryAgain(f"{codes.WHO} answered about no message", evidence=http.evidence())
+        return report
 
     async def withdraw(self, ids: Sequence[str]) -> tuple[int, int]:
         """messages/delete: withdraw scheduled messages; ``(withdrawn, not withdrawn)``.

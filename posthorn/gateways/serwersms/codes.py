@@ -144,6 +144,7 @@ CODES: dict[int, Rule] = {
 
 _UNHEARD_OF = Rule("an error this version does not know", RequestRefused, item=UNKNOWN)
 
+INVALID_ID = "1004"
 NO_MESSAGES = "3330"
 TOO_MANY_RECORDS = "3331"
 INVALID_RECIPIENT = "3103"

@@ -35,7 +35,9 @@ class Skycore:
 
     name = "skycore"
 
-    def __init__(self, settings: SkycoreSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self, settings: SkycoreSettings, *, proxy: str | None = None, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self._api_key = _checked_key(settings)
         self._base_url = settings.base_url
         self._posts = settings.transport == "post"
@@ -44,6 +46,7 @@ class Skycore:
             concurrency=settings.concurrency,
             timeout_seconds=settings.timeout_seconds,
             keepalive_seconds=_KEEPALIVE_SECONDS,
+            proxy=proxy,
             transport=transport,
         )
 

@@ -1,7 +1,8 @@
 """The ledger's database: opening it safely, migrating it, and the two kinds of transaction the verbs use.
 
 SQLite: WAL, ``synchronous=FULL``, writers begin with ``BEGIN IMMEDIATE`` (a transaction that first reads and then writes
-would fail at once when another writes). PostgreSQL: as it comes, ``synchronous_commit`` stays on. Never on a network share.
+would fail at once when another writes). Never on a network share. PostgreSQL: as it comes, ``synchronous_commit`` stays on;
+both ends of each connection notice within seconds that the other one is gone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from posthorn.ledger.store import tables
 from posthorn.ledger.store.failures import explained, shown
 from posthorn.ledger.store.locks import FileLocks, Locks, PostgresLocks
 from posthorn.ledger.store.migrations import HEAD
+from posthorn.statefolder import make_private
 
 _BUSY_TIMEOUT_SECONDS = 30
 _PRAGMAS = (
@@ -36,6 +38,23 @@ _PRAGMAS = (
     "wal_autocheckpoint=8000",  # pages: a million sends change the same ones again and again
 )
 _IN_ERROR = 3  # psycopg's TransactionStatus.INERROR, without importing psycopg for SQLite's sake
+_LINK = {"idle": 5, "interval": 3, "count": 3}  # seconds, seconds, probes: a cut link is noticed after 14 s
+_UNANSWERED_MS = 14_000  # for what was sent and not acknowledged, where the kernel would go on for a quarter of an hour
+_CLIENT_SIDE: dict[str, int] = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    **{f"keepalives_{name}": value for name, value in _LINK.items()},
+    "tcp_user_timeout": _UNANSWERED_MS,
+}
+_SERVER_SIDE: dict[str, str] = {
+    # The other end of the same link: the server ends a session it can no longer reach, and frees its locks.
+    **{f"tcp_keepalives_{name}": str(value) for name, value in _LINK.items()},
+    "tcp_user_timeout": str(_UNANSWERED_MS),
+    # Neither bounds a statement that works: planning a million rows is one long COPY.
+    "lock_timeout": f"{_BUSY_TIMEOUT_SECONDS}s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+_SET_SERVER_SIDE = "SELECT " + ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SERVER_SIDE.items())
 
 
 class Ledger:
@@ -215,10 +234,12 @@ def _sqlite_engine(url: URL) -> Engine:
         raise LedgerError("the ledger must be a file: sqlite:///path/to/ledger.db")
     path = Path(url.database)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent)
         _create(path)
     except OSError as error:
-        raise LedgerError(f"the ledger {path} cannot be opened: {error.strerror}") from error
+        raise LedgerError(
+            f"the ledger {path} cannot be opened: {error.strerror or error} (POSTHORN_DATABASE_URL says where it is)"
+        ) from error
     engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
@@ -237,9 +258,16 @@ def _sqlite_engine(url: URL) -> Engine:
 
 
 def _postgres_engine(url: URL) -> Engine:
-    engine = create_engine(
-        url, pool_size=4, max_overflow=4, pool_pre_ping=True, hide_parameters=True, connect_args={"connect_timeout": 10}
-    )
+    own = {name: value for name, value in _CLIENT_SIDE.items() if name not in url.query}  # an operator's word wins
+    engine = create_engine(url, pool_size=4, max_overflow=4, pool_pre_ping=True, hide_parameters=True, connect_args=own)
+
+    @event.listens_for(engine, "connect")
+    def bound(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(_SET_SERVER_SIDE)
+        cursor.close()
+        connection.commit()  # a setting whose transaction is rolled back is undone
+
     event.listen(engine, "commit", _refuse_lost_transaction)
     return engine
 
@@ -288,7 +316,8 @@ def _upgrade(connection: Connection) -> None:
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    here = str(Path(__file__).with_name("migrations")).replace("%", "%%")  # the configuration takes % for a placeholder
+    config.set_main_option("script_location", here)
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     if connection.execute(sa.select(tables.identity.c.uuid)).first() is None:

@@ -22,6 +22,7 @@ from typing_extensions import override
 
 from posthorn.errors import LedgerError
 from posthorn.ledger.store.failures import explained
+from posthorn.statefolder import make_private
 
 _PATIENCE_SECONDS = 0.2  # a reader that asks whether a lock is free holds it for an instant
 _PAUSE_SECONDS = 0.02
@@ -120,7 +121,7 @@ class FileLocks(Locks):
 
     def _try(self, key: str) -> int | None:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self._folder)
             descriptor = os.open(self._folder / f"{key}.lock", os.O_CREAT | os.O_RDWR, 0o600)
         except OSError as error:
             raise LedgerError(f"the lock {self._folder / key}.lock cannot be opened: {error.strerror}") from error

@@ -85,6 +85,9 @@ campaign = Table(
     Column("stopped_because", Text, comment="why the last run stopped early, for the operator"),
     Column("cancelled_at", Double),
     Column("erased_at", Double, comment="when its numbers were erased; the counts stay"),
+    Column("waiting_for", String(20), comment="what goes on by itself at waiting_until: last_look"),
+    Column("waiting_until", Double),
+    Column("copies_sought_at", Double, comment="when second copies were last looked for"),
     UniqueConstraint("name", "test"),
     sqlite_autoincrement=True,  # a number is never used twice, so no late writer meets another campaign
 )
@@ -225,6 +228,19 @@ settlement = Table(
 )
 Index("ix_settlement_message", settlement.c.chunk_id, settlement.c.position)
 Index("ix_settlement_replaced_id", settlement.c.replaced_id, sqlite_where=text("replaced_id IS NOT NULL"))
+
+second_copy = Table(
+    "second_copy",
+    metadata,
+    Column("provider_id", String(64), primary_key=True, comment="of a copy that no message accounts for"),
+    Column("campaign_id", Integer, nullable=False, index=True),
+    Column("chunk_id", BigInteger, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("state", SmallInteger, nullable=False, comment="as the provider said last"),
+    Column("found_at", Double, nullable=False),
+    Column("withdrawn_at", Double),
+    Column("evidence", Text, nullable=False),
+)
 
 parked_report = Table(
     "parked_report",

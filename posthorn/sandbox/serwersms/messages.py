@@ -32,8 +32,8 @@ class Batch:
     """The messages of one send.
 
     ``refused`` maps positions to error codes (never taken), ``blocked`` to reasons (taken, later unsent), ``withdrawn``
-    holds positions deleted while scheduled. ``taken_at`` and ``due_at`` are ages of the sandbox clock, ``queued`` and
-    ``send_at`` are wall times. ``number`` and ``first`` are set when the batch is stored.
+    positions that were deleted while scheduled to the age then. ``taken_at`` and ``due_at`` are ages of the sandbox clock,
+    ``queued`` and ``send_at`` are wall times. ``number`` and ``first`` are set when the batch is stored.
     """
 
     phones: list[str]
@@ -46,7 +46,7 @@ class Batch:
     send_at: float
     refused: dict[int, int] = field(default_factory=dict)
     blocked: dict[int, str] = field(default_factory=dict)
-    withdrawn: set[int] = field(default_factory=set)
+    withdrawn: dict[int, float] = field(default_factory=dict)
     number: int = 0
     first: int = 0
 
@@ -209,7 +209,7 @@ class Messages:
         found = self.by_id(message_id)
         if found is None or self.standing(*found, age).status != "saved":
             return None
-        found[0].withdrawn.add(found[1])
+        found[0].withdrawn[found[1]] = age
         return found[0]
 
     # The truth.

@@ -41,6 +41,7 @@ class SerwerSmsOptions:
     silent: float = 0.0
     late: float = 0.0
     visible_after_seconds: float = 0.0
+    withdrawn_listed_seconds: float = 0.0
     kept_seconds: float = 14 * 86_400.0
     titles: Titles = "kept"
 

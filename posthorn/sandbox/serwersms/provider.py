@@ -25,6 +25,7 @@ from posthorn.sandbox.serwersms.sending import CutShort, send_mms
 from posthorn.sandbox.wire import Received, Reply, Upload, page
 
 SEND = "messages/send_mms"
+DELETE = "messages/delete"
 REPORTS = "messages/reports"
 _CALLS: dict[str, Callable[[Account, Params], Awaitable[Document]]] = {
     "files/add": files.add,
@@ -32,7 +33,6 @@ _CALLS: dict[str, Callable[[Account, Params], Awaitable[Document]]] = {
     "files/view": files.view,
     "files/delete": files.delete,
     "messages/view": reports.view,
-    "messages/delete": reports.delete,
     "messages/recived": numbers.received,
     "messages/received": numbers.received,
     "stats/index": reports.stats,
@@ -101,13 +101,17 @@ class SerwerSms:
         controller, _, code = call.partition("/")
         if controller == "error" and code:
             raise ApiError(int(code) if code.isascii() and code.isdigit() and int(code) in ERRORS else 2002)
-        if received.method != "POST" or call not in (SEND, REPORTS, *_CALLS):
+        if received.method != "POST" or call not in (SEND, REPORTS, DELETE, *_CALLS):
             raise ApiError(1000)
         params = read_params(received)
         self._authenticate(received.headers.get("Authorization"), params)
         if call == SEND:
             return await send_mms(self.account, params, rule, as_json=as_json)
+        if call == DELETE:
+            return await reports.delete(self.account, params, rule)
         if call == REPORTS:
+            if rule is not None and rule.fault == "unfiltered":
+                params = Params({name: value for name, value in params.values.items() if name not in ("id", "phone")})
             return await reports.reports(self.account, params, rule)
         return await _CALLS[call](self.account, params)
 

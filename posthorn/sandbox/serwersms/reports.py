@@ -11,7 +11,7 @@ from posthorn.sandbox.faults import FaultRule
 from posthorn.sandbox.serwersms.account import Account, normalised
 from posthorn.sandbox.serwersms.answers import Document
 from posthorn.sandbox.serwersms.errors import ApiError
-from posthorn.sandbox.serwersms.messages import Batch, Ref, Run
+from posthorn.sandbox.serwersms.messages import Batch, Ref, Run, Standing
 from posthorn.sandbox.serwersms.params import Params
 
 _IDS_PER_QUERY = 500
@@ -130,10 +130,17 @@ def _standing_so(account: Account, batch: Batch, positions: Sequence[int], statu
     wanted = _PENDING if status == "pending" else {status}
     kept = []
     for position in positions:
-        now = account.messages.standing(batch, position, age).status
+        now = _listed_as(account, batch, position, age).status
         if now != "withdrawn" and (status is None or now in wanted):
             kept.append(position)
     return kept
+
+
+def _listed_as(account: Account, batch: Batch, position: int, age: float) -> Standing:
+    """Where a message stands by the listing, which may show for a while what was withdrawn."""
+    standing = account.messages.standing(batch, position, age)
+    is_shown = standing.status == "withdrawn" and age - batch.withdrawn[position] < account.options.withdrawn_listed_seconds
+    return Standing("saved") if is_shown else standing
 
 
 def _slice(runs: list[Run], start: int, length: int) -> Iterator[Ref]:
@@ -148,7 +155,7 @@ def _slice(runs: list[Run], start: int, length: int) -> Iterator[Ref]:
 
 def _shown(account: Account, ref: Ref, age: float, *, contact: bool) -> Document:
     batch, position = ref
-    standing = account.messages.standing(batch, position, age)
+    standing = _listed_as(account, batch, position, age)
     item: Document = {
         "id": batch.id_of(position),
         "phone": batch.phones[position],
@@ -181,16 +188,19 @@ async def view(account: Account, params: Params) -> Document:
     return _shown(account, ref, age, contact=params.flag("show_contact"))
 
 
-async def delete(account: Account, params: Params) -> Document:
+async def delete(account: Account, params: Params, rule: FaultRule | None) -> Document:
     """messages/delete: only what is still scheduled; ``success`` is false where nothing was (deleting page)."""
     ids = params.many("id") or params.many("unique_id")
     if not ids:
         raise ApiError(2000)
+    if rule is not None and rule.fault == "lie_withdrawn":
+        return {"success": True, "correct": len(ids), "failed": 0}
     age = account.clock.age()
     withdrawn = sum(account.messages.withdraw(message_id, age) is not None for message_id in ids)
     if account.credit is not None:
         account.credit += withdrawn
-    return {"success": withdrawn > 0, "correct": withdrawn, "failed": len(ids) - withdrawn}
+    counted = 0 if rule is not None and rule.fault == "withdrawn_uncounted" else withdrawn
+    return {"success": counted > 0, "correct": counted, "failed": len(ids) - counted}
 
 
 async def stats(account: Account, params: Params) -> Document:

@@ -66,7 +66,7 @@ def test_the_whole_table_of_the_page_is_known():
     ("source", "said"),
     [
         pytest.param("none.jpg", "does not exist", id="no such file"),
-        pytest.param("folder.jpg", "is not a file", id="a folder"),
+        pytest.param("folder.jpg", "is a folder", id="a folder"),
         pytest.param("empty.jpg", "is empty", id="an empty file"),
         pytest.param("file.jpg/below.jpg", "does not exist", id="below a file"),
         pytest.param("a\x00.jpg", "does not exist", id="a NUL in the path"),

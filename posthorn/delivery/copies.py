@@ -1,0 +1,160 @@
+"""Second copies: ask the provider whether a message that a look has settled was taken more than once; keep the answer.
+
+What is proven: the same number, the campaign's title, queued while a request of that message may have arrived, and an id
+that is nobody's. This sends nothing and withdraws nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, LISTED_SECONDS, is_titled
+from posthorn.delivery.reconcile import PHONES_PER_REQUEST
+from posthorn.gateways.contract import CampaignGateway
+from posthorn.ledger import campaigns, copies, reconciling
+from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.copies import Copy, Suspect
+from posthorn.models import MessageState, Phone, Report
+from posthorn.settings import Settings
+
+_WENT_OUT = frozenset({MessageState.ACCEPTED, MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.NO_REPORT})
+
+
+class Desk(Protocol):
+    """What a look needs: a campaign's run, or anything else with its ledger and gateway."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the account."""
+
+    @property
+    def gateway(self) -> CampaignGateway:
+        """The provider."""
+
+    @property
+    def campaign(self) -> CampaignRecord:
+        """The campaign."""
+
+    @property
+    def do(self) -> Callable[..., Awaitable[Any]]:
+        """Run one of the ledger's verbs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A copy that the provider lists of a message, beyond the one that the message stands for."""
+
+    suspect: Suspect
+    report: Report
+
+
+async def find_second_copies(desk: Desk, now: float | None = None) -> int:
+    """Look for copies of every message that was settled by a look, keep them; how many count at present.
+
+    ``now`` (seconds) is when that is said to be; else the clock says it.
+
+    Raises:
+        TryAgain: the provider could not be asked; what was found so far is kept.
+    """
+    if not desk.campaign.test:  # a test sent nothing
+        async for suspects in suspect_pages(desk):
+            await look_for_copies(desk, suspects)
+        await desk.do(campaigns.note_sought, desk.campaign, now or time.time())
+    return len(await desk.do(copies.counted, desk.campaign))
+
+
+async def suspect_pages(desk: Desk) -> AsyncIterator[list[Suspect]]:
+    """Every message that may have been taken twice, one request's worth at a time."""
+    last = (0, -1)
+    while suspects := await desk.do(copies.suspects, desk.campaign, PHONES_PER_REQUEST, last):
+        last = (suspects[-1].chunk_id, suspects[-1].position)
+        yield suspects
+
+
+async def look_for_copies(desk: Desk, suspects: Sequence[Suspect]) -> list[Found]:
+    """Look for copies of these messages and keep them. A message whose copy went out instead of it stands for that copy.
+
+    Raises:
+        TryAgain: the provider could not be asked.
+    """
+    asked = [suspect for suspect in suspects if time.time() - suspect.attempts[0][0] < LISTED_SECONDS]
+    if not asked:
+        return []
+    since = min(suspect.attempts[0][0] for suspect in asked) - CLOCK_SKEW_SECONDS
+    phones = [suspect.phone for suspect in asked]
+    reports = await all_pages(desk.gateway, phones=phones, since=datetime.fromtimestamp(since, UTC))
+    bound = await desk.do(reconciling.bound_ids, [report.provider_id for report in reports])
+    in_doubt = await desk.do(copies.in_doubt_elsewhere, desk.campaign, phones)
+    by_phone: defaultdict[Phone, list[Report]] = defaultdict(list)
+    for report in reports:
+        if report.phone is not None and report.phone not in in_doubt and report.provider_id not in bound:
+            by_phone[report.phone].append(report)
+    found = []
+    for suspect in asked:
+        strays = [report for report in by_phone[suspect.phone] if _is_copy(desk, suspect, report)]
+        found += [Found(suspect, report) for report in await _without_adopted(desk, suspect, strays)]
+    await desk.do(copies.keep, desk.campaign, [_as_copy(one.suspect, one.report) for one in found])
+    return found
+
+
+async def all_pages(gateway: CampaignGateway, **query: Any) -> list[Report]:
+    """Every page of a listing."""
+    reports: list[Report] = []
+    page = pages = 1
+    while page <= pages:
+        answer = await gateway.reports(page=page, **query)
+        reports += answer.reports
+        page, pages = page + 1, answer.pages
+    return reports
+
+
+async def _without_adopted(desk: Desk, suspect: Suspect, strays: Sequence[Report]) -> list[Report]:
+    """The copies but for one that the message stands for from now on.
+
+    One that went out while the message's own is still kept at the provider, or was refused: it is what reached the person.
+    """
+    if suspect.state == MessageState.SCHEDULED:
+        fit = [report for report in strays if report.state in _WENT_OUT]
+    else:
+        fit = list(strays) if suspect.state == MessageState.REJECTED else []
+    if fit and await desk.do(copies.adopt, desk.campaign, suspect, _as_copy(suspect, fit[0])):
+        return [report for report in strays if report is not fit[0]]
+    return list(strays)
+
+
+def _as_copy(suspect: Suspect, report: Report) -> Copy:
+    queued = f", queued {report.queued_at:%Y-%m-%d %H:%M:%S} UTC" if report.queued_at else ""
+    return Copy(report.provider_id, suspect.chunk_id, suspect.position, report.state, f"listed as {report.status}{queued}")
+
+
+def _is_copy(desk: Desk, suspect: Suspect, report: Report) -> bool:
+    """Whether the report can only be of a request of this message. A refusal is no copy."""
+    return (
+        report.state != MessageState.REJECTED
+        and is_titled(report, desk.campaign)
+        and (report.queued_at is None or _is_while_under_way(report.queued_at, suspect, desk))
+    )
+
+
+def _is_while_under_way(moment: datetime, suspect: Suspect, desk: Desk) -> bool:
+    """Whether a request of the message may have arrived then: the clocks differ, and a request may be delayed.
+
+    In the hour that autumn repeats, either reading of the provider's date counts.
+    """
+    after = CLOCK_SKEW_SECONDS + desk.settings.serwersms.settle_seconds + _delay_seconds(desk.campaign.definition)
+    local = moment.astimezone(ZoneInfo(desk.settings.serwersms.timezone))
+    readings = [local.replace(fold=fold).timestamp() for fold in (0, 1)]
+    return any(
+        begun - CLOCK_SKEW_SECONDS <= reading <= ended + after for begun, ended in suspect.attempts for reading in readings
+    )
+
+
+def _delay_seconds(definition: Mapping[str, Any]) -> float:
+    """How much later than its request the provider may date a message that it keeps: by its dispatch, at the latest."""
+    return 60.0 * (definition.get("hold_minutes") or 0)

@@ -1,0 +1,256 @@
+"""Second copies: which messages may have one, what was found of them, and which still count.
+
+A copy is a message at the provider that no message of ours accounts for. It counts while its id is nobody's and it was not
+withdrawn. Both are asked anew each time, so an id that turns out to be another message's stops counting by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger, sql
+from posthorn.models import ChunkState, MessageState, Phone
+
+_UNSETTLED = f"{int(MessageState.PENDING)}, {int(MessageState.UNKNOWN)}"
+_TAKEN_WITHOUT_ID = f"provider_id IS NULL AND m.state IN ({int(MessageState.ACCEPTED)}, {int(MessageState.SCHEDULED)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A message that may have been taken twice: it was looked up and settled, or an answer came after its claim was over.
+
+    ``attempts`` holds the beginning and the end (seconds, our clock) of each request that may have named it.
+    """
+
+    chunk_id: int
+    position: int
+    phone: Phone
+    state: MessageState
+    provider_id: str | None
+    attempts: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy beyond the one that the message at this place accounts for."""
+
+    provider_id: str
+    chunk_id: int
+    position: int
+    state: MessageState
+    evidence: str
+
+
+_SETTLED = sql(
+    "SELECT m.chunk_id, m.position, m.phone, m.state, m.provider_id FROM ("  # noqa: S608 - own words
+    "SELECT chunk_id, position FROM settlement WHERE campaign_id = :campaign AND state <> 4"
+    " UNION SELECT m.chunk_id, m.position FROM chunk k JOIN attempt a ON a.chunk_id = k.id"
+    " JOIN message m ON m.chunk_id = k.id WHERE k.campaign_id = :campaign AND a.outcome = 'late') s"
+    " JOIN message m ON m.chunk_id = s.chunk_id AND m.position = s.position"
+    f" WHERE m.state NOT IN ({_UNSETTLED}) AND NOT ({_TAKEN_WITHOUT_ID})"
+    " AND (m.chunk_id, m.position) > (:chunk, :position) ORDER BY m.chunk_id, m.position LIMIT :size"
+)
+_ATTEMPTS = sql(
+    "SELECT chunk_id, started_at, coalesce(ended_at, started_at) AS ended_at FROM attempt"
+    " WHERE chunk_id IN :chunks AND outcome <> 'not_taken' ORDER BY chunk_id, epoch"
+).bindparams(sa.bindparam("chunks", expanding=True))
+
+
+def suspects(ledger: Ledger, campaign: CampaignRecord, size: int, after: tuple[int, int] = (0, -1)) -> list[Suspect]:
+    """Up to ``size`` messages that may have been taken twice, in order, behind ``after`` (chunk, position).
+
+    Left out is what cannot be told yet: a message that is unknown or in flight, or whose own id is not known.
+    """
+    values = {
+        "campaign": campaign.id,
+        "chunk": after[0],
+        "position": after[1],
+        "size": size,
+    }
+    with ledger.read() as connection:
+        rows = connection.execute(_SETTLED, values).all()
+        attempts: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)
+        for row in connection.execute(_ATTEMPTS, {"chunks": sorted({row.chunk_id for row in rows})}):
+            attempts[row.chunk_id].append((row.started_at, row.ended_at))
+    return [
+        Suspect(
+            row.chunk_id,
+            row.position,
+            Phone(row.phone),
+            MessageState(row.state),
+            row.provider_id,
+            tuple(attempts[row.chunk_id]),
+        )
+        for row in rows
+    ]
+
+
+def in_doubt_elsewhere(ledger: Ledger, campaign: CampaignRecord, phones: Sequence[Phone]) -> set[Phone]:
+    """Those of the numbers that another campaign of the same title has something open with.
+
+    A stray row of such a number may be that campaign's own message, whose answer is not known or not recorded yet.
+    """
+    message, chunk, other = tables.message.c, tables.chunk.c, tables.campaign.c
+    is_open = sa.or_(
+        message.state == int(MessageState.UNKNOWN),
+        sa.and_(message.state == int(MessageState.PENDING), chunk.state == int(ChunkState.SENDING)),
+        sa.and_(message.provider_id.is_(None), message.state.in_([int(MessageState.ACCEPTED), int(MessageState.SCHEDULED)])),
+    )
+    query = (
+        sa.select(message.phone, other.definition)
+        .join(tables.chunk, chunk.id == message.chunk_id)
+        .join(tables.campaign, other.id == message.campaign_id)
+        .where(message.phone.in_(phones), other.id != campaign.id, sa.not_(other.test), is_open)
+    )
+    title = str(campaign.definition.get("title")).strip()
+    with ledger.read() as connection:
+        return {Phone(row.phone) for row in connection.execute(query) if str(row.definition.get("title")).strip() == title}
+
+
+def keep(ledger: Ledger, campaign: CampaignRecord, copies: Sequence[Copy]) -> None:
+    """Keep copies that the provider lists now, in the state it says."""
+    if copies:
+        with ledger.write() as connection:
+            keep_within(connection, campaign.id, copies)
+
+
+def keep_within(connection: Connection, campaign_id: int, copies: Iterable[Copy]) -> None:
+    """``keep`` in a transaction that is under way. One that is listed again was not withdrawn."""
+    connection.execute(
+        sql(
+            "INSERT INTO second_copy (provider_id, campaign_id, chunk_id, position, state, found_at, evidence)"
+            " VALUES (:id, :campaign, :chunk, :position, :state, :now, :evidence)"
+            " ON CONFLICT (provider_id) DO UPDATE SET state = excluded.state, withdrawn_at = NULL"
+        ),
+        [
+            {
+                "id": copy.provider_id,
+                "campaign": campaign_id,
+                "chunk": copy.chunk_id,
+                "position": copy.position,
+                "state": int(copy.state),
+                "now": time.time(),
+                "evidence": copy.evidence,
+            }
+            for copy in copies
+        ],
+    )
+
+
+def mark_withdrawn(ledger: Ledger, ids: Sequence[str]) -> None:
+    """Count these copies no more: the provider has withdrawn them."""
+    copy = tables.second_copy
+    if ids:
+        with ledger.write() as connection:
+            connection.execute(copy.update().where(copy.c.provider_id.in_(ids)).values(withdrawn_at=time.time()))
+
+
+_COUNTED = sql(
+    "SELECT k.provider_id, k.state FROM second_copy k"  # noqa: S608 - own words
+    " LEFT JOIN message m ON m.chunk_id = k.chunk_id AND m.position = k.position"
+    " WHERE k.campaign_id = :campaign AND k.withdrawn_at IS NULL"
+    f" AND (m.state IS NULL OR m.state NOT IN ({_UNSETTLED}) AND NOT (m.{_TAKEN_WITHOUT_ID}))"
+    " AND NOT EXISTS (SELECT 1 FROM message own WHERE own.provider_id = k.provider_id) ORDER BY k.found_at, k.provider_id"
+)
+
+
+def counted(ledger: Ledger, campaign: CampaignRecord) -> dict[str, MessageState]:
+    """The provider's ids of the copies that count, with their states."""
+    with ledger.read() as connection:
+        rows = connection.execute(_COUNTED, {"campaign": campaign.id})
+        return {row.provider_id: MessageState(row.state) for row in rows}
+
+
+def adopt(ledger: Ledger, campaign: CampaignRecord, suspect: Suspect, copy: Copy) -> bool:
+    """Have the message stand for this copy instead of its own, for what reached the person is the truth; whether it does.
+
+    The copy it stood for before, where the provider keeps that one still, is the surplus from then on.
+    """
+    with ledger.write() as connection:
+        hold_chunks(connection, "id = :chunk", chunk=suspect.chunk_id)
+        message = tables.message
+        moved = connection.execute(
+            message.update()
+            .where(
+                message.c.chunk_id == suspect.chunk_id,
+                message.c.position == suspect.position,
+                message.c.state == int(suspect.state),
+                message.c.provider_id.is_not_distinct_from(suspect.provider_id),
+            )
+            .values(state=int(copy.state), provider_id=copy.provider_id, error=None, epoch=None)
+        ).rowcount
+        if moved:
+            _keep_adoption(connection, campaign, suspect, copy)
+        recount(connection, "id = :chunk", chunk=suspect.chunk_id)
+    return bool(moved)
+
+
+def _keep_adoption(connection: Connection, campaign: CampaignRecord, suspect: Suspect, copy: Copy) -> None:
+    connection.execute(
+        tables.settlement.insert().values(
+            campaign_id=campaign.id,
+            chunk_id=suspect.chunk_id,
+            position=suspect.position,
+            settled_at=time.time(),
+            decision="found",
+            state=int(copy.state),
+            by="reconcile",
+            evidence=copy.evidence,
+            replaced_id=suspect.provider_id,
+        )
+    )
+    if suspect.provider_id is not None and suspect.state == MessageState.SCHEDULED:
+        former = Copy(suspect.provider_id, suspect.chunk_id, suspect.position, suspect.state, "another copy went out first")
+        keep_within(connection, campaign.id, [former])
+
+
+_BEGUN = sql(
+    "SELECT DISTINCT a.started_at FROM attempt a JOIN chunk c ON c.id = a.chunk_id"
+    " WHERE c.campaign_id = :campaign AND a.outcome <> 'not_taken' AND (EXISTS (SELECT 1 FROM settlement s"
+    " WHERE s.chunk_id = a.chunk_id AND s.state = 0) OR (:cancelled AND (c.unknown > 0 OR a.outcome IN"
+    " ('unknown', 'abandoned', 'late')))) ORDER BY a.started_at"
+)
+
+
+def begun(ledger: Ledger, campaign: CampaignRecord) -> list[float]:
+    """When each request began that a copy may still come of which is not to go out (seconds).
+
+    Those are the requests of chunks of which something was sent again; of a cancelled campaign, every one whose answer was
+    lost.
+    """
+    values = {"campaign": campaign.id, "cancelled": campaign.cancelled_at is not None}
+    with ledger.read() as connection:
+        return list(connection.execute(_BEGUN, values).scalars())
+
+
+def span_of_attempts(ledger: Ledger, campaign: CampaignRecord) -> tuple[float, float] | None:
+    """When the first and the last of the campaign's requests began (seconds); None where there was none."""
+    attempt, chunk = tables.attempt.c, tables.chunk.c
+    query = (
+        sa.select(sa.func.min(attempt.started_at), sa.func.max(attempt.started_at))
+        .join(tables.chunk, chunk.id == attempt.chunk_id)
+        .where(chunk.campaign_id == campaign.id)
+    )
+    with ledger.read() as connection:
+        first, last = connection.execute(query).one()
+    return None if first is None else (first, last)
+
+
+_NEWEST = sql(
+    "SELECT s.campaign_id, max(a.started_at) AS newest FROM settlement s JOIN campaign c ON c.id = s.campaign_id"
+    " JOIN attempt a ON a.chunk_id = s.chunk_id WHERE s.state <> 4 AND c.kind = 0 AND NOT c.test GROUP BY s.campaign_id"
+)
+
+
+def newest_attempts(ledger: Ledger) -> dict[int, float]:
+    """Of each campaign of which something was settled by a look: when the newest of those requests began, by campaign id."""
+    with ledger.read() as connection:
+        return {row.campaign_id: row.newest for row in connection.execute(_NEWEST)}

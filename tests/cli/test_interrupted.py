@@ -1,0 +1,39 @@
+"""How a command ends that was stopped: it says how the campaign stands, and its exit code is never the one of success."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from posthorn.cli.output import ending_early
+from posthorn.delivery.plan import plan_file
+from posthorn.errors import AlreadyRunning, Stopped
+from posthorn.settings import Settings
+from tests.delivery.journey import numbers, write_campaign
+
+# What ended it early; the exit code where the campaign is planned and nothing was sent, and where it was never planned.
+ENDS = {
+    "Ctrl-C": (KeyboardInterrupt(), 4, 130),
+    "cancelled in Prefect": (Stopped("the run was cancelled"), 4, 4),
+    "another run is at it": (AlreadyRunning("sale is already running"), 0, 0),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_the_exit_code_says_that_it_was_stopped(
+    case: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
+    error, planned, unplanned = ENDS[case]
+    assert ended(error) == unplanned
+    plan_file(write_campaign(tmp_path, numbers(100)), settings)
+    assert ended(error) == planned
+    assert '"pending": 100' in capsys.readouterr().out
+
+
+def ended(error: BaseException) -> int:
+    with pytest.raises(typer.Exit) as caught, ending_early("sale", as_json=True):
+        raise error
+    return caught.value.exit_code
