@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfoNotFoundError
 import typer
 
 from posthorn.cli import sandbox_options as option
+from posthorn.content.plain import plain
 
 # aiohttp takes a while to load, so what runs the sandbox is imported only once the command does.
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def _serve(
         raise typer.BadParameter(str(error), param_hint="--fault") from error
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise typer.BadParameter(
-            f"{clock.zone} is no zone; expected one such as Europe/London", param_hint="--zone"
+            f"{plain(str(clock.zone))} is no zone; expected one such as Europe/London", param_hint="--zone"
         ) from error
     except OSError as error:
         raise typer.BadParameter(f"cannot listen on {port}: {error.strerror or error}", param_hint="--port") from error

@@ -24,6 +24,7 @@ from posthorn.content.inputfile import Problem, checked_name, input_error, read_
 from posthorn.content.media.files import check_media, media_name, retired_types_warning
 from posthorn.content.media.looks import Look, look, weight_cautions
 from posthorn.content.media.urls import look_at_url, page_caution
+from posthorn.content.moments import FIRST_YEAR, LAST_YEAR
 from posthorn.content.recipients.csvfile import Wanted
 from posthorn.content.selection import OnlyWhere, values_by_column
 from posthorn.content.warnings import Caution
@@ -39,9 +40,6 @@ MOST_TEXT = 5_000
 """Characters of a text. Ours: the provider stores it as a file and names no limit, and no handset shows more."""
 ADVISED_CHUNK = (50, 200)
 """Numbers per request that the same page recommends."""
-
-FIRST_YEAR, LAST_YEAR = 2000, 2199
-"""Years in which a moment can be meant."""
 
 
 def _checked_title(title: str) -> str:

@@ -11,6 +11,8 @@ from posthorn.errors import InputError
 
 FIRST_HOUR, LAST_HOUR = 8, 21
 """Hours of the day outside which a message wakes people."""
+FIRST_YEAR, LAST_YEAR = 2000, 2199
+"""Years in which a moment can be meant."""
 _FAR = timedelta(days=180)
 
 
@@ -76,6 +78,8 @@ def read_at(text: str, zone: str, *, zone_is_given: bool, now: datetime) -> date
         at = datetime.fromisoformat(text.strip())
     except ValueError:
         raise InputError("--at", f"{text!r} is not a moment; expected one such as 2026-12-01T09:00") from None
+    if not FIRST_YEAR <= at.year <= LAST_YEAR:  # beyond these, no other time zone may have a date for it
+        raise InputError("--at", f"expected a moment of the years {FIRST_YEAR} to {LAST_YEAR}")
     local = at.replace(tzinfo=ZoneInfo(zone)) if at.tzinfo is None else at.astimezone(ZoneInfo(zone))
     if at.tzinfo is None and is_skipped(local):
         shift = local.astimezone(UTC).astimezone(ZoneInfo(zone))

@@ -50,7 +50,7 @@ def opens_of(path: Path, then: Callable[[int], None], work: Callable[[], object]
 def test_a_list_that_changes_while_it_is_planned_is_planned_not_at_all(
     opening: int, settings: Settings, tmp_path: Path
 ) -> None:
-    """It is opened for what identifies the campaign, to look it over (its bytes, its header, its first rows), and for its rows: all must agree."""
+    """It is opened for what identifies the campaign, to look it over (bytes, header, first rows), and for its rows."""
     file = write_campaign(tmp_path, numbers(100), media="[]")
     people = tmp_path / "recipients.csv"
 

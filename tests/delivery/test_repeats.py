@@ -86,9 +86,9 @@ async def test_the_check_says_so_beforehand(
     sale = write_campaign(tmp_path, numbers(100))
     await deliver(sale, settings)
     again = write_campaign(tmp_path, numbers(150)[90:], name="again")
-    with pytest.raises(InputError, match="same title, text and media .* 10 of them in sale of"):
+    with pytest.raises(InputError, match=r"same title, text and media .* 10 of them in sale of"):
         check_campaign(again)
-    with pytest.raises(InputError, match="same title, text and media .* 10 of them in sale of"):
+    with pytest.raises(InputError, match=r"same title, text and media .* 10 of them in sale of"):
         plan_file(again, settings)
     allowed = write_campaign(tmp_path, numbers(150)[90:], name="again", allow_repeat="true")
     assert [warning.code for warning in check_campaign(allowed).warnings] == ["approval"]

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from PIL import Image
+
 from posthorn.cli.sandbox_process import SandboxProcess
 from tests.commands import Desk, order, told
 from tests.delivery.journey import PNG, numbers, write_campaign

@@ -37,9 +37,9 @@ _WEAK_NAMES = _table(
 _CONTACT_NUMBERS = frozenset({"contactnumber", "numerkontaktowy", "nrkontaktowy", "kontaktnummer", "whatsappnumber"})
 # What such a column holds instead, where one of these words stands in its name.
 _NOT_PHONES = _table(
-    "type typ rodzaj model carrier operator extension ext device provider label opt optin optout consent zgoda zgody verified"
-    " status country code app os date data time fax faks telefax pager valid kraj kierunkowy notes uwagi prefix region count"
-    " preferred preference has is allowed email mail hotel name nazwa usage plan brand bill rachunek id"
+    "type typ rodzaj model carrier operator extension ext device provider label opt optin optout consent zgoda zgody"
+    " verified status country code app os date data time fax faks telefax pager valid kraj kierunkowy notes uwagi prefix region"
+    " count preferred preference has is allowed email mail hotel name nazwa usage plan brand bill rachunek id"
 )
 _CODE_NAMES = _table("barcode barcodeid barcodes barcodenumber barcodevalue ticketbarcode kodkreskowy")
 _CODE_WORDS = _table("barcode ticket tickets bilet bilety biletu kod code codes qr qrcode secret voucher")

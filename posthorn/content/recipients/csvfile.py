@@ -7,6 +7,7 @@ out as a row with a reason, and what would swallow other rows (a stray quote) re
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import hashlib
 import io

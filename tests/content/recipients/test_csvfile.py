@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path, content, said):
 def test_two_columns_that_could_be_meant_are_both_named(tmp_path):
     path = write(tmp_path, "phone,Telefon\n1,2\n")
     with pytest.raises(
-        InputError, match='column: 2 columns could hold .* "phone" and "Telefon"; say which: column = "phone"'
+        InputError, match=r'column: 2 columns could hold .* "phone" and "Telefon"; say which: column = "phone"'
     ):
         open_csv(path, "attendees")
     assert open_csv(path, "attendees", csvfile.Wanted(column="telefon")).phone_title == "Telefon"
