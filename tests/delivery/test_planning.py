@@ -82,3 +82,11 @@ async def test_the_same_message_under_a_new_name_is_a_slip_for_a_week(
             plan_file(again, settings)
     else:
         assert plan_file(again, settings).name == "sale-again"
+
+
+@pytest.mark.parametrize("keys", [{"column": '"phone"'}, {"only_where": '{ phone = "x" }'}, {"landlines": "true"}], ids=str)
+def test_other_rows_of_a_planned_list_are_not_passed_over(keys: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+    plan_file(write_campaign(tmp_path, numbers(3)), settings)
+    with pytest.raises(CampaignChanged, match="with other rows of its list:\n  " + next(iter(keys))):
+        plan_file(write_campaign(tmp_path, numbers(3), **keys), settings)
+    assert plan_file(write_campaign(tmp_path, numbers(3)), settings).input == 3

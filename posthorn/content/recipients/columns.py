@@ -38,8 +38,8 @@ _CONTACT_NUMBERS = frozenset({"contactnumber", "numerkontaktowy", "nrkontaktowy"
 # What such a column holds instead, where one of these words stands in its name.
 _NOT_PHONES = _table(
     "type typ rodzaj model carrier operator extension ext device provider label opt optin optout consent zgoda zgody"
-    " verified status country code app os date data time fax faks telefax pager valid kraj kierunkowy notes uwagi prefix region"
-    " count preferred preference has is allowed email mail hotel name nazwa usage plan brand bill rachunek id"
+    " verified status country code app os date data time fax faks telefax pager valid kraj kierunkowy notes uwagi prefix"
+    " region count preferred preference has is allowed email mail hotel name nazwa usage plan brand bill rachunek id"
 )
 _CODE_NAMES = _table("barcode barcodeid barcodes barcodenumber barcodevalue ticketbarcode kodkreskowy")
 _CODE_WORDS = _table("barcode ticket tickets bilet bilety biletu kod code codes qr qrcode secret voucher")

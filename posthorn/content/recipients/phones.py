@@ -204,6 +204,7 @@ class PhoneReader:
         wanted = self._judge.valid if kinds is None else self._judge.messaging
         self._without_plus = re.compile(f"(?!{abroad})(?!{mobile}){code}(?={mobile})(?!{self._judge.prefix}){wanted}")
         self._national = re.compile(f"(?!{abroad})(?!{code}{mobile}){home.untouched}{wanted}")
+        self._with_prefix = re.compile(rf"(?:\+|{abroad})({code}(?!{self._judge.prefix}){wanted})")
 
     def read(self, text: str) -> Phone | Reason:
         """The number in ``text``, or why there is none."""
@@ -225,9 +226,13 @@ class PhoneReader:
 
     def _quick(self, number: str) -> Phone | None:
         """A number of the region that is surely of a kind that is taken, without asking for its kind."""
-        if self._national.match(number):
-            return Phone(int(self._code + number))
-        return Phone(int(number)) if self._without_plus.match(number) else None
+        if number[0] != "+":
+            if self._national.match(number):
+                return Phone(int(self._code + number))
+            if self._without_plus.match(number):
+                return Phone(int(number))
+        found = self._with_prefix.match(number)
+        return Phone(int(found[1])) if found else None
 
     def _of_kind(self, phone: Phone) -> Phone | Reason:
         kind = kind_of(phone)
@@ -240,7 +245,7 @@ class PhoneReader:
             abroad = abroad if isinstance(abroad, Reason) else self._of_kind(abroad) if self._kinds else abroad
             if not isinstance(abroad, Reason):
                 return abroad if self._international else ADD_PLUS
-        if number.startswith("0") and not number.startswith("00") and self._quick(number[1:]) is not None:
+        if len(number) > 1 and number[0] == "0" and number[1] != "0" and self._quick(number[1:]) is not None:
             return EXTRA_ZERO
         return reason
 
