@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from posthorn.delivery.plan import plan_file
-from posthorn.errors import InputError
+from posthorn.errors import CampaignChanged, InputError
 from posthorn.ledger import campaigns
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings

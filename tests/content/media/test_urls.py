@@ -10,9 +10,6 @@ from posthorn.content.media.urls import look_at_url
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
 
-REDIRECTS = {"/away.png": "http://169.254.169.254/x.png", "/near.png": "/a.png", "/round.png": "/round.png"}
-
-
 class Pages(BaseHTTPRequestHandler):
     def do_GET(self):
         where = {"/away.png": "http://169.254.169.254/x.png", "/near.png": "/a.png", "/round.png": "/round.png"}.get(
