@@ -217,9 +217,6 @@ class SkycoreSettings(BaseModel):
     )
     min_interval_seconds: float = Field(0, ge=0, le=3600, description="Shortest time between the starts of two requests")
     timeout_seconds: float = Field(30, gt=0, le=600, description="Longest wait for one answer")
-    barcode_length: int = Field(
-        32, ge=1, le=255, description="Longest code of a ticket; ours: the provider's page names no limit"
-    )
     breaker_after: int = Field(
         3, ge=1, le=100, description="Unknown outcomes in a row after which nothing more is sent in this run"
     )
@@ -251,6 +248,9 @@ class Settings(BaseSettings):
         None, description="Proxy for calls to providers only, where a network demands one; http://host:port"
     )
     default_region: Region = Field(_DEFAULT_REGION, description="Region of numbers written without a country prefix")
+    barcode_length: int = Field(
+        32, ge=1, le=255, description="Longest code of a ticket; ours: the provider's page names no limit"
+    )
     approve_above: int | None = Field(
         None, ge=0, description="Campaigns to more numbers than this wait for a person's approval before the first send"
     )

@@ -51,12 +51,11 @@ def check(file: File, as_json: Json = False) -> None:
     Exit code 0 when `send` would start (warnings included), 2 when it would refuse. With `strict = true` warnings block.
     """
     from posthorn.delivery.check import check_campaign, refuse_without_credentials  # noqa: PLC0415
-    from posthorn.models import Kind  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     checked = check_campaign(file)
     print(checked.as_json() if as_json else checked.as_text())
-    refuse_without_credentials(Kind.CAMPAIGN, load_settings())
+    refuse_without_credentials(checked, load_settings())
 
 
 @app.command(short_help="Send it, or go on with an unfinished one.")
@@ -81,12 +80,13 @@ def send(
     from posthorn.delivery.approval import was_refused  # noqa: PLC0415
     from posthorn.delivery.check import examine_campaign  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
-    from posthorn.gateways.registry import check_campaign_gateway  # noqa: PLC0415
+    from posthorn.gateways import registry  # noqa: PLC0415
+    from posthorn.models import Kind  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
-    campaign = load_campaign(file)
-    check_campaign_gateway(settings)
+    campaign = load_campaign(file, registry.bounds_of(Kind.CAMPAIGN))
+    registry.chosen(Kind.CAMPAIGN, campaign.gateway).check_credentials(settings)
     note = new_ledger_note(settings.database_url)
     with ending_early(campaign.name, test=campaign.test, as_json=as_json):
         refuse_if_running(settings, campaign.name, test=campaign.test)
@@ -103,7 +103,15 @@ def send(
 @app.command(short_help="Approve it, or refuse to.")
 def approve(
     name: Name,
-    by: Annotated[str, typer.Option("--by", help="Who decides; kept in the ledger.", default_factory=operator_name)],
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            help="Who decides; kept in the ledger.",
+            default_factory=operator_name,
+            show_default="your account's name",
+        ),
+    ],
     note: Annotated[str, typer.Option("--note", help="Anything worth keeping.")] = "",
     refuse: Annotated[bool, typer.Option("--refuse", help="Do not send it; a run that is under way stops.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
@@ -119,7 +127,7 @@ def approve(
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     question = shown(name)
-    print(plain_lines(question.as_text()))
+    print(plain_lines(question.as_text()), flush=True)
     if not yes and not sys.stdin.isatty():
         raise InputError("--yes", "there is no terminal to ask at; look at the table, and say --yes")
     if not yes:
@@ -168,7 +176,7 @@ def reconcile(
 ) -> None:
     """Ask the provider about every message of unknown outcome and settle what that proves; look for second copies.
 
-    What it lists was taken. What it does not list twice, POSTHORN_SERWERSMS__SETTLE_SECONDS apart, is shown as absent but
+    What it lists was taken. What it does not list twice, its gateway's SETTLE_SECONDS apart, is shown as absent but
     stays unknown: it is never sent again unless the campaign's file says so, and then by the next run. This sends nothing.
 
     With --pending every pending number is looked up as well: what the provider has of them is booked as taken, and the guard
@@ -183,10 +191,8 @@ def reconcile(
     from posthorn.delivery.withdraw import reconcile_named  # noqa: PLC0415
 
     done = asyncio.run(reconcile_named(name))
-    say(
-        f"looked up {done.looked_up:,}: {done.found:,} were taken, {done.resend:,} are to be sent again,"
-        f" {done.unknown:,} stay unknown"
-    )
+    counted = f"{done.found:,} were taken, {done.resend:,} are to be sent again, {done.unknown:,} stay unknown"
+    say(f"looked up {done.looked_up:,}: {counted}" if done.looked_up or done.unknown else "nothing to look up")
     for finding in findings(name):
         say(finding)
     now = status_now(name)
@@ -204,7 +210,15 @@ def resolve(
     name: Name,
     taken: Annotated[bool, typer.Option("--sent/--not-sent", help="Whether the message went out.")],
     why: Annotated[str, typer.Option("--why", help="How you know; kept in the ledger.")],
-    by: Annotated[str, typer.Option("--by", help="Who decides it; kept in the ledger.", default_factory=operator_name)],
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            help="Who decides it; kept in the ledger.",
+            default_factory=operator_name,
+            show_default="your account's name",
+        ),
+    ],
     phone: Annotated[list[str] | None, typer.Option("--phone", help="Number of an unknown message; repeatable.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every unknown message of the campaign.")] = False,
     as_json: Json = False,

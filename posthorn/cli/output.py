@@ -60,16 +60,18 @@ def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a status as a table, or as JSON."""
     from posthorn.delivery.status import status_table  # noqa: PLC0415
 
-    print(orjson.dumps(status, option=orjson.OPT_INDENT_2).decode() if as_json else status_table(status))
+    shown = orjson.dumps(status, option=orjson.OPT_INDENT_2).decode() if as_json else status_table(status)
+    print(shown, flush=True)  # in its place among the lines of standard error, where both go to one file
 
 
 @contextmanager
 def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[None]:
     """Where another process runs the campaign, or somebody stops the block, say so and end with how the campaign stands.
 
-    Exit code 0 beside another run; after a signal, or a cancellation in Prefect, what the status says; where nothing had
-    been planned yet, 130 or 4.
+    Exit code 0 beside another run; after a signal, or a cancellation in Prefect, what the status says; after a second
+    signal 130; where nothing had been planned yet, 130 or 4.
     """
+    from posthorn.cli.interrupts import INTERRUPTED, signals  # noqa: PLC0415
     from posthorn.delivery.status import EXIT_STOPPED, exit_code, status_now  # noqa: PLC0415
     from posthorn.errors import AlreadyRunning, CampaignNotFound, Stopped  # noqa: PLC0415
 
@@ -79,14 +81,15 @@ def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[No
         is_interrupted = not isinstance(error, AlreadyRunning)
         goes_on = "what was under way is recorded; the same command goes on"
         said = str(error) or "interrupted"
-        say(f"{said}: {goes_on}" if is_interrupted else said)
+        say(f"{said.rstrip('.')}: {goes_on}" if is_interrupted else said)
         try:
             now = status_now(name, test=test)
         except CampaignNotFound:
-            code = 130 if isinstance(error, KeyboardInterrupt) else EXIT_STOPPED
+            code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else EXIT_STOPPED
             raise typer.Exit(code if is_interrupted else 0) from None
         show_status(now, as_json=as_json)
-        raise typer.Exit(exit_code(now) if is_interrupted else 0) from None
+        ended = INTERRUPTED if signals.came_twice else exit_code(now)
+        raise typer.Exit(ended if is_interrupted else 0) from None
 
 
 class _Teller(logging.Handler):

@@ -16,7 +16,12 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The event file (TOML); `posthorn tickets --help` shows one.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The event's name, as in its file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
-By = Annotated[str, typer.Option("--by", help="Who decides it; kept in the ledger.", default_factory=operator_name)]
+By = Annotated[
+    str,
+    typer.Option(
+        "--by", help="Who decides it; kept in the ledger.", default_factory=operator_name, show_default="your account's name"
+    ),
+]
 Why = Annotated[str, typer.Option("--why", help="Why; kept in the ledger.")]
 
 
@@ -27,28 +32,27 @@ def tickets() -> None:
     An event is a TOML file:
 
     \b
-        name = "jazz-night"              identity: running it again resumes, never repeats
-        mms_id = 35674                   the stored MMS with a barcode object
-        from = 60856                     shortcode or long number of the account
-        campaign_ref = "12333"           optional; needed where the account enforces it
-        attendees = "attendees.csv"      columns phone, barcode_id and any others
-        barcode = "generate"             optional: rows without a barcode_id get one
+        name = "jazz-night"              # identity: running it again resumes, never repeats
+        mms_id = 35674                   # the stored MMS with a barcode object
+        from = 60856                     # shortcode or long number of the account
+        campaign_ref = "12333"           # optional; needed where the account enforces it
+        attendees = "attendees.csv"      # columns phone, barcode_id and any others
+        barcode = "generate"             # optional: rows without a barcode_id get one
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
 
 
-@app.command()
+@app.command(short_help="Validate everything, send nothing.")
 def check(file: File, as_json: Json = False) -> None:
     """Validate everything and send nothing: rows, codes, and whether the codes survive what carriers do to pictures."""
     from posthorn.delivery.check import check_event, refuse_without_credentials  # noqa: PLC0415
-    from posthorn.models import Kind  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     checked = check_event(file)
     print(checked.as_json() if as_json else checked.as_text())
-    refuse_without_credentials(Kind.EVENT, load_settings())
+    refuse_without_credentials(checked, load_settings())
 
 
-@app.command()
+@app.command(short_help="Send them, or go on with an unfinished event.")
 def send(file: File, as_json: Json = False) -> None:
     """Send the event's tickets, or go on where an earlier run stopped.
 
@@ -59,12 +63,13 @@ def send(file: File, as_json: Json = False) -> None:
     from posthorn.content.event import load_event  # noqa: PLC0415
     from posthorn.delivery.check import examine_event  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
-    from posthorn.gateways.registry import check_ticket_gateway  # noqa: PLC0415
+    from posthorn.gateways import registry  # noqa: PLC0415
+    from posthorn.models import Kind  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
-    event = load_event(file)
-    check_ticket_gateway(settings)
+    event = load_event(file, registry.bounds_of(Kind.EVENT))
+    registry.chosen(Kind.EVENT, event.gateway).check_credentials(settings)
     note = new_ledger_note(settings.database_url)
     with ending_early(event.name, as_json=as_json):
         refuse_if_running(settings, event.name, test=False)
@@ -112,13 +117,13 @@ def deploy(
     say(f"{deployed}: {event.reading.valid:,} tickets; starts {when}")
 
 
-@app.command()
+@app.command(short_help="How it stands, with every unknown ticket.")
 def status(name: Name, as_json: Json = False) -> None:
     """How an event stands: one line per state, adding up to its input, and every unknown ticket with its evidence."""
     _end(name, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Draw a likeness of one code.")
 def preview(
     file: File,
     row: Annotated[int, typer.Option("--row", min=1, help="Line of the attendees file.")],
@@ -133,7 +138,7 @@ def preview(
     say(f"{target}: {code} (a likeness; the provider draws the real one)")
 
 
-@app.command()
+@app.command(short_help="Write the door list.")
 def export(
     name: Name,
     csv: Annotated[Path, typer.Option("--csv", help="Where to write the door list (mode 0600: it holds numbers).")],
@@ -144,7 +149,7 @@ def export(
     say(f"{csv}: {export_door_list(name, csv):,} tickets")
 
 
-@app.command()
+@app.command(short_help="Have tickets sent a second time, with the same codes.")
 def resend(
     name: Name,
     why: Why,
@@ -168,7 +173,7 @@ def resend(
     say(f"{count:,} tickets are pending again; `posthorn tickets send` sends them" if count else "no such ticket")
 
 
-@app.command()
+@app.command(short_help="Settle unknown tickets yourself.")
 def resolve(
     name: Name,
     code: Annotated[list[str], typer.Argument(metavar="CODE...", help="The codes of unknown tickets.")],

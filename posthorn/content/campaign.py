@@ -5,7 +5,8 @@ All that is wrong with a file is said at once. It reads files, and never sends o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +21,7 @@ from pydantic import (
 
 from posthorn.content import inputfile
 from posthorn.content.filenames import existing
-from posthorn.content.inputfile import Problem, checked_name, input_error, read_model, sha256_of
+from posthorn.content.inputfile import Problem, checked_name, input_error, read_model, sha256_of, unknown_gateway
 from posthorn.content.media.files import check_media, media_name, retired_types_warning
 from posthorn.content.media.looks import Look, look, weight_cautions
 from posthorn.content.media.urls import look_at_url, page_caution
@@ -30,23 +31,14 @@ from posthorn.content.selection import OnlyWhere, values_by_column
 from posthorn.content.warnings import Caution
 from posthorn.content.words import placeholder_problem, refuse_unshown
 from posthorn.errors import InputError
-from posthorn.models import Media
+from posthorn.models import NO_LIMIT, Bounds, Media
 
-MOST_MEDIA = 10
-"""Files one MMS may carry ("Sending MMS" page: up to 10 files)."""
-MOST_TITLE = 40
-"""Characters of a title (the same page)."""
 MOST_TEXT = 5_000
 """Characters of a text. Ours: the provider stores it as a file and names no limit, and no handset shows more."""
-ADVISED_CHUNK = (50, 200)
-"""Numbers per request that the same page recommends."""
 
 
 def _checked_title(title: str) -> str:
-    if not title.strip() or len(title) > MOST_TITLE:
-        joined = "; an emoji may count as several" if any(one > "\uffff" or one in "\u200d\ufe0f" for one in title) else ""
-        raise ValueError(f"expected 1 to {MOST_TITLE} characters ({len(title)} are given{joined})")
-    refuse_unshown(title)
+    refuse_unshown(title)  # how long it may be, its gateway says
     return title.strip()  # an answer in XML has lost the spaces around it, and it is what a lookup goes by
 
 
@@ -60,8 +52,6 @@ def _checked_text(text: str) -> str:
 
 
 def _checked_media(sources: list[str]) -> list[str]:
-    if len(sources) > MOST_MEDIA:
-        raise ValueError(f"expected at most {MOST_MEDIA} items ({len(sources)} are given)")
     repeated = sorted({source for source in sources if sources.count(source) > 1})
     if repeated:
         raise ValueError(f"expected each item once; {', '.join(repeated)} is given again")
@@ -104,12 +94,12 @@ class Campaign(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: Annotated[str, AfterValidator(checked_name)] = Field(description="Identity: running it again resumes")
-    title: Annotated[str, AfterValidator(_checked_title)] = Field(description="Title of the MMS, 1 to 40 characters")
+    title: Annotated[str, AfterValidator(_checked_title)] = Field(description="Title of the MMS")
     text: Annotated[str, AfterValidator(_checked_text)] | None = Field(
         None, description="Words of the MMS, up to 5,000 characters"
     )
     media: Annotated[list[Source], AfterValidator(_checked_media)] = Field(
-        default_factory=list, description="Paths or URLs of up to 10 files"
+        default_factory=list, description="Paths or URLs of its files"
     )
     recipients: Annotated[str, AfterValidator(_checked_list)] = Field(
         description="CSV with a column of numbers, or one number per line"
@@ -123,7 +113,8 @@ class Campaign(BaseModel):
         None, description="When the provider dispatches; with its offset from UTC"
     )
     test: bool = Field(False, description="The provider checks the request and sends nothing")
-    chunk_size: int | None = Field(None, ge=1, le=100_000, description="Numbers per request, instead of the setting")
+    gateway: str | None = Field(None, description="Which gateway sends it, where there are several")
+    chunk_size: int | None = Field(None, ge=1, description="Numbers per request, instead of the setting")
     hold_minutes: int | None = Field(
         None, ge=0, le=10_080, description="The provider keeps the messages this long, so that they can be withdrawn"
     )
@@ -132,6 +123,7 @@ class Campaign(BaseModel):
     allow_repeat: bool = Field(False, description="Send although the same message went to some of these numbers lately")
 
     _folder: Path = PrivateAttr(default=Path())
+    _bounds: Bounds = PrivateAttr(default_factory=Bounds)
 
     @property
     def recipients_path(self) -> Path:
@@ -208,7 +200,7 @@ class Campaign(BaseModel):
 
     def warnings(self, *, allow_loopback: bool = False) -> list[Caution]:
         """What is allowed but unwise, by the file and its media on disk."""
-        low, high = ADVISED_CHUNK
+        low, high = self._bounds.numbers_advised
         found = []
         if self.chunk_size is not None and not low <= self.chunk_size <= high:
             found.append(
@@ -253,17 +245,19 @@ class Campaign(BaseModel):
             "send_at": self.send_at.astimezone(UTC).isoformat() if self.send_at else None,
             "hold_minutes": self.hold_minutes,
             "test": self.test,
+            **({"gateway": self.gateway} if self.gateway else {}),
         }
 
 
-def load_campaign(path: Path) -> Campaign:
-    """The campaign described in ``path``.
+def load_campaign(path: Path, gateways: Mapping[str, Bounds]) -> Campaign:
+    """The campaign described in ``path``; ``gateways`` are those it may name, with their bounds, the default one first.
 
     Raises:
         InputError: the file cannot be read, is no TOML, or holds something wrong; every problem is a line of its own.
     """
-    campaign = read_model(path, Campaign, "campaign file", _conflicts)
+    campaign = read_model(path, Campaign, "campaign file", functools.partial(_conflicts, gateways))
     campaign._folder = path.parent  # noqa: SLF001 - set once, here: no key of the file may name it
+    campaign._bounds = _bounds_of(gateways, campaign.gateway)  # noqa: SLF001 - see above
     return campaign
 
 
@@ -272,9 +266,27 @@ def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[st
     return inputfile.differences(old, new, files=("recipients",))
 
 
-def _conflicts(data: Mapping[str, object]) -> list[Problem]:
-    """What is wrong with several keys together."""
-    problems = []
+def _bounds_of(gateways: Mapping[str, Bounds], name: object) -> Bounds:
+    """The bounds of the gateway that a file names; of the default one where it names none, or one that is not there."""
+    return gateways[name] if isinstance(name, str) and name in gateways else next(iter(gateways.values()))
+
+
+def _beyond(bounds: Bounds, data: Mapping[str, object]) -> Iterator[Problem]:
+    """What its gateway does not take."""
+    title, media, chunk_size = data.get("title"), data.get("media"), data.get("chunk_size")
+    if isinstance(title, str) and not (title.strip() and len(title) <= bounds.title_characters):
+        expected = f"1 to {bounds.title_characters}" if bounds.title_characters < NO_LIMIT else "at least 1"
+        joined = "; an emoji may count as several" if any(one > "\uffff" or one in "\u200d\ufe0f" for one in title) else ""
+        yield "title", f"expected {expected} characters ({len(title)} are given{joined})"
+    if isinstance(media, list) and len(media) > bounds.files_per_message:
+        yield "media", f"expected at most {bounds.files_per_message} items ({len(media)} are given)"
+    if isinstance(chunk_size, int) and chunk_size > bounds.numbers_per_request:
+        yield "chunk_size", f"expected a whole number from 1 to {bounds.numbers_per_request}"
+
+
+def _conflicts(gateways: Mapping[str, Bounds], data: Mapping[str, object]) -> list[Problem]:
+    """What is wrong with several keys together, or for the gateway that is to send it."""
+    problems = [*unknown_gateway(gateways, data), *_beyond(_bounds_of(gateways, data.get("gateway")), data)]
     for key in () if data.get("literal") is True else ("title", "text"):
         words = data.get(key)
         if isinstance(words, str) and (problem := placeholder_problem(words)):

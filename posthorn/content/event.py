@@ -5,9 +5,10 @@ Never sends or stores anything.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from posthorn.content import inputfile
 from posthorn.content.filenames import existing
-from posthorn.content.inputfile import checked_name, read_model, sha256_of
+from posthorn.content.inputfile import checked_name, read_model, sha256_of, unknown_gateway
 from posthorn.content.media.barcode import new_barcode_id
 from posthorn.content.plain import plain
 from posthorn.content.recipients.codes import CodeRules, WrongCode, alike_caution, code_column, wrong_code
@@ -97,6 +98,7 @@ class TicketEvent(BaseModel):
     landlines: bool = Field(False, description="Landline numbers are taken too")
     literal: bool = Field(False, description="What looks like a placeholder is meant as it stands")
     strict: bool = Field(False, description="Warnings block")
+    gateway: str | None = Field(None, description="Which gateway sends it, where there are several")
     allow_repeat: bool = Field(False, description="Send although the same MMS went to some of these numbers lately")
 
     _folder: Path = PrivateAttr(default=Path())
@@ -126,7 +128,8 @@ class TicketEvent(BaseModel):
         Raises:
             InputError: the attendees file cannot be read.
         """
-        content = self.model_dump(mode="json", by_alias=True, exclude={"name", "attendees", *_NOT_CONTENT})
+        left_out = {"name", "attendees", *_NOT_CONTENT} | (set() if self.gateway else {"gateway"})
+        content = self.model_dump(mode="json", by_alias=True, exclude=left_out)
         return {**content, "attendees": sha256_of(self.attendees_path, "attendees")}
 
 
@@ -141,13 +144,13 @@ class Attendee:
     fields: dict[str, str]
 
 
-def load_event(path: Path) -> TicketEvent:
-    """The event described in ``path``.
+def load_event(path: Path, gateways: Collection[str]) -> TicketEvent:
+    """The event described in ``path``; ``gateways`` are the names of those that it may name.
 
     Raises:
         InputError: the file cannot be read, is no TOML, or holds something wrong; every problem is a line of its own.
     """
-    event = read_model(path, TicketEvent, "event file", _conflicts)
+    event = read_model(path, TicketEvent, "event file", functools.partial(_conflicts, gateways))
     event._folder = path.parent  # noqa: SLF001 - set once, here: no key of the file may name it
     return event
 
@@ -293,9 +296,9 @@ def _used_columns(event: TicketEvent, file: CsvFile) -> frozenset[str]:
     return frozenset(column.casefold() for column in named)
 
 
-def _conflicts(data: Mapping[str, object]) -> list[inputfile.Problem]:
-    """What is wrong with several keys together."""
-    problems = []
+def _conflicts(gateways: Collection[str], data: Mapping[str, object]) -> list[inputfile.Problem]:
+    """What is wrong with several keys together, or with the gateway that is to send it."""
+    problems = unknown_gateway(gateways, data)
     if data.get("ddm_text") is None and (data.get("ddm_title") is not None or data.get("ddm_timeout") is not None):
         problems.append(("ddm_text", "is missing; the provider requires it where a discovery message is sent"))
     texts = data.get("custom_texts")

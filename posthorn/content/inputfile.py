@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,6 +61,14 @@ def input_error(problems: Sequence[Problem]) -> InputError:
     """All problems in one error, each on a line of its own as ``field: problem``."""
     (field, problem), *others = problems
     return InputError(field, "\n".join([problem, *(f"{name}: {text}" for name, text in others)]))
+
+
+def unknown_gateway(gateways: Collection[str], data: Mapping[str, object]) -> list[Problem]:
+    """That the file names a gateway which does not send such things, if it does."""
+    name = data.get("gateway")
+    if not isinstance(name, str) or name in gateways:
+        return []
+    return [("gateway", f"expected {' or '.join(gateways)}")]
 
 
 def differences(old: Mapping[str, object], new: Mapping[str, object], files: Sequence[str] = ()) -> list[str]:

@@ -23,7 +23,10 @@ from posthorn.delivery.cautions import CodeLengths, campaign_cautions, event_cau
 from posthorn.delivery.checked import Checked, Reading, rejects_table
 from posthorn.delivery.plan import (
     allows_loopback,
+    chunk_size_of,
+    gateway_of,
     read_rows,
+    refuse_beyond_gateway,
     refuse_changes,
     refuse_other_selection,
     refuse_repeats,
@@ -31,7 +34,7 @@ from posthorn.delivery.plan import (
 )
 from posthorn.delivery.tickets import read_attendees, refuse_unsendable_event
 from posthorn.errors import InputError
-from posthorn.gateways.registry import check_campaign_gateway, check_ticket_gateway
+from posthorn.gateways import registry
 from posthorn.ledger import campaigns, totals
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.repeats import CommonNumbers
@@ -50,7 +53,7 @@ def check_campaign(path: Path) -> Checked:
         InputError: it could not be sent; every problem is named.
         CampaignChanged: its name is taken by other content.
     """
-    return examine_campaign(load_campaign(path), load_settings(), look_at_urls=True)
+    return examine_campaign(load_campaign(path, registry.bounds_of(Kind.CAMPAIGN)), load_settings(), look_at_urls=True)
 
 
 def check_event(path: Path) -> Checked:
@@ -62,16 +65,16 @@ def check_event(path: Path) -> Checked:
         InputError: it could not be sent; every problem is named.
         CampaignChanged: its name is taken by other content.
     """
-    return examine_event(load_event(path), load_settings())
+    return examine_event(load_event(path, registry.bounds_of(Kind.EVENT)), load_settings())
 
 
-def refuse_without_credentials(kind: Kind, settings: Settings) -> None:
+def refuse_without_credentials(checked: Checked, settings: Settings) -> None:
     """Refuse what `send` would refuse for want of credentials.
 
     Raises:
         SettingsError: the message names the variables.
     """
-    (check_campaign_gateway if kind is Kind.CAMPAIGN else check_ticket_gateway)(settings)
+    registry.by_name(checked.gateway).check_credentials(settings)
 
 
 def examine_campaign(campaign: Campaign, settings: Settings, *, look_at_urls: bool = False) -> Checked:
@@ -82,13 +85,14 @@ def examine_campaign(campaign: Campaign, settings: Settings, *, look_at_urls: bo
         CampaignChanged: its name is taken by other content.
     """
     now = datetime.now(UTC)
-    loopback = allows_loopback(settings)
+    loopback = allows_loopback(campaign, settings)
     with _open(settings) as ledger:
         definition = campaign.definition(allow_loopback=loopback)
         planned = campaigns.find(ledger, campaign.name) if not campaign.test else None
         if planned is not None:
             refuse_changes(planned, Kind.CAMPAIGN, definition, campaign_files.differences)
             return _planned(ledger, planned, campaign.selection(), _campaign_facts(campaign, settings))
+        refuse_beyond_gateway(campaign)
         campaign.check(now, allow_loopback=loopback)
         common = _common(ledger, Kind.CAMPAIGN, campaign.name, definition, skip=campaign.allow_repeat or campaign.test)
         rows = read_rows(campaign, settings, None)
@@ -98,7 +102,7 @@ def examine_campaign(campaign: Campaign, settings: Settings, *, look_at_urls: bo
         refuse_repeats(Kind.CAMPAIGN, common.found() if common else [])
     cautions = campaign_cautions(campaign, rows.file, settings, now, loopback=loopback, look_at_urls=look_at_urls)
     refuse_if_strict(cautions, strict=campaign.strict)
-    size = campaign.chunk_size or settings.serwersms.chunk_size
+    size = chunk_size_of(campaign, settings)
     return Checked(
         kind=Kind.CAMPAIGN,
         reading=reading,
@@ -116,7 +120,13 @@ def examine_event(event: TicketEvent, settings: Settings) -> Checked:
         InputError: it could not be sent; every problem is named.
         CampaignChanged: its name is taken by other content.
     """
-    facts: dict[str, Any] = {"name": event.name, "mms_id": event.mms_id, "region": settings.default_region}
+    gateway = registry.chosen(Kind.EVENT, event.gateway).name
+    facts: dict[str, Any] = {
+        "name": event.name,
+        "gateway": gateway,
+        "mms_id": event.mms_id,
+        "region": settings.default_region,
+    }
     with _open(settings) as ledger:
         definition = event.definition()
         planned = campaigns.find(ledger, event.name)
@@ -147,17 +157,19 @@ def none_valid(reading: Reading, path: Path) -> str:
 
 
 def _campaign_facts(campaign: Campaign, settings: Settings) -> dict[str, Any]:
+    account = gateway_of(campaign).account(settings)
     return {
         "name": campaign.name,
+        "gateway": gateway_of(campaign).name,
         "region": settings.default_region,
         "title": campaign.title,
         "text_length": len(campaign.text or ""),
         "test": campaign.test,
-        "chunk_size": campaign.chunk_size or settings.serwersms.chunk_size,
+        "chunk_size": chunk_size_of(campaign, settings),
         "moment": campaign.send_at,
-        "zones": (settings.serwersms.timezone, settings.timezone),
-        "media": campaign.media_items(allow_loopback=allows_loopback(settings)),
-        "price": settings.serwersms.price_per_message,
+        "zones": (account.timezone, settings.timezone),
+        "media": campaign.media_items(allow_loopback=allows_loopback(campaign, settings)),
+        "price": account.price_per_message,
     }
 
 

@@ -71,6 +71,7 @@ class Checked:
 
     kind: Kind
     name: str
+    gateway: str
     region: str
     reading: Reading
     warnings: Sequence[Caution]
@@ -94,6 +95,7 @@ class Checked:
         content = {
             "kind": self.kind.name.lower(),
             "name": self.name,
+            "gateway": self.gateway,
             "title": self.title or None,
             "text_length": self.text_length,
             "mms_id": self.mms_id or None,

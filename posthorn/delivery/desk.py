@@ -18,6 +18,7 @@ from posthorn.delivery.private_file import written_privately
 from posthorn.delivery.run import lock_for_a_while
 from posthorn.delivery.tickets import read_attendees
 from posthorn.errors import InputError
+from posthorn.gateways import registry
 from posthorn.ledger import campaigns, reconciling, tickets
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.store.engine import Ledger
@@ -32,7 +33,7 @@ def preview(path: Path, row: int, image_format: str, out: Path) -> str:
         InputError: there is no such row, it is rejected, its code is not made yet, or ``out`` cannot be written.
         CampaignChanged: the event was planned with other content.
     """
-    event = load_event(path)
+    event = load_event(path, registry.bounds_of(Kind.EVENT))
     with _ledger() as ledger:
         planned = campaigns.find(ledger, event.name)
         barcode = None

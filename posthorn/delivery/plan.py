@@ -13,11 +13,14 @@ from typing import Any
 
 from posthorn.content import inputfile
 from posthorn.content.campaign import Campaign, differences, load_campaign
+from posthorn.content.inputfile import input_error
 from posthorn.content.recipients.intake import Intake, read_recipients
 from posthorn.content.warnings import Caution, refuse_if_strict
 from posthorn.delivery.cautions import campaign_cautions
 from posthorn.delivery.run import try_lock
 from posthorn.errors import AlreadyRunning, CampaignChanged, InputError
+from posthorn.gateways import registry
+from posthorn.gateways.descriptor import Descriptor
 from posthorn.ledger import campaigns, planning
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.planning import NewCampaign
@@ -26,7 +29,6 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
 from posthorn.settings import Settings, SettingsError, load_settings
 
-GATEWAY = "serwersms"
 REPEAT_DAYS = 7
 """How far back the same message to the same numbers under another name is taken for a slip."""
 
@@ -55,11 +57,11 @@ def plan_file(path: Path, settings: Settings) -> CampaignRecord:
         CampaignChanged: the name is planned with other content; what differs is listed.
         AlreadyRunning: another process plans or sends it right now.
     """
-    campaign = load_campaign(path)
+    campaign = load_campaign(path, registry.bounds_of(Kind.CAMPAIGN))
     ledger = Ledger(settings.database_url)
     try:
         with planning_lock(ledger, campaign.name, test=campaign.test):
-            definition = campaign.definition(allow_loopback=allows_loopback(settings))
+            definition = campaign.definition(allow_loopback=allows_loopback(campaign, settings))
             planned = campaigns.find(ledger, campaign.name, test=campaign.test)
             if planned is None or campaign.test:
                 return _plan(ledger, campaign, definition, path, settings)
@@ -71,9 +73,34 @@ def plan_file(path: Path, settings: Settings) -> CampaignRecord:
         ledger.close()
 
 
-def allows_loopback(settings: Settings) -> bool:
-    """Whether media URLs may point to this machine: only where the gateway is the sandbox on it."""
-    return settings.serwersms.base_url.startswith("http://")
+def gateway_of(campaign: Campaign) -> Descriptor:
+    """The gateway that is to send it."""
+    return registry.chosen(Kind.CAMPAIGN, campaign.gateway)
+
+
+def allows_loopback(campaign: Campaign, settings: Settings) -> bool:
+    """Whether media URLs may point to this machine: only where the gateway is a stand-in on it."""
+    return gateway_of(campaign).account(settings).is_local
+
+
+def refuse_beyond_gateway(campaign: Campaign) -> None:
+    """Refuse what the campaign's gateway cannot do.
+
+    Raises:
+        InputError: it asks for that; the message names the key to leave out.
+    """
+    gateway = gateway_of(campaign)
+    wanted = [
+        ("hold_minutes", bool(campaign.hold_minutes) and not (gateway.holds and gateway.withdraws), "keep messages back"),
+        ("send_at", campaign.send_at is not None and not gateway.holds, "dispatch messages later"),
+        ("media", bool(campaign.media) and not gateway.uploads, "take files"),
+        ("test", campaign.test and not gateway.tests, "check a request without sending it"),
+    ]
+    problems = [
+        (key, f"{gateway.title} does not {ability}; leave it out") for key, is_lacking, ability in wanted if is_lacking
+    ]
+    if problems:
+        raise input_error(problems)
 
 
 _WAYS_ON = {
@@ -156,6 +183,11 @@ def read_rows(campaign: Campaign, settings: Settings, rejects: Path | None) -> I
     )
 
 
+def chunk_size_of(campaign: Campaign, settings: Settings) -> int:
+    """How many numbers each of its requests has."""
+    return campaign.chunk_size or gateway_of(campaign).account(settings).chunk_size
+
+
 def rejects_path(path: Path, name: str) -> Path:
     """Where rejected rows of the campaign in ``path`` go."""
     return path.parent / f"{name}.rejects.csv"
@@ -167,8 +199,9 @@ def options(campaign: Campaign) -> dict[str, Any]:
 
 
 def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: Path, settings: Settings) -> CampaignRecord:
-    loopback = allows_loopback(settings)
+    loopback = allows_loopback(campaign, settings)
     now = datetime.now(UTC)
+    refuse_beyond_gateway(campaign)
     campaign.check(now, allow_loopback=loopback)
     rejects = rejects_path(path, campaign.name)
     rows = read_rows(campaign, settings, rejects)
@@ -177,10 +210,10 @@ def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: 
     new = NewCampaign(
         kind=Kind.CAMPAIGN,
         name=campaign.name,
-        gateway=GATEWAY,
+        gateway=gateway_of(campaign).name,
         definition=definition,
         options={**options(campaign), **reading_options(rows.file.phone_title, campaign.selection(), cautions)},
-        chunk_size=campaign.chunk_size or settings.serwersms.chunk_size,
+        chunk_size=chunk_size_of(campaign, settings),
         test=campaign.test,
         media=campaign.media_items(allow_loopback=loopback),
         rejects_file=str(rejects.absolute()),

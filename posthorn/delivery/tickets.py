@@ -19,8 +19,8 @@ from posthorn.delivery.cautions import CodeLengths, event_cautions
 from posthorn.delivery.plan import planning_lock, reading_options, refuse_changes, refuse_other_selection, refuse_repeat
 from posthorn.delivery.run import TicketRun
 from posthorn.errors import InputError, SlowDown
+from posthorn.gateways import registry
 from posthorn.gateways.contract import Before
-from posthorn.gateways.registry import check_ticket
 from posthorn.ledger import campaigns, planning
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.planning import NewCampaign, Row
@@ -29,7 +29,6 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, Kind, MessageState, Phone, Receipt, TicketRequest
 from posthorn.settings import Settings, load_settings
 
-GATEWAY = "skycore"
 _PASSED_ON = ("ddm_title", "ddm_text", "ddm_timeout", "device", "from_mask")
 
 
@@ -49,7 +48,7 @@ def plan_event_file(path: Path, settings: Settings) -> CampaignRecord:
         CampaignChanged: the name is planned with other content; what differs is listed.
         AlreadyRunning: another process plans or sends it right now.
     """
-    event = load_event(path)
+    event = load_event(path, registry.bounds_of(Kind.EVENT))
     ledger = Ledger(settings.database_url)
     try:
         with planning_lock(ledger, event.name):
@@ -66,7 +65,7 @@ def plan_event_file(path: Path, settings: Settings) -> CampaignRecord:
 
 def read_attendees(event: TicketEvent, settings: Settings, rejects: Path | None) -> AttendeeIntake:
     """The event's attendees; rejected rows go to ``rejects``."""
-    return AttendeeIntake(event, settings.default_region, rejects, code_length=settings.skycore.barcode_length)
+    return AttendeeIntake(event, settings.default_region, rejects, code_length=settings.barcode_length)
 
 
 def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
@@ -77,7 +76,8 @@ def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
     """
     definition = event.definition()
     anybody = dict.fromkeys(intake.sent_columns, "x")
-    check_ticket(_request(definition, Phone(48500600700), "x", anybody))
+    gateway = registry.chosen(Kind.EVENT, event.gateway)
+    gateway.check_ticket(_request(definition, Phone(48500600700), "x", anybody))
 
 
 def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: Path, settings: Settings) -> CampaignRecord:
@@ -91,7 +91,7 @@ def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: 
     new = NewCampaign(
         kind=Kind.EVENT,
         name=event.name,
-        gateway=GATEWAY,
+        gateway=registry.chosen(Kind.EVENT, event.gateway).name,
         definition=definition,
         options=reading_options(rows.file.phone_title, event.selection(), []),
         chunk_size=1,

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from posthorn.cli import command
-from posthorn.content.campaign import load_campaign
-from posthorn.content.event import load_event
 from posthorn.delivery.check import examine_campaign, examine_event
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.tickets import plan_event_file
@@ -20,6 +18,7 @@ from tests.cases.case import Case
 from tests.cases.contents import MOMENTS, PICTURES, WORDS
 from tests.cases.exports import EXPORTS
 from tests.cases.lists import CODES, COLUMNS, NUMBERS
+from tests.content.loading import load_campaign, load_event
 
 CASES = [*COLUMNS, *CODES, *NUMBERS, *PICTURES, *WORDS, *MOMENTS, *EXPORTS]
 KEYS = {

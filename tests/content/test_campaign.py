@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from PIL import Image
 
-from posthorn.content.campaign import Campaign, differences, load_campaign
+from posthorn.content.campaign import Campaign, differences
 from posthorn.errors import InputError
+from tests.content.loading import load_campaign
 
 WHOLE = """
 name = "autumn-sale-2026"
@@ -64,6 +65,13 @@ def said(call, *args, **kwargs) -> list[str]:
     return str(caught.value).splitlines()
 
 
+def test_a_gateway_is_part_of_the_content_only_where_it_is_named(load):
+    """Else every campaign of an older ledger would have changed."""
+    assert "gateway" not in load().definition()
+    assert load(gateway='"serwersms"').definition()["gateway"] == "serwersms"
+    assert said(load, gateway='"skycore"') == ["gateway: expected serwersms"]
+
+
 @pytest.mark.parametrize("written", ['"  Autumn sale "', '"Autumn sale "', '" Autumn sale"'])
 def test_a_title_is_what_a_lookup_will_find_it_as(written, load):
     """The provider's answer in XML has lost the spaces around it."""
@@ -87,6 +95,7 @@ def test_a_whole_file_is_read(folder):
         "send_at": datetime.fromisoformat("2026-11-30T09:00:00+01:00"),
         "test": True,
         "chunk_size": 200,
+        "gateway": None,
         "hold_minutes": None,
         "resend_unconfirmed": True,
         "approve": True,
@@ -139,9 +148,9 @@ def test_an_editor_may_leave_its_mark_and_line_ends(folder):
         ("send_at", '"2026-11-30T09:00:00+01:00"', "send_at: expected a date and time with its offset from UTC"),
         ("test", '"yes"', "test: expected true or false, got 'yes'"),
         ("test", "1", "test: expected true or false, got 1"),
-        ("chunk_size", "0", "chunk_size: expected a whole number from 1 to 100000, got 0"),
-        ("chunk_size", "100001", "chunk_size: expected a whole number from 1 to 100000, got 100001"),
-        ("chunk_size", "true", "chunk_size: expected a whole number from 1 to 100000, got true"),
+        ("chunk_size", "0", "chunk_size: expected a whole number of at least 1, got 0"),
+        ("chunk_size", "100001", "chunk_size: expected a whole number from 1 to 100000"),
+        ("chunk_size", "true", "chunk_size: expected a whole number of at least 1, got true"),
         ("hold_minutes", "-1", "hold_minutes: expected a whole number from 0 to 10080, got -1"),
         ("hold_minutes", "10081", "hold_minutes: expected a whole number from 0 to 10080, got 10081"),
         ("tittle", '"x"', "tittle: is no key of a campaign file; did you mean title?"),

@@ -1,0 +1,91 @@
+"""The guard where two machines send from one ledger on PostgreSQL, each with marks of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from posthorn.delivery.catchup import catch_up_campaign
+from posthorn.sandbox.server import Sandbox
+from posthorn.settings import Settings
+from tests.conftest import POSTGRES_URL, sandbox_settings
+from tests.delivery.journey import counted, deliver, numbers, write_campaign
+
+SEND = "messages/send_mms"
+
+
+class Database:
+    """A database of this test's own; ``backup`` copies it, ``restore`` puts the copy in its place."""
+
+    def __init__(self, server: str) -> None:
+        self._server, self._name = server, f"posthorn_test_{secrets.token_hex(5)}"
+        self.url = make_url(server).set(drivername="postgresql+psycopg", database=self._name).render_as_string(False)
+        self._tell(f"CREATE DATABASE {self._name}")
+
+    def backup(self) -> None:
+        self._tell(f"CREATE DATABASE {self._name}_copy TEMPLATE {self._name}")
+
+    def restore(self) -> None:
+        self._tell(f"DROP DATABASE {self._name} WITH (FORCE)", f"ALTER DATABASE {self._name}_copy RENAME TO {self._name}")
+
+    def drop(self) -> None:
+        self._tell(*(f"DROP DATABASE IF EXISTS {one} WITH (FORCE)" for one in (self._name, f"{self._name}_copy")))
+
+    def _tell(self, *statements: str) -> None:
+        plain = make_url(self._server).set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(plain, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    server = os.environ.get(POSTGRES_URL)
+    if not server:
+        pytest.skip(f"{POSTGRES_URL} is not set: nothing was tested on PostgreSQL")
+    made = Database(server)
+    yield made
+    made.drop()
+
+
+def machine(name: str, box: Sandbox, folder: Path, database: Database) -> Settings:
+    settings = sandbox_settings(box.url, folder, concurrency=1, settle_seconds=0.2)
+    settings.database_url, settings.guard_dir = database.url, folder / name
+    return settings
+
+
+async def test_two_machines_that_take_turns_are_not_behind_each_other(
+    box: Sandbox, database: Database, tmp_path: Path
+) -> None:
+    first, second = (machine(name, box, tmp_path, database) for name in ("first", "second"))
+    file = write_campaign(tmp_path, numbers(500))
+    for at, settings in ((3, first), (4, second), (4, first)):
+        box.faults.replace([{"call": SEND, "at": [at], "fault": "status_before", "status": 401}])
+        await deliver(file, settings)
+    box.faults.replace([])
+    assert counted(await deliver(file, second)) == {"accepted": 500}
+    assert (box.truth()["accepted"], box.truth()["twice"]) == (500, 0)
+
+
+async def test_each_machine_catches_up_with_its_own_mark(box: Sandbox, database: Database, tmp_path: Path) -> None:
+    first, second = (machine(name, box, tmp_path, database) for name in ("first", "second"))
+    file = write_campaign(tmp_path, numbers(500))
+    for settings in (first, first, second):
+        box.faults.replace([{"call": SEND, "at": [3], "fault": "status_before", "status": 401}])
+        assert (await deliver(file, settings))["state"] == "stopped"
+        if settings is first and box.truth()["accepted"] == 100:
+            database.backup()
+    box.faults.replace([])
+    assert box.truth()["accepted"] == 300
+    database.restore()
+    for settings in (first, second):
+        assert "--pending" in (await deliver(file, settings))["because"]
+        await catch_up_campaign("sale", settings=settings)
+    assert counted(await deliver(file, second)) == {"accepted": 400, "unknown": 100}, "two requests were not taken"
+    assert (box.truth()["accepted"], box.truth()["twice"]) == (400, 0)
