@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,11 +15,15 @@ import typer
 from posthorn.cli.output import following, say, show_status
 from posthorn.cli.samples import write_campaign, write_event
 
+_INBOX = "inbox.jsonl"
+
 
 def demo(
     recipients: Annotated[int, typer.Option(min=10, max=100_000, help="How many rows the sample campaign has.")] = 1_000,
     attendees: Annotated[int, typer.Option(min=10, max=1_000, help="How many rows the sample event has.")] = 40,
-    keep: Annotated[Path | None, typer.Option(help="Keep the sample files and the ledger in this folder.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep files, ledger and inbox in this folder, and stay to be looked at.")
+    ] = None,
 ) -> None:
     """Show the whole journey without an account: a campaign and an event's tickets, from file to report.
 
@@ -27,21 +34,34 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="posthorn-demo-") as temporary:
         folder = (keep or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        with sandbox_process("--speed", "100000", "--undelivered", "0.03", "--silent", "0.01") as box:
+        kept = ("--store", str(folder / _INBOX)) if keep else ()
+        with sandbox_process("--speed", "100000", "--undelivered", "0.03", "--silent", "0.01", *kept) as box:
             os.environ.update(box.variables, POSTHORN_DATABASE_URL=f"sqlite:///{folder / 'ledger.db'}")
             os.environ["POSTHORN_STATE_DIR"] = str(folder)
             os.environ["POSTHORN_GUARD_DIR"] = str(folder / "marks")  # this ledger is for a look: nothing is to outlive it
             say(f"1. A sandbox stands in for the providers at {box.url}; no message leaves this machine.")
             all_accounted = _run(folder, recipients, attendees)
+            if keep:
+                _stay(box.url)
         if keep:
-            say(f"The sample files, the ledger and the Prefect history are in {folder}.")
+            say(f"The sample files, the ledger and the Prefect history are in {folder}. To see the messages again:")
+            say(f"  posthorn sandbox --store {folder / _INBOX}")
     raise typer.Exit(0 if all_accounted else 1)
+
+
+def _stay(url: str) -> None:
+    """Keep the sandbox to be looked at until Ctrl-C; nobody looks where there is no terminal."""
+    say(f"\n6. See what would have arrived: {url}/")
+    if not sys.stdin.isatty():
+        return
+    say("   It stays until you press Ctrl-C.")
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 def _run(folder: Path, recipients: int, attendees: int) -> bool:
     from posthorn.cli import runs  # noqa: PLC0415
-    from posthorn.delivery.check import check_campaign  # noqa: PLC0415
-    from posthorn.delivery.desk import check_event  # noqa: PLC0415
+    from posthorn.delivery.check import check_campaign, check_event  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()

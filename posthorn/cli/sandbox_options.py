@@ -1,60 +1,86 @@
-"""The options of ``posthorn sandbox`` for callbacks and its Skycore account, in the order ``--help`` lists them."""
+"""The flags of ``posthorn sandbox``, made of the option dataclasses: what a field says of itself, ``--help`` shows."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-Titles = Annotated[
-    Literal["kept", "cut", "rewritten"],
-    typer.Option(help="How reports show titles: as sent, ten characters, or in capitals without accents"),
-]
-Zone = Annotated[str, typer.Option(help="Zone of the dates that it reads and writes")]
-Skew = Annotated[float, typer.Option(help="Seconds its clock is ahead (negative: behind)")]
-CallbackUrl = Annotated[
-    str | None, typer.Option(help="URL to GET for each report, with #SMSID# #STAN# #DATA# #PRZYCZYNA# [default: none]")
-]
-CallbackDuplicates = Annotated[float, typer.Option(min=0, max=1, help="Share of callbacks that come twice")]
-CallbackShuffle = Annotated[bool, typer.Option("--callback-shuffle", help="Callbacks come in any order")]
-CallbackLost = Annotated[float, typer.Option(min=0, max=1, help="Share of callbacks that never come")]
-CallbackForged = Annotated[float, typer.Option(min=0, max=1, help="Share of callbacks with another one about an unknown id")]
-ApiKey = Annotated[str, typer.Option(help="Skycore: the one API key it accepts")]
-Templates = Annotated[
-    list[str] | None,
-    typer.Option("--template", help="Skycore: id of a stored MMS with a barcode; repeatable [default: 35674]"),
-]
-PlainTemplates = Annotated[
-    list[str] | None, typer.Option("--template-without-barcode", help="Skycore: id of a stored MMS without one; repeatable")
-]
-EncodingSeconds = Annotated[
-    float, typer.Option("--encoding", min=0, help="Skycore: aged seconds until stored MMS can be sent (E626 before)")
-]
-Shortcodes = Annotated[
-    list[str] | None, typer.Option("--shortcode", help="Skycore: a sender it accepts; repeatable [default: 60856]")
-]
-Campaigns = Annotated[
-    list[str] | None, typer.Option("--campaign", help="Skycore: id of a campaign; repeatable [default: 12333]")
-]
-CampaignCheck = Annotated[
-    bool, typer.Option("--enforce-campaign-check", help="Skycore: every ticket needs a campaign and a subscriber")
-]
-OptedOut = Annotated[list[str] | None, typer.Option("--opted-out", help="Skycore: a number that opted out; repeatable")]
-Blacklist = Annotated[list[str] | None, typer.Option("--blacklist", help="Skycore: a blacklisted number (E114); repeatable")]
-Unsupported = Annotated[float, typer.Option(min=0, max=1, help="Skycore: share of numbers whose operator is E628")]
-Billing = Annotated[bool, typer.Option("--billing-problem", help="Skycore: refuse every ticket with E713")]
-TicketCredit = Annotated[int | None, typer.Option(min=0, help="Skycore: tickets until E713 [default: no limit]")]
-MinInterval = Annotated[float, typer.Option(min=0, help="Skycore: real seconds between two calls (E106)")]
-Quota = Annotated[int | None, typer.Option(min=0, help="Skycore: calls until E120 [default: no limit]")]
-Throughput = Annotated[int | None, typer.Option(min=1, help="Skycore: tickets a second (E113) [default: no limit]")]
-LinkSms = Annotated[float, typer.Option(min=0, max=1, help="Skycore: share of tickets sent as an SMS with a link")]
-LateFailure = Annotated[
-    float, typer.Option("--late-barcode-failure", min=0, max=1, help="Skycore: share of taken tickets that end in E101")
-]
-TrackingIds = Annotated[Literal["seed", "base64"], typer.Option(help="Skycore: MMS_<n>, or base64 as since 2013-11")]
-Vary = Annotated[bool, typer.Option("--vary", help="Skycore: vary order, padding and wording of answers")]
-PostbackUrl = Annotated[str | None, typer.Option(help="Skycore: where postbacks are POSTed [default: nowhere]")]
-PostbackShape = Annotated[Literal["new", "old"], typer.Option(help="Skycore: one event each, or batches as in 2013")]
-PostbackAs = Annotated[Literal["raw", "xml"], typer.Option(help="Skycore: as the body, or in the form field xml")]
-PostbackDuplicates = Annotated[float, typer.Option(min=0, max=1, help="Skycore: share of postbacks that come twice")]
-PostbackShuffle = Annotated[bool, typer.Option("--postback-shuffle", help="Skycore: postbacks come in any order")]
+from posthorn.sandbox.flags import Flag, flag
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOptions:
+    """What belongs to the command and to neither account."""
+
+    port: int = flag(8025, "Port to listen on; 0 picks a free one", least=0, most=65_535)
+    host: str = flag(
+        "127.0.0.1", "Address to listen on. Another one than this machine's own lets others in, without a login"
+    )
+    latency: float = flag(0.0, "Seconds each answer takes, after the work is done", least=0)
+    speed: float = flag(60.0, "Seconds that messages age per real second", least=0)
+    zone: str = flag("Europe/Warsaw", "Zone of the dates that it reads and writes")
+    skew: float = flag(0.0, "Seconds its clock is ahead (negative: behind)")
+    fault: tuple[str, ...] = flag((), "A fault rule, JSON or short; repeatable", read=tuple)
+    faults_file: Path | None = flag(None, "JSON list of fault rules")
+    chaos: Path | None = flag(None, 'JSON list of what changes by itself: [{"at": 30, "preset": "answers lost"}, …]')
+    store: Path | None = flag(None, "File that keeps what was taken, written every five seconds and at the end")
+    template: tuple[str, ...] = flag(
+        (), "Skycore: id of a stored MMS with a barcode; repeatable [default: 35674]", read=tuple
+    )
+    template_without_barcode: tuple[str, ...] = flag((), "Skycore: id of a stored MMS without one; repeatable", read=tuple)
+    encoding: float = flag(0.0, "Skycore: aged seconds until stored MMS can be sent (E626 before)", least=0)
+    ready_file: Path | None = flag(None, "File to write the URL to once it listens")
+    quiet: bool = flag(False, "Print only the ready line and the truth at the end")
+
+
+def with_flags_of(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that takes everything by name the flags of these dataclasses; a name that two have is one flag."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        parameters = {parameter.name: parameter for kind in reversed(kinds) for parameter in _parameters(kind)}
+        in_order = dict.fromkeys(parameter.name for kind in kinds for parameter in _parameters(kind))
+        listed = [parameters[name] for name in in_order]
+        command.__signature__ = inspect.Signature(listed)  # type: ignore[attr-defined] # what Typer reads
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in listed}
+        return command
+
+    return decorate
+
+
+def read(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass from the flags; a repeatable one that was not given keeps its own default."""
+    values: dict[str, Any] = {}
+    for field, known in _flags(kind):
+        value = given[known.name or field.name]
+        if known.read is None:
+            values[field.name] = value
+        elif value:
+            values[field.name] = known.read(value)
+    return values
+
+
+def _flags(kind: type) -> Iterator[tuple[Field[Any], Flag]]:
+    return ((field, field.metadata["flag"]) for field in fields(kind) if "flag" in field.metadata)
+
+
+def _parameters(kind: type) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(kind)
+    for field, known in _flags(kind):
+        name = known.name or field.name
+        is_many = known.read is not None
+        own = None if is_many or field.default is MISSING else field.default
+        option = typer.Option(
+            f"--{name.replace('_', '-')}",
+            *(["-q"] if name == "quiet" else []),
+            help=known.help,
+            min=known.least,
+            max=known.most,
+        )
+        annotation = list[str] | None if is_many else hints[field.name]
+        kind_of = inspect.Parameter.KEYWORD_ONLY
+        yield inspect.Parameter(name, kind_of, default=known.default_or(own), annotation=Annotated[annotation, option])

@@ -9,7 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from posthorn.gateways.registry import campaign_code_words, ticket_code_words
+from posthorn.gateways.registry import code_words
 from posthorn.ledger import campaigns, copies, totals
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.store.engine import Ledger
@@ -146,8 +146,7 @@ def _go_on(status: Mapping[str, Any]) -> str:
 
 def codes_in_words(status: Mapping[str, Any]) -> list[tuple[str, int, str]]:
     """The provider's codes, how many messages carry each, and what it means; most frequent first."""
-    words = ticket_code_words if status["kind"] == Kind.EVENT.name.lower() else campaign_code_words
-    return [(code, count, words(code)) for code, count in status["errors"].items()]
+    return [(code, count, code_words(status["gateway"], code)) for code, count in status["errors"].items()]
 
 
 def _is_unfinished(status: Mapping[str, Any]) -> bool:

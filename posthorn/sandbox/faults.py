@@ -140,6 +140,12 @@ class FaultRule:
         """How the rule is called in the truth: ``reset_after@messages/send_mms``."""
         return f"{self.fault}@{self.call}"
 
+    def shown(self) -> dict[str, Any]:
+        """What was set otherwise than it comes, with how many requests it saw and how many it struck."""
+        given = {item.name: getattr(self, item.name) for item in _SETTABLE.values()}
+        told = {name: value for name, value in given.items() if value != _SETTABLE[name].default}
+        return {"fault": self.fault, "call": self.call, **told, "seen": self.seen, "fired": self.fired}
+
     @property
     def number(self) -> int | None:
         """The number in ``code``: 713 for E713."""
@@ -213,6 +219,24 @@ class FaultBook:
             FaultError: one of them cannot be understood; the old rules stay.
         """
         self.rules = [parse_rule(rule) for rule in rules]
+
+    def add(self, rule: Mapping[str, Any] | str) -> None:
+        """One more rule, counted from now.
+
+        Raises:
+            FaultError: it cannot be understood.
+        """
+        self.rules = [*self.rules, parse_rule(rule)]
+
+    def remove(self, place: int) -> None:
+        """Take out the rule at a place of ``rules``.
+
+        Raises:
+            FaultError: there is none.
+        """
+        if not 0 <= place < len(self.rules):
+            raise FaultError(f"rule {place}: there are {len(self.rules)}")
+        self.rules = [rule for position, rule in enumerate(self.rules) if position != place]
 
     def draw(self, call: str) -> FaultRule | None:
         """The rule that strikes this request: the first one that wants it. Every rule counts the request."""

@@ -6,8 +6,12 @@ Knows providers only by the ``Provider`` protocol. Requests under ``/_sandbox/``
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
+from ipaddress import ip_address
+from itertools import count
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -21,13 +25,20 @@ from posthorn.loopback import refusal
 from posthorn.sandbox import truth, wire
 from posthorn.sandbox.clock import PROVIDERS_ZONE, SandboxClock
 from posthorn.sandbox.faults import FaultBook, FaultRule, Stage
-from posthorn.sandbox.serwersms import SerwerSms, SerwerSmsOptions
-from posthorn.sandbox.skycore import Skycore, SkycoreOptions
+from posthorn.sandbox.inbox import routes
+from posthorn.sandbox.inbox.chaos import Schedule
+from posthorn.sandbox.inbox.entries import Entries
+from posthorn.sandbox.serwersms import SerwerSmsOptions
+from posthorn.sandbox.serwersms.provider import SerwerSms
+from posthorn.sandbox.skycore import SkycoreOptions
+from posthorn.sandbox.skycore.provider import Skycore
+from posthorn.sandbox.store import Store
 from posthorn.sandbox.traffic import Traffic
 from posthorn.sandbox.wire import Exchange, Received, Reply
 
 _MAX_BODY_BYTES = 64 * 2**20
 _SHUTDOWN_SECONDS = 1.0
+_SAVE_EVERY_SECONDS = 5.0
 
 
 class Provider(Protocol):
@@ -73,7 +84,8 @@ class Sandbox:
 
     ``port`` 0 picks a free one. ``latency_seconds`` is how long each answer takes after the work is done. ``speed`` is how
     many seconds messages age per real second. ``zone`` is that of its dates, ``skew_seconds`` how far its clock is ahead.
-    ``keepalive_seconds`` is when idle connections are closed.
+    ``keepalive_seconds`` is when idle connections are closed. ``schedule`` is what changes by itself (``inbox/chaos.py``),
+    ``store`` a file that keeps what was taken.
     """
 
     def __init__(
@@ -89,6 +101,8 @@ class Sandbox:
         zone: str = PROVIDERS_ZONE,
         latency_seconds: float = 0.0,
         keepalive_seconds: float = 75.0,
+        schedule: Schedule | None = None,
+        store: Path | None = None,
     ) -> None:
         self.host, self.port = host, port
         self.latency_seconds = latency_seconds
@@ -99,7 +113,13 @@ class Sandbox:
         self.skycore: Skycore = Skycore(skycore or SkycoreOptions(), self.clock)
         self.providers: tuple[Provider, ...] = (self.serwersms, self.skycore)
         self._keepalive_seconds = keepalive_seconds
-        self._stopping = asyncio.Event()
+        self.stopping = asyncio.Event()
+        self.inbox = Entries(self)
+        self._schedule = schedule or Schedule()
+        self._store = None if store is None else Store(store)
+        self._names = frozenset() if _is_address(host) else frozenset({host})
+        self._numbers = count(1)
+        self._beside: list[asyncio.Task[None]] = []
         self._late: set[asyncio.Task[Reply]] = set()
         self._released = asyncio.Event()
         self._runner: web.ServerRunner | None = None
@@ -107,15 +127,19 @@ class Sandbox:
     @property
     def url(self) -> str:
         """Where it listens, without a slash at the end."""
-        return f"http://{self.host}:{self.port}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - read, not listened on
+        return f"http://{f'[{host}]' if ':' in host and host[0] != '[' else host}:{self.port}"
 
     async def start(self) -> None:
         """Listen.
 
         Raises:
             OSError: the port is taken.
+            StoreError: the file holds something else than a sandbox keeps.
         """
-        self._stopping.clear()
+        self.stopping.clear()
+        if self._store is not None:
+            self._store.load(self)
         server = web.Server(
             self._serve,
             request_factory=_make_request,
@@ -135,10 +159,22 @@ class Sandbox:
         self.port = self._runner.addresses[0][1]
         for provider in self.providers:
             await provider.start()
+        self._begin(self._schedule.run(self))
+        if self._store is not None:
+            self._begin(self._keep_saving(self._store))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._beside.append(asyncio.create_task(work))
+
+    async def _keep_saving(self, store: Store) -> None:
+        while not self.stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.stopping.wait(), _SAVE_EVERY_SECONDS)
+            store.save(self)
 
     async def stop(self) -> None:
         """Close every connection; what was taken stays known."""
-        self._stopping.set()
+        self.stopping.set()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -146,7 +182,10 @@ class Sandbox:
             await provider.stop()
         for task in self._late:
             task.cancel()
-        await asyncio.gather(*self._late, return_exceptions=True)
+        for schedule in self._beside[:1]:
+            schedule.cancel()  # what saves ends by itself, and saves once more
+        await asyncio.gather(*self._late, *self._beside, return_exceptions=True)
+        self._beside.clear()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -169,6 +208,29 @@ class Sandbox:
         self.traffic.reset()
         self.faults.replace(())
 
+    def clear(self) -> None:
+        """Forget what was sent and answered; files, limits, clock and faults stay."""
+        self.serwersms.account.clear_messages()
+        self.serwersms.callbacks.reset()
+        self.skycore.account.tickets.clear()
+        self.skycore.postbacks.reset()
+
+    def move_clock(self, order: Mapping[str, float]) -> None:
+        """Another ``speed`` or ``skew_seconds``, or ``advance_seconds`` at once.
+
+        Raises:
+            ValueError: another key, a speed below zero, or no number.
+        """
+        if unknown := set(order) - {"advance_seconds", "speed", "skew_seconds"}:
+            raise ValueError(f"{', '.join(unknown)}: no such key")
+        if not all(math.isfinite(float(value)) for value in order.values()):
+            raise ValueError("expected numbers")
+        if "speed" in order:
+            self.clock.set_speed(float(order["speed"]))
+        if "skew_seconds" in order:
+            self.clock.skew_seconds = float(order["skew_seconds"])
+        self.clock.advance(float(order.get("advance_seconds", 0)))
+
     async def release_late(self) -> int:
         """Carry out now what the fault ``late`` holds back; how many requests that were."""
         held = list(self._late)
@@ -183,10 +245,10 @@ class Sandbox:
         return max(owners, key=lambda provider: len(provider.prefix))
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        if (reason := refusal(lambda name: request.headers.getall(name, []))) is not None:
+        if (reason := refusal(lambda name: request.headers.getall(name, []), self._names)) is not None:
             return web.Response(status=403, text=f"the request is refused: {reason}\n")
-        if request.path.startswith("/_sandbox/"):
-            return await truth.answer(self, request)
+        if routes.is_ours(request):
+            return await routes.answer(self, request)
         provider = self.provider_of(request.path)
         self.traffic.enter(provider.name)
         try:
@@ -195,12 +257,12 @@ class Sandbox:
             self.traffic.leave(provider.name)
 
     async def _answer(self, provider: Provider, request: web.BaseRequest) -> web.StreamResponse:
-        received = await wire.receive(request)
+        received = await wire.receive(request, next(self._numbers))
         call = provider.call_of(received)
         rule = self.faults.draw(call)
         self.traffic.note(provider, call, received, rule)
         if rule is not None and rule.stage is Stage.BEFORE:
-            return await wire.misbehave(Exchange(request, rule, self._stopping))
+            return await wire.misbehave(Exchange(request, rule, self.stopping))
         if rule is not None and rule.fault == "late":
             reply = await self._answer_late(provider, received, rule)
         else:
@@ -210,7 +272,7 @@ class Sandbox:
         if self.clock.skew_seconds:
             reply.headers["Date"] = self.clock.http_date()
         if rule is not None and rule.stage is Stage.AFTER:
-            return await wire.spoil(Exchange(request, rule, self._stopping), reply)
+            return await wire.spoil(Exchange(request, rule, self.stopping), reply)
         return wire.whole(reply)
 
     async def _answer_late(self, provider: Provider, received: Received, rule: FaultRule) -> Reply:
@@ -225,6 +287,15 @@ class Sandbox:
         self._late.add(task)
         task.add_done_callback(self._late.discard)
         return await asyncio.shield(task)
+
+
+def _is_address(host: str) -> bool:
+    """Whether it cannot be made to point elsewhere, so that requests that come by it need no list of names."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return True
 
 
 def _make_request(

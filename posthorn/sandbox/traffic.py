@@ -13,6 +13,7 @@ from posthorn.sandbox.faults import FaultRule
 from posthorn.sandbox.wire import Received
 
 _LOGGED = 2_000
+_SENDS_KEPT = 10_000
 _LARGE_BODY_BYTES = 64 * 1024
 _HIDDEN_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 
@@ -37,6 +38,21 @@ class _Logged:
     received: Received
     body: object = None
 
+    def shown(self) -> dict[str, Any]:
+        """As the log tells it."""
+        received = self.received
+        return {
+            "number": self.number,
+            "at": datetime.fromtimestamp(self.at, UTC).isoformat(),
+            "provider": self.provider.name,
+            "call": self.call,
+            "method": received.method,
+            "path": received.path,
+            "headers": {str(key): value for key, value in received.headers.items() if key.lower() not in _HIDDEN_HEADERS},
+            "body": self.body if self.body is not None else self.provider.described(received),
+            "fault": self.fault,
+        }
+
 
 class Traffic:
     """Counts and log of every request but the truth's."""
@@ -50,6 +66,7 @@ class Traffic:
         """Count from zero; what is in flight stays so."""
         self.calls: Counter[str] = Counter()
         self.sends = 0
+        self._kept: dict[int, _Logged] = {}
         self.max_in_flight = self.in_flight
         self.max_flights: dict[str, int] = dict(self._flights)
         self._log: deque[_Logged] = deque(maxlen=_LOGGED)
@@ -69,8 +86,6 @@ class Traffic:
     def note(self, provider: Describer, call: str, received: Received, rule: FaultRule | None) -> None:
         """Count and log a request. A large body is parsed and trimmed now, a small one only if somebody looks."""
         self.calls[call] += 1
-        if call in provider.send_calls:
-            self.sends += 1
         fault = rule.fault if rule is not None else None
         logged = _Logged(self.calls.total(), time(), provider, call, fault, received)
         if len(received.body) > _LARGE_BODY_BYTES or received.form is not None:
@@ -79,22 +94,23 @@ class Traffic:
                 received.method, received.path, received.query, received.headers, received.content_type, b""
             )
         self._log.append(logged)
+        if call in provider.send_calls:
+            self.sends += 1
+            self._keep(received.number, logged)
+
+    def _keep(self, number: int, logged: _Logged) -> None:
+        """Keep what a message came with longer than the rest of the log."""
+        self._kept[number] = logged
+        if len(self._kept) > _SENDS_KEPT:
+            del self._kept[next(iter(self._kept))]
+
+    def send_of(self, number: int) -> dict[str, Any] | None:
+        """The send of a request's number, or None where it is no longer kept."""
+        logged = self._kept.get(number)
+        return None if logged is None else logged.shown()
 
     def log(self, call: str | None = None) -> Iterator[Mapping[str, Any]]:
         """The latest requests, oldest first."""
         for entry in self._log:
             if call in (None, entry.call):
-                received = entry.received
-                yield {
-                    "number": entry.number,
-                    "at": datetime.fromtimestamp(entry.at, UTC).isoformat(),
-                    "provider": entry.provider.name,
-                    "call": entry.call,
-                    "method": received.method,
-                    "path": received.path,
-                    "headers": {
-                        str(key): value for key, value in received.headers.items() if key.lower() not in _HIDDEN_HEADERS
-                    },
-                    "body": entry.body if entry.body is not None else entry.provider.described(received),
-                    "fault": entry.fault,
-                }
+                yield entry.shown()

@@ -112,13 +112,7 @@ def _callbacks(box: Sandbox, order: Mapping[str, Any]) -> Awaitable[object]:
 
 
 def _clock(box: Sandbox, order: Mapping[str, Any]) -> None:
-    if unknown := set(order) - {"advance_seconds", "speed", "skew_seconds"}:
-        raise ValueError(f"{', '.join(unknown)}: no such key")
-    if "speed" in order:
-        box.clock.set_speed(float(order["speed"]))
-    if "skew_seconds" in order:
-        box.clock.skew_seconds = float(order["skew_seconds"])
-    box.clock.advance(float(order.get("advance_seconds", 0)))
+    box.move_clock(order)
 
 
 def _credit(box: Sandbox, order: Mapping[str, Any]) -> None:

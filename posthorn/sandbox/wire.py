@@ -9,10 +9,10 @@ import asyncio
 import gzip
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 from aiohttp.abc import AbstractStreamWriter
 
 from posthorn.sandbox.faults import FaultRule
@@ -30,9 +30,16 @@ class Upload:
     content: bytes
 
 
+Field = str | bytes | Upload
+"""What a field of a form can hold: text, bytes that are no text, a file with a name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request, read whole. ``form`` holds the fields of a multipart body, whose bytes are not kept."""
+    """One request, read whole. ``form`` holds the fields of a multipart body in order, whose bytes are not kept.
+
+    A field without a file name is text where it is UTF-8, else bytes. ``number`` tells it from every other request.
+    """
 
     method: str
     path: str
@@ -40,7 +47,8 @@ class Received:
     headers: Mapping[str, str]
     content_type: str
     body: bytes
-    form: Mapping[str, str | Upload] | None = None
+    form: Sequence[tuple[str, Field]] | None = None
+    number: int = 0
 
 
 @dataclass(slots=True)
@@ -88,22 +96,46 @@ class Spoken(web.StreamResponse):
         """Writes nothing."""
 
 
-async def receive(request: web.BaseRequest) -> Received:
-    """Read a request whole."""
-    form: dict[str, str | Upload] | None = None
+async def receive(request: web.BaseRequest, number: int = 0) -> Received:
+    """Read a request whole.
+
+    Raises:
+        HTTPRequestEntityTooLarge: it is larger than the sandbox reads.
+        ValueError: a multipart body that cannot be read.
+    """
+    form: list[tuple[str, Field]] | None = None
     body = b""
     if request.content_type.startswith("multipart/"):
-        form = {name: _field(value) for name, value in (await request.post()).items()}
+        form = await _form(request)
     else:
         body = await request.read()
-    return Received(request.method, request.path, request.query, request.headers, request.content_type, body, form)
+    return Received(request.method, request.path, request.query, request.headers, request.content_type, body, form, number)
 
 
-def _field(value: str | bytes | bytearray | web.FileField) -> str | Upload:
-    if isinstance(value, web.FileField):
-        with value.file:
-            return Upload(value.filename, value.content_type, value.file.read())
-    return value if isinstance(value, str) else bytes(value).decode(errors="replace")
+async def _form(request: web.BaseRequest) -> list[tuple[str, Field]]:
+    """Every field in order, repeated names too."""
+    form: list[tuple[str, Field]] = []
+    left = request.client_max_size
+    async for part in await request.multipart():
+        if not isinstance(part, BodyPartReader):
+            raise ValueError("a multipart body inside another one")  # noqa: TRY004 - what came is wrong, not our types
+        content = bytes(await part.read(decode=True))
+        left -= len(content)
+        if left < 0:
+            raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.client_max_size - left)
+        if part.filename is None:
+            form.append((part.name or "", text_or_bytes(content)))
+        else:
+            form.append((part.name or "", Upload(part.filename, part.headers.get("Content-Type", ""), content)))
+    return form
+
+
+def text_or_bytes(content: bytes) -> str | bytes:
+    """Text where it is UTF-8; else the bytes, as they are."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content
 
 
 def whole(reply: Reply) -> web.Response:

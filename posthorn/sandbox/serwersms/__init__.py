@@ -3,6 +3,5 @@
 from __future__ import annotations
 
 from posthorn.sandbox.serwersms.options import SerwerSmsOptions
-from posthorn.sandbox.serwersms.provider import SerwerSms
 
-__all__ = ["SerwerSms", "SerwerSmsOptions"]
+__all__ = ["SerwerSmsOptions"]  # the provider itself takes a while to load

@@ -9,21 +9,43 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
 
 from posthorn.sandbox.serwersms.account import Account
-from posthorn.sandbox.serwersms.messages import Batch
+from posthorn.sandbox.serwersms.messages import Batch, Ref
 
 _AT_ONCE = 32
+_CALLS_KEPT = 10_000
 _LOOK_EVERY_SECONDS = 1.0
 _TIMEOUT_SECONDS = 10.0
 _FINAL = frozenset({"delivered", "undelivered", "unsent", "withdrawn"})
 _UNTOLD = frozenset({"saved", "in_progress", "withdrawn"})
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A call to make: the URL and what it is about."""
+
+    url: str
+    message_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that was made ``at`` a wall time, and the HTTP status it was answered with, None where it was not."""
+
+    at: float
+    message_id: str
+    status: str
+    answered: int | None
 
 
 class Callbacks:
@@ -40,6 +62,7 @@ class Callbacks:
         """Nothing was told yet."""
         self._told: dict[int, list[str]] = {}
         self._finished: set[int] = set()
+        self.made: deque[Call] = deque(maxlen=_CALLS_KEPT)
         self._random = random.Random(self._options.seed)  # noqa: S311 - repeatable on purpose, guards nothing
         self._tally = {"called": 0, "acknowledged": 0, "lost": 0, "forged": 0}
 
@@ -82,26 +105,51 @@ class Callbacks:
                 for _ in range(_AT_ONCE):
                     group.create_task(self._call_all(session, letters))
 
-    async def _call_all(self, session: aiohttp.ClientSession, letters: Iterator[str]) -> None:
-        for url in letters:
+    async def _call_all(self, session: aiohttp.ClientSession, letters: Iterator[Letter]) -> None:
+        for letter in letters:
             self._tally["called"] += 1
+            answered = None
             try:
-                async with session.get(URL(url, encoded=True), allow_redirects=False) as answer:
-                    self._tally["acknowledged"] += answer.status == 200
-            except (aiohttp.ClientError, TimeoutError, OSError):
-                continue
+                async with session.get(URL(letter.url, encoded=True), allow_redirects=False) as answer:
+                    answered = answer.status
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+                pass  # nobody there: told in the log, and never tried again
+            self._tally["acknowledged"] += answered == 200
+            self.made.append(Call(self._account.clock.wall(), letter.message_id, letter.status, answered))
 
-    def _letters(self) -> list[str]:
+    async def tell_again(self, ref: Ref) -> None:
+        """Call once more with what is so now, whatever was called before.
+
+        Raises:
+            ValueError: there is no template.
+        """
+        if self._options.callback_url is None:
+            raise ValueError("no callback URL is set; start the sandbox with --callback-url")
+        batch, position = ref
+        now = self._account.messages.standing(batch, position, self._account.clock.age())
+        letter = self._letter(batch.id_of(position), now.status, now.reason)
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)) as session:
+            await self._call_all(session, iter([letter]))
+
+    def forget(self, ref: Ref) -> None:
+        """Tell of a message anew: something else has become of it."""
+        self._finished.discard(ref[0].number)
+        if ref[0].number in self._told:
+            self._told[ref[0].number][ref[1]] = "sent"
+
+    def _letters(self) -> list[Letter]:
         """The URLs to call now, with what goes wrong on the way."""
         options, letters = self._options, []
         for message_id, status, reason in self._news():
             if self._random.random() < options.callback_lost:
                 self._tally["lost"] += 1
                 continue
-            letters += [self._url(message_id, status, reason)] * (1 + (self._random.random() < options.callback_duplicates))
+            letters += [self._letter(message_id, status, reason)] * (
+                1 + (self._random.random() < options.callback_duplicates)
+            )
             if self._random.random() < options.callback_forged:
                 self._tally["forged"] += 1
-                letters.append(self._url(secrets.token_hex(5), status, reason))
+                letters.append(self._letter(secrets.token_hex(5), status, reason))
         if options.callback_shuffle:
             self._random.shuffle(letters)
         return letters
@@ -128,10 +176,10 @@ class Callbacks:
         if all(last in _FINAL or position in batch.refused for position, last in enumerate(told)):
             self._finished.add(batch.number)
 
-    def _url(self, message_id: str, status: str, reason: str | None) -> str:
+    def _letter(self, message_id: str, status: str, reason: str | None) -> Letter:
         url = str(self._options.callback_url)
         stamp = self._account.stamp(self._account.clock.wall()) or ""
         values = {"#SMSID#": message_id, "#STAN#": status, "#DATA#": stamp, "#PRZYCZYNA#": reason or ""}
         for word, value in values.items():
             url = url.replace(word, quote(value))
-        return url
+        return Letter(url, message_id, status)

@@ -64,6 +64,8 @@ ERRORS: dict[int, tuple[str, str]] = {
     4000: ("FileError", "The file is too large"),
     4001: ("FileError", "The file does not exist"),
     4002: ("FileInvalid", "Invalid file"),
+    4102: ("PhoneError", "No permission to look numbers up (HLR)"),
+    4500: ("SubaccountError", "No permission to the users section"),
     4600: ("BlacklistError", "No operation given"),
     4601: ("BlacklistPhoneExists", "The number is already on the list"),
     4602: ("BlacklistError", "The number was not found"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import io
 import zlib
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -18,6 +19,7 @@ from posthorn.sandbox.serwersms.account import Account, File
 from posthorn.sandbox.serwersms.answers import Document
 from posthorn.sandbox.serwersms.errors import ApiError
 from posthorn.sandbox.serwersms.params import Params
+from posthorn.sandbox.wire import Upload
 
 _TYPES = {"gif": "image/gif", "jpeg": "image/jpeg", "jpg": "image/jpeg", "png": "image/png", "txt": "text/plain"}
 _LEGACY_EXTENSIONS = frozenset(
@@ -25,7 +27,8 @@ _LEGACY_EXTENSIONS = frozenset(
     + ("mp3", "m3u", "wav", "wma", "aiff", "ra", "ram", "svg", "djvu", "wbmp", "ico", "rtx", "csv", "java", "vcf", "vcs")
     + ("3gp", "3g2", "mov", "asf", "avi", "movie", "mp4", "mpeg")
 )
-_BEGINNINGS = {b"GIF8": "gif", b"\xff\xd8\xff": "jpg", b"\x89PNG": "png"}
+_VOICE_EXTENSIONS = frozenset({"wav", "mp3"})
+_BEGINNINGS = {b"GIF8": "gif", b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"RIFF": "wav", b"ID3": "mp3", b"\xff\xfb": "mp3"}
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _FETCH_SECONDS = 10
 
@@ -33,40 +36,87 @@ _FETCH_SECONDS = 10
 async def add(account: Account, params: Params) -> Document:
     """files/add: by ``url`` or by ``file``, never both."""
     kind, url = params.text("type"), params.text("url")
-    has_file = params.values.get("file") not in (None, "")
-    if kind not in ("mms", "voice") or not (url or has_file):
+    given = params.files("file")
+    if kind not in ("mms", "voice") or not (url or given):
         raise ApiError(2000)
-    if url and has_file:
+    if url and given:
         raise ApiError(1006)
-    name, size = await _fetched(account, url) if url else _uploaded(params)
-    file = _stored(account, params.text("name") or name, name, size, kind)
+    if url:
+        name, size, content = await _fetched(account, url)
+    else:
+        name, content = _uploaded(account, given[0], params.text("name"))
+        size = len(content)
+    file = _stored(account, params.text("name") or name, name, size, kind, content)
     return {"success": True, "id": file.id}
 
 
-def _stored(account: Account, shown: str, name: str, size: int, kind: str) -> File:
+def _stored(account: Account, shown: str, name: str, size: int, kind: str, content: bytes | None) -> File:
     extension = PurePosixPath(name).suffix.lower().lstrip(".")
-    allowed = extension in _TYPES or (account.options.legacy_file_types and extension in _LEGACY_EXTENSIONS)
+    known = _VOICE_EXTENSIONS if kind == "voice" else _TYPES
+    allowed = extension in known or (account.options.legacy_file_types and extension in _LEGACY_EXTENSIONS)
     if size > account.options.max_file_bytes:
         raise ApiError(4000)
     if size == 0 or not allowed:
         raise ApiError(4002)
-    return account.add_file(shown, size, kind)
+    if content is not None and account.options.account == "reencodes":
+        content = _saved_anew(content)
+        size = len(content)
+    return account.add_file(shown, size, kind, content)
 
 
-def _uploaded(params: Params) -> tuple[str, int]:
-    """Name and size of what came in ``file``: a multipart file, or text that is base64 or the content itself."""
-    if upload := params.upload("file"):
-        return upload.name, len(upload.content)
-    content = decoded(params.text("file") or "")
-    return _named(params.text("name"), content), len(content)
+def attached(account: Account, given: Upload | str | bytes) -> File:
+    """A file that comes with a send.
+
+    Raises:
+        ApiError: 4000, it is too large; 4002, it is of no type that an MMS may hold.
+    """
+    name, content = _uploaded(account, given, None)
+    return _stored(account, "inline", name, len(content), "mms", content)
 
 
-def decoded(text: str) -> bytes:
-    """The bytes of an inline file: base64 where it is valid base64, else the text as it is."""
+def _uploaded(account: Account, given: Upload | str | bytes, named: str | None) -> tuple[str, bytes]:
+    """Name and bytes of what came in ``file``.
+
+    Raises:
+        ApiError: 2000, it came in an encoding that this account does not see; 4002, it is not base64 where it must be.
+    """
+    options = account.options
+    if isinstance(given, Upload):
+        if not options.counts("multipart"):
+            raise ApiError(2000)
+        return given.name, given.content
+    if not (options.counts("form") or options.counts("base64")):
+        raise ApiError(2000)
+    raw = given if isinstance(given, bytes) else given.encode()
+    content = _from_base64(raw) if options.counts("base64") else raw
+    if content is None:
+        if not options.counts("form"):
+            raise ApiError(4002)
+        content = raw
+    return _named(named, content), content
+
+
+def _from_base64(raw: bytes) -> bytes | None:
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(raw, validate=True)
     except (binascii.Error, ValueError):
-        return text.encode()
+        return None
+
+
+def _saved_anew(content: bytes) -> bytes:
+    """A picture as a provider saves it that makes it smaller; what is no picture stays as it is."""
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - takes a while to load
+
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            saved, kind, colours = io.BytesIO(), picture.format or "PNG", picture.convert("RGB")
+            if kind == "JPEG":
+                colours.save(saved, kind, quality=60)
+            else:
+                colours.quantize(64).save(saved, kind)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return content
+    return saved.getvalue()
 
 
 def _named(name: str | None, content: bytes) -> str:
@@ -76,8 +126,8 @@ def _named(name: str | None, content: bytes) -> str:
     return f"{name or 'file'}.{extension}"
 
 
-async def _fetched(account: Account, url: str) -> tuple[str, int]:
-    """Name and size of the file at a URL: truly fetched from this machine, made up for every other host."""
+async def _fetched(account: Account, url: str) -> tuple[str, int, bytes | None]:
+    """Name, size and bytes of the file at a URL: truly fetched from this machine, made up for every other host."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -87,11 +137,13 @@ async def _fetched(account: Account, url: str) -> tuple[str, int]:
     if parts.scheme not in ("http", "https") or not host or host.endswith(".invalid"):
         raise ApiError(4001)
     if host not in _LOOPBACK:
-        return name, 10_000 + zlib.crc32(url.encode()) % 90_000
-    return name, await _size_at(url, account.options.max_file_bytes)
+        return name, 10_000 + zlib.crc32(url.encode()) % 90_000, None
+    content = await _content_at(url, account.options.max_file_bytes)
+    return name, len(content), content
 
 
-async def _size_at(url: str, limit: int) -> int:
+async def _content_at(url: str, limit: int) -> bytes:
+    """What is there, or a little more than ``limit`` of it."""
     try:
         async with (
             asyncio.timeout(_FETCH_SECONDS),
@@ -100,10 +152,10 @@ async def _size_at(url: str, limit: int) -> int:
         ):
             if answer.status != 200:
                 raise ApiError(4001)
-            size = 0
-            while size <= limit and (part := await answer.content.read(65_536)):
-                size += len(part)
-            return size
+            content = bytearray()
+            while len(content) <= limit and (part := await answer.content.read(65_536)):
+                content += part
+            return bytes(content)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise ApiError(4001) from error
 
@@ -111,7 +163,7 @@ async def _size_at(url: str, limit: int) -> int:
 async def index(account: Account, params: Params) -> Document:
     """files/index: every stored file, or those of one type; on a test account none, whatever was added."""
     kind = params.text("type")
-    listed = () if account.options.test_account else account.files.values()
+    listed = account.files.values() if account.options.lists_files else ()
     return {"items": [_shown(account, file) for file in listed if kind in (None, file.type)]}
 
 
@@ -130,9 +182,11 @@ def _found(account: Account, params: Params) -> File:
     file_id = params.text("id")
     if file_id is None:
         raise ApiError(2000)
-    if file_id not in account.files:
+    file = account.files.get(file_id)
+    # Clients always name the type; without one the id is enough.
+    if file is None or params.text("type") not in (None, file.type):
         raise ApiError(4001)
-    return account.files[file_id]
+    return file
 
 
 def _shown(account: Account, file: File) -> Document:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 import secrets
+import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,8 +33,12 @@ class Batch:
     """The messages of one send.
 
     ``refused`` maps positions to error codes (never taken), ``blocked`` to reasons (taken, later unsent), ``withdrawn``
-    positions that were deleted while scheduled to the age then. ``taken_at`` and ``due_at`` are ages of the sandbox clock,
-    ``queued`` and ``send_at`` are wall times. ``number`` and ``first`` are set when the batch is stored.
+    positions that were deleted while scheduled to the age then, ``marked`` those of which a person said what became of
+    them to that. ``listed`` is how often reports showed some of it, the last time at ``listed_at``; ``request`` is the
+    number of the send.
+
+    ``taken_at`` and ``due_at`` are ages of the sandbox clock, ``queued`` and ``send_at`` are wall times. ``number`` and
+    ``first`` are set when the batch is stored.
     """
 
     phones: list[str]
@@ -47,6 +52,11 @@ class Batch:
     refused: dict[int, int] = field(default_factory=dict)
     blocked: dict[int, str] = field(default_factory=dict)
     withdrawn: dict[int, float] = field(default_factory=dict)
+    marked: dict[int, Standing] = field(default_factory=dict)
+    text: str = ""
+    request: int = 0
+    listed: int = 0
+    listed_at: float = 0.0
     number: int = 0
     first: int = 0
 
@@ -115,6 +125,11 @@ class Messages:
         for index, block in enumerate(batch.blocks):
             self._by_block[block] = (batch, index * _BLOCK)
 
+    @property
+    def total(self) -> int:
+        """How many messages there are, refused ones too."""
+        return self._total
+
     # Finding.
 
     def by_id(self, message_id: str) -> Ref | None:
@@ -178,11 +193,11 @@ class Messages:
             return Standing("unsent", reason=_REFUSED_REASONS.get(batch.refused[position], "other_error"))
         if position in batch.withdrawn:
             return Standing("withdrawn")
+        if batch.marked and position in batch.marked:
+            return batch.marked[position]
         since_due = age - batch.due_at
-        if since_due < 0:
-            return Standing("saved")
         if since_due < self._options.sent_after_seconds:
-            return Standing("in_progress")
+            return Standing("saved" if since_due < 0 else "in_progress")
         if position in batch.blocked:
             return Standing("unsent", reason=batch.blocked[position])
         return self._fate(batch, batch.phones[position], since_due)
@@ -203,6 +218,52 @@ class Messages:
             reason = _UNDELIVERED_REASONS[int(pace * len(_UNDELIVERED_REASONS))]
             return Standing("undelivered", reason=reason, sent=sent)
         return Standing("delivered", sent=sent, delivered=batch.send_at + reported_after)
+
+    def statuses(self, batch: Batch, age: float) -> list[str]:
+        """The status of every message of a batch, as ``standing`` tells it; many at once cost a third."""
+        since_due = age - batch.due_at
+        if since_due < 0 or since_due < self._options.sent_after_seconds:
+            listed = ["saved" if since_due < 0 else "in_progress"] * len(batch.phones)
+        else:
+            listed = self._fates(batch, since_due)
+        for position in {*batch.refused, *batch.blocked, *batch.withdrawn, *batch.marked}:
+            listed[position] = self.standing(batch, position, age).status
+        return listed
+
+    def _fates(self, batch: Batch, since_due: float) -> list[str]:
+        options, begun = self._options, hashlib.blake2b(f"{self._options.seed}|{batch.title}|".encode(), digest_size=8)
+        sent_after, silent, bad = options.sent_after_seconds, options.silent, options.silent + options.undelivered
+        listed = []
+        for phone in batch.phones:
+            digest = begun.copy()
+            digest.update(phone.encode())
+            first, second = _HALVES(digest.digest())
+            share, latest = first / 2**32, options.reported_after_seconds
+            if share >= 1 - options.late:
+                latest = _LATEST_SECONDS
+            reported_after = sent_after + second / 2**32 * max(0.0, latest - sent_after)
+            is_open = share < silent or since_due < reported_after
+            listed.append("sent" if is_open else "undelivered" if share < bad else "delivered")
+        return listed
+
+    def mark(self, ref: Ref, outcome: str, wall: float) -> None:
+        """Say what became of a message: ``delivered``, ``undelivered``, or ``silent``, which is never reported on.
+
+        Raises:
+            ValueError: another word, or a message that was never taken or is withdrawn.
+        """
+        batch, position = ref
+        if position in batch.refused or position in batch.withdrawn:
+            raise ValueError("the message was refused or withdrawn: nothing more can become of it")
+        sent = min(wall, batch.send_at + self._options.sent_after_seconds)
+        standings = {
+            "delivered": Standing("delivered", sent=sent, delivered=wall),
+            "undelivered": Standing("undelivered", reason="message_expired", sent=sent),
+            "silent": Standing("sent", sent=sent),
+        }
+        if outcome not in standings:
+            raise ValueError(f"{outcome}: expected one of {', '.join(standings)}")
+        batch.marked[position] = standings[outcome]
 
     def withdraw(self, message_id: str, age: float) -> Batch | None:
         """Delete a message that is still scheduled; its batch, or None where there is nothing to delete."""
@@ -241,6 +302,7 @@ class Messages:
         return counts
 
 
+_HALVES = struct.Struct(">II").unpack
 _REFUSED_REASONS = {3103: "wrong_number", 3004: "limit_exhausted", 3005: "no_permission_to_send_messages", 3100: "lock_send"}
 
 

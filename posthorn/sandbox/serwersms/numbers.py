@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from posthorn.sandbox.serwersms.account import Account, normalised
+from posthorn.sandbox.serwersms.account import Account, Incoming, normalised
 from posthorn.sandbox.serwersms.answers import Document
 from posthorn.sandbox.serwersms.errors import ApiError
 from posthorn.sandbox.serwersms.params import Params
 
-_FIRST_ENTRY = 12_354
+_PAGE = 100
 
 
 async def limits(account: Account, params: Params) -> Document:
@@ -24,14 +24,24 @@ async def limits(account: Account, params: Params) -> Document:
     return {"account": {"type": "prepaid"}, "items": items} if params.flag("show_type") else {"items": items}
 
 
+async def account_help(*_: object) -> Document:
+    """account/help: whom to ask; the clients' fields, with made-up values."""
+    keeper = {"name": "Sandbox", "email": "sandbox@example.com", "telephone": "", "photo": ""}
+    shown = {"telephone": "", "email": "sandbox@example.com", "form": "", "faq": ""}
+    return {**shown, "account_maintainer": keeper}
+
+
+async def account_messages(*_: object) -> Document:
+    """account/messages: nobody writes to the sandbox."""
+    return {"new": False, "message": ""}
+
+
 async def blacklist_add(account: Account, params: Params) -> Document:
     """blacklist/add; 4601 where the number is listed already."""
     phone = account.phone(params.text("phone"))
     if phone in account.blacklist:
         raise ApiError(4601)
-    entry = _FIRST_ENTRY + len(account.blacklist)
-    account.blacklist[phone] = (entry, account.clock.wall())
-    return {"success": True, "id": entry}
+    return {"success": True, "id": account.block(phone)}
 
 
 async def blacklist_check(account: Account, params: Params) -> Document:
@@ -40,11 +50,18 @@ async def blacklist_check(account: Account, params: Params) -> Document:
 
 
 async def blacklist_index(account: Account, params: Params) -> Document:
-    """blacklist/index: all of it, or one number's entry."""
+    """blacklist/index: a page of it, or one number's entry."""
     wanted = params.text("phone")
-    listed = account.blacklist if wanted is None else {account.phone(wanted)} & account.blacklist.keys()
+    listed = list(account.blacklist if wanted is None else {account.phone(wanted)} & account.blacklist.keys())
     items = [{"phone": phone, "added": account.stamp(account.blacklist[phone][1])} for phone in listed]
-    return {"paging": {"page": 1, "count": 1}, "items": items}
+    return _paged(items, params)
+
+
+def _paged(items: list[Document], params: Params) -> Document:
+    """The page that is asked for; ``paging.count`` is how many there are (clients)."""
+    limit, page = max(1, params.number("limit", _PAGE)), max(1, params.number("page", 1))
+    paging = {"page": page, "count": max(1, -(-len(items) // limit))}
+    return {"paging": paging, "items": items[(page - 1) * limit : page * limit]}
 
 
 async def blacklist_delete(account: Account, params: Params) -> Document:
@@ -59,6 +76,30 @@ async def phone_test(_: Account, params: Params) -> Document:
     return {"correct": normalised(params.text("phone") or "") is not None}
 
 
-async def received(*_: object) -> Document:
-    """messages/recived, and received as newer clients spell it: nobody ever answers."""
-    return {"paging": {"page": 1, "count": 1}, "items": []}
+async def received(account: Account, params: Params) -> Document:
+    """messages/recived, and received as newer clients spell it: what numbers answered, newest first.
+
+    With ``read`` the messages are shown once and never again (incoming messages page).
+    """
+    wanted = {normalised(phone) or phone for phone in params.many("phone")}
+    if params.text("type") not in (None, "eco"):
+        return _paged([], params)
+    came = [one for one in reversed(account.incoming) if not one.is_read and (not wanted or one.phone in wanted)]
+    document = _paged([_answer(account, one) for one in came], params)
+    if params.flag("read"):
+        shown = {item["id"] for item in document["items"]}
+        for one in came:
+            one.is_read = one.id in shown
+    return document
+
+
+def _answer(account: Account, came: Incoming) -> Document:
+    return {
+        "id": came.id,
+        "type": "eco",
+        "phone": came.phone,
+        "recived": account.stamp(came.at),
+        "message_id": came.message_id,
+        "blacklist": came.blacklisted,
+        "text": came.text,
+    }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from urllib.parse import parse_qsl
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 import orjson
 
 from posthorn.sandbox.serwersms.errors import ApiError
-from posthorn.sandbox.wire import Received, Upload
+from posthorn.sandbox.wire import Field, Received, Upload, text_or_bytes
 
 _TRUE = (True, 1, "true", "True", "1")
 _INDEXED = re.compile(r"([^\[\]]+)\[(\d*)\]")
@@ -18,13 +18,16 @@ _INDEXED = re.compile(r"([^\[\]]+)\[(\d*)\]")
 class Params:
     """One request's parameters; unknown ones are simply never asked for."""
 
-    def __init__(self, values: Mapping[str, object]) -> None:
+    def __init__(self, values: Mapping[str, object], request: int = 0) -> None:
         self.values = values
+        self.request = request
 
     def text(self, name: str) -> str | None:
         """A scalar as text; None where absent, null or empty."""
         value = self.values.get(name)
-        return None if value is None or isinstance(value, list | dict | Upload) or value == "" else str(value)
+        if value is None or isinstance(value, list | dict | Upload) or value in ("", b""):
+            return None
+        return _plain(value)
 
     def flag(self, name: str) -> bool:
         """True for true, "true", 1 and "1"; everything else is false."""
@@ -50,16 +53,23 @@ class Params:
             return value if set(map(type, value)) <= {str} else [_plain(item) for item in value]
         if isinstance(value, dict):
             return [_plain(item) for item in value.values()]
-        return [] if value is None or value == "" else _plain(value).split(",")
+        if value is None or value == "":
+            return []
+        return [item.strip() for item in _plain(value).split(",")]
 
-    def upload(self, name: str) -> Upload | None:
-        """A file of a multipart body."""
+    def files(self, name: str) -> list[Upload | str | bytes]:
+        """Files, as they came: with a name from a multipart body, as text, or as bytes that are no text."""
         value = self.values.get(name)
-        return value if isinstance(value, Upload) else None
+        listed = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else [value]
+        return [item if isinstance(item, Upload | bytes) else _plain(item) for item in listed if item not in (None, "", b"")]
 
 
 def _plain(value: object) -> str:
-    return value if isinstance(value, str) else "" if value is None else str(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return "" if value is None or isinstance(value, Upload) else str(value)
 
 
 def read_params(received: Received) -> Params:
@@ -69,14 +79,23 @@ def read_params(received: Received) -> Params:
         ApiError: 1006, neither a JSON object nor a form.
     """
     if received.form is not None:
-        return Params(_gathered(list(received.form.items())))
+        return Params(_gathered(received.form), received.number)
     body = received.body
     if received.content_type == "application/json" or body[:1] in (b"{", b"["):
-        return Params(_from_json(body))
+        return Params(_from_json(body), received.number)
+    return Params(_gathered(_form_pairs(body)), received.number)
+
+
+def _form_pairs(body: bytes) -> Iterator[tuple[str, Field]]:
+    """The fields of a form; a value that is no UTF-8, such as the bytes of a picture, stays as it is."""
     try:
-        return Params(_gathered(parse_qsl(body.decode(), keep_blank_values=True)))
-    except UnicodeDecodeError as error:
-        raise ApiError(1006) from error
+        text = body.decode("ascii")
+        yield from parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        for pair in body.split(b"&"):
+            name, _, value = pair.partition(b"=")
+            key = unquote_to_bytes(name.replace(b"+", b" ")).decode(errors="replace")
+            yield key, text_or_bytes(unquote_to_bytes(value.replace(b"+", b" ")))
 
 
 def _from_json(body: bytes) -> dict[str, object]:
@@ -91,7 +110,7 @@ def _from_json(body: bytes) -> dict[str, object]:
     return values
 
 
-def _gathered(pairs: list[tuple[str, str]] | list[tuple[str, str | Upload]]) -> dict[str, object]:
+def _gathered(pairs: Iterable[tuple[str, Field]]) -> dict[str, object]:
     """Pairs with ``name[]`` and ``name[0]`` gathered into lists; of a repeated plain name the last counts."""
     values: dict[str, object] = {}
     lists: dict[str, list[tuple[int, object]]] = {}

@@ -37,6 +37,8 @@ _CALLS: dict[str, Callable[[Account, Params], Awaitable[Document]]] = {
     "messages/received": numbers.received,
     "stats/index": reports.stats,
     "account/limits": numbers.limits,
+    "account/help": numbers.account_help,
+    "account/messages": numbers.account_messages,
     "blacklist/add": numbers.blacklist_add,
     "blacklist/check": numbers.blacklist_check,
     "blacklist/index": numbers.blacklist_index,
@@ -44,6 +46,20 @@ _CALLS: dict[str, Callable[[Account, Params], Awaitable[Document]]] = {
     "phones/test": numbers.phone_test,
 }
 _SECRETS = ("password", "username")
+# What an MMS account may not do: the code of each call, and of every call of a controller.
+_DENIED: dict[str, int] = {
+    "messages/send_sms": 3009,
+    "messages/send_personalized": 3107,
+    "messages/send_voice": 3007,
+    "phones/check": 4102,
+    "subaccounts": 4500,
+    "groups": 1005,
+    "contacts": 1005,
+    "senders": 1005,
+    "templates": 1005,
+    "payments": 1005,
+    "premium": 1005,
+}
 
 
 @lru_cache(maxsize=256)
@@ -101,10 +117,13 @@ class SerwerSms:
         controller, _, code = call.partition("/")
         if controller == "error" and code:
             raise ApiError(int(code) if code.isascii() and code.isdigit() and int(code) in ERRORS else 2002)
-        if received.method != "POST" or call not in (SEND, REPORTS, DELETE, *_CALLS):
+        denied = _DENIED.get(call) or _DENIED.get(controller)
+        if received.method != "POST" or (call not in (SEND, REPORTS, DELETE, *_CALLS) and denied is None):
             raise ApiError(1000)
         params = read_params(received)
         self._authenticate(received.headers.get("Authorization"), params)
+        if denied is not None:
+            raise ApiError(denied)
         if call == SEND:
             return await send_mms(self.account, params, rule, as_json=as_json)
         if call == DELETE:
@@ -205,8 +224,11 @@ def _refuse(rule: FaultRule | None, fault: str) -> None:
 def _trimmed(value: object) -> object:
     if isinstance(value, Upload):
         return {"name": value.name, "content_type": value.content_type, "size": len(value.content)}
-    if isinstance(value, list) and len(value) > 1000:
-        return [*value[:1000], f"and {len(value) - 1000} more"]
+    if isinstance(value, bytes):
+        return {"size": len(value)}
+    if isinstance(value, list):
+        more = [f"and {len(value) - 1000} more"] if len(value) > 1000 else []
+        return [*map(_trimmed, value[:1000]), *more]
     return value
 
 

@@ -48,7 +48,10 @@ def _page(account: Account, params: Params, runs: list[Run], limit: int, rule: F
         start = 0
     elif rule is not None and rule.fault == "rows_moved":
         start += rule.items
-    return [_shown(account, ref, age, contact=contact) for ref in _slice(runs, start, limit)]
+    refs = list(_slice(runs, start, limit))
+    for batch in {id(batch): batch for batch, _ in refs}.values():
+        batch.listed, batch.listed_at = batch.listed + 1, account.clock.wall()
+    return [_shown(account, ref, age, contact=contact) for ref in refs]
 
 
 def _struck(document: Document, rule: FaultRule | None) -> Document:
@@ -169,6 +172,14 @@ def _shown(account: Account, ref: Ref, age: float, *, contact: bool) -> Document
         "reason": standing.reason,
         "attachments": [{"id": file_id} for file_id in batch.file_ids],
         "parts": 1,
+        # Only clients name these; what they hold for an MMS is made up.
+        "flash": False,
+        "utf": False,
+        "cost": 0.0,
+        "method": "api",
+        "mnc": None,
+        "country": "PL" if batch.phones[position].startswith("+48") else None,
+        "network": None,
     }
     return {**item, "contact": None} if contact else item
 
@@ -185,6 +196,7 @@ async def view(account: Account, params: Params) -> Document:
     ref, age = account.messages.by_id(message_id), account.clock.age()
     if ref is None or account.messages.standing(*ref, age).status == "withdrawn":
         raise ApiError(1004)
+    ref[0].listed, ref[0].listed_at = ref[0].listed + 1, account.clock.wall()
     return _shown(account, ref, age, contact=params.flag("show_contact"))
 
 
@@ -197,8 +209,7 @@ async def delete(account: Account, params: Params, rule: FaultRule | None) -> Do
         return {"success": True, "correct": len(ids), "failed": 0}
     age = account.clock.age()
     withdrawn = sum(account.messages.withdraw(message_id, age) is not None for message_id in ids)
-    if account.credit is not None:
-        account.credit += withdrawn
+    account.refund(withdrawn)
     counted = 0 if rule is not None and rule.fault == "withdrawn_uncounted" else withdrawn
     return {"success": counted > 0, "correct": counted, "failed": len(ids) - counted}
 

@@ -61,7 +61,7 @@ async def send_mms(account: Account, params: Params, rule: FaultRule | None, *, 
     numbers = _numbers(account, asked)
     _strike(numbers, rule)
     ran_out = not is_test and _ration(account, numbers, rule)
-    batch = _batch(account, numbers, params.text("title") or "", file_ids, send_at)
+    batch = _batch(account, numbers, params, file_ids, send_at)
     if not is_test:
         account.messages.store(batch)
         if account.credit is not None:
@@ -76,7 +76,7 @@ async def send_mms(account: Account, params: Params, rule: FaultRule | None, *, 
 def _checked(account: Account, params: Params) -> tuple[Sequence[str], float | None]:
     """The files and the time of dispatch, everything but the numbers being in order."""
     title, file_ids = params.text("title"), params.many("file_id")
-    inline = params.many("file") if not isinstance(params.values.get("file"), str) else [params.text("file") or ""]
+    inline = params.files("file")
     if title is None or not (file_ids or inline or params.text("text")):
         raise ApiError(2000)
     if len(title) > account.options.title_limit:
@@ -86,8 +86,7 @@ def _checked(account: Account, params: Params) -> tuple[Sequence[str], float | N
     ):
         raise ApiError(3109)
     send_at = _send_at(account, params.text("date"))
-    attached = [account.add_file("inline", len(files.decoded(content)), "mms").id for content in inline]
-    return [*file_ids, *attached], send_at
+    return [*file_ids, *(files.attached(account, given).id for given in inline)], send_at
 
 
 def _send_at(account: Account, date: str | None) -> float | None:
@@ -161,12 +160,14 @@ def _ration(account: Account, numbers: Numbers, rule: FaultRule | None) -> bool:
     return mode == "midway"
 
 
-def _batch(account: Account, numbers: Numbers, title: str, file_ids: Sequence[str], send_at: float | None) -> Batch:
+def _batch(account: Account, numbers: Numbers, params: Params, file_ids: Sequence[str], send_at: float | None) -> Batch:
     wall, age = account.clock.wall(), account.clock.age()
     delay = max(0.0, send_at - wall) if send_at is not None else 0.0
     return Batch(
         phones=numbers.phones,
-        title=title,
+        title=params.text("title") or "",
+        text=params.text("text") or "",
+        request=params.request,
         blocks=account.messages.blocks_for(len(numbers.phones)),
         file_ids=file_ids,
         queued=wall,

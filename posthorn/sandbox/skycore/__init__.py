@@ -3,6 +3,5 @@
 from __future__ import annotations
 
 from posthorn.sandbox.skycore.options import SkycoreOptions, Template
-from posthorn.sandbox.skycore.provider import Skycore
 
-__all__ = ["Skycore", "SkycoreOptions", "Template"]
+__all__ = ["SkycoreOptions", "Template"]  # the provider itself takes a while to load

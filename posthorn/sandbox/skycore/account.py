@@ -35,6 +35,7 @@ class Account:
         self.tickets.clear()
         self.joined: set[str] = set(self.options.subscribers or ())
         self.left: set[str] = set(self.options.opted_out)
+        self.opted_out: set[str] = set(self.options.opted_out)
         self.started_at = self.clock.age()
         self._last_call = float("-inf")
         self._quota_used, self._quota_since = 0, self.clock.age()
@@ -55,6 +56,12 @@ class Account:
                 raise ValueError(f"{name}: expected {kinds[name]}")
         self.options = replace(self.options, **order)
         self.credit = order.get("credit", self.credit)
+
+    def stop(self, number: str) -> None:
+        """A number answered STOP: it is subscribed to nothing, and only itself can change that."""
+        self.joined.discard(number)
+        self.left.add(number)
+        self.opted_out.add(number)
 
     def template(self, mms_id: str) -> Template | None:
         """A stored MMS."""

@@ -29,7 +29,7 @@ def mms_campaigns(account: Account, _: Params) -> Fields:
 def subscribe(account: Account, params: Params) -> Fields:
     """subscribe: not for a number that opted out itself (E904)."""
     campaign, mobile = _subscription(account, params)
-    if mobile in account.options.opted_out:
+    if mobile in account.opted_out:
         raise ApiError("E904")
     account.joined.add(mobile)
     account.left.discard(mobile)

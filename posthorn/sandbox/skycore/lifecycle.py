@@ -6,6 +6,7 @@ Source: section "Delivery status" of the postback pages; how often which end com
 from __future__ import annotations
 
 import hashlib
+import struct
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,7 @@ from posthorn.sandbox.skycore.options import SkycoreOptions
 State = Literal["accepted", "sent", "delivered", "undelivered", "failed"]
 
 LOOKUP_FAILED = "Error fetching object(Database Error: Could not find number/email imported in database)"
+_QUARTERS = struct.Struct(">IIII").unpack
 _AS_LINK = "Handset does not support MMS"
 _UNDELIVERED = {
     "Expired": "Message expired before it was retrieved",
@@ -53,6 +55,38 @@ def course(options: SkycoreOptions, name: str) -> tuple[Event, ...]:
     return sent, Event(code, "Message Sent/Delivered", ended, "delivered", sent.sent_as)
 
 
+def state_at(options: SkycoreOptions, name: str, after: float) -> State:
+    """What ``course`` has come to ``after`` so many aged seconds; a fifth of its cost, for whoever asks about very many."""
+    if after < options.processed_after_seconds:
+        return "accepted"
+    fate, pace, _, _ = _shares(options.seed, name)
+    if fate < options.late_failure:
+        return "failed"
+    fate -= options.late_failure
+    ended = options.processed_after_seconds + pace * max(
+        0.0, options.reported_after_seconds - options.processed_after_seconds
+    )
+    if fate < options.silent or after < ended:
+        return "sent"
+    return "undelivered" if fate < options.silent + options.undelivered else "delivered"
+
+
+def marked(happened: tuple[Event, ...], outcome: str, after: float, options: SkycoreOptions) -> tuple[Event, ...]:
+    """The course of a ticket of which a person says what became of it ``after`` so many aged seconds.
+
+    Raises:
+        ValueError: an outcome that there is not.
+    """
+    sent = happened or (Event("N101", "Message Sent", after, "sent", "MMS"),)
+    if outcome == "silent":
+        return sent
+    if outcome == "delivered":
+        return *sent, Event("N102", "Message Sent/Delivered", after, "delivered", "MMS")
+    if outcome == "undelivered":
+        return *sent, _undelivered(options, after, 0.0, as_link=False)
+    raise ValueError(f"{outcome}: expected one of delivered, undelivered, silent")
+
+
 def _undelivered(options: SkycoreOptions, ended: float, word: float, *, as_link: bool) -> Event:
     # A link SMS that fails is told as Failed; the other words came with later pages.
     kind = "Failed" if as_link else list(_UNDELIVERED)[int(word * len(_UNDELIVERED))]
@@ -62,8 +96,8 @@ def _undelivered(options: SkycoreOptions, ended: float, word: float, *, as_link:
 
 def _shares(seed: int, name: str) -> tuple[float, ...]:
     """Four numbers from 0 to below 1."""
-    digest = hashlib.blake2b(f"{seed}|{name}".encode(), digest_size=16).digest()
-    return tuple(int.from_bytes(digest[start : start + 4]) / 2**32 for start in range(0, 16, 4))
+    fate, pace, link, word = _QUARTERS(hashlib.blake2b(f"{seed}|{name}".encode(), digest_size=16).digest())
+    return fate / 2**32, pace / 2**32, link / 2**32, word / 2**32
 
 
 def share_of(seed: int, name: str) -> float:

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import ElementTree
 
 from posthorn.sandbox.skycore.errors import ApiError
-from posthorn.sandbox.wire import Received, Upload
+from posthorn.sandbox.wire import Field, Received, Upload
 
 Params = dict[str, str]
 
@@ -47,14 +47,14 @@ def read_params(received: Received) -> Params:
 def _fields(received: Received) -> Mapping[str, str]:
     try:
         if received.form is not None:
-            return {name: _text(value) for name, value in received.form.items()}
+            return {name: _text(value) for name, value in received.form}
         return dict(parse_qsl(received.body.decode(), keep_blank_values=True, errors="strict"))
     except UnicodeDecodeError as error:
         raise ApiError("E108", "XML parse error: not UTF-8") from error
 
 
-def _text(value: str | Upload) -> str:
-    return value if isinstance(value, str) else value.content.decode()
+def _text(value: Field) -> str:
+    return value if isinstance(value, str) else (value.content if isinstance(value, Upload) else value).decode()
 
 
 def _trimmed(pairs: Iterable[tuple[str, str]]) -> Params:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,17 @@ from posthorn.sandbox.skycore.tickets import Ticket
 
 _JITTER_SECONDS = 120.0
 _BATCH = 500
+_POSTS_KEPT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A postback that was sent ``at`` a wall time, and the HTTP status it was answered with, None where it was not."""
+
+    at: float
+    tracking_id: str
+    code: str
+    answered: int | None
 
 
 @dataclass(order=True, slots=True)
@@ -58,6 +70,7 @@ class Postbacks:
         self._ordered = 0
         self._random = random.Random(self._options.seed)  # noqa: S311 - repeatable on purpose, guards nothing
         self._tally = {"sent": 0, "acknowledged": 0, "dropped": 0}
+        self.made: deque[Posted] = deque(maxlen=_POSTS_KEPT)
         for template in self._options.templates:
             if template.encoding_seconds:
                 due = self._account.started_at + template.encoding_seconds
@@ -72,6 +85,33 @@ class Postbacks:
         events = self._account.tickets.course(ticket)
         for after, notice in notices.of_ticket(ticket, events, is_old=self._is_old):
             self._add(ticket.taken_at + after, notice)
+
+    def tell_anew(self, ticket: Ticket) -> None:
+        """Forget what waits about a ticket, and queue what has become of it since."""
+        if self._options.postback_url is None:
+            return
+        self._queue = [letter for letter in self._queue if ticket not in [notice.ticket for notice in letter.notices]]
+        heapq.heapify(self._queue)
+        self._tell_last(ticket)
+
+    def tell_again(self, ticket: Ticket) -> None:
+        """Queue once more what was last said about a ticket.
+
+        Raises:
+            ValueError: there is no URL to send to, or nothing has happened to the ticket yet.
+        """
+        if self._options.postback_url is None:
+            raise ValueError("no postback URL is set; start the sandbox with --postback-url")
+        if not self._tell_last(ticket):
+            raise ValueError("nothing has happened to this ticket yet; move the clock on")
+
+    def _tell_last(self, ticket: Ticket) -> bool:
+        age, events = self._clock.age(), self._account.tickets.course(ticket)
+        told = list(notices.of_ticket(ticket, events, is_old=self._is_old))
+        happened = [notice for after, notice in told if ticket.taken_at + after <= age]
+        for notice in happened[-1:]:
+            self._add(age, notice)
+        return bool(happened)
 
     def tell_subscription(self, code: str, campaign: str, mobile: str) -> None:
         """Queue N301 or N302."""
@@ -175,6 +215,14 @@ class Postbacks:
 
     async def _post(self, session: aiohttp.ClientSession, letter: _Letter) -> bool:
         """Whether the receiver took it: HTTP 200 in time."""
+        answered = await self._posted(session, letter)
+        for notice in letter.notices:
+            if notice.ticket is not None:
+                self.made.append(Posted(self._clock.wall(), notice.ticket.tracking_id, notice.code, answered))
+        return answered == 200
+
+    async def _posted(self, session: aiohttp.ClientSession, letter: _Letter) -> int | None:
+        """The status of the answer; None where there was none."""
         text = notices.gathered(letter.notices) if self._is_old else notices.flat(letter.notices[0])
         is_field = self._options.postback_as == "xml"
         data: object = {"xml": text} if is_field else text.encode()
@@ -183,6 +231,6 @@ class Postbacks:
             url = str(self._options.postback_url)
             async with session.post(url, data=data, headers=headers, allow_redirects=False) as answer:
                 await answer.read()
-                return answer.status == 200
+                return answer.status
         except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
+            return None

@@ -105,7 +105,7 @@ class Skycore:
             raise ApiError("E107")
         self.account.admit()
         if call == SEND:
-            return self._send(params, keep=rule is None or rule.fault != "lie_queued")
+            return self._send(params, received.number, keep=rule is None or rule.fault != "lie_queued")
         if call in _STATISTICS:
             return self._reports.order(params, f"http://{received.headers.get('Host', '')}{_REPORTS}")
         fields = _CALLS[call](self.account, params)
@@ -113,9 +113,9 @@ class Skycore:
             self.postbacks.tell_subscription(code, params["campaignid"], params["mobile"])
         return fields
 
-    def _send(self, params: Params, *, keep: bool) -> Fields:
+    def _send(self, params: Params, request: int, *, keep: bool) -> Fields:
         """Take a ticket and queue its postbacks, or with ``keep`` False only say so."""
-        fields, ticket = send(self.account, params)
+        fields, ticket = send(self.account, params, request)
         if keep:
             self.account.tickets.store(ticket)
             self.postbacks.tell(ticket)

@@ -21,8 +21,8 @@ _MANY_NUMBERS = 100
 _MANDATORY = frozenset({"action", "api_key", "mmsid", "to", "from", "barcodeid", "campaignref"})
 
 
-def send(account: Account, params: Params) -> tuple[Fields, Ticket]:
-    """Judge sendMMSBarcode: what to answer, and the ticket to be stored.
+def send(account: Account, params: Params, request: int) -> tuple[Fields, Ticket]:
+    """Judge sendMMSBarcode, the request of that number: what to answer, and the ticket to be stored.
 
     Raises:
         ApiError: the ticket is refused.
@@ -38,7 +38,7 @@ def send(account: Account, params: Params) -> tuple[Fields, Ticket]:
     _check_campaign(account, params.get("campaignref"), to)
     _check_recipient(account, to)
     account.charge()
-    ticket = _ticket(account, params)
+    ticket = _ticket(account, params, request)
     return [("MMSID", ticket.mms_id), ("TRACKINGID", ticket.tracking_id), ("TO", to)], ticket
 
 
@@ -85,7 +85,7 @@ def _check_recipient(account: Account, to: str) -> None:
         raise ApiError("E628")
 
 
-def _ticket(account: Account, params: Params) -> Ticket:
+def _ticket(account: Account, params: Params, request: int) -> Ticket:
     number, tracking_id = account.tickets.new_id()
     return Ticket(
         number=number,
@@ -98,5 +98,6 @@ def _ticket(account: Account, params: Params) -> Ticket:
         data={name: value for name, value in params.items() if name not in _MANDATORY},
         taken_at=account.clock.age(),
         accepted=account.clock.wall(),
+        request=request,
         nth=account.tickets.nth((params["to"], params["barcodeid"])),
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import secrets
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from posthorn.sandbox.clock import SandboxClock
-from posthorn.sandbox.skycore.lifecycle import Event, course
+from posthorn.sandbox.skycore.lifecycle import Event, course, marked, state_at
 from posthorn.sandbox.skycore.options import SkycoreOptions
 
 Pair = tuple[str, str]
@@ -34,6 +35,7 @@ class Ticket:
     taken_at: float
     accepted: float
     nth: int
+    request: int = 0
 
     @property
     def pair(self) -> Pair:
@@ -56,6 +58,7 @@ class Tickets:
         self.all: list[Ticket] = []
         self._by_tracking_id: dict[str, Ticket] = {}
         self._pairs: dict[Pair, int] = {}
+        self.marks: dict[str, tuple[tuple[str, float], tuple[Event, ...]]] = {}
 
     def new_id(self) -> tuple[int, str]:
         """A fresh number and its TRACKINGID: ``MMS_<number>``, or that as base64 (since November 2013)."""
@@ -71,15 +74,35 @@ class Tickets:
     def store(self, ticket: Ticket) -> None:
         """Take a ticket in."""
         self.all.append(ticket)
+        self._last_number = max(self._last_number, ticket.number)
         self._by_tracking_id[ticket.tracking_id] = ticket
         self._pairs[ticket.pair] = ticket.nth
 
     def course(self, ticket: Ticket) -> tuple[Event, ...]:
         """What happens to a ticket, in order."""
-        return course(self._options, f"{ticket.to}|{ticket.barcode}|{ticket.nth}")
+        if ticket.tracking_id in self.marks:
+            return self.marks[ticket.tracking_id][1]
+        return course(self._options, _name(ticket))
+
+    def mark(self, ticket: Ticket, outcome: str, age: float) -> None:
+        """Say what becomes of a ticket now: ``delivered``, ``undelivered``, or ``silent``, which is never reported on.
+
+        Raises:
+            ValueError: another word.
+        """
+        happened = [event for event in self.course(ticket) if ticket.taken_at + event.after <= age and event.state == "sent"]
+        events = marked(tuple(happened), outcome, age - ticket.taken_at, self._options)
+        self.marks[ticket.tracking_id] = (outcome, age), events
+
+    def mark_of(self, ticket: Ticket) -> tuple[str, float] | None:
+        """What a person said last became of a ticket, and at which age of the clock; None where nobody did."""
+        kept = self.marks.get(ticket.tracking_id)
+        return None if kept is None else kept[0]
 
     def standing(self, ticket: Ticket, age: float) -> str:
         """``accepted``, ``sent``, ``delivered``, ``undelivered`` or ``failed`` at an age of the clock."""
+        if ticket.tracking_id not in self.marks:
+            return state_at(self._options, _name(ticket), age - ticket.taken_at)
         happened = [event.state for event in self.course(ticket) if ticket.taken_at + event.after <= age]
         return happened[-1] if happened else "accepted"
 
@@ -88,6 +111,11 @@ class Tickets:
     def by_tracking_id(self, tracking_id: str) -> Ticket | None:
         """The ticket of a TRACKINGID, or None."""
         return self._by_tracking_id.get(tracking_id)
+
+    def by_number(self, number: int) -> Ticket | None:
+        """The ticket of a number, or None."""
+        place = bisect_left(self.all, number, key=lambda ticket: ticket.number)
+        return self.all[place] if place < len(self.all) and self.all[place].number == number else None
 
     def totals(self) -> dict[str, int]:
         """Tickets taken, distinct number/barcode pairs, pairs taken more than once, numbers, and how many left by now."""
@@ -130,3 +158,8 @@ class Tickets:
                     "nth": ticket.nth,
                     "accepted_at": datetime.fromtimestamp(ticket.accepted, UTC).isoformat(),
                 }
+
+
+def _name(ticket: Ticket) -> str:
+    """What tells it from every other ticket, for its fate."""
+    return f"{ticket.to}|{ticket.barcode}|{ticket.nth}"
