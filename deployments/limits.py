@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from prefect.client.orchestration import PrefectClient
 
+from posthorn.gateways import registry
 from posthorn.settings import Settings
 from tasks.deliver import limit_name
 
 
 def limits(settings: Settings) -> dict[str, int]:
     """Requests in flight that each account is allowed, over all processes, by the limit's name."""
-    return {
-        limit_name("serwersms"): settings.serwersms.account_concurrency,
-        limit_name("skycore"): settings.skycore.account_concurrency,
-    }
+    return {limit_name(gateway.name): gateway.account(settings).account_concurrency for gateway in registry.GATEWAYS}
 
 
 async def ensure_limits(client: PrefectClient, settings: Settings, *, reset: bool = False) -> None:

@@ -98,14 +98,19 @@ def heeds_cancellation(flow: _Flow[_P]) -> _Flow[_P]:
         except Exception as error:
             if word.reason is None:
                 raise
-            return Cancelled(message=f"{word.reason}; {error}", data=error)
+            return Cancelled(message=_because(word.reason, str(error)), data=error)
         finally:
             _word.reset(token)
-        return state if word.reason is None else Cancelled(message=f"{word.reason}; {state.message or 'nothing is lost'}")
+        return state if word.reason is None else Cancelled(message=_because(word.reason, state.message or "nothing is lost"))
 
     # Prefect makes the form of a run from the signature, and would look its names up in this module.
     heeding.__signature__ = inspect.signature(flow, eval_str=True)  # type: ignore[attr-defined]
     return heeding
+
+
+def _because(reason: str, message: str) -> str:
+    """Why it was cancelled and how it ended; a run that was stopped by the word names it already."""
+    return message if message.startswith(reason) else f"{reason}; {message}"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pydantic import Field
 from flows.cancelling import finish_when_cancelled, heeds_cancellation, told_to_stop
 from posthorn.delivery.deliver import settle_once
 from posthorn.delivery.run import open_lookup
-from posthorn.errors import AlreadyRunning, GatewayError
+from posthorn.errors import AlreadyRunning, GatewayError, InputError
 from tasks.deliver import STEPS
 from tasks.publish import publish
 from tasks.status import to_settle
@@ -53,7 +53,7 @@ async def look_after(names: Sequence[str]) -> State[Any]:
                     await settle_once(run, STEPS)
         except AlreadyRunning as error:
             get_run_logger().info("%s", error)
-        except GatewayError as error:  # the other campaigns are not to wait for this one
+        except (GatewayError, InputError) as error:  # the other campaigns are not to wait for this one
             problems.append(f"{one}: {error}")
         status = await publish(one)
         unknown += status["totals"]["unknown"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -202,6 +203,44 @@ class Credit:
 
     left: int | None
     available: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One piece of pushed news about the message that the provider calls ``provider_id``.
+
+    ``state`` is None where it only says that there is news: the provider is asked about the message soon. ``happened_at``
+    is when it happened by the provider's clock; ``gateway`` is whose push route it came by. What is None is not told.
+    """
+
+    provider_id: str
+    state: MessageState | None
+    phone: Phone | None = None
+    mms_id: str | None = None
+    reason: str | None = None
+    delivered_at: datetime | None = None
+    happened_at: datetime | None = None
+    gateway: str | None = None
+
+
+NO_LIMIT = sys.maxsize
+"""A bound that its provider does not set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a gateway's requests may hold.
+
+    ``numbers_advised`` is the span that its provider recommends, ``ids_per_report`` and ``numbers_per_lookup`` how many ids
+    or numbers one question about messages may name.
+    """
+
+    title_characters: int = NO_LIMIT
+    files_per_message: int = NO_LIMIT
+    numbers_per_request: int = NO_LIMIT
+    numbers_advised: tuple[int, int] = (1, NO_LIMIT)
+    ids_per_report: int = 100
+    numbers_per_lookup: int = 100
 
 
 # Country calling codes of two digits (ITU E.164 list); 1 and 7 have one digit, all others three.

@@ -35,7 +35,15 @@ def command(arguments: Sequence[str]) -> int:
     from posthorn.cli.output import fail  # noqa: PLC0415
     from posthorn.cli.prefect_server import PrefectServerError  # noqa: PLC0415
     from posthorn.cli.surroundings import refusal  # noqa: PLC0415
-    from posthorn.errors import AlreadyRunning, CampaignChanged, CampaignNotFound, GatewayError, InputError, LedgerError  # noqa: PLC0415
+    from posthorn.errors import (  # noqa: PLC0415
+        AlreadyRunning,
+        CampaignChanged,
+        CampaignNotFound,
+        GatewayError,
+        InputError,
+        LedgerError,
+        Stopped,
+    )
     from posthorn.settings import SettingsError  # noqa: PLC0415
 
     if (problem := refusal(arguments)) is not None:
@@ -50,6 +58,8 @@ def command(arguments: Sequence[str]) -> int:
         code = fail(error, 0)  # another run does the work: nothing is wrong
     except (InputError, SettingsError, CampaignChanged, CampaignNotFound) as error:
         code = fail(error, 2)
+    except Stopped as error:
+        code = fail(error, 4)
     except GatewayError as error:
         code = fail(error, 4 if error.stops_run else 1)
     except (LedgerError, PrefectServerError) as error:

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from posthorn.cli.operator import operator_name
-from posthorn.cli.output import ending_early, following, new_ledger_note, say, show_status
+from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, say, show_status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -32,7 +32,12 @@ def campaign() -> None:
         title = "Autumn sale"                # at most 40 characters
         text = "Everything -30%"             # optional if there is media
         media = ["poster.jpg"]               # up to 10 files or URLs
-        recipients = "recipients.csv"        # column phone, or one number per line
+        recipients = "recipients.csv"        # a column of numbers, or one number per line
+        column = "Tel. kom."                 # optional: the column of numbers, where its name is not plain
+        only_where = { zgoda = "tak" }       # optional: rows that count
+        landlines = false                    # true: landline numbers too
+        literal = false                      # true: {placeholders} in title or text are meant as they stand
+        strict = false                       # true: warnings block
         send_at = 2026-11-30T09:00:00+01:00  # optional: the provider dispatches then
         test = false                         # true: the provider checks the request and sends nothing
         approve = false                      # true: a person must approve it before the first send
@@ -41,14 +46,16 @@ def campaign() -> None:
 
 @app.command(short_help="Validate everything, send nothing.")
 def check(file: File, as_json: Json = False) -> None:
-    """Validate everything and send nothing: print the plan and every rejected row.
+    """Validate everything and send nothing: print the plan, what was inferred, what is doubtful, and every rejected row.
 
-    Exit code 0 when it could be sent, 2 when not.
+    Exit code 0 when `send` would start (warnings included), 2 when it would refuse. With `strict = true` warnings block.
     """
-    from posthorn.delivery.check import check_campaign  # noqa: PLC0415
+    from posthorn.delivery.check import check_campaign, refuse_without_credentials  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
 
     checked = check_campaign(file)
     print(checked.as_json() if as_json else checked.as_text())
+    refuse_without_credentials(checked, load_settings())
 
 
 @app.command(short_help="Send it, or go on with an unfinished one.")
@@ -71,18 +78,20 @@ def send(
     from posthorn.cli import runs  # noqa: PLC0415
     from posthorn.content.campaign import load_campaign  # noqa: PLC0415
     from posthorn.delivery.approval import was_refused  # noqa: PLC0415
-    from posthorn.delivery.check import refuse_unsendable  # noqa: PLC0415
+    from posthorn.delivery.check import examine_campaign  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
-    from posthorn.gateways.registry import check_campaign_gateway  # noqa: PLC0415
+    from posthorn.gateways import registry  # noqa: PLC0415
+    from posthorn.models import Kind  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
-    campaign = load_campaign(file)
-    check_campaign_gateway(settings)
+    campaign = load_campaign(file, registry.bounds_of(Kind.CAMPAIGN))
+    registry.chosen(Kind.CAMPAIGN, campaign.gateway).check_credentials(settings)
     note = new_ledger_note(settings.database_url)
     with ending_early(campaign.name, test=campaign.test, as_json=as_json):
         refuse_if_running(settings, campaign.name, test=campaign.test)
-        refuse_unsendable(campaign, settings)
+        for line in examine_campaign(campaign, settings).announcement():
+            say(line)
         if not campaign.test and (campaign.approve or settings.approve_above is not None or was_refused(campaign.name)):
             _have_approved(file, campaign.name, yes=yes)
         say(f"campaign {campaign.name}: starting{note}")
@@ -94,7 +103,15 @@ def send(
 @app.command(short_help="Approve it, or refuse to.")
 def approve(
     name: Name,
-    by: Annotated[str, typer.Option("--by", help="Who decides; kept in the ledger.", default_factory=operator_name)],
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            help="Who decides; kept in the ledger.",
+            default_factory=operator_name,
+            show_default="your account's name",
+        ),
+    ],
     note: Annotated[str, typer.Option("--note", help="Anything worth keeping.")] = "",
     refuse: Annotated[bool, typer.Option("--refuse", help="Do not send it; a run that is under way stops.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
@@ -104,12 +121,13 @@ def approve(
     The approval is for exactly what is shown: whatever changes afterwards has to be approved again.
     """
     from posthorn.cli import runs  # noqa: PLC0415
+    from posthorn.content.plain import plain_lines  # noqa: PLC0415
     from posthorn.delivery.approval import decide, shown  # noqa: PLC0415
     from posthorn.errors import InputError  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     question = shown(name)
-    print(question.as_text())
+    print(plain_lines(question.as_text()), flush=True)
     if not yes and not sys.stdin.isatty():
         raise InputError("--yes", "there is no terminal to ask at; look at the table, and say --yes")
     if not yes:
@@ -158,7 +176,7 @@ def reconcile(
 ) -> None:
     """Ask the provider about every message of unknown outcome and settle what that proves; look for second copies.
 
-    What it lists was taken. What it does not list twice, POSTHORN_SERWERSMS__SETTLE_SECONDS apart, is shown as absent but
+    What it lists was taken. What it does not list twice, its gateway's SETTLE_SECONDS apart, is shown as absent but
     stays unknown: it is never sent again unless the campaign's file says so, and then by the next run. This sends nothing.
 
     With --pending every pending number is looked up as well: what the provider has of them is booked as taken, and the guard
@@ -173,10 +191,8 @@ def reconcile(
     from posthorn.delivery.withdraw import reconcile_named  # noqa: PLC0415
 
     done = asyncio.run(reconcile_named(name))
-    say(
-        f"looked up {done.looked_up:,}: {done.found:,} were taken, {done.resend:,} are to be sent again,"
-        f" {done.unknown:,} stay unknown"
-    )
+    counted = f"{done.found:,} were taken, {done.resend:,} are to be sent again, {done.unknown:,} stay unknown"
+    say(f"looked up {done.looked_up:,}: {counted}" if done.looked_up or done.unknown else "nothing to look up")
     for finding in findings(name):
         say(finding)
     now = status_now(name)
@@ -194,7 +210,15 @@ def resolve(
     name: Name,
     taken: Annotated[bool, typer.Option("--sent/--not-sent", help="Whether the message went out.")],
     why: Annotated[str, typer.Option("--why", help="How you know; kept in the ledger.")],
-    by: Annotated[str, typer.Option("--by", help="Who decides it; kept in the ledger.", default_factory=operator_name)],
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            help="Who decides it; kept in the ledger.",
+            default_factory=operator_name,
+            show_default="your account's name",
+        ),
+    ],
     phone: Annotated[list[str] | None, typer.Option("--phone", help="Number of an unknown message; repeatable.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every unknown message of the campaign.")] = False,
     as_json: Json = False,
@@ -231,6 +255,7 @@ def _catch_up(name: str, *, as_json: bool) -> NoReturn:
     from posthorn.delivery.catchup import catch_up_campaign  # noqa: PLC0415
     from posthorn.delivery.reconcile import unknown_table  # noqa: PLC0415
     from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
 
     def told(seen: int, found: int) -> None:
         say(f"looked up {seen:,} pending, {found:,} of them found")
@@ -238,7 +263,7 @@ def _catch_up(name: str, *, as_json: bool) -> NoReturn:
     done = asyncio.run(catch_up_campaign(name, told))
     say(
         f"looked up {done.looked_up:,}: {done.found:,} were taken, {done.unknown:,} are unknown, {done.pending:,} were never"
-        f" sent; forgotten requests: {done.forgotten:,}"
+        f" sent; forgotten requests: {done.forgotten:,}{other_machines_note(load_settings().database_url)}"
     )
     now = status_now(name)
     show_status(now, as_json=as_json)
@@ -298,6 +323,7 @@ def export(
 
 def _have_approved(file: Path, name: str, *, yes: bool) -> None:
     """Plan the campaign, and have whatever needs it approved before anything is sent; ends where nobody can be asked."""
+    from posthorn.content.plain import plain_lines  # noqa: PLC0415
     from posthorn.delivery.approval import approver, decide, question_of  # noqa: PLC0415
     from posthorn.delivery.plan import plan_file  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
@@ -306,7 +332,7 @@ def _have_approved(file: Path, name: str, *, yes: bool) -> None:
     question = question_of(name)
     if question is None:
         return
-    print(question.as_text(), file=sys.stderr)
+    print(plain_lines(question.as_text()), file=sys.stderr)
     if yes:
         decide(name, approved=True, by=approver(), note="--yes", content=question.content)
     elif sys.stdin.isatty() and typer.confirm("Send this?", err=True):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from posthorn.settings import Settings
+
+if TYPE_CHECKING:
+    from posthorn.gateways.descriptor import Descriptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield _ledger(settings)
     yield from _lookups(settings)
     yield _guard(settings)
-    yield asyncio.run(_campaign_gateway(settings))
-    yield _ticket_gateway(settings)
+    yield from _gateways(settings)
     yield from _proxies(settings)
     yield _prefect(settings)
 
@@ -122,7 +124,7 @@ def _ledger(settings: Settings) -> Finding:
         return Finding("ledger", False, str(error), "check POSTHORN_DATABASE_URL, the folder's rights and the disk")
     try:
         where = ledger_place(settings.database_url)
-        return Finding("ledger", True, f"opens; {len(campaigns.all_records(ledger))} campaigns and events in {where}")
+        return Finding("ledger", True, f"{where} opens; campaigns and events in it: {len(campaigns.all_records(ledger))}")
     finally:
         ledger.close()
 
@@ -131,9 +133,12 @@ def _lookups(settings: Settings) -> Iterator[Finding]:
     """Campaigns whose unknown messages cannot be settled because the provider lists otherwise than was sent."""
     from posthorn.delivery.reconcile import findings  # noqa: PLC0415
     from posthorn.errors import LedgerError  # noqa: PLC0415
+    from posthorn.gateways.registry import for_kind  # noqa: PLC0415
+    from posthorn.models import Kind  # noqa: PLC0415
 
+    zones = " or ".join(f"{gateway.variables}__TIMEZONE" for gateway in for_kind(Kind.CAMPAIGN) if gateway.looks_up)
     advice = (
-        "clock off: set this machine's clock and POSTHORN_SERWERSMS__TIMEZONE right, then `posthorn campaign reconcile`."
+        f"clock off: set this machine's clock and {zones} right, then `posthorn campaign reconcile`."
         " Title differs: `posthorn campaign resolve`, and a title that the provider leaves as it is"
     )
     try:
@@ -159,22 +164,41 @@ def _guard(settings: Settings) -> Finding:
     return Finding("guard", True, f"keeps its marks in {folder}; leave them out of the ledger's backup")
 
 
-async def _campaign_gateway(settings: Settings) -> Finding:
+def _gateways(settings: Settings) -> Iterator[Finding]:
+    """The gateways that campaigns and events go through; of the others, those that have credentials."""
+    from posthorn.gateways.registry import for_kind  # noqa: PLC0415
+    from posthorn.models import Kind  # noqa: PLC0415
+
+    for kind, label in ((Kind.CAMPAIGN, "campaign gateway"), (Kind.EVENT, "ticket gateway")):
+        default, *others = for_kind(kind)
+        yield _gateway(default, label, settings)
+        for other in others:
+            if other.account(settings).has_credentials:
+                yield _gateway(other, f"{label} {other.name}", settings)
+
+
+def _gateway(gateway: Descriptor, what: str, settings: Settings) -> Finding:
+    from posthorn.models import Kind  # noqa: PLC0415
+
+    if gateway.kind == Kind.CAMPAIGN:
+        return asyncio.run(_campaign_gateway(gateway, what, settings))
+    return _ticket_gateway(gateway, what, settings)
+
+
+async def _campaign_gateway(descriptor: Descriptor, what: str, settings: Settings) -> Finding:
     from posthorn.errors import CredentialsRefused, GatewayError  # noqa: PLC0415
-    from posthorn.gateways.registry import campaign_gateway  # noqa: PLC0415
     from posthorn.settings import SettingsError  # noqa: PLC0415
 
-    what = "campaign gateway"
     try:
-        gateway = campaign_gateway(settings)
+        gateway = descriptor.open(settings)
     except SettingsError as error:
         return Finding(what, False, str(error), "set them in .env, or try without an account: posthorn demo")
     try:
         credit = await gateway.credit()
     except CredentialsRefused as error:
-        return Finding(what, False, str(error), "check POSTHORN_SERWERSMS__TOKEN (or USERNAME and PASSWORD)")
+        return Finding(what, False, str(error), f"check {descriptor.credentials}")
     except GatewayError as error:
-        return Finding(what, False, str(error), "check the account and POSTHORN_SERWERSMS__BASE_URL")
+        return Finding(what, False, str(error), f"check the account and {descriptor.variables}__BASE_URL")
     finally:
         await gateway.aclose()
     if not credit.available:
@@ -183,11 +207,11 @@ async def _campaign_gateway(settings: Settings) -> Finding:
     return Finding(what, credit.left != 0, f"answers; MMS {left}", "" if credit.left != 0 else "top up the account")
 
 
-def _ticket_gateway(settings: Settings) -> Finding:
+def _ticket_gateway(gateway: Descriptor, what: str, settings: Settings) -> Finding:
     """Whether a key is set; asking the provider would need a template's id."""
-    if settings.skycore.api_key:
-        return Finding("ticket gateway", True, "a key is set; whether it is right, `posthorn tickets send` finds out")
-    return Finding("ticket gateway", True, "no key (POSTHORN_SKYCORE__API_KEY): fine as long as no tickets are sent")
+    if gateway.account(settings).has_credentials:
+        return Finding(what, True, "a key is set; whether it is right, `posthorn tickets send` finds out")
+    return Finding(what, True, f"no key ({gateway.credentials}): fine as long as no tickets are sent")
 
 
 def _prefect(settings: Settings) -> Finding:

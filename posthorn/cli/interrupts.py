@@ -23,15 +23,16 @@ from posthorn.cli.output import say
 _T = TypeVar("_T")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LEAVING_SECONDS = 2.0
-_INTERRUPTED = 130
+INTERRUPTED = 130
 _SHOW_CURSOR = "\x1b[?25h"
 
 
 class _Signals:
-    """The signals of this process, from the first command to the last: whether one came already."""
+    """The signals of this process, from the first command to the last: whether one came, and whether a flow had a second."""
 
     def __init__(self) -> None:
         self.came = False
+        self.came_twice = False
 
     def __call__(self, _number: int, _frame: object) -> None:
         """Outside a flow: the first one interrupts what the main thread does, the second one leaves."""
@@ -55,7 +56,7 @@ def leave() -> NoReturn:
     if sys.stderr.isatty():
         sys.stderr.write(_SHOW_CURSOR)  # a progress bar hides it
         sys.stderr.flush()
-    os._exit(_INTERRUPTED)
+    os._exit(INTERRUPTED)
 
 
 def run_interruptibly(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
@@ -98,6 +99,7 @@ class _Interruptible:
         if self.signals == 1:
             say("stopping: waiting for the answers that are under way (Ctrl-C again to leave at once)")
         elif self.signals == 2:
+            signals.came_twice = True
             say("leaving at once: what was under way is looked up by the next run")
             last = threading.Timer(_LEAVING_SECONDS, leave)
             last.daemon = True

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import typer
 
+from posthorn.content.plain import plain, plain_lines
 from posthorn.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,27 +26,22 @@ PLAIN_EVERY_SECONDS = 5.0
 
 def fail(error: Exception, code: int) -> int:
     """Say what is wrong, on standard error; returns the exit code."""
-    for line in str(error).split("\n") if str(error).strip() else [type(error).__name__]:
-        print(f"posthorn: {harmless(line)}", file=sys.stderr)
+    for line in plain_lines(str(error)).split("\n") if str(error).strip() else [type(error).__name__]:
+        print(f"posthorn: {line}", file=sys.stderr)
     return code
-
-
-def harmless(line: str) -> str:
-    """The line as a terminal may have it: what a file or a name brings along could steer it, or turn the text around."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
 
 
 def cannot_listen(host: str, port: int, error: Exception) -> InputError:
     """What to say where a server of ours cannot have its address."""
     said = getattr(error, "strerror", None) or error
     return InputError(
-        "--port", f"{harmless(host)[:80]}:{port} cannot be listened on ({said}); name another --host or --port"
+        "--port", f"{plain(host, most=80)}:{port} cannot be listened on ({said}); name another --host or --port"
     )
 
 
 def say(line: str) -> None:
     """One line for the person who watches, on standard error, so that standard output stays a report."""
-    print("\n".join(map(harmless, line.split("\n"))), file=sys.stderr, flush=True)
+    print(plain_lines(line), file=sys.stderr, flush=True)
 
 
 def new_ledger_note(database_url: str) -> str:
@@ -60,20 +56,29 @@ def new_ledger_note(database_url: str) -> str:
     return f"; its ledger is new: {place}" if is_new else ""
 
 
+def other_machines_note(database_url: str) -> str:
+    """What to know after a restore of a ledger that several machines may use; nothing where only this one can."""
+    if database_url.startswith("sqlite"):
+        return ""
+    return "; if other machines have sent for it, run the same there before anything is sent: each knows its own requests"
+
+
 def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a status as a table, or as JSON."""
     from posthorn.delivery.status import status_table  # noqa: PLC0415
 
-    print(orjson.dumps(status, option=orjson.OPT_INDENT_2).decode() if as_json else status_table(status))
+    shown = orjson.dumps(status, option=orjson.OPT_INDENT_2).decode() if as_json else status_table(status)
+    print(shown, flush=True)  # in its place among the lines of standard error, where both go to one file
 
 
 @contextmanager
 def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[None]:
     """Where another process runs the campaign, or somebody stops the block, say so and end with how the campaign stands.
 
-    Exit code 0 beside another run; after a signal, or a cancellation in Prefect, what the status says; where nothing had
-    been planned yet, 130 or 4.
+    Exit code 0 beside another run; after a signal, or a cancellation in Prefect, what the status says; after a second
+    signal 130; where nothing had been planned yet, 130 or 4.
     """
+    from posthorn.cli.interrupts import INTERRUPTED, signals  # noqa: PLC0415
     from posthorn.delivery.status import EXIT_STOPPED, exit_code, status_now  # noqa: PLC0415
     from posthorn.errors import AlreadyRunning, CampaignNotFound, Stopped  # noqa: PLC0415
 
@@ -83,14 +88,15 @@ def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[No
         is_interrupted = not isinstance(error, AlreadyRunning)
         goes_on = "what was under way is recorded; the same command goes on"
         said = str(error) or "interrupted"
-        say(f"{said}: {goes_on}" if is_interrupted else said)
+        say(f"{said.rstrip('.')}: {goes_on}" if is_interrupted else said)
         try:
             now = status_now(name, test=test)
         except CampaignNotFound:
-            code = 130 if isinstance(error, KeyboardInterrupt) else EXIT_STOPPED
+            code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else EXIT_STOPPED
             raise typer.Exit(code if is_interrupted else 0) from None
         show_status(now, as_json=as_json)
-        raise typer.Exit(exit_code(now) if is_interrupted else 0) from None
+        ended = INTERRUPTED if signals.came_twice else exit_code(now)
+        raise typer.Exit(ended if is_interrupted else 0) from None
 
 
 class _Teller(logging.Handler):

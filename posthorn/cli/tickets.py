@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from posthorn.cli.operator import operator_name
-from posthorn.cli.output import ending_early, following, new_ledger_note, say, show_status
+from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, say, show_status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The event file (TOML); `posthorn tickets --help` shows one.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The event's name, as in its file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
-By = Annotated[str, typer.Option("--by", help="Who decides it; kept in the ledger.", default_factory=operator_name)]
+By = Annotated[
+    str,
+    typer.Option(
+        "--by", help="Who decides it; kept in the ledger.", default_factory=operator_name, show_default="your account's name"
+    ),
+]
 Why = Annotated[str, typer.Option("--why", help="Why; kept in the ledger.")]
 
 
@@ -27,25 +32,27 @@ def tickets() -> None:
     An event is a TOML file:
 
     \b
-        name = "jazz-night"              identity: running it again resumes, never repeats
-        mms_id = 35674                   the stored MMS with a barcode object
-        from = 60856                     shortcode or long number of the account
-        campaign_ref = "12333"           optional; needed where the account enforces it
-        attendees = "attendees.csv"      columns phone, barcode_id and any others
-        barcode = "generate"             optional: rows without a barcode_id get one
+        name = "jazz-night"              # identity: running it again resumes, never repeats
+        mms_id = 35674                   # the stored MMS with a barcode object
+        from = 60856                     # shortcode or long number of the account
+        campaign_ref = "12333"           # optional; needed where the account enforces it
+        attendees = "attendees.csv"      # columns phone, barcode_id and any others
+        barcode = "generate"             # optional: rows without a barcode_id get one
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
 
 
-@app.command()
+@app.command(short_help="Validate everything, send nothing.")
 def check(file: File, as_json: Json = False) -> None:
     """Validate everything and send nothing: rows, codes, and whether the codes survive what carriers do to pictures."""
-    from posthorn.delivery.desk import check_event  # noqa: PLC0415
+    from posthorn.delivery.check import check_event, refuse_without_credentials  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
 
     checked = check_event(file)
     print(checked.as_json() if as_json else checked.as_text())
+    refuse_without_credentials(checked, load_settings())
 
 
-@app.command()
+@app.command(short_help="Send them, or go on with an unfinished event.")
 def send(file: File, as_json: Json = False) -> None:
     """Send the event's tickets, or go on where an earlier run stopped.
 
@@ -54,16 +61,20 @@ def send(file: File, as_json: Json = False) -> None:
     """
     from posthorn.cli import runs  # noqa: PLC0415
     from posthorn.content.event import load_event  # noqa: PLC0415
+    from posthorn.delivery.check import examine_event  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
-    from posthorn.gateways.registry import check_ticket_gateway  # noqa: PLC0415
+    from posthorn.gateways import registry  # noqa: PLC0415
+    from posthorn.models import Kind  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
-    event = load_event(file)
-    check_ticket_gateway(settings)
+    event = load_event(file, registry.bounds_of(Kind.EVENT))
+    registry.chosen(Kind.EVENT, event.gateway).check_credentials(settings)
     note = new_ledger_note(settings.database_url)
     with ending_early(event.name, as_json=as_json):
         refuse_if_running(settings, event.name, test=False)
+        for line in examine_event(event, settings).announcement():
+            say(line)
         say(f"event {event.name}: starting{note}")
         with runs.prefect_api(settings), following(settings.database_url, event.name, test=False):
             runs.send_tickets(str(file.absolute()))
@@ -74,8 +85,10 @@ def send(file: File, as_json: Json = False) -> None:
 def deploy(
     file: File,
     cron: Annotated[str | None, typer.Option("--cron", help="When, as in '0 9 1 12 *'.")] = None,
-    at: Annotated[datetime | None, typer.Option("--at", help="When, once, as in 2026-12-01T09:00:00.")] = None,
-    timezone: Annotated[str, typer.Option("--timezone", help="Time zone of --cron and --at.")] = "UTC",
+    at: Annotated[str | None, typer.Option("--at", help="When, once, as in 2026-12-01T09:00:00.")] = None,
+    timezone: Annotated[
+        str | None, typer.Option("--timezone", help="Time zone of --cron and --at (POSTHORN_TIMEZONE).")
+    ] = None,
 ) -> None:
     """Add a deployment for this event to the Prefect server, with a schedule or for starting it by hand.
 
@@ -83,25 +96,34 @@ def deploy(
     again replaces it. Each run sends what is not sent yet: nobody gets a ticket twice, however often it runs.
     """
     from posthorn.cli import runs  # noqa: PLC0415
-    from posthorn.delivery.desk import check_event  # noqa: PLC0415
+    from posthorn.content import moments  # noqa: PLC0415
+    from posthorn.delivery.check import check_event  # noqa: PLC0415
     from posthorn.errors import InputError  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     if cron is not None and at is not None:
         raise InputError("--at", "say either --cron or --at")
+    settings = load_settings()
+    zone = moments.checked_zone(timezone or settings.timezone)
+    now = datetime.now(UTC)
+    moment = moments.read_at(at, zone, zone_is_given=timezone is not None, now=now) if at else None
     event = check_event(file)
-    deployed = runs.deploy_event(load_settings(), event.name, file.absolute(), cron=cron, at=at, timezone=timezone)
-    when = f"cron {cron} ({timezone})" if cron else f"once, at {at} ({timezone})" if at else "by hand, in the Prefect UI"
-    say(f"{deployed}: {event.valid:,} tickets; starts {when}")
+    deployed = runs.deploy_event(settings, event.name, file.absolute(), cron=cron, at=moment, timezone=zone)
+    for oddity in moments.oddities(moment, now, zone, key="--at") if moment else ():
+        say(f"warning: {oddity.message}")
+    when = f"cron {cron} ({zone})" if cron else "by hand, in the Prefect UI"
+    if moment:
+        when = f"once, at {moments.shown(moment, zone, settings.timezone)}"
+    say(f"{deployed}: {event.reading.valid:,} tickets; starts {when}")
 
 
-@app.command()
+@app.command(short_help="How it stands, with every unknown ticket.")
 def status(name: Name, as_json: Json = False) -> None:
     """How an event stands: one line per state, adding up to its input, and every unknown ticket with its evidence."""
     _end(name, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Draw a likeness of one code.")
 def preview(
     file: File,
     row: Annotated[int, typer.Option("--row", min=1, help="Line of the attendees file.")],
@@ -116,7 +138,7 @@ def preview(
     say(f"{target}: {code} (a likeness; the provider draws the real one)")
 
 
-@app.command()
+@app.command(short_help="Write the door list.")
 def export(
     name: Name,
     csv: Annotated[Path, typer.Option("--csv", help="Where to write the door list (mode 0600: it holds numbers).")],
@@ -127,7 +149,7 @@ def export(
     say(f"{csv}: {export_door_list(name, csv):,} tickets")
 
 
-@app.command()
+@app.command(short_help="Have tickets sent a second time, with the same codes.")
 def resend(
     name: Name,
     why: Why,
@@ -151,7 +173,7 @@ def resend(
     say(f"{count:,} tickets are pending again; `posthorn tickets send` sends them" if count else "no such ticket")
 
 
-@app.command()
+@app.command(short_help="Settle unknown tickets yourself.")
 def resolve(
     name: Name,
     code: Annotated[list[str], typer.Argument(metavar="CODE...", help="The codes of unknown tickets.")],
@@ -177,6 +199,7 @@ def reconcile(
     """
     from posthorn.delivery.catchup import catch_up_event  # noqa: PLC0415
     from posthorn.errors import InputError  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
 
     if not pending:
         raise InputError(
@@ -185,7 +208,8 @@ def reconcile(
             " the ledger, say --pending",
         )
     done = catch_up_event(name)
-    say(f"forgotten requests: {done.forgotten:,}; unknown now: {done.unknown:,}; to be sent: {done.pending:,}")
+    note = other_machines_note(load_settings().database_url)
+    say(f"forgotten requests: {done.forgotten:,}; unknown now: {done.unknown:,}; to be sent: {done.pending:,}{note}")
     _end(name, as_json=as_json)
 
 

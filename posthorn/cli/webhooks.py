@@ -24,22 +24,17 @@ def webhooks(
     parked: Annotated[bool, typer.Option("--parked", help="List the news that was not applied, and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --parked: print JSON for scripts.")] = False,
 ) -> None:
-    """Receive delivery news that providers push, until stopped: Skycore's postbacks and SerwerSMS's callbacks.
+    """Receive delivery news that providers push, until stopped.
 
-    Give Skycore the first URL, and set the second, in one line, as the address for delivery reports in SerwerSMS's panel;
-    SECRET is POSTHORN_WEBHOOK_SECRET:
-
-    \b
-        https://your.host/SECRET/skycore
-        https://your.host/SECRET/serwersms
-            ?id=#SMSID#&state=#STAN#&date=#DATA#&reason=#PRZYCZYNA#
+    The start prints an address for each provider: give it to that provider, or set it in its panel as the address for
+    delivery reports, in one line, with your own host (https) in front and POSTHORN_WEBHOOK_SECRET instead of SECRET.
 
     News is in the ledger before it is answered; repeated, reordered and unknown news does no harm. An unknown ticket is
     settled by a postback that can only be about it. News that contradicts the message it names (another number, template or
     provider, a time before it was sent) is never applied: --parked lists it, with the news whose id no message has (yet).
     What is never pushed is asked for by `posthorn campaign report` and the
     delivery-reports flow.
-    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
+    """
     from posthorn.settings import SettingsError, load_settings  # noqa: PLC0415
 
     settings = load_settings()
@@ -59,9 +54,7 @@ def webhooks(
 
 
 async def _serve(settings: Settings, secret: str, host: str, port: int) -> None:
-    from zoneinfo import ZoneInfo  # noqa: PLC0415
-
-    from posthorn.gateways.serwersms.callbacks import TEMPLATE  # noqa: PLC0415
+    from posthorn.gateways.registry import GATEWAYS  # noqa: PLC0415
     from posthorn.ledger.store.engine import Ledger  # noqa: PLC0415
     from posthorn.loopback import is_loopback  # noqa: PLC0415
     from posthorn.webhooks.server import application, listen  # noqa: PLC0415
@@ -72,7 +65,7 @@ async def _serve(settings: Settings, secret: str, host: str, port: int) -> None:
     ledger = Ledger(settings.database_url)
     names = settings.own_names()
     any_host = not names and not is_loopback(host)  # behind what it is reached by then, only the operator knows
-    receiver = application(ledger, secret, ZoneInfo(settings.serwersms.timezone), names=names, any_host=any_host)
+    receiver = application(ledger, secret, settings, names=names, any_host=any_host)
     try:
         try:
             runner = await listen(receiver, host, port)
@@ -80,8 +73,8 @@ async def _serve(settings: Settings, secret: str, host: str, port: int) -> None:
             raise cannot_listen(host, port, error) from None
         try:
             address, listening = runner.addresses[0][:2]
-            say(f"ready http://{address}:{listening}/SECRET/skycore")
-            say(f"ready http://{address}:{listening}/SECRET/serwersms?{TEMPLATE}")
+            for route in (route for gateway in GATEWAYS for route in gateway.routes):
+                say(f"ready http://{address}:{listening}/SECRET/{route.address}")
             if not any_host and not names:
                 say("it answers to 127.0.0.1 and localhost; a proxy that passes its own host name on: POSTHORN_HOST_NAMES")
             await stopped.wait()

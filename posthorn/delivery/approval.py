@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,9 +18,11 @@ from typing import Any
 import orjson
 from tabulate import tabulate
 
+from posthorn.content import moments
 from posthorn.delivery.run import CampaignRun, process_name
 from posthorn.errors import CampaignNotFound, GatewayError, InputError, Stopped
-from posthorn.gateways.registry import campaign_gateway
+from posthorn.gateways.descriptor import Descriptor
+from posthorn.gateways.registry import by_name
 from posthorn.ledger import approvals, campaigns, history, media, reconciling, sending, totals
 from posthorn.ledger.approvals import Decision
 from posthorn.ledger.campaigns import CampaignRecord
@@ -177,6 +179,8 @@ def _question(ledger: Ledger, campaign: CampaignRecord, content: str, settings: 
     sources = [item.media.source for item in media.of(ledger, campaign)]
     rejected = counted["invalid"] + counted["duplicate"]
     again = _to_send_again(ledger, campaign, counted)
+    gateway = by_name(campaign.gateway)
+    account = gateway.account(settings)
     rows = [
         ("campaign", campaign.name),
         ("title", definition["title"]),
@@ -186,24 +190,25 @@ def _question(ledger: Ledger, campaign: CampaignRecord, content: str, settings: 
         *([("to send again if not listed", f"{again:,} of unknown outcome")] if again else []),
         ("rejected rows", f"{rejected:,}, see {campaign.rejects_file}" if rejected else "none"),
         ("requests", f"{chunks:,}"),
-        ("cost", _cost(counted["pending"], settings.serwersms.price_per_message)),
-        ("credit left", _credit(settings)),
-        ("expected duration", _duration(ledger, campaign, chunks, settings.serwersms.concurrency)),
-        ("dispatch", _dispatch(definition)),
+        ("cost", _cost(counted["pending"], account.price_per_message, gateway)),
+        ("credit left", _credit(gateway, settings)),
+        ("expected duration", _duration(ledger, campaign, chunks, account.concurrency)),
+        ("dispatch", _dispatch(definition, account.timezone, settings.timezone)),
+        *_as_read(campaign.options.get("reading", {})),
         ("content", content[:12]),
     ]
     return Question(campaign.name, content, rows)
 
 
-def _cost(messages: int, price: Decimal | None) -> str:
+def _cost(messages: int, price: Decimal | None, gateway: Descriptor) -> str:
     if price is None:
-        return "unknown: POSTHORN_SERWERSMS__PRICE_PER_MESSAGE is not set"
+        return f"unknown: {gateway.variables}__PRICE_PER_MESSAGE is not set"
     return f"{messages * price:,.2f} ({messages:,} at {price})"
 
 
-def _credit(settings: Settings) -> str:
+def _credit(descriptor: Descriptor, settings: Settings) -> str:
     async def ask() -> str:
-        gateway = campaign_gateway(settings)
+        gateway = descriptor.open(settings)
         try:
             credit = await gateway.credit()
         finally:
@@ -225,9 +230,16 @@ def _duration(ledger: Ledger, campaign: CampaignRecord, chunks: int, concurrency
     return f"{timedelta(seconds=max(1, round(seconds)))} ({concurrency} at a time, {basis})"
 
 
-def _dispatch(definition: dict[str, Any]) -> str:
+def _as_read(reading: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was inferred when the list was planned, and what is doubtful."""
+    column = [("numbers from", f'column "{reading["column"]}"')] if reading.get("column") else []
+    return column + [("warning", message) for message in reading.get("warnings", ())]
+
+
+def _dispatch(definition: dict[str, Any], provider_zone: str, own_zone: str) -> str:
     if definition.get("send_at"):
-        return f"{datetime.fromisoformat(definition['send_at']):%Y-%m-%d %H:%M %Z}"
+        moment = datetime.fromisoformat(definition["send_at"])
+        return moments.shown(moment, provider_zone, own_zone)
     if definition.get("hold_minutes"):
         return f"{definition['hold_minutes']} minutes after each request"
     return "at once"

@@ -13,8 +13,8 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from posthorn.delivery.guard import LISTED_SECONDS, listed, open_mark
-from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, is_titled
-from posthorn.delivery.reconcile import PHONES_PER_REQUEST, reconcile
+from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, is_titled, shown_title
+from posthorn.delivery.reconcile import reconcile
 from posthorn.delivery.run import CampaignRun, lock_for_a_while, open_lookup, process_name
 from posthorn.ledger import campaigns, guarding, reconciling
 from posthorn.ledger.campaigns import CampaignRecord
@@ -27,7 +27,9 @@ from posthorn.models import Kind, MessageState, Phone, Report
 from posthorn.settings import Settings, load_settings
 
 _LOOKUPS_AT_ONCE = 4
+_PAGE = 200
 _BY = "reconcile --pending"
+_UNSTEADY = "the provider's listing changed each time it was read: what it lacks may have been sent before the restore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +112,19 @@ def _since(forgotten: Sequence[MarkedClaim]) -> float:
 async def _book_pending(run: CampaignRun, since: float, told: Callable[[int, int], None]) -> tuple[int, int]:
     """Look up every pending message and book what is listed; how many were looked up, and how many found."""
     looked_up = found = 0
+    if not run.descriptor.looks_up:
+        return 0, 0
     last = (0, 0)
-    while some := await run.do(guarding.pending, run.campaign, _LOOKUPS_AT_ONCE * PHONES_PER_REQUEST, last):
+    size = run.descriptor.bounds.numbers_per_lookup
+    while some := await run.do(guarding.pending, run.campaign, _LOOKUPS_AT_ONCE * size, last):
         last = (some[-1].chunk_id, some[-1].position)
-        pages = [some[at : at + PHONES_PER_REQUEST] for at in range(0, len(some), PHONES_PER_REQUEST)]
+        pages = [some[at : at + size] for at in range(0, len(some), size)]
         listings = await asyncio.gather(*(listed(run, [one.phone for one in page], since) for page in pages))
-        for page, listing in zip(pages, listings, strict=True):
+        for page, (listing, is_whole) in zip(pages, listings, strict=True):
             found += await _book(run, page, listing)
+            if not is_whole:
+                missed = [one for one in page if one.phone not in listing]
+                await run.do(guarding.suspect, missed, since=since, problem=_UNSTEADY)
             looked_up += len(page)
         told(looked_up, found)
     return looked_up, found
@@ -137,7 +145,8 @@ async def _book(run: CampaignRun, page: Sequence[Waiting], listing: Mapping[Phon
             evidence = f"listed as {ours[0].status} though pending here{more}"
             decisions.append(Decision(message, "found", ours[0].state, evidence, ours[0].provider_id, error=ours[0].reason))
         else:
-            evidence = f"a message with another title ({reports[0].title!r}) is listed: is it this one?"
+            title = shown_title(reports[0].title or "")
+            evidence = f'a message with another title ("{title}") is listed: is it this one?'
             decisions.append(Decision(message, "no control", MessageState.UNKNOWN, evidence))
     return int(await run.do(reconciling.settle, run.campaign, decisions, by=_BY))
 
@@ -146,7 +155,7 @@ def _suspect_all(ledger: Ledger, campaign: CampaignRecord, unmatched: Sequence[M
     """Requests left that this plan cannot be matched with: any of the rest may be theirs."""
     problem = f"{len(unmatched):,} forgotten requests may have been for any number of this plan"
     since = min(claim.claimed_at for claim in unmatched)
-    while page := guarding.pending(ledger, campaign, PHONES_PER_REQUEST, (0, 0)):
+    while page := guarding.pending(ledger, campaign, _PAGE, (0, 0)):
         guarding.suspect(ledger, page, since=since, problem=problem)
 
 

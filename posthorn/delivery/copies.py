@@ -15,13 +15,12 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, LISTED_SECONDS, is_titled
-from posthorn.delivery.reconcile import PHONES_PER_REQUEST
 from posthorn.gateways.contract import CampaignGateway
+from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.ledger import campaigns, copies, reconciling
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.copies import Copy, Suspect
 from posthorn.models import MessageState, Phone, Report
-from posthorn.settings import Settings
 
 _WENT_OUT = frozenset({MessageState.ACCEPTED, MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.NO_REPORT})
 
@@ -30,8 +29,12 @@ class Desk(Protocol):
     """What a look needs: a campaign's run, or anything else with its ledger and gateway."""
 
     @property
-    def settings(self) -> Settings:
-        """The settings of the account."""
+    def descriptor(self) -> Descriptor:
+        """What its gateway is and can do."""
+
+    @property
+    def account(self) -> Account:
+        """The account there."""
 
     @property
     def gateway(self) -> CampaignGateway:
@@ -62,7 +65,7 @@ async def find_second_copies(desk: Desk, now: float | None = None) -> int:
     Raises:
         TryAgain: the provider could not be asked; what was found so far is kept.
     """
-    if not desk.campaign.test:  # a test sent nothing
+    if desk.descriptor.looks_up and not desk.campaign.test:  # a test sent nothing
         async for suspects in suspect_pages(desk):
             await look_for_copies(desk, suspects)
         await desk.do(campaigns.note_sought, desk.campaign, now or time.time())
@@ -72,7 +75,7 @@ async def find_second_copies(desk: Desk, now: float | None = None) -> int:
 async def suspect_pages(desk: Desk) -> AsyncIterator[list[Suspect]]:
     """Every message that may have been taken twice, one request's worth at a time."""
     last = (0, -1)
-    while suspects := await desk.do(copies.suspects, desk.campaign, PHONES_PER_REQUEST, last):
+    while suspects := await desk.do(copies.suspects, desk.campaign, desk.descriptor.bounds.numbers_per_lookup, last):
         last = (suspects[-1].chunk_id, suspects[-1].position)
         yield suspects
 
@@ -90,7 +93,7 @@ async def look_for_copies(desk: Desk, suspects: Sequence[Suspect]) -> list[Found
     phones = [suspect.phone for suspect in asked]
     reports = await all_pages(desk.gateway, phones=phones, since=datetime.fromtimestamp(since, UTC))
     bound = await desk.do(reconciling.bound_ids, [report.provider_id for report in reports])
-    in_doubt = await desk.do(copies.in_doubt_elsewhere, desk.campaign, phones)
+    in_doubt = await desk.do(copies.open_elsewhere, desk.campaign, phones)
     by_phone: defaultdict[Phone, list[Report]] = defaultdict(list)
     for report in reports:
         if report.phone is not None and report.phone not in in_doubt and report.provider_id not in bound:
@@ -147,14 +150,18 @@ def _is_while_under_way(moment: datetime, suspect: Suspect, desk: Desk) -> bool:
 
     In the hour that autumn repeats, either reading of the provider's date counts.
     """
-    after = CLOCK_SKEW_SECONDS + desk.settings.serwersms.settle_seconds + _delay_seconds(desk.campaign.definition)
-    local = moment.astimezone(ZoneInfo(desk.settings.serwersms.timezone))
+    after = CLOCK_SKEW_SECONDS + desk.account.settle_seconds
+    local = moment.astimezone(ZoneInfo(desk.account.timezone))
     readings = [local.replace(fold=fold).timestamp() for fold in (0, 1)]
     return any(
-        begun - CLOCK_SKEW_SECONDS <= reading <= ended + after for begun, ended in suspect.attempts for reading in readings
+        begun - CLOCK_SKEW_SECONDS <= reading <= _latest_date(desk.campaign.definition, ended) + after
+        for begun, ended in suspect.attempts
+        for reading in readings
     )
 
 
-def _delay_seconds(definition: Mapping[str, Any]) -> float:
-    """How much later than its request the provider may date a message that it keeps: by its dispatch, at the latest."""
-    return 60.0 * (definition.get("hold_minutes") or 0)
+def _latest_date(definition: Mapping[str, Any], ended: float) -> float:
+    """When the provider may date a message at the latest whose request ended then: by its dispatch, if it keeps it."""
+    send_at = definition.get("send_at")
+    dispatched_at = datetime.fromisoformat(send_at).timestamp() if send_at else 0.0
+    return max(ended + 60.0 * (definition.get("hold_minutes") or 0), dispatched_at)

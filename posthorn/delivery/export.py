@@ -17,12 +17,11 @@ import orjson
 from posthorn.content.recipients.rejects import spreadsheet_safe
 from posthorn.delivery.private_file import written_privately
 from posthorn.errors import InputError
-from posthorn.gateways.registry import campaign_code_words, ticket_code_words
+from posthorn.gateways.registry import code_words
 from posthorn.ledger import campaigns, listing
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.listing import Listed
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind
 from posthorn.settings import load_settings
 
 COLUMNS = ("line", "phone", "state", "code", "meaning", "provider_id", "barcode", "sent_at", "delivered_at")
@@ -85,7 +84,7 @@ def _opened(name: str, *, test: bool) -> Iterator[tuple[Iterator[Listed], _Words
     ledger = Ledger(load_settings().database_url)
     try:
         campaign = campaigns.get(ledger, name, test=test)
-        words = ticket_code_words if campaign.kind == Kind.EVENT else campaign_code_words
+        words = functools.partial(code_words, campaign.gateway)
         yield _not_erased(campaign, listing.messages(ledger, campaign)), functools.lru_cache(maxsize=1_000)(words)
     finally:
         ledger.close()

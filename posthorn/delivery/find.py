@@ -62,4 +62,4 @@ def read_phone(number: str, settings: Settings) -> Phone:
 
 
 def _when(entry: Entry) -> str:
-    return "" if entry.sent_at is None else f"{datetime.fromtimestamp(entry.sent_at).astimezone():%Y-%m-%d %H:%M}"
+    return "" if entry.sent_at is None else f"{datetime.fromtimestamp(entry.sent_at).astimezone():%Y-%m-%d %H:%M %Z}"

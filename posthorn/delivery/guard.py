@@ -11,27 +11,23 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import datetime
 from typing import Any
 
-from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, is_titled
-from posthorn.delivery.reconcile import PHONES_PER_REQUEST
+from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, is_titled, read_all
 from posthorn.delivery.run import CampaignRun, Run
 from posthorn.errors import InputError, LedgerError, Stopped
-from posthorn.ledger import guarding
+from posthorn.ledger import copies, guarding
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.marks import Mark, MarkedClaim, marks_folder
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, Phone, Report
 from posthorn.settings import Settings
 
-SAMPLE_SIZE = PHONES_PER_REQUEST
-"""How many pending numbers are looked up where the mark says nothing: what one request may ask."""
-
 LISTED_SECONDS = 7 * 86_400.0
 """How far back that is looked up; a message of a week ago is surely listed, if it was taken."""
 
-_MOST_READINGS = 3
 _LEAST_OF_A_TITLE = 8
 _COMMAND = {Kind.CAMPAIGN: "campaign", Kind.EVENT: "tickets"}
 
@@ -56,9 +52,9 @@ async def guard(run: Run[Any]) -> None:
 
 async def _refuse_if_behind(run: Run[Any], mark: Mark) -> None:
     if forgotten := await run.do(guarding.forgotten, mark):
-        raise Stopped(_behind(run.campaign, mark, forgotten))
+        raise Stopped(f"{_behind(run.campaign, mark, forgotten)} Nothing was sent. {_way_on(run.campaign)}")
     # A mark tells of this machine only; a ledger on a server may have been written from others.
-    if run.campaign.kind == Kind.CAMPAIGN and (mark.is_empty() or not run.ledger.is_sqlite):
+    if run.descriptor.looks_up and (mark.is_empty() or not run.ledger.is_sqlite):
         await _refuse_if_listed(run)
 
 
@@ -79,21 +75,36 @@ def _behind(campaign: CampaignRecord, mark: Mark, forgotten: Sequence[MarkedClai
     return (
         f"this ledger is older than what was sent: it does not know {len(forgotten):,} requests of {campaign.name} that"
         f" {mark.path} notes, the last of {last:%Y-%m-%d %H:%M:%S %Z}. It was restored from a copy, it seems."
-        f" Nothing was sent. {_way_on(campaign)}"
     )
 
 
-def _way_on(campaign: CampaignRecord) -> str:
-    return f"Run `posthorn {_COMMAND[campaign.kind]} reconcile {campaign.name} --pending`, then send it again"
+def _way_on(campaign: CampaignRecord, then: str = "send it again") -> str:
+    return f"Run `posthorn {_COMMAND[campaign.kind]} reconcile {campaign.name} --pending`, then {then}"
+
+
+def refuse_to_cancel(settings: Settings, ledger: Ledger, campaign: CampaignRecord) -> None:
+    """Refuse where this machine's mark shows that the ledger is older than what was sent: that would not be withdrawn.
+
+    Raises:
+        Stopped: it is; nothing is sent by such a ledger, either.
+    """
+    try:
+        mark = open_mark(settings, ledger, campaign)
+    except Stopped:  # no reason to go on sending
+        return
+    with closing(mark):
+        if forgotten := guarding.forgotten(ledger, mark):
+            way_on = _way_on(campaign, "cancel it")
+            raise Stopped(f"{_behind(campaign, mark, forgotten)} Nothing was cancelled. {way_on}")
 
 
 async def _refuse_if_listed(run: CampaignRun) -> None:
     """Refuse if the provider has messages of this campaign that the ledger thinks were never sent."""
-    some = await run.do(guarding.sample, run.campaign, SAMPLE_SIZE)
+    some = await run.do(guarding.sample, run.campaign, run.descriptor.bounds.numbers_per_lookup)  # what one request may ask
     if not some:
         return
     try:
-        found = await listed(run, [one.phone for one in some], time.time() - LISTED_SECONDS)
+        found, _ = await listed(run, [one.phone for one in some], time.time() - LISTED_SECONDS)
     except InputError as error:  # more than the provider shows: nothing is concluded from that
         raise Stopped(f"whether this ledger is up to date cannot be looked up: {error}. Nothing was sent") from None
     # Another process of the same run may have sent some meanwhile: those are claimed by now.
@@ -106,34 +117,42 @@ async def _refuse_if_listed(run: CampaignRun) -> None:
         )
 
 
-async def listed(run: CampaignRun, phones: Sequence[Phone], since: float) -> dict[Phone, list[Report]]:
-    """What the provider lists for these numbers that is like this campaign's message and is nobody's in this ledger."""
-    window = datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(time.time() + CLOCK_SKEW_SECONDS, UTC)
-    like: list[Report] = []
-    for _ in range(_MOST_READINGS):
-        like, page, pages, is_steady = [], 1, 1, True
-        while page <= pages:
-            answer = await run.gateway.reports(phones=phones, since=window[0], until=window[1], page=page)
-            is_steady = is_steady and (page == 1 or answer.pages == pages)
-            like += [one for one in answer.reports if _is_like(one, run.campaign) and one.state != MessageState.REJECTED]
-            page, pages = page + 1, answer.pages
-        if is_steady:
-            break
-    known = await run.do(guarding.known_ids, [report.provider_id for report in like]) if like else set()
+async def listed(run: CampaignRun, phones: Sequence[Phone], since: float) -> tuple[dict[Phone, list[Report]], bool]:
+    """What the provider lists for these numbers that is like this campaign's message and is nobody's in this ledger.
+
+    Also whether that listing was whole. It has no end: what is kept, or dated by a clock that is ahead, lies in the future.
+    """
+    reports, is_whole = await read_all(run, phones, since)
+    like = [one for one in reports if _is_like(one, run.campaign) and one.state != MessageState.REJECTED]
+    if not like:
+        return {}, is_whole
+    known = await run.do(guarding.known_ids, [report.provider_id for report in like])
     by_phone: defaultdict[Phone, list[Report]] = defaultdict(list)
     for report in like:
         if report.phone is not None and report.provider_id not in known:
             by_phone[report.phone].append(report)
-    return dict(by_phone)
+    others = await run.do(copies.open_elsewhere, run.campaign, list(by_phone))
+    ours = {phone: _not_of_others(run, rows, others.get(phone, ())) for phone, rows in by_phone.items()}
+    return {phone: rows for phone, rows in ours.items() if rows}, is_whole
+
+
+def _not_of_others(run: CampaignRun, rows: list[Report], spans: Sequence[tuple[float, float]]) -> list[Report]:
+    """The rows but for those that another campaign of this title waits for: at most one for each of its open requests."""
+    late = CLOCK_SKEW_SECONDS + run.account.settle_seconds
+    theirs = [
+        row
+        for row in rows
+        if row.queued_at is not None
+        and any(since - CLOCK_SKEW_SECONDS <= row.queued_at.timestamp() <= until + late for since, until in spans)
+    ]
+    return rows if len(theirs) > len(spans) else [row for row in rows if row not in theirs]
 
 
 def _is_like(report: Report, campaign: CampaignRecord) -> bool:
     """Whether the report's title is the campaign's, as far as a provider may have cut or respelt it."""
     if is_titled(report, campaign):
         return True
-    theirs, ours = (
-        re.sub(r"\W+", "", title.casefold()) for title in (report.title or "", str(campaign.definition["title"]))
-    )
+    theirs, ours = _letters(report.title or ""), _letters(str(campaign.definition["title"]))
     shorter, longer = sorted((theirs, ours), key=len)
     return len(shorter) >= min(_LEAST_OF_A_TITLE, len(ours)) and bool(shorter) and longer.startswith(shorter)
 

@@ -42,7 +42,7 @@ def _moment(run: CampaignRun, begun: float, hold_seconds: float) -> float:
 
     The moments of requests that began shortly after one another are one, the earliest.
     """
-    before = run.settings.serwersms.last_look_seconds
+    before = run.account.last_look_seconds
     wait_seconds = hold_seconds - (before if before < hold_seconds else hold_seconds / 2)
     grid_seconds = min(_COARSEST_SECONDS, wait_seconds * _SHARE_OF_WAIT)
     return (begun + wait_seconds) // grid_seconds * grid_seconds

@@ -16,11 +16,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from posthorn.delivery.run import CampaignRun
+from posthorn.errors import InputError
+from posthorn.gateways.descriptor import Account
 from posthorn.ledger import reconciling
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.reconciling import MISMATCH, Control, Unconfirmed
 from posthorn.models import MessageState, Phone, Report
-from posthorn.settings import Settings
 
 CLOCK_SKEW_SECONDS = 900.0
 """How far the provider's clock and ours may be apart; its dates carry no zone, so the window is generous."""
@@ -84,21 +85,42 @@ async def read_listing(run: CampaignRun, messages: Sequence[Unconfirmed]) -> Lis
     since = min([first, *(control.since for control in controls)]) - _AROUND_SECONDS
     until = now + _AROUND_SECONDS
     phones = [*dict.fromkeys([message.phone for message in messages] + [control.phone for control in controls])]
-    reports, is_steady = await _read_all(run, phones, since, until)
+    reports, is_steady = await read_all(run, phones, since, until)
     bound = frozenset(await run.do(reconciling.bound_ids, [report.provider_id for report in reports]))
     by_phone: defaultdict[Phone, list[Report]] = defaultdict(list)
     for report in reports:
         if report.phone is not None:
             by_phone[report.phone].append(report)
-    doubt = _doubt_of(run.settings, controls, reports, bound, is_steady=is_steady)
+    doubt = _doubt_of(run.account, controls, reports, bound, is_steady=is_steady)
     return Listing(by_phone, bound, doubt, f"{moment(since)} to {moment(now)}")
 
 
-async def _read_all(run: CampaignRun, phones: Sequence[Phone], since: float, until: float) -> tuple[list[Report], bool]:
+async def read_all(
+    run: CampaignRun, phones: Sequence[Phone], since: float, until: float | None = None
+) -> tuple[list[Report], bool]:
     """Every row that any reading showed, and whether one was the whole listing: in one page, or twice alike.
 
     Between two pages rows may move, so that one is shown twice and another not at all.
+
+    Where the provider lists more than it shows at once, it is asked about half of the numbers, and so on.
+
+    Raises:
+        TryAgain: the provider could not be asked.
+        InputError: it does not show all it has of a single number.
     """
+    try:
+        return await _read_as_one(run, phones, since, until)
+    except InputError:
+        if len(phones) == 1:
+            raise
+    half = len(phones) // 2
+    parts = [await read_all(run, some, since, until) for some in (phones[:half], phones[half:])]
+    return [report for reports, _ in parts for report in reports], all(is_whole for _, is_whole in parts)
+
+
+async def _read_as_one(
+    run: CampaignRun, phones: Sequence[Phone], since: float, until: float | None
+) -> tuple[list[Report], bool]:
     seen: dict[str, Report] = {}
     last: set[str] | None = None
     for _ in range(_MOST_READINGS):
@@ -111,7 +133,7 @@ async def _read_all(run: CampaignRun, phones: Sequence[Phone], since: float, unt
 
 
 async def _read_once(
-    run: CampaignRun, phones: Sequence[Phone], since: float, until: float
+    run: CampaignRun, phones: Sequence[Phone], since: float, until: float | None
 ) -> tuple[dict[str, Report], int, bool]:
     """Every page once: the rows by their ids, how many pages, and whether they are the pages of one listing.
 
@@ -121,10 +143,9 @@ async def _read_once(
     rows: dict[str, Report] = {}
     page = pages = size = 1
     is_whole = True
+    window = datetime.fromtimestamp(since, UTC), None if until is None else datetime.fromtimestamp(until, UTC)
     while page <= pages:
-        answer = await run.gateway.reports(
-            phones=phones, since=datetime.fromtimestamp(since, UTC), until=datetime.fromtimestamp(until, UTC), page=page
-        )
+        answer = await run.gateway.reports(phones=phones, since=window[0], until=window[1], page=page)
         if page == 1:
             pages, size = answer.pages, len(answer.reports)
         new = {report.provider_id: report for report in answer.reports if report.provider_id not in rows}
@@ -149,7 +170,7 @@ def candidates(run: CampaignRun, message: Unconfirmed, listing: Listing) -> list
         report
         for report in listing.by_phone.get(message.phone, ())
         if report.provider_id not in listing.bound
-        and not _differences(report, expected, run.settings)
+        and not _differences(report, expected, run.account)
         and (report.state != MessageState.REJECTED or message.attempts == 1)
     ]
 
@@ -163,8 +184,8 @@ def stray(run: CampaignRun, message: Unconfirmed, listing: Listing) -> Doubt | N
     for report in listing.by_phone.get(message.phone, ()):
         if report.provider_id in listing.bound or report.state == MessageState.REJECTED:
             continue
-        if _is_within(report, expected.window, run.settings) or is_titled(report, run.campaign):
-            differences = _differences(report, expected, run.settings)
+        if _is_within(report, expected.window, run.account) or is_titled(report, run.campaign):
+            differences = _differences(report, expected, run.account)
             words = " and ".join(differences) or "which is like it"
             return Doubt("stray", f"a message to this number is listed that nobody here has sent: {words}")
     return None
@@ -175,18 +196,18 @@ def is_titled(report: Report, campaign: CampaignRecord) -> bool:
     return _is_titled(report, str(campaign.definition["title"]))
 
 
-def settle_seconds(settings: Settings, definition: Mapping[str, Any]) -> float:
+def settle_seconds(account: Account, definition: Mapping[str, Any]) -> float:
     """The time between the two looks; shorter for a held campaign, which has to be settled before it is dispatched."""
     hold_minutes = definition.get("hold_minutes")
-    chosen = settings.serwersms.settle_seconds
+    chosen = account.settle_seconds
     return min(chosen, hold_minutes * 60 * _SHARE_OF_HOLD) if hold_minutes else chosen
 
 
 def _doubt_of(
-    settings: Settings, controls: Sequence[Control], reports: Sequence[Report], bound: frozenset[str], *, is_steady: bool
+    account: Account, controls: Sequence[Control], reports: Sequence[Report], bound: frozenset[str], *, is_steady: bool
 ) -> Doubt | None:
     """Why what is not listed may have been taken all the same."""
-    checked = [_doubt_by(settings, control, reports, bound) for control in controls]
+    checked = [_doubt_by(account, control, reports, bound) for control in controls]
     doubts = [doubt for doubt in checked if doubt is not None]
     mismatch = next((doubt for doubt in doubts if doubt.kind == MISMATCH), None)
     if mismatch is not None:
@@ -200,26 +221,26 @@ def _doubt_of(
     return doubts[0] if doubts else None
 
 
-def _doubt_by(settings: Settings, control: Control, reports: Iterable[Report], bound: frozenset[str]) -> Doubt | None:
+def _doubt_by(account: Account, control: Control, reports: Iterable[Report], bound: frozenset[str]) -> Doubt | None:
     """What a message that was surely taken says against the listing; None if it is listed as it has to be."""
     which = f"a message of {control.campaign} that was taken at {moment(control.since)}"
     definition = control.definition
-    expected = _window(settings, definition, control.phone, control.since, control.until)
+    expected = _window(account, definition, control.phone, control.since, control.until)
     own = next((report for report in reports if report.provider_id == control.provider_id), None)
     if own is not None:
-        differences = _differences(own, expected, settings)
+        differences = _differences(own, expected, account)
         return Doubt(MISMATCH, f"{which} is listed, but {' and '.join(differences)}") if differences else None
     others = (report for report in reports if report.phone == control.phone and report.provider_id not in bound)
-    if any(not _differences(report, expected, settings) for report in others):
+    if any(not _differences(report, expected, account) for report in others):
         return Doubt(MISMATCH, f"{which} is listed, but under another id than it was taken with")
     return Doubt("no control", f"{which} is not listed either")
 
 
 def _expected(run: CampaignRun, message: Unconfirmed) -> Expected:
-    return _window(run.settings, run.campaign.definition, message.phone, message.since, message.until)
+    return _window(run.account, run.campaign.definition, message.phone, message.since, message.until)
 
 
-def _window(settings: Settings, definition: Mapping[str, Any], phone: Phone, since: float, until: float) -> Expected:
+def _window(account: Account, definition: Mapping[str, Any], phone: Phone, since: float, until: float) -> Expected:
     """What is expected of a message whose requests were under way from ``since`` to ``until``.
 
     It is queued until the looks are over at the latest, or at its dispatch where that is later: whether the provider's date
@@ -228,19 +249,19 @@ def _window(settings: Settings, definition: Mapping[str, Any], phone: Phone, sin
     moments = [until + (definition.get("hold_minutes") or 0) * 60]
     if definition.get("send_at"):
         moments.append(datetime.fromisoformat(definition["send_at"]).timestamp())
-    latest = max(moments) + settle_seconds(settings, definition) + CLOCK_SKEW_SECONDS
+    latest = max(moments) + settle_seconds(account, definition) + CLOCK_SKEW_SECONDS
     return Expected(phone, str(definition["title"]), (since, max(moments)), (since - CLOCK_SKEW_SECONDS, latest))
 
 
-def _differences(report: Report, expected: Expected, settings: Settings) -> list[str]:
+def _differences(report: Report, expected: Expected, account: Account) -> list[str]:
     """How the row differs from what is expected, in words; nothing if it passes every test."""
     found = []
     if report.phone != expected.phone:
         found.append("under another number")
     if not _is_titled(report, expected.title):
-        found.append(f'its title differs: "{_shown(report.title or "")}" instead of "{_shown(expected.title)}"')
-    if not _is_within(report, expected.window, settings):
-        found.append(_clock_words(report, expected, settings))
+        found.append(f'its title differs: "{shown_title(report.title or "")}" instead of "{shown_title(expected.title)}"')
+    if not _is_within(report, expected.window, account):
+        found.append(_clock_words(report, expected, account))
     return found
 
 
@@ -248,29 +269,29 @@ def _is_titled(report: Report, title: str) -> bool:
     return (report.title or "").strip() == title.strip()
 
 
-def _is_within(report: Report, window: tuple[float, float], settings: Settings) -> bool:
+def _is_within(report: Report, window: tuple[float, float], account: Account) -> bool:
     """Whether it was queued in the window; a row without a date may have been."""
-    return any(window[0] <= queued <= window[1] for queued in _queued(report, settings)) or report.queued_at is None
+    return any(window[0] <= queued <= window[1] for queued in _queued(report, account)) or report.queued_at is None
 
 
-def _queued(report: Report, settings: Settings) -> list[float]:
+def _queued(report: Report, account: Account) -> list[float]:
     """When it was queued; in the hour that autumn repeats, either reading of the provider's date counts."""
     if report.queued_at is None:
         return []
-    local = report.queued_at.astimezone(ZoneInfo(settings.serwersms.timezone))
+    local = report.queued_at.astimezone(ZoneInfo(account.timezone))
     return [local.replace(fold=fold).timestamp() for fold in (0, 1)]
 
 
-def _clock_words(report: Report, expected: Expected, settings: Settings) -> str:
+def _clock_words(report: Report, expected: Expected, account: Account) -> str:
     """``its clock is off by 3,600 s``, and what may be the cause."""
     since, until = expected.asked
-    offsets = [queued - since if queued < since else queued - until for queued in _queued(report, settings)]
+    offsets = [queued - since if queued < since else queued - until for queued in _queued(report, account)]
     off = min(offsets, key=abs)
     side = "before" if off < 0 else "after"
     return f"it is dated {abs(off):,.0f} s {side} its request: the provider's clock, ours or the TIMEZONE setting is off"
 
 
-def _shown(title: str) -> str:
+def shown_title(title: str) -> str:
     """A title as it may be shown: what looks like a phone number is masked."""
     return _LIKE_A_NUMBER.sub("***", title)
 

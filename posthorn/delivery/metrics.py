@@ -14,18 +14,18 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from posthorn.delivery import plan, tickets
 from posthorn.errors import GatewayError, LedgerError
-from posthorn.gateways.registry import campaign_gateway
+from posthorn.gateways import registry
+from posthorn.gateways.descriptor import Descriptor
 from posthorn.ledger import parked
 from posthorn.ledger.measures import BUCKETS_SECONDS, RequestCount, Requests, Standing, standings
 from posthorn.ledger.store.engine import Ledger
-from posthorn.settings import Settings
+from posthorn.models import Kind
+from posthorn.settings import Settings, SettingsError
 
 CREDIT_EVERY_SECONDS = 3600.0
 """How often an account's credit is asked for: the provider advises about hourly (account/limits)."""
 
-_GATEWAYS = (plan.GATEWAY, tickets.GATEWAY)
 _OUTCOMES = ("answered", "not_taken", "unknown", "abandoned", "late")
 _NONE_TIMED = (0,) * (len(BUCKETS_SECONDS) + 1)
 
@@ -33,20 +33,19 @@ _logger = logging.getLogger(__name__)
 
 
 class CreditWatch:
-    """Asks the campaign gateway for the account's credit once an hour, in a thread of its own: no scrape waits for it.
+    """Asks each campaign gateway for the account's credit once an hour, in a thread of its own: no scrape waits for it.
 
-    Without credentials nothing is asked and nothing is shown. The last answer stands while the provider does not answer;
-    ``asked_at`` says how old it is.
+    Without credentials nothing is asked and nothing is shown. ``answers`` is what is left and when that was said (seconds),
+    by gateway; the last answer stands while a provider does not answer.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._work, name="credit", daemon=True)
-        self.gateway = ""
-        self.left: float | None = None
-        self.asked_at = 0.0
-        if settings.serwersms.has_credentials():
+        self._gateways = [one for one in registry.for_kind(Kind.CAMPAIGN) if one.account(settings).has_credentials]
+        self.answers: dict[str, tuple[float, float]] = {}
+        if self._gateways:
             self._thread.start()
 
     def close(self) -> None:
@@ -55,20 +54,21 @@ class CreditWatch:
 
     def _work(self) -> None:
         while not self._closed.is_set():
-            try:
-                asyncio.run(self._ask())
-            except GatewayError as error:
-                _logger.warning("the credit could not be asked for: %s", error)
+            for one in self._gateways:
+                try:
+                    asyncio.run(self._ask(one))
+                except (GatewayError, SettingsError) as error:
+                    _logger.warning("the credit could not be asked for: %s", error)
             self._closed.wait(CREDIT_EVERY_SECONDS)
 
-    async def _ask(self) -> None:
-        gateway = campaign_gateway(self._settings)
+    async def _ask(self, descriptor: Descriptor) -> None:
+        gateway = descriptor.open(self._settings)
         try:
             credit = await gateway.credit()
         finally:
             await gateway.aclose()
-        self.gateway, self.asked_at = gateway.name, time.time()
-        self.left = 0.0 if not credit.available else math.inf if credit.left is None else float(credit.left)
+        left = 0.0 if not credit.available else math.inf if credit.left is None else float(credit.left)
+        self.answers = {**self.answers, descriptor.name: (left, time.time())}
 
 
 class LedgerCollector(Collector):
@@ -93,9 +93,10 @@ class LedgerCollector(Collector):
                 families, readable = [], 0
         yield _gauge("posthorn_ledger_readable", "Whether the ledger could be read for this scrape.", [], [((), readable)])
         yield from families
-        if self._credit.left is not None:
-            labels, gateway = ["gateway"], (self._credit.gateway,)
-            left, asked = [(gateway, self._credit.left)], [(gateway, self._credit.asked_at)]
+        if answers := self._credit.answers:
+            labels = ["gateway"]
+            left = [((gateway,), count) for gateway, (count, _) in answers.items()]
+            asked = [((gateway,), at) for gateway, (_, at) in answers.items()]
             yield _gauge("posthorn_credit_left", "Messages the account may still send, asked hourly.", labels, left)
             yield _gauge("posthorn_credit_asked_timestamp_seconds", "When the credit was last answered.", labels, asked)
 
@@ -139,7 +140,8 @@ class LedgerCollector(Collector):
 def _with_zeros(counted: Sequence[Requests]) -> list[Requests]:
     """With a line for what has not happened yet: Prometheus sees no increase where a series begins above zero."""
     found = {(one.gateway, one.outcome) for one in counted}
-    wanted = [(gateway, outcome) for gateway in _GATEWAYS for outcome in _OUTCOMES]
+    gateways = [one.name for one in registry.GATEWAYS]
+    wanted = [(gateway, outcome) for gateway in gateways for outcome in _OUTCOMES]
     return [*counted, *(Requests(*key, 0, 0.0, _NONE_TIMED, 0.0) for key in wanted if key not in found)]
 
 

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from posthorn.delivery.run import Run
-from posthorn.errors import ClaimGone, Unreachable
+from posthorn.errors import ClaimGone, LedgerError, Unreachable
 from posthorn.ledger import sending
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.store.engine import Ledger
@@ -35,7 +35,7 @@ async def let_leave(run: Run[Any], claimed: Claim, proven_at: float) -> None:
     claim itself was one, and a session that was ended has said so on its socket.
 
     Raises:
-        ClaimGone: it is not ours any more, or it stands in no mark. Nothing may leave.
+        ClaimGone: it is not ours any more, it stands in no mark, or the ledger is gone. Nothing may leave.
         Unreachable: it cannot be told in time; the request may be made again.
     """
     if run.mark is not None and run.mark.problem is not None:
@@ -44,7 +44,13 @@ async def let_leave(run: Run[Any], claimed: Claim, proven_at: float) -> None:
         return
     for _ in range(_MOST_PROOFS):
         proven_at = clock_seconds()
-        if not await run.do(_is_ours, run, claimed):
+        try:
+            is_ours = await run.do(_is_ours, run, claimed)
+        except LedgerError as error:  # not one byte has left, so nobody is in doubt
+            raise ClaimGone(
+                f"the ledger was lost before a request left ({error}): it was held back. Run it again"
+            ) from error
+        if not is_ours:
             raise ClaimGone(
                 f"the lock of {run.campaign.name} was lost while a request waited to leave, and another process may have"
                 " taken over: the request was held back, nothing more is sent here. Run it again"

@@ -35,7 +35,6 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, Report, mask_phone
 from posthorn.settings import Settings, load_settings
 
-PHONES_PER_REQUEST = 200
 _RESENDS_IF_HELD = 5
 _SHOWN = 50
 _TOO_MANY_REQUESTS = 429
@@ -88,6 +87,8 @@ def findings(name: str | None = None, *, settings: Settings | None = None) -> li
 
 async def seconds_to_next_look(run: CampaignRun) -> float | None:
     """How long until looking again can settle more by itself; None when nothing is unknown or only a person can."""
+    if not run.descriptor.looks_up:
+        return None
     now = time.time()
     looks = [
         _next_moment(run, message, now)
@@ -118,7 +119,7 @@ def _next_moment(run: CampaignRun, message: Unconfirmed, now: float) -> float | 
     """
     if message.last_decision == "look":
         return next_look(run, message)
-    once_more = message.until + settle_seconds(run.settings, run.campaign.definition)
+    once_more = message.until + settle_seconds(run.account, run.campaign.definition)
     return once_more if message.last_decision in _MAY_PASS and once_more > now else None
 
 
@@ -128,7 +129,7 @@ async def reconcile(run: CampaignRun) -> Reconciled:
     Raises:
         TryAgain: the provider could not be asked; nothing is concluded from silence.
     """
-    if run.campaign.test:  # a test sent nothing, so the provider lists nothing
+    if run.campaign.test or not run.descriptor.looks_up:  # a test sent nothing, so the provider lists nothing
         return Reconciled(0, 0, 0, 0, (await run.do(totals.totals, run.campaign))["unknown"])
     looked_up = 0
     counts: Counter[str] = Counter()
@@ -156,7 +157,7 @@ async def _name_ids(run: CampaignRun) -> None:
 
 async def _pages(run: CampaignRun, verb: Callable[..., list[Unconfirmed]]) -> AsyncIterator[list[Unconfirmed]]:
     last = (0, 0)
-    while messages := await run.do(verb, run.campaign, PHONES_PER_REQUEST, last):
+    while messages := await run.do(verb, run.campaign, run.descriptor.bounds.numbers_per_lookup, last):
         last = (messages[-1].chunk_id, messages[-1].position)
         yield messages
 
@@ -167,6 +168,8 @@ async def confirm_refused(run: CampaignRun, claimed: Claim) -> None:
     No page of the provider says that such a request was not carried out, and its listing may lag: only the second look,
     which comes with the reconciliation, makes the rest pending again.
     """
+    if not run.descriptor.looks_up:
+        return
     messages = await run.do(
         reconciling.unconfirmed, run.campaign, len(claimed.phones), (claimed.chunk_id, -1), last_chunk=claimed.chunk_id
     )
@@ -235,7 +238,7 @@ def most_resends(run: CampaignRun) -> int:
 
 def next_look(run: CampaignRun, message: Unconfirmed) -> float:
     """When the second look at a message may count."""
-    settle = settle_seconds(run.settings, run.campaign.definition)
+    settle = settle_seconds(run.account, run.campaign.definition)
     return max(message.absent_since or message.until, message.until) + settle
 
 

@@ -17,7 +17,8 @@ from posthorn.delivery.copies import find_second_copies
 from posthorn.delivery.run import CampaignRun, open_desk
 from posthorn.errors import AlreadyRunning, GatewayError, InputError
 from posthorn.gateways.contract import CampaignGateway
-from posthorn.gateways.registry import campaign_gateway
+from posthorn.gateways.descriptor import Account, Descriptor
+from posthorn.gateways.registry import by_name
 from posthorn.ledger import campaigns, copies, reporting
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.news import apply_parked
@@ -25,9 +26,8 @@ from posthorn.ledger.reporting import WAITING_STATES, OpenChunk, Question
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.store.writer import LedgerWriter
 from posthorn.models import Kind, MessageState
-from posthorn.settings import Settings, load_settings
+from posthorn.settings import Settings, SettingsError, load_settings
 
-IDS_PER_REQUEST = 500
 NO_REPORT_AFTER_SECONDS = 72 * 3600
 """Reports come for up to about 72 hours; what is silent longer ends as no_report (and a late report is still taken)."""
 
@@ -64,17 +64,18 @@ async def pull_reports_of(name: str) -> Pulled:
 
 
 async def pull_reports(run: CampaignRun) -> Pulled:
-    """Ask for the reports of every open message, due or not, ``IDS_PER_REQUEST`` at a time, and move the messages.
+    """Ask for the reports of every open message, due or not, and move the messages; many ids at a time.
 
     Raises:
         TryAgain: the provider could not be reached; what was pulled so far is kept.
     """
     pulled = Pulled()
     now = time.time()
-    if not run.campaign.test:  # a test sends nothing, so there is nothing to report
+    if run.descriptor.looks_up and not run.campaign.test:  # a test sends nothing, so there is nothing to report
         chunks = [chunk.id for chunk in reporting.open_chunks(run.ledger, run.campaign)]
-        for question in reporting.questions(run.ledger, chunks, IDS_PER_REQUEST):
-            await _ask(run.gateway, run.do, question, pulled)
+        most = run.descriptor.bounds.ids_per_report
+        for question in reporting.questions(run.ledger, chunks, most):
+            await _ask(run.gateway, run.do, question, pulled, most)
             await run.do(reporting.note_asked, question.completes, now)
     pulled.expired = await _expire(run.do, run.campaign, now)
     pulled.open = sum(chunk.messages for chunk in reporting.open_chunks(run.ledger, run.campaign))
@@ -139,7 +140,8 @@ def recent_names(settings: Settings | None = None, clock: Callable[[], float] = 
 class _Desk:
     """What a look for second copies needs."""
 
-    settings: Settings
+    descriptor: Descriptor
+    account: Account
     gateway: CampaignGateway
     campaign: CampaignRecord
     do: _Do
@@ -161,16 +163,20 @@ class _Round:
         """Ask, then end what stays silent."""
         self._pulled.moved += await asyncio.to_thread(apply_parked, self._ledger)
         waiting = self._waiting()
-        due = [chunk.id for chunk in waiting if self._is_due(chunk)]
+        due = [chunk for chunk in waiting if self._is_due(chunk)]
         suspected = await self._suspected()
-        if due or suspected:
-            gateway = campaign_gateway(self._settings)
+        asked = [self._records[chunk.campaign_id].gateway for chunk in due] + [record.gateway for record in suspected]
+        refused: SettingsError | None = None
+        for name in dict.fromkeys(asked):
+            ours = [chunk.id for chunk in due if self._records[chunk.campaign_id].gateway == name]
             try:
-                await self._ask_about(gateway, due)
-                await self._seek_copies(gateway, suspected)
-            finally:
-                await gateway.aclose()
+                await self._ask_gateway(by_name(name), ours, [record for record in suspected if record.gateway == name])
+            except SettingsError as error:  # the other gateways are asked all the same
+                refused = error
+                self._missed.update(ours)
         await self._end_silent(waiting)
+        if refused is not None:
+            raise refused
         self._pulled.open = sum(chunk.messages for chunk in self._waiting())
         return self._pulled
 
@@ -182,15 +188,26 @@ class _Round:
         campaign = self._records[chunk.campaign_id]
         return campaign.kind == Kind.CAMPAIGN and is_due(chunk, campaign, self._now)
 
-    async def _ask_about(self, gateway: CampaignGateway, due: Sequence[int]) -> None:
-        """Ask one question after the other; a chunk counts as asked about once all of it was."""
+    async def _ask_gateway(self, descriptor: Descriptor, due: Sequence[int], suspected: Sequence[CampaignRecord]) -> None:
+        """Ask one gateway about all that is due there. One that cannot be asked answers nothing: its push routes may."""
+        if not descriptor.looks_up:
+            return
+        gateway = descriptor.open(self._settings)
+        try:
+            await self._ask_about(gateway, due, descriptor.bounds.ids_per_report)
+            await self._seek_copies(descriptor, gateway, suspected)
+        finally:
+            await gateway.aclose()
+
+    async def _ask_about(self, gateway: CampaignGateway, due: Sequence[int], most: int) -> None:
+        """Ask one question after the other, of at most so many ids; a chunk is asked about once all of it was."""
         failures = 0
-        for question in reporting.questions(self._ledger, due, IDS_PER_REQUEST):
+        for question in reporting.questions(self._ledger, due, most):
             if failures == _FAILURES_IN_A_ROW:
                 self._missed |= question.chunks
                 continue
             try:
-                await _ask(gateway, self._do, question, self._pulled)
+                await _ask(gateway, self._do, question, self._pulled, most)
             except (GatewayError, InputError) as error:
                 self._pulled.problems.append(str(error))
                 self._missed |= question.chunks
@@ -205,10 +222,13 @@ class _Round:
         known = [(self._records[one], at) for one, at in newest.items() if one in self._records]
         return [record for record, at in known if is_search_due(record, at, self._now)]
 
-    async def _seek_copies(self, gateway: CampaignGateway, suspected: Sequence[CampaignRecord]) -> None:
+    async def _seek_copies(
+        self, descriptor: Descriptor, gateway: CampaignGateway, suspected: Sequence[CampaignRecord]
+    ) -> None:
+        account = descriptor.account(self._settings)
         for record in suspected:
             try:
-                desk = _Desk(self._settings, gateway, record, self._do)
+                desk = _Desk(descriptor, account, gateway, record, self._do)
                 self._pulled.second_copies += await find_second_copies(desk, self._now)
             except (GatewayError, InputError) as error:
                 self._pulled.problems.append(str(error))
@@ -224,13 +244,13 @@ class _Round:
         return self._now - _dispatched_at(chunk, self._records[chunk.campaign_id])
 
 
-async def _ask(gateway: CampaignGateway, do: _Do, question: Question, pulled: Pulled) -> None:
+async def _ask(gateway: CampaignGateway, do: _Do, question: Question, pulled: Pulled, most: int) -> None:
     """Ask one question, every page of its answer, and move the messages. What was not asked about is passed over."""
     ids = frozenset(question.ids)
     page = pages = 1
     while page <= pages:
         pulled.requests += 1
-        answer = await gateway.reports(ids=question.ids, page=page, limit=IDS_PER_REQUEST)
+        answer = await gateway.reports(ids=question.ids, page=page, limit=most)
         pulled.moved += await do(reporting.apply_reports, [one for one in answer.reports if one.provider_id in ids])
         page, pages = page + 1, min(answer.pages, len(ids))
 

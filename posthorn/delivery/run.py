@@ -22,7 +22,7 @@ from posthorn.delivery.pace import Pace
 from posthorn.delivery.waiting import board, clock_time
 from posthorn.errors import AlreadyRunning, LedgerError, Stopped
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
-from posthorn.gateways.registry import campaign_gateway, ticket_gateway
+from posthorn.gateways.registry import by_name
 from posthorn.ledger import campaigns, sending
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.marks import Mark
@@ -30,7 +30,7 @@ from posthorn.ledger.spool import Spool, import_spool
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.store.writer import LedgerWriter
 from posthorn.models import Kind
-from posthorn.settings import SerwerSmsSettings, Settings, SkycoreSettings, load_settings
+from posthorn.settings import Settings, load_settings
 from posthorn.statefolder import check_writable
 
 _logger = logging.getLogger(__name__)
@@ -54,8 +54,10 @@ class Run(Generic[_G]):
     __slots__ = (
         "_board",
         "_writer",
+        "account",
         "campaign",
         "concurrency",
+        "descriptor",
         "gateway",
         "guard_key",
         "ledger",
@@ -77,7 +79,9 @@ class Run(Generic[_G]):
         self.guard_key = campaign.lock_key
         self.mark: Mark | None = None
         self.pace = pace
-        self.concurrency = _account(settings, campaign).concurrency
+        self.descriptor = by_name(campaign.gateway)
+        self.account = self.descriptor.account(settings)
+        self.concurrency = self.account.concurrency
         self.slots = asyncio.Semaphore(self.concurrency)
         self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
         self.stopped: Exception | None = None
@@ -144,7 +148,7 @@ async def open_run(
 async def open_ticket_run(name: str, *, by: str = "", settings: Settings | None = None) -> AsyncIterator[TicketRun]:
     """``open_run`` for a planned event."""
     settings = settings or load_settings()
-    async with _desk(settings, name, Kind.EVENT, ticket_gateway) as run, _running(run, by):
+    async with _desk(settings, name, Kind.EVENT) as run, _running(run, by):
         yield run
 
 
@@ -202,20 +206,19 @@ async def open_desk(name: str, *, test: bool = False, settings: Settings | None 
         CampaignNotFound: it was never planned.
         SettingsError: credentials are missing.
     """
-    async with _desk(settings or load_settings(), name, Kind.CAMPAIGN, campaign_gateway, test=test) as run:
+    async with _desk(settings or load_settings(), name, Kind.CAMPAIGN, test=test) as run:
         yield run
 
 
 @asynccontextmanager
-async def _desk(
-    settings: Settings, name: str, kind: Kind, open_gateway: Callable[[Settings], _G], *, test: bool = False
-) -> AsyncIterator[Run[_G]]:
+async def _desk(settings: Settings, name: str, kind: Kind, *, test: bool = False) -> AsyncIterator[Run[Any]]:
     ledger = Ledger(settings.database_url)
     try:
         campaign = campaigns.get(ledger, name, test=test, kind=kind)
-        account = _account(settings, campaign)
-        pace = Pace(account.breaker_after, min_interval_seconds=getattr(account, "min_interval_seconds", 0.0))
-        run = Run(settings, ledger, campaign, open_gateway(settings), pace)
+        gateway = by_name(campaign.gateway)
+        account = gateway.account(settings)
+        pace = Pace(account.breaker_after, min_interval_seconds=account.min_interval_seconds)
+        run: Run[Any] = Run(settings, ledger, campaign, gateway.open(settings), pace)
         try:
             yield run
         finally:
@@ -236,15 +239,9 @@ async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
     except BaseException as error:
         run.stop(error if isinstance(error, Exception) else InterruptedError("the run was interrupted"))
         with suppress(LedgerError):  # the first error says more
-            _end(run, started)
+            campaigns.end_run(run.ledger, run.campaign, started, stopped_because=_reason(run.stopped))
         raise
     else:
-        _end(run, started)
-
-
-def _end(run: Run[Any], started: float) -> None:
-    """Tell the ledger how the run ended. One whose lock is lost says nothing: it would stop whoever took over."""
-    if run.ledger.locks.still_held(run.campaign.lock_key):
         campaigns.end_run(run.ledger, run.campaign, started, stopped_because=_reason(run.stopped))
 
 
@@ -253,10 +250,6 @@ async def _take_over(run: Run[Any]) -> None:
     run.ledger.locks.acquire(sending.owner_key(run.owner))
     await run.do(_import_spool, run.spool)
     await run.do(sending.abandon_dead, run.campaign)
-
-
-def _account(settings: Settings, campaign: CampaignRecord) -> SerwerSmsSettings | SkycoreSettings:
-    return settings.skycore if campaign.kind == Kind.EVENT else settings.serwersms
 
 
 async def _wait_for_lock(run: Run[Any]) -> None:

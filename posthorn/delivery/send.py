@@ -19,7 +19,7 @@ from posthorn.errors import ClaimGone, GatewayError, InputError, LedgerError, Sl
 from posthorn.gateways.contract import Before
 from posthorn.ledger import sending
 from posthorn.ledger.sending import Claim, ClaimLost
-from posthorn.ledger.spool import hold_answer, keep_answer, keep_not_taken
+from posthorn.ledger.spool import hold_answer, hold_not_taken, keep_answer, keep_not_taken
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer
 
@@ -177,6 +177,7 @@ async def _record(run: Run[Any], exchange: Exchange, claimed: Claim, outcome: _O
     elif isinstance(outcome, InputError):  # refused here, before any request
         await run.do(sending.release, claimed)
     elif isinstance(outcome, ClaimGone):
+        hold_not_taken(run.spool, claimed, outcome)
         with suppress(ClaimLost):  # whoever took it over has the say
             await _durably(run, run.do(keep_not_taken, run.spool, claimed, outcome))
     elif outcome.maybe_sent:
@@ -185,6 +186,7 @@ async def _record(run: Run[Any], exchange: Exchange, claimed: Claim, outcome: _O
         await run.do(sending.record_unknown, claimed, outcome)
         await _confirm_refused(run, exchange, claimed)
     else:
+        hold_not_taken(run.spool, claimed, outcome)
         await _durably(run, run.do(keep_not_taken, run.spool, claimed, outcome))
         if outcome.retryable and not outcome.slows_all:
             raise outcome

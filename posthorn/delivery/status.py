@@ -9,7 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from posthorn.gateways.registry import campaign_code_words, ticket_code_words
+from posthorn.gateways.registry import code_words
 from posthorn.ledger import campaigns, copies, totals
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.store.engine import Ledger
@@ -35,6 +35,11 @@ _MEANINGS = {
     "no_report": "no report within 72 hours",
     "cancelled": "withdrawn or stopped before it was sent",
 }
+
+CANCELLED = "the run was cancelled"
+"""Why a run stopped that a person stopped: there is no cause to remove."""
+
+_LEFT_BEHIND = "in a request when the run was killed; the next run looks them up"
 
 _CODES_TABLE: dict[str, Any] = {
     "tablefmt": "simple_outline",
@@ -98,7 +103,8 @@ def status_rows(status: Mapping[str, Any]) -> list[dict[str, Any]]:
     Second copies are no part of the sum: each stands beside a message that is in it.
     """
     counted = {name: count for name, count in status["totals"].items() if name != "input" and count}
-    rows = [{"state": name, "messages": count, "meaning": _MEANINGS[name]} for name, count in counted.items()]
+    meanings = _MEANINGS if status["state"] == "running" else {**_MEANINGS, "sending": _LEFT_BEHIND}
+    rows = [{"state": name, "messages": count, "meaning": meanings[name]} for name, count in counted.items()]
     balance = "equals the input" if status["balanced"] else f"differs from the input of {status['totals']['input']}"
     rows.append({"state": "sum", "messages": sum(counted.values()), "meaning": balance})
     if status["second_copies"]:
@@ -112,9 +118,11 @@ def status_table(status: Mapping[str, Any]) -> str:
     test = " (test: nothing was sent)" if status["test"] else ""
     because = ""
     if _is_unfinished(status) or status["waiting_until"] or status["second_copies"]:
-        because = f": {status['because'] or 'not finished, run it again to go on'}"
+        because = f": {status['because'] or 'not finished'}"
     lines = [f"{status['kind']} {status['name']}{test}: {status['state'].replace('_', ' ')}{because}", ""]
     lines.append(tabulate(status_rows(status), headers="keys", tablefmt="simple_outline", intfmt=","))
+    if status["state"] == "stopped" and "`posthorn" not in because:
+        lines += ["", f"next: {_go_on(status)}"]
     if status["errors"]:
         codes = [(code, f"{count:,}", words) for code, count, words in codes_in_words(status)]
         lines += ["", tabulate(codes, headers=("code", "messages", "meaning"), **_CODES_TABLE)]
@@ -124,10 +132,21 @@ def status_table(status: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _go_on(status: Mapping[str, Any]) -> str:
+    """What to do about a delivery that stopped before its end, where its reason does not say so itself."""
+    command = "posthorn campaign send" if status["kind"] == Kind.CAMPAIGN.name.lower() else "posthorn tickets send"
+    again = f"run `{command}` with the same file: it sends the rest"
+    because = status["because"]
+    if because in (None, CANCELLED):
+        return again
+    if because.startswith("not approved"):
+        return f"correct the file and run `{command}` again, which asks again"
+    return f"remove the cause (`posthorn doctor` looks for it), then {again}"
+
+
 def codes_in_words(status: Mapping[str, Any]) -> list[tuple[str, int, str]]:
     """The provider's codes, how many messages carry each, and what it means; most frequent first."""
-    words = ticket_code_words if status["kind"] == Kind.EVENT.name.lower() else campaign_code_words
-    return [(code, count, words(code)) for code, count in status["errors"].items()]
+    return [(code, count, code_words(status["gateway"], code)) for code, count in status["errors"].items()]
 
 
 def _is_unfinished(status: Mapping[str, Any]) -> bool:

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from posthorn.delivery.copies import all_pages, find_second_copies, look_for_copies, suspect_pages
+from posthorn.delivery.guard import refuse_to_cancel
 from posthorn.delivery.hold import note_last_look
 from posthorn.delivery.listing import LISTED_SECONDS, settle_seconds
 from posthorn.delivery.reconcile import Reconciled, reconcile
-from posthorn.delivery.report import IDS_PER_REQUEST
 from posthorn.delivery.run import CampaignRun, open_lookup, open_run
-from posthorn.errors import AlreadyRunning, GatewayError
+from posthorn.errors import AlreadyRunning, GatewayError, InputError
 from posthorn.ledger import campaigns, copies, reporting, totals
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, Report
@@ -44,7 +44,7 @@ class Cancelled:
     went_out: int
     still_scheduled: int
     unknown: int
-    problem: GatewayError | None = None
+    problem: GatewayError | InputError | None = None
 
 
 @dataclass(slots=True)
@@ -62,6 +62,7 @@ async def cancel_campaign(name: str) -> Cancelled:
 
     Raises:
         AlreadyRunning: the run did not stop within two minutes; what is pending is cancelled all the same.
+        Stopped: the ledger is older than what was sent; nothing was cancelled.
     """
     before, never_sent = await asyncio.to_thread(_stop_claims, name)
     deadline = time.monotonic() + _WAIT_FOR_RUN_SECONDS
@@ -81,15 +82,15 @@ async def cancel_campaign(name: str) -> Cancelled:
             await asyncio.sleep(1)
 
 
-async def _look_and_withdraw(run: CampaignRun) -> GatewayError | None:
+async def _look_and_withdraw(run: CampaignRun) -> GatewayError | InputError | None:
     """Look up what is unknown and withdraw everything, as far as the provider can be asked; why not all of it, if so."""
     await note_last_look(run)
     begun = time.time()
-    problem = None
+    problem: GatewayError | InputError | None = None
     for step in (reconcile, withdraw_unwanted):
         try:
             await step(run)
-        except GatewayError as error:  # what can be withdrawn is, though a lookup fails
+        except (GatewayError, InputError) as error:  # what can be withdrawn is, though a lookup fails
             problem = error
     if problem is None:
         await note_last_look(run, after=begun)
@@ -121,6 +122,8 @@ async def withdraw_unwanted(run: CampaignRun) -> int:
     Raises:
         TryAgain: the provider could not be asked; may be repeated.
     """
+    if not (run.descriptor.withdraws and run.descriptor.looks_up):  # what was withdrawn is only believed once it is seen
+        return 0
     withdrawn = await withdraw_scheduled(run) if run.campaign.cancelled_at is not None else 0
     if run.campaign.definition.get("hold_minutes") or run.campaign.definition.get("send_at"):
         withdrawn += await withdraw_surplus(run)
@@ -138,16 +141,17 @@ async def withdraw_scheduled(run: CampaignRun) -> int:
     """
     withdrawn = 0
     asked = _Asked()
+    most = run.descriptor.bounds.ids_per_report
     for pause in _PAUSES_SECONDS:
         controls = await run.do(reporting.newest_ids_in, run.campaign, MessageState.SCHEDULED, _CONTROLS)
         if len(controls) < _CONTROLS or (await _scheduled(run)) <= _CONTROLS:
             break
         await asyncio.sleep(pause)
-        for ids in reporting.ids_in(run.ledger, run.campaign, (MessageState.SCHEDULED,), IDS_PER_REQUEST - _CONTROLS):
+        for ids in reporting.ids_in(run.ledger, run.campaign, (MessageState.SCHEDULED,), most - _CONTROLS):
             if some := [one for one in ids if one not in controls]:
                 gone = await _withdraw_beside(run, some, controls, asked)
                 withdrawn += await run.do(reporting.mark_cancelled, gone)
-    for ids in reporting.ids_in(run.ledger, run.campaign, (MessageState.SCHEDULED,), IDS_PER_REQUEST):
+    for ids in reporting.ids_in(run.ledger, run.campaign, (MessageState.SCHEDULED,), most):
         withdrawn += await run.do(reporting.mark_cancelled, await _withdraw_viewed(run, ids, asked))
     if asked.problem is not None and await _scheduled(run):
         raise asked.problem
@@ -173,8 +177,9 @@ async def withdraw_surplus(run: CampaignRun) -> int:
         if not held:
             break
         await asyncio.sleep(pause)
-        for at in range(0, len(held), IDS_PER_REQUEST):
-            gone = await _withdraw_viewed(run, held[at : at + IDS_PER_REQUEST], asked)
+        most = run.descriptor.bounds.ids_per_report
+        for at in range(0, len(held), most):
+            gone = await _withdraw_viewed(run, held[at : at + most], asked)
             await run.do(copies.mark_withdrawn, gone)
             withdrawn += len(gone)
         if withdrawn >= len(held):
@@ -249,7 +254,7 @@ async def _is_caught_up(run: CampaignRun) -> bool:
     return (
         span is not None
         and now - span[0] < LISTED_SECONDS
-        and now - span[1] > settle_seconds(run.settings, run.campaign.definition)
+        and now - span[1] > settle_seconds(run.account, run.campaign.definition)
     )
 
 
@@ -258,14 +263,16 @@ async def _scheduled(run: CampaignRun) -> int:
 
 
 async def _reports_of(run: CampaignRun, ids: Sequence[str]) -> list[Report]:
-    return await all_pages(run.gateway, ids=ids, limit=IDS_PER_REQUEST)
+    return await all_pages(run.gateway, ids=ids, limit=run.descriptor.bounds.ids_per_report)
 
 
 def _stop_claims(name: str) -> tuple[int, int]:
     """How many messages were cancelled before, and how many are now because nothing more is sent."""
-    ledger = Ledger(load_settings().database_url)
+    settings = load_settings()
+    ledger = Ledger(settings.database_url)
     try:
         campaign = campaigns.get(ledger, name, kind=Kind.CAMPAIGN)
+        refuse_to_cancel(settings, ledger, campaign)
         return totals.totals(ledger, campaign)["cancelled"], campaigns.cancel(ledger, campaign)
     finally:
         ledger.close()

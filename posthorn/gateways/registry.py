@@ -1,74 +1,59 @@
-"""The list of gateways: one line each. Imported when first used, so that a status needs no HTTP client."""
+"""The list of gateways, one line each. Everybody else asks it and iterates; nobody else imports a provider."""
 
 from __future__ import annotations
 
-from posthorn.gateways.contract import CampaignGateway, TicketGateway
-from posthorn.models import TicketRequest
-from posthorn.settings import Settings
+from collections.abc import Mapping
+
+from posthorn.errors import InputError
+from posthorn.gateways.descriptor import Descriptor
+from posthorn.gateways.serwersms.descriptor import SERWERSMS
+from posthorn.gateways.skycore.descriptor import SKYCORE
+from posthorn.models import Bounds, Kind
+from posthorn.settings import SettingsError
+
+GATEWAYS: tuple[Descriptor, ...] = (
+    SERWERSMS,
+    SKYCORE,
+)
+"""The first of a kind is the one that campaigns, or events, go through if their file names none."""
 
 
-def campaign_gateway(settings: Settings) -> CampaignGateway:
-    """The gateway that sends campaigns.
-
-    Raises:
-        SettingsError: its credentials are missing; the message names the variables.
-    """
-    from posthorn.gateways.serwersms.client import SerwerSms  # noqa: PLC0415
-
-    return SerwerSms(settings.serwersms, proxy=settings.proxy_for(settings.serwersms.base_url))
+def for_kind(kind: Kind) -> tuple[Descriptor, ...]:
+    """The gateways for campaigns, or for events; the default one first."""
+    return tuple(one for one in GATEWAYS if one.kind == kind)
 
 
-def ticket_gateway(settings: Settings) -> TicketGateway:
-    """The gateway that sends tickets.
-
-    Raises:
-        SettingsError: its key is missing; the message names the variable.
-    """
-    from posthorn.gateways.skycore.client import Skycore  # noqa: PLC0415
-
-    return Skycore(settings.skycore, proxy=settings.proxy_for(settings.skycore.base_url))
+def bounds_of(kind: Kind) -> Mapping[str, Bounds]:
+    """What a file of that kind may name as its ``gateway``, and the bounds that follow; the default one first."""
+    return {one.name: one.bounds for one in for_kind(kind)}
 
 
-def check_campaign_gateway(settings: Settings) -> None:
-    """Refuse early where the campaign gateway's credentials are missing.
-
-    Raises:
-        SettingsError: the message names the variables.
-    """
-    if not settings.serwersms.has_credentials():
-        campaign_gateway(settings)
-
-
-def check_ticket_gateway(settings: Settings) -> None:
-    """Refuse early where the ticket gateway's key is missing.
+def by_name(name: str) -> Descriptor:
+    """The gateway that the ledger knows by that name.
 
     Raises:
-        SettingsError: the message names the variable.
+        SettingsError: there is none (any more).
     """
-    if not settings.skycore.api_key:
-        ticket_gateway(settings)
+    for one in GATEWAYS:
+        if one.name == name:
+            return one
+    known = ", ".join(one.name for one in GATEWAYS)
+    raise SettingsError(f"the ledger names the gateway {name}, which this installation does not have (it has {known})")
 
 
-def check_ticket(request: TicketRequest) -> None:
-    """Refuse a ticket that the provider's parameters cannot hold.
+def chosen(kind: Kind, name: str | None) -> Descriptor:
+    """The gateway that a campaign or event file names, or the default one of its kind.
 
     Raises:
-        InputError: which value, and why.
+        InputError: there is none of that name for that kind.
     """
-    from posthorn.gateways.skycore import requests as skycore_requests  # noqa: PLC0415
-
-    skycore_requests.ticket(request)
-
-
-def campaign_code_words(code: str) -> str:
-    """What a code, or a report's reason, of the campaign gateway means; empty where that is not known."""
-    from posthorn.gateways.serwersms.codes import CODES, REASONS  # noqa: PLC0415
-
-    return CODES[int(code)].meaning if code.isdecimal() and int(code) in CODES else REASONS.get(code, "")
+    gateways = for_kind(kind)
+    for one in gateways:
+        if name is None or one.name == name:
+            return one
+    raise InputError("gateway", f"expected one of {', '.join(one.name for one in gateways)}")
 
 
-def ticket_code_words(code: str) -> str:
-    """What a code of the ticket gateway means; empty for a reason that is in words already, or not known."""
-    from posthorn.gateways.skycore.codes import CODES  # noqa: PLC0415
-
-    return CODES[code].meaning if code in CODES else ""
+def code_words(gateway: str, code: str) -> str:
+    """What a code, or a report's reason, of that gateway means; empty where that is not known."""
+    return next((one.code_words(code) for one in GATEWAYS if one.name == gateway), "")

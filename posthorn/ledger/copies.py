@@ -93,26 +93,40 @@ def suspects(ledger: Ledger, campaign: CampaignRecord, size: int, after: tuple[i
     ]
 
 
-def in_doubt_elsewhere(ledger: Ledger, campaign: CampaignRecord, phones: Sequence[Phone]) -> set[Phone]:
+def open_elsewhere(
+    ledger: Ledger, campaign: CampaignRecord, phones: Sequence[Phone]
+) -> dict[Phone, list[tuple[float, float]]]:
     """Those of the numbers that another campaign of the same title has something open with.
 
-    A stray row of such a number may be that campaign's own message, whose answer is not known or not recorded yet.
+    A stray row of such a number may be that campaign's own message, whose answer is not known or not recorded yet. With each
+    goes when the requests of those messages were under way (seconds, our clock): one span for each message.
     """
-    message, chunk, other = tables.message.c, tables.chunk.c, tables.campaign.c
+    message, chunk, other, attempt = tables.message.c, tables.chunk.c, tables.campaign.c, tables.attempt.c
     is_open = sa.or_(
         message.state == int(MessageState.UNKNOWN),
         sa.and_(message.state == int(MessageState.PENDING), chunk.state == int(ChunkState.SENDING)),
         sa.and_(message.provider_id.is_(None), message.state.in_([int(MessageState.ACCEPTED), int(MessageState.SCHEDULED)])),
     )
+    ends = sa.func.coalesce(attempt.ended_at, time.time())
+    asked = sa.and_(attempt.chunk_id == message.chunk_id, attempt.outcome != "not_taken")
     query = (
-        sa.select(message.phone, other.definition)
+        sa.select(
+            message.phone,
+            other.definition,
+            sa.select(sa.func.min(attempt.started_at)).where(asked).scalar_subquery().label("since"),
+            sa.select(sa.func.max(ends)).where(asked).scalar_subquery().label("until"),
+        )
         .join(tables.chunk, chunk.id == message.chunk_id)
         .join(tables.campaign, other.id == message.campaign_id)
         .where(message.phone.in_(phones), other.id != campaign.id, sa.not_(other.test), is_open)
     )
     title = str(campaign.definition.get("title")).strip()
+    found: defaultdict[Phone, list[tuple[float, float]]] = defaultdict(list)
     with ledger.read() as connection:
-        return {Phone(row.phone) for row in connection.execute(query) if str(row.definition.get("title")).strip() == title}
+        for row in connection.execute(query):
+            if str(row.definition.get("title")).strip() == title:
+                found[Phone(row.phone)].append((row.since or 0.0, row.until or 0.0))
+    return dict(found)
 
 
 def keep(ledger: Ledger, campaign: CampaignRecord, copies: Sequence[Copy]) -> None:

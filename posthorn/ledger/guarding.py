@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -26,6 +26,7 @@ _ROWS_PER_QUERY = 500
 _BEYOND = -1
 """The position of the settlement that says a ledger has caught up with its mark: no message has it."""
 _FORGOTTEN = "this ledger had forgotten the request: it was restored from an older copy"
+_CAUGHT_UP = "this ledger has caught up with what was sent before it was restored; send it again to go on"
 _LISTED = "the provider lists a message that this ledger knew nothing of"
 _NEVER_CLAIMED = "SELECT id FROM chunk WHERE campaign_id = :campaign AND state = 0 AND epoch = 0 ORDER BY id"
 
@@ -107,8 +108,8 @@ def still_waiting(ledger: Ledger, some: Sequence[Waiting]) -> list[Waiting]:
 
 
 def known_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
-    """Those of the provider's ids that are, or were, some message's of this ledger."""
-    message, settlement = tables.message.c, tables.settlement.c
+    """Those of the provider's ids that are, or were, some message's of this ledger, or are a second copy of one."""
+    message, settlement, copy = tables.message.c, tables.settlement.c, tables.second_copy.c
     found: set[str] = set()
     with ledger.read() as connection:
         for at in range(0, len(ids), _ROWS_PER_QUERY):
@@ -116,6 +117,7 @@ def known_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
             found |= set(connection.execute(sa.select(message.provider_id).where(message.provider_id.in_(some))).scalars())
             replaced = sa.select(settlement.replaced_id).where(settlement.replaced_id.in_(some))
             found |= set(connection.execute(replaced).scalars())
+            found |= set(connection.execute(sa.select(copy.provider_id).where(copy.provider_id.in_(some))).scalars())
     return found
 
 
@@ -124,7 +126,8 @@ def matched(
 ) -> tuple[dict[int, list[MarkedClaim]], list[MarkedClaim]]:
     """The forgotten claims by the chunk of this ledger that each was for, and those for which there is none (any more).
 
-    A plan that is older than the claim still has its chunks. One that was made anew has others: the same numbers tell.
+    A plan that is older than the claim still has its chunks, also those that it holds for sent or under way. One that was
+    made anew has others: the same numbers tell.
     """
     claims = _not_remembered(ledger, campaign, claims)
     by_place: dict[int, list[MarkedClaim]] = defaultdict(list)
@@ -137,6 +140,9 @@ def matched(
     for chunk, epoch, phones in _pending_chunks(ledger, campaign):
         same = [claim for claim in by_place[chunk] if claim.epoch > epoch]
         if here := list(dict.fromkeys(same + by_numbers[mark.fingerprint(phones)])):
+            found[chunk] = here
+    for chunk, epoch in _other_chunks(ledger, campaign, by_place):
+        if here := [claim for claim in by_place[chunk] if claim.epoch > epoch]:
             found[chunk] = here
     matched_claims = {claim for here in found.values() for claim in here}
     return found, [claim for claim in claims if claim not in matched_claims]
@@ -161,6 +167,18 @@ def _pending_chunks(ledger: Ledger, campaign: CampaignRecord) -> Iterator[tuple[
     with ledger.read() as connection:
         for chunk, epoch in connection.execute(epochs, {"campaign": campaign.id}).all():
             yield chunk, epoch, [Phone(phone) for phone in connection.execute(phones, {"chunk": chunk}).scalars()]
+
+
+def _other_chunks(ledger: Ledger, campaign: CampaignRecord, ids: Iterable[int]) -> list[tuple[int, int]]:
+    """Those of the chunks that are the campaign's and not pending, each with its epoch."""
+    chunk, wanted = tables.chunk.c, sorted(ids)
+    query = sa.select(chunk.id, chunk.epoch).where(chunk.campaign_id == campaign.id, chunk.state != 0)
+    found: list[tuple[int, int]] = []
+    with ledger.read() as connection:
+        for at in range(0, len(wanted), _ROWS_PER_QUERY):
+            rows = connection.execute(query.where(chunk.id.in_(wanted[at : at + _ROWS_PER_QUERY])))
+            found += [(row.id, row.epoch) for row in rows]
+    return found
 
 
 def remember(ledger: Ledger, chunk: int, claims: Sequence[MarkedClaim]) -> int:
@@ -228,10 +246,12 @@ def _enter(connection: Connection, chunk: int, epoch: int, owner: str, started_a
             problem=problem,
         )
     )
+    claimed_at = tables.chunk.c.claimed_at  # the first stands: news of a ticket that was sent then is no contradiction
+    first = sa.case((claimed_at < started_at, claimed_at), else_=started_at)
     connection.execute(
         tables.chunk.update()
         .where(tables.chunk.c.id == chunk)
-        .values(epoch=epoch, owner=owner, claimed_at=started_at, finished_at=time.time())
+        .values(epoch=epoch, owner=owner, claimed_at=first, finished_at=time.time())
     )
 
 
@@ -247,12 +267,16 @@ def count_settled(ledger: Ledger, campaign: CampaignRecord, *, by: str) -> int:
 
 
 def catch_up(ledger: Ledger, campaign: CampaignRecord, *, by: str) -> str:
-    """Note that everything its mark knows was settled; returns the token that says so, for the mark.
+    """Note that everything its mark knows was settled, also where it says why it stopped; returns the token for the mark.
 
     A ledger that is restored from a copy of before has no such token, and is behind again.
     """
     token = uuid.uuid4().hex
+    stopped = tables.campaign.update().where(
+        tables.campaign.c.id == campaign.id, tables.campaign.c.stopped_because.is_not(None)
+    )
     with ledger.write() as connection:
+        connection.execute(stopped.values(stopped_because=_CAUGHT_UP))
         connection.execute(
             tables.settlement.insert().values(
                 campaign_id=campaign.id,

@@ -64,8 +64,14 @@ class Mark:
             if is_new:
                 self._begin(ledger_uuid, name)
             self._lines = list(_lines(self.path))
+            self.open_claims(())
         except OSError as error:
             raise unusable(self.path, error) from error
+        except ValueError:
+            raise LedgerError(
+                f"the guard's mark {self.path} is damaged, so nothing is sent: move it away, and have what is pending looked"
+                " up with `reconcile NAME --pending` before you send again"
+            ) from None
 
     def note(self, claimed: Claim, claimed_at: float) -> None:
         """Append a claim: one write, which outlives the death of this process, though not of the machine."""

@@ -10,12 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Row
 
-from posthorn.ledger.parked import News, Subject, contradiction, park, subjects
+from posthorn.ledger.parked import Subject, contradiction, park, subjects
 from posthorn.ledger.reporting import apply_reports, ask_soon, hold_messages
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.tickets import settle_by_postback
-from posthorn.models import MessageState, Report
+from posthorn.models import MessageState, News, Report
 
 _PARKED_AT_ONCE = 1_000
 

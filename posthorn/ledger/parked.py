@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -17,31 +15,13 @@ from sqlalchemy import Connection
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import Kind, MessageState, Phone, may_be_same_number
+from posthorn.models import Kind, MessageState, News, Phone, may_be_same_number
 
 CLOCK_SKEW_SECONDS = 900.0
 """How far the provider's clock and ours may be apart."""
 
 AHEAD_SECONDS = 86_400.0
 """News from further ahead is absurd, whatever zone a clock is set to."""
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """One piece of news about the message that the provider calls ``provider_id``.
-
-    ``state`` is None where it only says that there is news: the provider is asked about the message soon. ``happened_at``
-    is when it happened by the provider's clock; ``gateway`` is whose push route it came by. What is None is not told.
-    """
-
-    provider_id: str
-    state: MessageState | None
-    phone: Phone | None = None
-    mms_id: str | None = None
-    reason: str | None = None
-    delivered_at: datetime | None = None
-    happened_at: datetime | None = None
-    gateway: str | None = None
 
 
 class Subject(NamedTuple):

@@ -11,10 +11,10 @@ from sqlalchemy import Connection, Row
 
 from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
 from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
-from posthorn.ledger.parked import News, park
+from posthorn.ledger.parked import park
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import FINAL_STATES, MessageState, Report, may_be_same_number
+from posthorn.models import FINAL_STATES, MessageState, News, Report, may_be_same_number
 
 OPEN_STATES = (MessageState.ACCEPTED, MessageState.SCHEDULED, MessageState.NO_REPORT)
 """States that a report may still change; a final state never goes back."""

@@ -188,6 +188,12 @@ def hold_answer(spool: Spool, claimed: Claim, answer: Answer) -> None:
         spool.hold(claimed, lambda: _answer_line(answer))
 
 
+def hold_not_taken(spool: Spool, claimed: Claim, error: GatewayError) -> None:
+    """``hold_answer`` for a request that was surely not carried out; ``keep_not_taken`` tries again."""
+    with suppress(OSError):
+        spool.hold(claimed, lambda: _not_taken_line(error))
+
+
 def keep_answer(ledger: Ledger, spool: Spool, claimed: Claim, answer: Answer) -> None:
     """Spool the provider's answer (unless it is there), then record it in the ledger.
 
@@ -205,9 +211,12 @@ def keep_not_taken(ledger: Ledger, spool: Spool, claimed: Claim, error: GatewayE
     Raises:
         LedgerError: as ``keep_answer``.
     """
-    line = {"not_taken": str(error), "code": error.code, "status": error.evidence.status}
-    with spool.before(claimed, lambda: line):
+    with spool.before(claimed, lambda: _not_taken_line(error)):
         sending.release(ledger, claimed, error)
+
+
+def _not_taken_line(error: GatewayError) -> dict[str, Any]:
+    return {"not_taken": str(error), "code": error.code, "status": error.evidence.status}
 
 
 def _answer_line(answer: Answer) -> dict[str, Any]:

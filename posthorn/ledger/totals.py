@@ -66,7 +66,7 @@ def messages_per_second(ledger: Ledger, campaign: CampaignRecord) -> float | Non
 
 
 def status(ledger: Ledger, campaign: CampaignRecord) -> dict[str, Any]:
-    """The status of a campaign or event: name, kind, state, totals, balanced, errors (design of ``status --json``).
+    """The status of a campaign or event: name, kind, gateway, state, totals, balanced, errors (design of ``status --json``).
 
     ``balanced`` is whether the states add up to the input, counted now. ``because`` says why it is stopped or waits, if it
     does, and ``waiting_until`` the moment it waits for. ``second_copies`` counts copies that no message accounts for,
@@ -84,12 +84,16 @@ def status(ledger: Ledger, campaign: CampaignRecord) -> dict[str, Any]:
     if state == "stopped":
         word = approvals.newest(ledger, campaign)
         if isinstance(word, float):
-            state, because = "needs_attention", f"waits for approval since {_moment(word)}"
+            state, because = (
+                "needs_attention",
+                f"waits for approval since {_moment(word)}: `posthorn campaign approve {campaign.name}`",
+            )
         elif word is not None and not word.approved:
             because = f"not approved by {word.by}" + (f": {word.note}" if word.note else "")
     return {
         "name": campaign.name,
         "kind": campaign.kind.name.lower(),
+        "gateway": campaign.gateway,
         "state": state,
         "totals": counted,
         "balanced": sum(count for name, count in counted.items() if name != "input") == counted["input"],

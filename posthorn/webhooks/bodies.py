@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from urllib.parse import parse_qsl
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http import HttpProcessingError
@@ -34,15 +32,6 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
             return await _all_of(request.content, max_bytes)
     except TimeoutError:
         raise web.HTTPRequestTimeout(text="the body did not come in time\n") from None
-
-
-def read_form(body: bytes) -> Mapping[str, str]:
-    """The fields of a form in a body; the last of a name.
-
-    Raises:
-        ValueError: no UTF-8, or more fields than a form of a provider has.
-    """
-    return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=_MOST_PARTS))
 
 
 async def _all_of(content: StreamReader, max_bytes: int) -> bytes:

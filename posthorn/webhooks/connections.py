@@ -12,7 +12,7 @@ from typing_extensions import override
 
 MOST_CONNECTIONS = 200
 HEADERS_SECONDS = 10.0
-"""The provider itself waits ten seconds for the whole exchange (Skycore, "Postback delivery reports")."""
+"""The provider itself waits ten seconds for the whole exchange (the page "Postback delivery reports" of one)."""
 
 IDLE_SECONDS = 75.0
 _END_OF_HEADERS = b"\r\n\r\n"

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 
 from posthorn.errors import LedgerError
 from posthorn.ledger.news import apply_parked, take_news
-from posthorn.ledger.parked import News
 from posthorn.ledger.store.engine import Ledger
+from posthorn.models import News
 
 SWEEP_SECONDS = 60.0
 _MOST_PER_COMMIT = 500

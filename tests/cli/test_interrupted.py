@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,39 @@ def test_the_exit_code_says_that_it_was_stopped(
     plan_file(write_campaign(tmp_path, numbers(100)), settings)
     assert ended(error) == planned
     assert '"pending": 100' in capsys.readouterr().out
+
+
+TWICE = """
+import asyncio, os, signal, sys
+from posthorn.cli.interrupts import run_interruptibly
+from posthorn.cli.output import ending_early
+from posthorn.delivery.status import exit_code  # imported here, so that the end is not late
+import typer
+
+async def work():
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            continue
+    raise asyncio.CancelledError
+
+try:
+    with ending_early("sale", as_json=True):
+        run_interruptibly(work)
+except typer.Exit as ended:
+    sys.exit(ended.exit_code)
+"""
+
+
+def test_a_second_signal_ends_with_130_however_fast_the_end_comes(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
+    plan_file(write_campaign(tmp_path, numbers(100)), settings)
+    process = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, check=False)
+    assert (process.returncode, "Traceback" in process.stderr) == (130, False), process.stderr
 
 
 def ended(error: BaseException) -> int:

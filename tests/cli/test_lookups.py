@@ -163,3 +163,10 @@ def test_the_word_is_kept_with_who_and_why(desk: Desk) -> None:
     assert len(kept) == 50
     assert told(desk.variables["POSTHORN_SERWERSMS__BASE_URL"], "truth")["twice"] == 0
     ledger.close()
+
+
+def test_marks_that_cannot_be_kept_are_named_with_the_setting(desk: Desk) -> None:
+    (desk.folder / "no-folder").touch()
+    ended = desk.run("campaign", "reconcile", "sale", "--pending", POSTHORN_GUARD_DIR=str(desk.folder / "no-folder"))
+    assert (ended.code, "unexpected error" in ended.err) == (4, False)
+    assert "POSTHORN_GUARD_DIR" in ended.err

@@ -17,7 +17,7 @@ from tests.conftest import sandbox_settings
 from tests.delivery.journey import deliver, numbers, write_campaign
 
 TOKEN = "demo-token"
-STATUS_KEYS = ["name", "kind", "state", "totals", "balanced", "errors", "test", "because"]
+STATUS_KEYS = ["name", "kind", "gateway", "state", "totals", "balanced", "errors", "test", "because"]
 STATUS_KEYS += ["waiting_until", "second_copies", "contradictory_news"]
 
 

@@ -206,3 +206,11 @@ def test_a_word_is_kept_with_who_and_why(missing: str, gala: Desk) -> None:
     given = [word for pair in zip(REASON[::2], REASON[1::2], strict=True) if pair[0] != missing for word in pair]
     ended = gala.run("tickets", "resend", "gala", "--all", *given)
     assert ended.code == (2 if missing == "--why" else 0), ended.err
+
+
+def test_what_is_unknown_is_shown_by_its_code_and_no_whole_number(gala: Desk) -> None:
+    ended = gala.run("tickets", "status", "gala")
+    assert ended.code == 3
+    assert "T00002" in ended.out
+    assert "+1 *** *** 002" in ended.out
+    assert "6502530002" not in ended.out

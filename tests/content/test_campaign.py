@@ -1,12 +1,15 @@
 """A campaign file is taken as it is meant or refused with all that is wrong; its definition is content, not paths."""
 
+import io
 import json
 from datetime import UTC, datetime
 
 import pytest
+from PIL import Image
 
-from posthorn.content.campaign import Campaign, differences, load_campaign
+from posthorn.content.campaign import Campaign, differences
 from posthorn.errors import InputError
+from tests.content.loading import load_campaign
 
 WHOLE = """
 name = "autumn-sale-2026"
@@ -25,9 +28,15 @@ SMALL = {"name": '"a"', "title": '"A"', "text": '"Hello"', "recipients": '"recip
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
+def jpeg(colour: str) -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8), colour).save(content, "JPEG")
+    return content.getvalue()
+
+
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "poster.jpg").write_bytes(b"picture")
+    (tmp_path / "poster.jpg").write_bytes(jpeg("orange"))
     (tmp_path / "recipients.csv").write_text("phone\n500600700\n")
     return tmp_path
 
@@ -56,6 +65,13 @@ def said(call, *args, **kwargs) -> list[str]:
     return str(caught.value).splitlines()
 
 
+def test_a_gateway_is_part_of_the_content_only_where_it_is_named(load):
+    """Else every campaign of an older ledger would have changed."""
+    assert "gateway" not in load().definition()
+    assert load(gateway='"serwersms"').definition()["gateway"] == "serwersms"
+    assert said(load, gateway='"skycore"') == ["gateway: expected serwersms"]
+
+
 @pytest.mark.parametrize("written", ['"  Autumn sale "', '"Autumn sale "', '" Autumn sale"'])
 def test_a_title_is_what_a_lookup_will_find_it_as(written, load):
     """The provider's answer in XML has lost the spaces around it."""
@@ -71,9 +87,15 @@ def test_a_whole_file_is_read(folder):
         "text": "Everything -30% until Sunday",
         "media": ["poster.jpg", "https://example.com/map.png"],
         "recipients": "recipients.csv",
+        "column": None,
+        "only_where": {},
+        "landlines": False,
+        "literal": False,
+        "strict": False,
         "send_at": datetime.fromisoformat("2026-11-30T09:00:00+01:00"),
         "test": True,
         "chunk_size": 200,
+        "gateway": None,
         "hold_minutes": None,
         "resend_unconfirmed": True,
         "approve": True,
@@ -126,9 +148,9 @@ def test_an_editor_may_leave_its_mark_and_line_ends(folder):
         ("send_at", '"2026-11-30T09:00:00+01:00"', "send_at: expected a date and time with its offset from UTC"),
         ("test", '"yes"', "test: expected true or false, got 'yes'"),
         ("test", "1", "test: expected true or false, got 1"),
-        ("chunk_size", "0", "chunk_size: expected a whole number from 1 to 100000, got 0"),
-        ("chunk_size", "100001", "chunk_size: expected a whole number from 1 to 100000, got 100001"),
-        ("chunk_size", "true", "chunk_size: expected a whole number from 1 to 100000, got true"),
+        ("chunk_size", "0", "chunk_size: expected a whole number of at least 1, got 0"),
+        ("chunk_size", "100001", "chunk_size: expected a whole number from 1 to 100000"),
+        ("chunk_size", "true", "chunk_size: expected a whole number of at least 1, got true"),
         ("hold_minutes", "-1", "hold_minutes: expected a whole number from 0 to 10080, got -1"),
         ("hold_minutes", "10081", "hold_minutes: expected a whole number from 0 to 10080, got 10081"),
         ("tittle", '"x"', "tittle: is no key of a campaign file; did you mean title?"),
@@ -231,8 +253,8 @@ def test_the_sandbox_may_serve_media(load):
     ],
 )
 def test_what_is_allowed_but_unwise_is_warned_of(load, changes, warned):
-    (sentence,) = load(**changes).warnings()
-    assert sentence.startswith(warned)
+    (caution,) = load(**changes).warnings()
+    assert caution.message.startswith(warned)
 
 
 def test_the_definition_is_json_and_holds_no_path(folder):
@@ -292,7 +314,7 @@ def test_changed_files_are_differences(folder):
     campaign = load_campaign(write(folder, WHOLE))
     before = campaign.definition()
     (folder / "recipients.csv").write_text("phone\n500600701\n")
-    (folder / "poster.jpg").write_bytes(b"another picture")
+    (folder / "poster.jpg").write_bytes(jpeg("blue"))
     assert differences(before, campaign.definition()) == ["media: item 1 changed", "recipients: the file's content changed"]
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.content.event import AttendeeIntake, differences, fill, load_event
+from posthorn.content.event import AttendeeIntake, differences, fill
 from posthorn.errors import InputError
+from tests.content.loading import load_event
 
 WHOLE = {"name": '"gala"', "mms_id": "35674", "from": "60856", "attendees": '"attendees.csv"'}
 
@@ -27,6 +28,7 @@ PROBLEMS = [
     ({"from": None}, "from: is missing"),
     ({"from": '"call me"'}, "from: expected a shortcode"),
     ({"name": '"../x"'}, "name: expected 1 to 80"),
+    ({"gateway": '"serwersms"'}, "gateway: expected skycore"),
     ({"barcode": '"magic"'}, "barcode: expected"),
     ({"atendees": '"x"'}, "atendees: is no key of an event file; did you mean attendees?"),
     ({"ddm_title": '"Hello"'}, "ddm_text: is missing"),

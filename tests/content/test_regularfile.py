@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.content.campaign import load_campaign
-from posthorn.content.event import load_event
 from posthorn.content.inputfile import MOST_BYTES, sha256_of
 from posthorn.content.media.files import check_media
 from posthorn.content.recipients.csvfile import open_csv
 from posthorn.content.regularfile import opened
 from posthorn.errors import InputError
+from tests.content.loading import load_campaign, load_event
 
 READERS: dict[str, Callable[[Path], object]] = {
     "campaign file": load_campaign,

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from posthorn.delivery.deliver import deliver_campaign
+from posthorn.delivery.plan import plan_file
+from posthorn.delivery.run import open_run
+from posthorn.delivery.status import names_to_settle
+from posthorn.delivery.upload import upload_media
+from posthorn.delivery.verify import verify_media
+from posthorn.ledger import campaigns, sending
+from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
-from tests.delivery.journey import counted, deliver, numbers, write_campaign
+from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
+from tests.delivery.waiting import until
+
+HELPER = "host-2-bbbbbbbbbbbb"
 
 
 def sizes_of_requests(box: Sandbox) -> list[int]:
@@ -31,3 +43,46 @@ async def test_a_chunk_size_that_is_changed_between_two_runs_changes_no_chunk(
         assert counted(await deliver(file, settings)) == {"accepted": 480}
     assert sizes_of_requests(box) == [50] * 9 + [30]
     assert (box.truth()["accepted"], box.truth()["twice"]) == (480, 0)
+
+
+async def test_a_run_waits_for_what_another_process_has_claimed_and_sends_what_it_gives_back(
+    box: Sandbox, settings: Settings, tmp_path: Path
+) -> None:
+    name = plan_file(write_campaign(tmp_path, numbers(100)), settings).name
+    ledger = Ledger(settings.database_url)
+    try:
+        campaign = campaigns.get(ledger, name)
+        ledger.locks.acquire(sending.owner_key(HELPER))
+        claimed = sending.claim(ledger, campaign, HELPER, campaign.first_chunk, campaign.last_chunk)
+        assert claimed is not None
+        async with open_run(name, settings=settings) as run:
+            await upload_media(run)
+            await verify_media(run)
+            delivering = asyncio.create_task(deliver_campaign(run))
+            await until(lambda: box.truth()["accepted"] == 50)
+            done, _ = await asyncio.wait({delivering}, timeout=0.5)
+            assert not done, "the helper lives, and its request is under way"
+            sending.release(ledger, claimed)
+            await delivering
+    finally:
+        ledger.close()
+    assert counted(status_of(name, settings)) == {"accepted": 100}
+    assert sizes_of_requests(box) == [50, 50]
+
+
+async def test_whoever_looks_for_what_is_unsettled_finds_what_a_dead_process_left(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in flight for ever else: nobody runs the campaign, and nothing of it is called unknown yet."""
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
+    name = plan_file(write_campaign(tmp_path, numbers(100)), settings).name
+    assert names_to_settle() == []
+    ledger = Ledger(settings.database_url)
+    try:
+        campaign = campaigns.get(ledger, name)
+        assert sending.claim(ledger, campaign, HELPER, campaign.first_chunk, campaign.last_chunk) is not None
+        assert names_to_settle() == [name]
+        with ledger.locks.hold(campaign.lock_key):
+            assert names_to_settle() == [], "somebody runs it"
+    finally:
+        ledger.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -153,4 +154,17 @@ async def test_counts_stay_when_numbers_are_erased(box: Sandbox, hasty: Settings
     ledger = Ledger(hasty.database_url)
     erasing.erase(ledger, campaigns.get(ledger, "sale"))
     ledger.close()
+    assert status_of("sale", hasty)["second_copies"] == 50
+
+
+async def test_a_copy_that_is_dated_by_its_dispatch_is_one(box: Sandbox, hasty: Settings, tmp_path: Path) -> None:
+    """Whether the provider dates what it keeps by the request or by the dispatch is not documented."""
+    dispatch = datetime.now(UTC) + timedelta(days=1)
+    file = write_campaign(tmp_path, numbers(200), resend_unconfirmed="true", send_at=f"{dispatch:%Y-%m-%dT%H:%M:%SZ}")
+    box.faults.replace([{"call": SEND, "fault": "late", "at": [3], "seconds": 3600}])
+    assert counted(await deliver(file, hasty)) == {"scheduled": 200}
+    box.clock.skew_seconds = 86_400
+    await box.release_late()
+    box.clock.skew_seconds = 0
+    await pull_reports_of("sale")
     assert status_of("sale", hasty)["second_copies"] == 50

@@ -166,12 +166,15 @@ def plan_of(dice: random.Random, only: str | None = None) -> Plan:
 
 
 def _records(dice: random.Random, mode: str) -> tuple[Titles, float, float]:
-    """The provider's titles, how far its dates are off, and how late it lists: all true to what happened in most rounds."""
+    """The provider's titles, how far its dates are off, and how late it lists: all true to what happened in most rounds.
+
+    Nothing is held at a provider in another zone: it would dispatch at another hour than it was asked to.
+    """
     lag_seconds = dice.choice((0.0, 0.0, 0.2))
     drawn = dice.random()
     if drawn < 0.1:
         return dice.choice(("cut", "rewritten")), 0.0, lag_seconds
-    if drawn < 0.2:
+    if drawn < 0.2 and mode != "hold":
         return "kept", dice.choice((-7_200.0, -3_600.0, 3_600.0, 5 * 3_600.0)), lag_seconds
     if drawn < 0.3 and mode == "plain":
         return "kept", 0.0, 3.0

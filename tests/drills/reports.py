@@ -21,7 +21,7 @@ import httpx
 import sqlalchemy as sa
 
 from posthorn.delivery.report import NO_REPORT_AFTER_SECONDS, pull_due_reports
-from posthorn.gateways.serwersms.callbacks import TEMPLATE
+from posthorn.gateways.registry import by_name
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState
@@ -69,7 +69,7 @@ async def drill(way: str, count: int, folder: Path, *, share_of_age: float = 0.0
         if way != "pull":
             receiver = await stack.enter_async_context(receiving(database_url, lambda: time.time() + told.passed_seconds))
             pushes = {
-                "callback_url": f"{receiver}/{SECRET}/serwersms?{TEMPLATE}",
+                "callback_url": f"{receiver}/{SECRET}/{by_name('serwersms').routes[0].address}",
                 "callback_duplicates": 0.3,
                 "callback_shuffle": True,
                 "callback_forged": 0.001,

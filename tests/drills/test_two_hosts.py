@@ -53,7 +53,8 @@ class Host:
             "POSTHORN_SERWERSMS__TOKEN": "sandbox-token",
             "POSTHORN_SERWERSMS__CHUNK_SIZE": "50",
             "POSTHORN_SERWERSMS__CONCURRENCY": "4",
-            "POSTHORN_SERWERSMS__SETTLE_SECONDS": "1",
+            "POSTHORN_SERWERSMS__TIMEOUT_SECONDS": "2",
+            "POSTHORN_SERWERSMS__SETTLE_SECONDS": "2",
         }
 
     async def start(self) -> asyncio.subprocess.Process:

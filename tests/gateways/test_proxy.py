@@ -13,7 +13,7 @@ import pytest
 
 from posthorn.errors import OutcomeUnknown, Unreachable
 from posthorn.gateways.http import HttpClients, Trace
-from posthorn.gateways.registry import campaign_gateway
+from posthorn.gateways.registry import by_name
 from posthorn.settings import Settings, SettingsError, load_settings
 from tests.conftest import sandbox_settings
 from tests.gateways.raw_server import Conversation, RawServer, ok
@@ -138,7 +138,7 @@ async def test_each_request_has_a_tunnel_of_its_own() -> None:
     """On a kept connection there is no CONNECT: the request itself would be taken for it, then unsent."""
     async with RawServer(tunnel) as proxy:
         settings = Settings(proxy_url=proxy.url, serwersms={"base_url": "https://127.0.0.9:9", "token": "token"})
-        gateway = campaign_gateway(settings)
+        gateway = by_name("serwersms").open(settings)
         clients = gateway._http
         assert clients._transports[0]._pool._max_keepalive_connections == 1  # loopback: direct, as ever
         await gateway.aclose()
@@ -150,12 +150,12 @@ async def test_each_request_has_a_tunnel_of_its_own() -> None:
 async def test_a_provider_elsewhere_is_called_through_the_proxy_and_one_on_this_machine_is_not(box, tmp_path) -> None:
     async with RawServer(saying(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")) as proxy:
         here = sandbox_settings(box.url, tmp_path).model_copy(update={"proxy_url": Settings(proxy_url=proxy.url).proxy_url})
-        gateway = campaign_gateway(here)
+        gateway = by_name("serwersms").open(here)
         assert (await gateway.credit()).available
         await gateway.aclose()
         assert proxy.connections == 0
         elsewhere = Settings(proxy_url=proxy.url, serwersms={"base_url": "https://provider.example", "token": "token"})
-        gateway = campaign_gateway(elsewhere)
+        gateway = by_name("serwersms").open(elsewhere)
         with pytest.raises(Unreachable, match="POSTHORN_PROXY_URL"):
             await gateway.credit()
         await gateway.aclose()
@@ -165,7 +165,7 @@ async def test_a_provider_elsewhere_is_called_through_the_proxy_and_one_on_this_
 async def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch, box, tmp_path) -> None:
     for name in ("HTTP_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    gateway = campaign_gateway(sandbox_settings(box.url, tmp_path))
+    gateway = by_name("serwersms").open(sandbox_settings(box.url, tmp_path))
     assert (await gateway.credit()).available
     await gateway.aclose()
 

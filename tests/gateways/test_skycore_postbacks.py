@@ -6,7 +6,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from posthorn.gateways.skycore.postbacks import MAX_BYTES, Unreadable, read
+from posthorn.gateways.descriptor import Unreadable
+from posthorn.gateways.skycore.bounds import MAX_POSTBACK_BYTES
+from posthorn.gateways.skycore.postbacks import read
 from posthorn.models import MessageState
 
 FLAT = (
@@ -90,7 +92,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb"><!ENTITY c "&b;&b;&b;&b;">]><POSTBA
         b"<POSTBACK><CODE>N101</CODE></POSTBACK>",
         b"<html><body>no</body></html>",
         BOMB.encode(),
-        b"<POSTBACK>" + b" " * MAX_BYTES + b"</POSTBACK>",
+        b"<POSTBACK>" + b" " * MAX_POSTBACK_BYTES + b"</POSTBACK>",
         b"other=1",
     ],
 )

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from posthorn.errors import GatewayError, InputError
-from posthorn.gateways.registry import ticket_gateway
+from posthorn.gateways.registry import by_name
 from posthorn.gateways.skycore.client import Skycore
 from posthorn.settings import Settings, SettingsError, SkycoreSettings
 from tests.gateways.raw_server import RawServer, ok
@@ -125,7 +125,7 @@ def test_a_missing_key_names_its_variable(key):
 
 def test_a_missing_key_names_its_variable_where_the_gateway_is_chosen():
     with pytest.raises(SettingsError, match="POSTHORN_SKYCORE__API_KEY"):
-        ticket_gateway(Settings(skycore=SkycoreSettings()))
+        by_name("skycore").open(Settings(skycore=SkycoreSettings()))
 
 
 @pytest.mark.parametrize("key", ["two words", "klucz-ł", "line\nbreak", "bell\x07"])

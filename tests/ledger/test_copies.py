@@ -124,14 +124,14 @@ def test_a_number_is_in_doubt_while_another_campaign_of_that_title_has_it_open(l
     campaign = planned(ledger, 10)
     other = planned(ledger, 10, name="other")
     first = claimed(ledger, other)
-    assert copies.in_doubt_elsewhere(ledger, campaign, first.phones) == set(first.phones), "it is in flight"
+    assert set(copies.open_elsewhere(ledger, campaign, first.phones)) == set(first.phones), "it is in flight"
     sending.record_unknown(ledger, first)
-    assert copies.in_doubt_elsewhere(ledger, campaign, first.phones) == set(first.phones)
-    assert copies.in_doubt_elsewhere(ledger, other, first.phones) == set(), "not by itself"
+    assert set(copies.open_elsewhere(ledger, campaign, first.phones)) == set(first.phones)
+    assert copies.open_elsewhere(ledger, other, first.phones) == {}, "not by itself"
     unknown = reconciling.unconfirmed(ledger, other, 100)
     found = [Decision(one, "found", ACCEPTED, "listed", own) for one, own in zip(unknown, ids(first), strict=True)]
     reconciling.settle(ledger, other, found, by="x")
-    assert copies.in_doubt_elsewhere(ledger, campaign, first.phones) == set()
+    assert set(copies.open_elsewhere(ledger, campaign, first.phones)) == set()
 
 
 def test_the_requests_that_a_surplus_copy_may_come_of(ledger: Ledger) -> None:

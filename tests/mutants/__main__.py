@@ -21,6 +21,7 @@ from typing import get_args
 from tests.mutants.catalogue import Fault, chosen, read_faults, staleness
 from tests.mutants.copies import Copy, Ran
 
+POSTGRES_URL = "POSTHORN_TEST_POSTGRES_URL"
 KINDS = get_args(Fault.model_fields["kind"].annotation)
 
 
@@ -51,7 +52,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{len(faults)} faults can be applied: {_by_kind(faults)}")
         return 0
     with tempfile.TemporaryDirectory(prefix="posthorn-mutants-", ignore_cleanup_errors=True) as base:
-        return _try_all(faults, Path(base), options)
+        code = _try_all([fault for fault in faults if _can_be_tried(fault)], Path(base), options)
+    if untried := [fault.name for fault in faults if not _can_be_tried(fault)]:
+        print(f"NOT TRIED, for {POSTGRES_URL} is not set to a server where databases may be created:", *untried, sep="\n  ")
+    return code
+
+
+def _can_be_tried(fault: Fault) -> bool:
+    return not fault.needs_postgres or bool(os.environ.get(POSTGRES_URL))
 
 
 def _try_all(faults: Sequence[Fault], base: Path, options: argparse.Namespace) -> int:

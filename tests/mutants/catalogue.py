@@ -28,6 +28,7 @@ class Fault(BaseModel):
     old: str = Field(min_length=1)
     new: str
     tests: tuple[str, ...] = Field(min_length=1)
+    needs_postgres: bool = False
 
     @property
     def grave(self) -> bool:

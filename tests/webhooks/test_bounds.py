@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from posthorn.gateways.skycore import postbacks
+from posthorn.gateways.skycore.bounds import MAX_POSTBACK_BYTES
 from posthorn.webhooks import bodies, connections
 from tests.webhooks.receiver import SECRET, receiving
 
@@ -55,7 +56,7 @@ HOSTILE = {
     "more entries than fit": (b"<POSTBACK>" + _ENTRY * 2_001 + b"</POSTBACK>", 400),
     "entities": (b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;">]><POSTBACK>&b;</POSTBACK>', 400),
     "an external entity": (b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><POSTBACK>&a;</POSTBACK>', 400),
-    "too large": (b"<POSTBACK>" + b" " * postbacks.MAX_BYTES, 413),
+    "too large": (b"<POSTBACK>" + b" " * MAX_POSTBACK_BYTES, 413),
 }
 
 
@@ -94,7 +95,7 @@ async def test_hostile_postbacks_do_not_hold_the_loop(url: str) -> None:
 async def test_the_largest_honest_batch_is_kept(url: str, tmp_path: Path) -> None:
     """512 KiB of the old shape: a minute's events of a whole account."""
     body = batch(1_700)
-    assert 450_000 < len(body) <= postbacks.MAX_BYTES
+    assert 450_000 < len(body) <= MAX_POSTBACK_BYTES
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         assert (await client.post(SKYCORE, content=body)).status_code == 200
     with sqlite3.connect(tmp_path / "ledger.db") as ledger:

@@ -26,8 +26,8 @@ def test_both_urls_are_said_and_what_was_answered_survives_a_kill(tmp_path: Path
     try:
         url = ready[0].removeprefix("ready ").partition("/SECRET")[0]
         assert ready == [
-            f"ready {url}/SECRET/skycore\n",
             f"ready {url}/SECRET/serwersms?id=#SMSID#&state=#STAN#&date=#DATA#&reason=#PRZYCZYNA#\n",
+            f"ready {url}/SECRET/skycore\n",
         ]
         assert httpx.get(f"{url}/{SECRET}/serwersms?id=abc&state=delivered").status_code == 200
     finally:

@@ -86,6 +86,19 @@ async def test_news_is_harmless_repeated_reordered_and_forged(box: Sandbox, tmp_
         assert ledger.execute("SELECT provider_id FROM parked_report").fetchall() == [("MMS_999",)]
 
 
+async def test_news_by_the_route_of_another_gateway_moves_nothing(box: Sandbox, tmp_path: Path) -> None:
+    settings = ticket_settings(box.url, tmp_path)
+    await send_event(write_event(tmp_path, attendees(1)), settings)
+    known = str(tickets_of(settings)[0].provider_id)
+    async with receiver(settings) as url, httpx.AsyncClient(base_url=url) as client:
+        answer = await client.get(f"/{SECRET}/serwersms", params={"id": known, "state": "delivered"})
+    assert answer.status_code == 200
+    assert tickets_of(settings)[0].state == MessageState.ACCEPTED
+    with sqlite3.connect(tmp_path / "ledger.db") as ledger:
+        parked = ledger.execute("SELECT gateway, contradicts FROM parked_report").fetchall()
+    assert parked == [("serwersms", "another provider")]
+
+
 async def test_news_that_comes_before_its_answer_waits_for_it(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

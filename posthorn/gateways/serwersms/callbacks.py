@@ -14,43 +14,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from posthorn.gateways.descriptor import Reader, Unreadable
 from posthorn.gateways.serwersms import answers, codes
-from posthorn.models import MessageState
-
-TEMPLATE = "id=#SMSID#&state=#STAN#&date=#DATA#&reason=#PRZYCZYNA#"
-"""The query to give the provider behind ``https://your.host/SECRET/serwersms?``."""
-
-MAX_BYTES = 16_384
-"""A callback is one short line of parameters."""
+from posthorn.models import MessageState, News
 
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _LONGEST_REASON = 64
 
 
-class Unreadable(ValueError):
-    """The parameters are no callback; the message says why, without them."""
+def reader(timezone: str) -> Reader:
+    """What reads a callback: its parameters stand in the query, or in a form; the query's hold where both have one.
 
-
-@dataclass(frozen=True, slots=True)
-class Callback:
-    """One message's news. ``state`` is None for a word that reports do not know: then only asking tells.
-
-    ``happened_at`` is the date of whatever state; of the hour that autumn repeats, its second passing.
+    ``timezone`` is that of the provider's dates.
     """
-
-    message_id: str
-    state: MessageState | None
-    reason: str | None = None
-    delivered_at: datetime | None = None
-    happened_at: datetime | None = None
+    zone = ZoneInfo(timezone)
+    return lambda push: [read({**push.form(), **push.query}, zone)]
 
 
-def read(parameters: Mapping[str, str], zone: ZoneInfo) -> Callback:
+def read(parameters: Mapping[str, str], zone: ZoneInfo) -> News:
     """The news in the parameters of a callback, with the words of the delivery reports; the date is the provider's, local.
+
+    ``state`` is None for a word that reports do not know: then only asking tells. ``happened_at`` is the date of whatever
+    state; of the hour that autumn repeats, its second passing.
 
     Raises:
         Unreadable: no id, or none that a message of this provider could have.
@@ -60,10 +47,10 @@ def read(parameters: Mapping[str, str], zone: ZoneInfo) -> Callback:
         raise Unreadable("no id of a message")
     state = codes.REPORT_STATES.get(parameters.get("state", "").strip().lower())
     reason = "".join(character for character in parameters.get("reason", "") if character.isprintable()).strip()
-    return Callback(
+    return News(
         message_id,
         state,
-        reason[:_LONGEST_REASON] or None,
-        answers.moment(parameters.get("date"), zone) if state == MessageState.DELIVERED else None,
-        answers.moment(parameters.get("date"), zone, fold=1),
+        reason=reason[:_LONGEST_REASON] or None,
+        delivered_at=answers.moment(parameters.get("date"), zone) if state == MessageState.DELIVERED else None,
+        happened_at=answers.moment(parameters.get("date"), zone, fold=1),
     )

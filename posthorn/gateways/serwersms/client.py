@@ -22,6 +22,7 @@ import orjson
 from posthorn.errors import GatewayError, InputError, OutcomeUnknown, TryAgain
 from posthorn.gateways.http import Before, HttpAnswer, HttpClients, Trace, refusal
 from posthorn.gateways.serwersms import answers, codes, requests
+from posthorn.gateways.serwersms.bounds import BOUNDS
 from posthorn.models import Answer, Credit, Media, MessageState, MmsRequest, Phone, Receipt, Report, ReportPage, StoredFile
 from posthorn.settings import SerwerSmsSettings, SettingsError
 
@@ -239,8 +240,8 @@ class SerwerSms:
             InputError: more than 500 ids, an unknown type or order, or more records than the provider shows (3331).
             TryAgain, StopRun: as any call.
         """
-        if len(ids) > requests.MAX_REPORT_IDS:
-            raise InputError("ids", f"at most {requests.MAX_REPORT_IDS} ids in one query, {len(ids)} given")
+        if len(ids) > BOUNDS.ids_per_report:
+            raise InputError("ids", f"at most {BOUNDS.ids_per_report} ids in one query, {len(ids)} given")
         requests.one_of("type", type, (*_REPORT_TYPES, None))
         requests.one_of("order", order, _ORDERS)
         filters = {
@@ -277,7 +278,7 @@ class SerwerSms:
         Messages already dispatched count as not withdrawn: the provider says ``success: false`` then, which is no error.
         """
         withdrawn = 0
-        for some in requests.slices(ids, requests.MAX_REPORT_IDS):
+        for some in requests.slices(ids, BOUNDS.ids_per_report):
             data = await self._call("messages/delete", {"id": requests.one_or_many(some)})
             correct = answers.whole(data.get("correct"))
             every = len(some) if answers.is_true(data.get("success")) and not answers.whole(data.get("failed")) else 0

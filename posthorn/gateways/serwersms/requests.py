@@ -13,11 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from posthorn.errors import InputError
-
-MAX_TITLE = 40  # sending-mms page: "Available is 40 characters"
-MAX_FILES = 10  # sending-mms page
-MAX_PHONES = 100_000  # introduction page; above it 3110
-MAX_REPORT_IDS = 500  # page on delivery reports
+from posthorn.gateways.serwersms.bounds import BOUNDS
 
 
 def send_parameters(
@@ -70,14 +66,15 @@ def wall_clock(field: str, moment: datetime, zone: ZoneInfo, *, outward: int) ->
 
 
 def _check_send(title: str, phones: Sequence[str], file_ids: Sequence[str], date: datetime | None) -> None:
-    if len(title) > MAX_TITLE:
-        raise InputError("title", f"at most {MAX_TITLE} characters, this has {len(title)}")
-    if len(file_ids) > MAX_FILES:
-        raise InputError("media", f"at most {MAX_FILES} files, {len(file_ids)} given")
+    if len(title) > BOUNDS.title_characters:
+        raise InputError("title", f"at most {BOUNDS.title_characters} characters, this has {len(title)}")
+    if len(file_ids) > BOUNDS.files_per_message:
+        raise InputError("media", f"at most {BOUNDS.files_per_message} files, {len(file_ids)} given")
     if not phones:
         raise InputError("phone", "no recipients")
-    if len(phones) > MAX_PHONES:
-        raise InputError("phone", f"at most {MAX_PHONES} recipients in one request, {len(phones)} given")
+    if len(phones) > BOUNDS.numbers_per_request:
+        most = BOUNDS.numbers_per_request
+        raise InputError("phone", f"at most {most} recipients in one request, {len(phones)} given")
     if len(set(phones)) < len(phones):
         raise InputError("phone", "one recipient twice in one request; the provider may send to them twice")
     if date is not None and date.tzinfo is None:

@@ -15,13 +15,12 @@ from urllib.parse import parse_qs
 from xml.etree.ElementTree import Element
 
 from posthorn.gateways import xml
-from posthorn.models import MessageState, Phone
-
-MAX_BYTES = 524_288
-"""512 KiB. A postback of one event has under 1 KiB; the batch of a minute, in the old shape, some hundred events."""
+from posthorn.gateways.descriptor import Push, Unreadable
+from posthorn.gateways.skycore.bounds import MAX_POSTBACK_BYTES
+from posthorn.models import MessageState, News, Phone
 
 MAX_EVENTS = 2_000
-"""More of the old shape do not fit into ``MAX_BYTES``."""
+"""More of the old shape do not fit into ``MAX_POSTBACK_BYTES``."""
 
 _MAX_ELEMENTS = 15 * MAX_EVENTS
 _MAX_FIELDS = 20
@@ -41,12 +40,9 @@ _BY_CODE: Mapping[str, MessageState] = {
 
 _LONGEST_ID = 64
 _LONGEST_MMS_ID = 40
+_MAX_REASON = 64
 _LOST_WORDS = ("expired", "rejected", "failed", "notsupported", "not supported")
 _LOST_GATEWAY_STATUS = frozenset({"30", "35"})  # of the old shape: expired, rejected (20 is delivered)
-
-
-class Unreadable(ValueError):
-    """The body is no postback; the message says why, without the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +62,34 @@ class Postback:
     happened_at: datetime | None = None
 
 
+def news(push: Push) -> list[News]:
+    """What a pushed postback says of tickets.
+
+    Raises:
+        Unreadable: as ``read``.
+    """
+    return [
+        News(
+            one.tracking_id,
+            one.state,
+            one.phone,
+            one.mms_id,
+            one.details[:_MAX_REASON] or None,
+            happened_at=one.happened_at,
+        )
+        for one in read(push.content_type, push.body)
+        if one.state is not None
+    ]
+
+
 def read(content_type: str, body: bytes) -> list[Postback]:
     """The events of a postback as it was POSTed: raw XML, or XML in a form field ``xml`` (or ``XML``).
 
     Raises:
         Unreadable: too large, no XML, too deep, or XML that holds no postback, or more than ``MAX_EVENTS``.
     """
-    if len(body) > MAX_BYTES:
-        raise Unreadable(f"larger than {MAX_BYTES:,} bytes")
+    if len(body) > MAX_POSTBACK_BYTES:
+        raise Unreadable(f"larger than {MAX_POSTBACK_BYTES:,} bytes")
     try:
         root = xml.read_xml(_xml_of(content_type, body), max_elements=_MAX_ELEMENTS)
     except xml.Unreadable as error:

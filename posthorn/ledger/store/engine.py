@@ -238,7 +238,8 @@ def _sqlite_engine(url: URL) -> Engine:
         _create(path)
     except OSError as error:
         raise LedgerError(
-            f"the ledger {path} cannot be opened: {error.strerror or error} (POSTHORN_DATABASE_URL says where it is)"
+            f"the ledger {path.absolute()} cannot be opened: {error.strerror or error}. POSTHORN_DATABASE_URL says where"
+            " it is: make that folder writable, or name another file there"
         ) from error
     engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS}, hide_parameters=True)
 

@@ -226,3 +226,9 @@ def test_a_full_table_remembers_every_number_and_its_line(numbers):
     seen = SeenPhones(len(numbers))
     assert [seen.add(number, line) for line, number in enumerate(numbers, start=2)] == [0] * len(numbers)
     assert [seen.add(number, 10**6) for number in numbers] == list(range(2, len(numbers) + 2))
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\u2060", "\ufeff", "\u00ad", " \u200b ", "\ufe0f", "\u0301"])
+def test_what_cannot_be_seen_hides_no_formula(hidden):
+    safe = spreadsheet_safe(f"{hidden}=HYPERLINK(A1)")
+    assert safe.startswith("'")

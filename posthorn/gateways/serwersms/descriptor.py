@@ -1,0 +1,73 @@
+"""SerwerSMS.pl as everybody else sees it."""
+
+from __future__ import annotations
+
+from posthorn.gateways.contract import CampaignGateway
+from posthorn.gateways.descriptor import Account, Descriptor, Reader, Route
+from posthorn.gateways.serwersms.bounds import BOUNDS
+from posthorn.models import Kind
+from posthorn.settings import Settings
+
+_CALLBACK_BYTES = 16_384  # a callback is one short line of parameters
+
+
+def _account(settings: Settings) -> Account:
+    ours = settings.serwersms
+    return Account(
+        base_url=ours.base_url,
+        has_credentials=ours.has_credentials(),
+        concurrency=ours.concurrency,
+        account_concurrency=ours.account_concurrency,
+        breaker_after=ours.breaker_after,
+        chunk_size=ours.chunk_size,
+        timezone=ours.timezone,
+        settle_seconds=ours.settle_seconds,
+        last_look_seconds=ours.last_look_seconds,
+        price_per_message=ours.price_per_message,
+    )
+
+
+def _open(settings: Settings) -> CampaignGateway:
+    from posthorn.gateways.serwersms.client import SerwerSms  # noqa: PLC0415 - httpx, which a status does not need
+
+    return SerwerSms(settings.serwersms, proxy=settings.proxy_for(settings.serwersms.base_url))
+
+
+def _code_words(code: str) -> str:
+    from posthorn.gateways.serwersms.codes import CODES, REASONS  # noqa: PLC0415 - see above
+
+    return CODES[int(code)].meaning if code.isdecimal() and int(code) in CODES else REASONS.get(code, "")
+
+
+def _callbacks(settings: Settings) -> Reader:
+    from posthorn.gateways.serwersms.callbacks import reader  # noqa: PLC0415 - see above
+
+    return reader(settings.serwersms.timezone)
+
+
+SERWERSMS = Descriptor(
+    name="serwersms",
+    title="SerwerSMS",
+    kind=Kind.CAMPAIGN,
+    account=_account,
+    open=_open,
+    variables="POSTHORN_SERWERSMS",
+    credentials="POSTHORN_SERWERSMS__TOKEN (or USERNAME and PASSWORD)",
+    bounds=BOUNDS,
+    code_words=_code_words,
+    routes=(
+        Route(
+            path="serwersms",
+            methods=("GET", "POST"),
+            max_bytes=_CALLBACK_BYTES,
+            open=_callbacks,
+            what="callback",
+            query="id=#SMSID#&state=#STAN#&date=#DATA#&reason=#PRZYCZYNA#",
+        ),
+    ),
+    looks_up=True,
+    holds=True,
+    withdraws=True,
+    uploads=True,
+    tests=True,
+)

@@ -1,0 +1,10 @@
+"""What the provider takes and pushes at once, each stated once."""
+
+from __future__ import annotations
+
+from posthorn.models import Bounds
+
+BOUNDS = Bounds(numbers_per_request=1)
+
+MAX_POSTBACK_BYTES = 524_288
+"""512 KiB. A postback of one event has under 1 KiB; the batch of a minute, in the old shape, some hundred events."""

@@ -1,0 +1,61 @@
+"""Skycore as everybody else sees it."""
+
+from __future__ import annotations
+
+from posthorn.gateways.contract import TicketGateway
+from posthorn.gateways.descriptor import Account, Descriptor, Reader, Route
+from posthorn.gateways.skycore.bounds import BOUNDS, MAX_POSTBACK_BYTES
+from posthorn.models import Kind, TicketRequest
+from posthorn.settings import Settings
+
+
+def _account(settings: Settings) -> Account:
+    ours = settings.skycore
+    return Account(
+        base_url=ours.base_url,
+        has_credentials=bool(ours.api_key and ours.api_key.get_secret_value()),
+        concurrency=ours.concurrency,
+        account_concurrency=ours.account_concurrency,
+        breaker_after=ours.breaker_after,
+        min_interval_seconds=ours.min_interval_seconds,
+    )
+
+
+def _open(settings: Settings) -> TicketGateway:
+    from posthorn.gateways.skycore.client import Skycore  # noqa: PLC0415 - httpx, which a status does not need
+
+    return Skycore(settings.skycore, proxy=settings.proxy_for(settings.skycore.base_url))
+
+
+def _code_words(code: str) -> str:
+    """Empty for a reason that is in words already, or not known."""
+    from posthorn.gateways.skycore.codes import CODES  # noqa: PLC0415 - see above
+
+    return CODES[code].meaning if code in CODES else ""
+
+
+def _check_ticket(request: TicketRequest) -> None:
+    from posthorn.gateways.skycore import requests  # noqa: PLC0415 - see above
+
+    requests.ticket(request)
+
+
+def _postbacks(_: Settings) -> Reader:
+    from posthorn.gateways.skycore.postbacks import news  # noqa: PLC0415 - see above
+
+    return news
+
+
+SKYCORE = Descriptor(
+    name="skycore",
+    title="Skycore",
+    kind=Kind.EVENT,
+    account=_account,
+    open=_open,
+    variables="POSTHORN_SKYCORE",
+    credentials="POSTHORN_SKYCORE__API_KEY",
+    bounds=BOUNDS,
+    code_words=_code_words,
+    check_ticket=_check_ticket,
+    routes=(Route(path="skycore", methods=("POST",), max_bytes=MAX_POSTBACK_BYTES, open=_postbacks, what="postback"),),
+)
