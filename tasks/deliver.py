@@ -10,6 +10,7 @@ from typing import Any
 from prefect import task
 from prefect.client.orchestration import get_client
 from prefect.concurrency.asyncio import concurrency
+from prefect.logging import get_run_logger
 
 from posthorn.delivery import deliver
 from posthorn.delivery.copies import find_second_copies
@@ -47,7 +48,7 @@ async def send(run: Run[Any], exchange: Exchange, first: int, last: int) -> int:
 @task(name="reconcile", task_run_name="reconcile", **POLICY)
 async def look_up(run: CampaignRun) -> float | None:
     """Look up every unknown message once; the seconds until another look may settle more by itself, else None."""
-    return await deliver.look_up(run)
+    return await deliver.look_up(run, get_run_logger())
 
 
 @task(name="withdraw", task_run_name="withdraw", **POLICY)

@@ -29,10 +29,11 @@ BATCHES_AT_ONCE = 4
 """While the last requests of one batch are answered, the next are under way."""
 
 _LOOK_SECONDS = 1.0
+Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 _logger = logging.getLogger(__name__)
 
 
-async def look_up(run: CampaignRun) -> float | None:
+async def look_up(run: CampaignRun, logger: Logger = _logger) -> float | None:
     """Look up every unknown message once; the seconds until another look may settle more by itself, else None.
 
     Raises:
@@ -41,7 +42,7 @@ async def look_up(run: CampaignRun) -> float | None:
     done = await reconcile(run)
     if done.looked_up:
         line = "looked up %d unknown: %d were taken, %d to be sent again, %d stay unknown"
-        _logger.info(line, done.looked_up, done.found, done.resend, done.unknown)
+        logger.info(line, done.looked_up, done.found, done.resend, done.unknown)
     return await seconds_to_next_look(run)
 
 

@@ -269,6 +269,7 @@ async def test_parameters_and_names_are_files_and_chunks(box: Sandbox, tmp_path:
         "ask for approval",
         "upload media",
         "verify",
+        "guard",
         "send #-#",
         "reconcile",
         "report",
