@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from cronsim import CronSim, CronSimError
 from prefect.client.orchestration import get_client
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
@@ -59,6 +60,14 @@ async def _forget_other_schedules(deployment: RunnerDeployment) -> None:
                 await client.delete_deployment_schedule(former.id, schedule.id)
 
 
+def _refuse_never(cron: str) -> None:
+    """Refuse a schedule that no day fulfils, such as 30 February: Prefect takes it, and never starts anything."""
+    try:
+        next(CronSim(cron, datetime.now(UTC)))
+    except (CronSimError, StopIteration):
+        raise InputError("--cron", f"{cron!r} never comes; expected a day that exists, as in '0 9 1 12 *'") from None
+
+
 def _schedules(cron: str | None, at: datetime | None, timezone: str) -> list[Schedule]:
     try:
         zone = ZoneInfo(timezone)
@@ -66,9 +75,11 @@ def _schedules(cron: str | None, at: datetime | None, timezone: str) -> list[Sch
         raise InputError("--timezone", f"{timezone!r} is no time zone; expected one such as Europe/Warsaw") from None
     if cron is not None:
         try:
-            return [Cron(cron, timezone=timezone, slug="cron")]
+            schedule = Cron(cron, timezone=timezone, slug="cron")
         except (ValueError, ValidationError):
             raise InputError("--cron", f"{cron!r} is no schedule; expected five fields, as in '0 9 1 12 *'") from None
+        _refuse_never(cron)
+        return [schedule]
     if at is None:
         return []
     moment = (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)

@@ -243,10 +243,14 @@ class Settings(BaseSettings):
         None,
         description="Folder of the guard's marks: outside the ledger's, in no backup of it (~/.local/state/posthorn/marks)",
     )
+    timezone: Zone = Field("Europe/Warsaw", description="The operators' time zone: moments are shown in it")
     proxy_url: ProxyUrl | None = Field(
         None, description="Proxy for calls to providers only, where a network demands one; http://host:port"
     )
     default_region: Region = Field(_DEFAULT_REGION, description="Region of numbers written without a country prefix")
+    barcode_length: int = Field(
+        32, ge=1, le=255, description="Longest code of a ticket; ours: the provider's page names no limit"
+    )
     approve_above: int | None = Field(
         None, ge=0, description="Campaigns to more numbers than this wait for a person's approval before the first send"
     )

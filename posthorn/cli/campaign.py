@@ -32,7 +32,12 @@ def campaign() -> None:
         title = "Autumn sale"                # at most 40 characters
         text = "Everything -30%"             # optional if there is media
         media = ["poster.jpg"]               # up to 10 files or URLs
-        recipients = "recipients.csv"        # column phone, or one number per line
+        recipients = "recipients.csv"        # a column of numbers, or one number per line
+        column = "Tel. kom."                 # optional: the column of numbers, where its name is not plain
+        only_where = { zgoda = "tak" }       # optional: rows that count
+        landlines = false                    # true: landline numbers too
+        literal = false                      # true: {placeholders} in title or text are meant as they stand
+        strict = false                       # true: warnings block
         send_at = 2026-11-30T09:00:00+01:00  # optional: the provider dispatches then
         test = false                         # true: the provider checks the request and sends nothing
         approve = false                      # true: a person must approve it before the first send
@@ -41,14 +46,16 @@ def campaign() -> None:
 
 @app.command(short_help="Validate everything, send nothing.")
 def check(file: File, as_json: Json = False) -> None:
-    """Validate everything and send nothing: print the plan and every rejected row.
+    """Validate everything and send nothing: print the plan, what was inferred, what is doubtful, and every rejected row.
 
-    Exit code 0 when it could be sent, 2 when not.
+    Exit code 0 when `send` would start (warnings included), 2 when it would refuse. With `strict = true` warnings block.
     """
-    from posthorn.delivery.check import check_campaign  # noqa: PLC0415
+    from posthorn.delivery.check import check_campaign, refuse_without_credentials  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
 
     checked = check_campaign(file)
     print(checked.as_json() if as_json else checked.as_text())
+    refuse_without_credentials(checked, load_settings())
 
 
 @app.command(short_help="Send it, or go on with an unfinished one.")
@@ -71,7 +78,7 @@ def send(
     from posthorn.cli import runs  # noqa: PLC0415
     from posthorn.content.campaign import load_campaign  # noqa: PLC0415
     from posthorn.delivery.approval import was_refused  # noqa: PLC0415
-    from posthorn.delivery.check import refuse_unsendable  # noqa: PLC0415
+    from posthorn.delivery.check import examine_campaign  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
     from posthorn.gateways import registry  # noqa: PLC0415
     from posthorn.models import Kind  # noqa: PLC0415
@@ -83,7 +90,8 @@ def send(
     note = new_ledger_note(settings.database_url)
     with ending_early(campaign.name, test=campaign.test, as_json=as_json):
         refuse_if_running(settings, campaign.name, test=campaign.test)
-        refuse_unsendable(campaign, settings)
+        for line in examine_campaign(campaign, settings).announcement():
+            say(line)
         if not campaign.test and (campaign.approve or settings.approve_above is not None or was_refused(campaign.name)):
             _have_approved(file, campaign.name, yes=yes)
         say(f"campaign {campaign.name}: starting{note}")
@@ -113,12 +121,13 @@ def approve(
     The approval is for exactly what is shown: whatever changes afterwards has to be approved again.
     """
     from posthorn.cli import runs  # noqa: PLC0415
+    from posthorn.content.plain import plain_lines  # noqa: PLC0415
     from posthorn.delivery.approval import decide, shown  # noqa: PLC0415
     from posthorn.errors import InputError  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     question = shown(name)
-    print(question.as_text(), flush=True)
+    print(plain_lines(question.as_text()), flush=True)
     if not yes and not sys.stdin.isatty():
         raise InputError("--yes", "there is no terminal to ask at; look at the table, and say --yes")
     if not yes:
@@ -314,6 +323,7 @@ def export(
 
 def _have_approved(file: Path, name: str, *, yes: bool) -> None:
     """Plan the campaign, and have whatever needs it approved before anything is sent; ends where nobody can be asked."""
+    from posthorn.content.plain import plain_lines  # noqa: PLC0415
     from posthorn.delivery.approval import approver, decide, question_of  # noqa: PLC0415
     from posthorn.delivery.plan import plan_file  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
@@ -322,7 +332,7 @@ def _have_approved(file: Path, name: str, *, yes: bool) -> None:
     question = question_of(name)
     if question is None:
         return
-    print(question.as_text(), file=sys.stderr)
+    print(plain_lines(question.as_text()), file=sys.stderr)
     if yes:
         decide(name, approved=True, by=approver(), note="--yes", content=question.content)
     elif sys.stdin.isatty() and typer.confirm("Send this?", err=True):

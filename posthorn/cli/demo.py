@@ -61,8 +61,7 @@ def _stay(url: str) -> None:
 
 def _run(folder: Path, recipients: int, attendees: int) -> bool:
     from posthorn.cli import runs  # noqa: PLC0415
-    from posthorn.delivery.check import check_campaign  # noqa: PLC0415
-    from posthorn.delivery.desk import check_event  # noqa: PLC0415
+    from posthorn.delivery.check import check_campaign, check_event  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()

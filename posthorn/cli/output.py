@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import typer
 
+from posthorn.content.plain import plain, plain_lines
 from posthorn.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,27 +26,22 @@ PLAIN_EVERY_SECONDS = 5.0
 
 def fail(error: Exception, code: int) -> int:
     """Say what is wrong, on standard error; returns the exit code."""
-    for line in str(error).split("\n") if str(error).strip() else [type(error).__name__]:
-        print(f"posthorn: {harmless(line)}", file=sys.stderr)
+    for line in plain_lines(str(error)).split("\n") if str(error).strip() else [type(error).__name__]:
+        print(f"posthorn: {line}", file=sys.stderr)
     return code
-
-
-def harmless(line: str) -> str:
-    """The line as a terminal may have it: what a file or a name brings along could steer it, or turn the text around."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
 
 
 def cannot_listen(host: str, port: int, error: Exception) -> InputError:
     """What to say where a server of ours cannot have its address."""
     said = getattr(error, "strerror", None) or error
     return InputError(
-        "--port", f"{harmless(host)[:80]}:{port} cannot be listened on ({said}); name another --host or --port"
+        "--port", f"{plain(host, most=80)}:{port} cannot be listened on ({said}); name another --host or --port"
     )
 
 
 def say(line: str) -> None:
     """One line for the person who watches, on standard error, so that standard output stays a report."""
-    print("\n".join(map(harmless, line.split("\n"))), file=sys.stderr, flush=True)
+    print(plain_lines(line), file=sys.stderr, flush=True)
 
 
 def new_ledger_note(database_url: str) -> str:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfoNotFoundError
 import typer
 
 from posthorn.cli.sandbox_options import CommandOptions, read, with_flags_of
+from posthorn.content.plain import plain
 from posthorn.loopback import is_loopback
 from posthorn.sandbox.serwersms import SerwerSmsOptions
 from posthorn.sandbox.skycore import SkycoreOptions, Template
@@ -92,7 +93,7 @@ def _serve(command: CommandOptions, campaigns: SerwerSmsOptions, tickets: Skycor
         raise typer.BadParameter(str(error), param_hint="--store") from error
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise typer.BadParameter(
-            f"{command.zone} is no zone; expected one such as Europe/London", param_hint="--zone"
+            f"{plain(str(command.zone))} is no zone; expected one such as Europe/London", param_hint="--zone"
         ) from error
     except OSError as error:
         where = f"{command.host}, port {command.port}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,10 +44,12 @@ def tickets() -> None:
 @app.command(short_help="Validate everything, send nothing.")
 def check(file: File, as_json: Json = False) -> None:
     """Validate everything and send nothing: rows, codes, and whether the codes survive what carriers do to pictures."""
-    from posthorn.delivery.desk import check_event  # noqa: PLC0415
+    from posthorn.delivery.check import check_event, refuse_without_credentials  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
 
     checked = check_event(file)
     print(checked.as_json() if as_json else checked.as_text())
+    refuse_without_credentials(checked, load_settings())
 
 
 @app.command(short_help="Send them, or go on with an unfinished event.")
@@ -59,6 +61,7 @@ def send(file: File, as_json: Json = False) -> None:
     """
     from posthorn.cli import runs  # noqa: PLC0415
     from posthorn.content.event import load_event  # noqa: PLC0415
+    from posthorn.delivery.check import examine_event  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
     from posthorn.gateways import registry  # noqa: PLC0415
     from posthorn.models import Kind  # noqa: PLC0415
@@ -70,6 +73,8 @@ def send(file: File, as_json: Json = False) -> None:
     note = new_ledger_note(settings.database_url)
     with ending_early(event.name, as_json=as_json):
         refuse_if_running(settings, event.name, test=False)
+        for line in examine_event(event, settings).announcement():
+            say(line)
         say(f"event {event.name}: starting{note}")
         with runs.prefect_api(settings), following(settings.database_url, event.name, test=False):
             runs.send_tickets(str(file.absolute()))
@@ -80,8 +85,10 @@ def send(file: File, as_json: Json = False) -> None:
 def deploy(
     file: File,
     cron: Annotated[str | None, typer.Option("--cron", help="When, as in '0 9 1 12 *'.")] = None,
-    at: Annotated[datetime | None, typer.Option("--at", help="When, once, as in 2026-12-01T09:00:00.")] = None,
-    timezone: Annotated[str, typer.Option("--timezone", help="Time zone of --cron and --at.")] = "UTC",
+    at: Annotated[str | None, typer.Option("--at", help="When, once, as in 2026-12-01T09:00:00.")] = None,
+    timezone: Annotated[
+        str | None, typer.Option("--timezone", help="Time zone of --cron and --at (POSTHORN_TIMEZONE).")
+    ] = None,
 ) -> None:
     """Add a deployment for this event to the Prefect server, with a schedule or for starting it by hand.
 
@@ -89,16 +96,25 @@ def deploy(
     again replaces it. Each run sends what is not sent yet: nobody gets a ticket twice, however often it runs.
     """
     from posthorn.cli import runs  # noqa: PLC0415
-    from posthorn.delivery.desk import check_event  # noqa: PLC0415
+    from posthorn.content import moments  # noqa: PLC0415
+    from posthorn.delivery.check import check_event  # noqa: PLC0415
     from posthorn.errors import InputError  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     if cron is not None and at is not None:
         raise InputError("--at", "say either --cron or --at")
+    settings = load_settings()
+    zone = moments.checked_zone(timezone or settings.timezone)
+    now = datetime.now(UTC)
+    moment = moments.read_at(at, zone, zone_is_given=timezone is not None, now=now) if at else None
     event = check_event(file)
-    deployed = runs.deploy_event(load_settings(), event.name, file.absolute(), cron=cron, at=at, timezone=timezone)
-    when = f"cron {cron} ({timezone})" if cron else f"once, at {at} ({timezone})" if at else "by hand, in the Prefect UI"
-    say(f"{deployed}: {event.valid:,} tickets; starts {when}")
+    deployed = runs.deploy_event(settings, event.name, file.absolute(), cron=cron, at=moment, timezone=zone)
+    for oddity in moments.oddities(moment, now, zone, key="--at") if moment else ():
+        say(f"warning: {oddity.message}")
+    when = f"cron {cron} ({zone})" if cron else "by hand, in the Prefect UI"
+    if moment:
+        when = f"once, at {moments.shown(moment, zone, settings.timezone)}"
+    say(f"{deployed}: {event.reading.valid:,} tickets; starts {when}")
 
 
 @app.command(short_help="How it stands, with every unknown ticket.")

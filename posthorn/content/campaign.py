@@ -20,21 +20,25 @@ from pydantic import (
 )
 
 from posthorn.content import inputfile
+from posthorn.content.filenames import existing
 from posthorn.content.inputfile import Problem, checked_name, input_error, read_model, sha256_of, unknown_gateway
 from posthorn.content.media.files import check_media, media_name, retired_types_warning
+from posthorn.content.media.looks import Look, look, weight_cautions
+from posthorn.content.media.urls import look_at_url, page_caution
+from posthorn.content.moments import FIRST_YEAR, LAST_YEAR
+from posthorn.content.recipients.csvfile import Wanted
+from posthorn.content.selection import OnlyWhere, values_by_column
+from posthorn.content.warnings import Caution
+from posthorn.content.words import placeholder_problem, refuse_unshown
 from posthorn.errors import InputError
 from posthorn.models import NO_LIMIT, Bounds, Media
 
 MOST_TEXT = 5_000
 """Characters of a text. Ours: the provider stores it as a file and names no limit, and no handset shows more."""
 
-FIRST_YEAR, LAST_YEAR = 2000, 2199
-"""Years in which a moment can be meant."""
-
 
 def _checked_title(title: str) -> str:
-    if title.strip() and not title.isprintable():  # how long it may be, its gateway says
-        raise ValueError("expected one line of printable characters")
+    refuse_unshown(title)  # how long it may be, its gateway says
     return title.strip()  # an answer in XML has lost the spaces around it, and it is what a lookup goes by
 
 
@@ -43,6 +47,7 @@ def _checked_text(text: str) -> str:
         raise ValueError("expected words; leave the key out where there are none")
     if len(text) > MOST_TEXT:
         raise ValueError(f"expected at most {MOST_TEXT:,} characters ({len(text):,} are given); Posthorn's own limit")
+    refuse_unshown(text, allowed="\n\r\t")
     return text
 
 
@@ -54,8 +59,19 @@ def _checked_media(sources: list[str]) -> list[str]:
 
 
 def _checked_source(source: str) -> str:
-    if not source.strip() or not source.isprintable():
+    if not source.strip():
         raise ValueError("expected a path or a URL")
+    try:
+        refuse_unshown(source)
+    except ValueError as error:
+        raise ValueError(f"expected a path or a URL, not one with {str(error).partition('; ')[2]}") from None
+    return source
+
+
+def _checked_list(source: str) -> str:
+    _checked_source(source)
+    if "://" in source:
+        raise ValueError("expected a file on this machine, not a URL: download the list as CSV first")
     return source
 
 
@@ -85,7 +101,14 @@ class Campaign(BaseModel):
     media: Annotated[list[Source], AfterValidator(_checked_media)] = Field(
         default_factory=list, description="Paths or URLs of its files"
     )
-    recipients: Source = Field(description="CSV with a column phone, or one number per line")
+    recipients: Annotated[str, AfterValidator(_checked_list)] = Field(
+        description="CSV with a column of numbers, or one number per line"
+    )
+    column: str | None = Field(None, description="The column of numbers, where its name is not plain")
+    only_where: OnlyWhere = Field(default_factory=dict, description='Rows that count, as in { zgoda = "tak" }')
+    landlines: bool = Field(False, description="Landline numbers are taken too")
+    literal: bool = Field(False, description="What looks like a placeholder is meant as it stands")
+    strict: bool = Field(False, description="Warnings block")
     send_at: Annotated[datetime, AfterValidator(_checked_moment)] | None = Field(
         None, description="When the provider dispatches; with its offset from UTC"
     )
@@ -105,7 +128,16 @@ class Campaign(BaseModel):
     @property
     def recipients_path(self) -> Path:
         """Where the file of recipients is."""
-        return self._folder / self.recipients
+        return existing(self._folder / self.recipients, "recipients")
+
+    def wanted(self, region: str) -> Wanted:
+        """What the file says about its list of recipients."""
+        return Wanted(region, self.column, values_by_column(self.only_where))
+
+    def selection(self) -> dict[str, object]:
+        """The keys that say which rows of the list are meant, where they are set, as JSON values."""
+        chosen = {"column": self.column, "only_where": self.only_where, "landlines": self.landlines}
+        return {key: value for key, value in chosen.items() if value}
 
     def check(self, now: datetime, *, allow_loopback: bool = False) -> None:
         """Check what the file alone cannot tell: ``send_at`` against ``now``, the media, the file of recipients.
@@ -117,11 +149,34 @@ class Campaign(BaseModel):
         if self.send_at is not None and self.send_at <= now:
             moment = self.send_at.isoformat(sep=" ", timespec="minutes")
             problems.append(("send_at", f"{moment} has passed; expected a moment to come, or leave it out to send at once"))
-        problems += self._media(allow_loopback=allow_loopback)[1]
+        items, media_problems = self._media(allow_loopback=allow_loopback)
+        problems += [*media_problems, *self._looks(items)[1]]
         if not self.recipients_path.is_file():
             problems.append(("recipients", f"{self.recipients_path} is not a file"))
         if problems:
             raise input_error(problems)
+
+    def looks(self, *, allow_loopback: bool = False) -> list[Look]:
+        """What a look at each file of the media found; URLs aside.
+
+        Raises:
+            InputError: a file is not what its name says.
+        """
+        looks, problems = self._looks(self.media_items(allow_loopback=allow_loopback))
+        if problems:
+            raise input_error(problems)
+        return looks
+
+    def _looks(self, items: list[Media]) -> tuple[list[Look], list[Problem]]:
+        looks, problems = [], []
+        for item in items:
+            if item.path is None:
+                continue
+            try:
+                looks.append(look(Path(item.path), item.source))
+            except InputError as error:
+                problems.append((error.field, error.problem))
+        return looks, problems
 
     def media_items(self, *, allow_loopback: bool = False) -> list[Media]:
         """The media, each checked and hashed, in the file's order.
@@ -143,18 +198,33 @@ class Campaign(BaseModel):
                 problems.append((error.field, error.problem))
         return items, problems
 
-    def warnings(self) -> list[str]:
-        """Sentences about what is allowed but unwise."""
+    def warnings(self, *, allow_loopback: bool = False) -> list[Caution]:
+        """What is allowed but unwise, by the file and its media on disk."""
         low, high = self._bounds.numbers_advised
-        sentences = []
+        found = []
         if self.chunk_size is not None and not low <= self.chunk_size <= high:
-            sentences.append(f"chunk_size: {self.chunk_size} is outside the {low} to {high} that the provider advises")
+            found.append(
+                Caution(
+                    "chunk_size", f"chunk_size: {self.chunk_size} is outside the {low} to {high} that the provider advises"
+                )
+            )
         retired = retired_types_warning(map(media_name, self.media))
         if retired:
-            sentences.append(retired)
+            found.append(Caution("media_type", retired))
         if not self.media:
-            sentences.append("media: there are none; the provider's documentation does not say that it sends text alone")
-        return sentences
+            found.append(
+                Caution(
+                    "no_media", "media: there are none; the provider's documentation does not say that it sends text alone"
+                )
+            )
+        pages = (page_caution(source) for source in self.media if "://" in source)
+        return [*found, *(page for page in pages if page), *weight_cautions(self.looks(allow_loopback=allow_loopback))]
+
+    def url_warnings(self, *, allow_loopback: bool = False) -> list[Caution]:
+        """What a look at each media URL found, over the network."""
+        urls = [source for source in self.media if "://" in source and page_caution(source) is None]
+        found = (look_at_url(source, allow_loopback=allow_loopback) for source in urls)
+        return [caution for caution in found if caution]
 
     def definition(self, *, allow_loopback: bool = False) -> dict[str, object]:
         """What makes this campaign what it is, as JSON values: content, not paths or pace. It reads every file.
@@ -206,7 +276,8 @@ def _beyond(bounds: Bounds, data: Mapping[str, object]) -> Iterator[Problem]:
     title, media, chunk_size = data.get("title"), data.get("media"), data.get("chunk_size")
     if isinstance(title, str) and not (title.strip() and len(title) <= bounds.title_characters):
         expected = f"1 to {bounds.title_characters}" if bounds.title_characters < NO_LIMIT else "at least 1"
-        yield "title", f"expected {expected} characters ({len(title)} are given)"
+        joined = "; an emoji may count as several" if any(one > "\uffff" or one in "\u200d\ufe0f" for one in title) else ""
+        yield "title", f"expected {expected} characters ({len(title)} are given{joined})"
     if isinstance(media, list) and len(media) > bounds.files_per_message:
         yield "media", f"expected at most {bounds.files_per_message} items ({len(media)} are given)"
     if isinstance(chunk_size, int) and chunk_size > bounds.numbers_per_request:
@@ -216,6 +287,10 @@ def _beyond(bounds: Bounds, data: Mapping[str, object]) -> Iterator[Problem]:
 def _conflicts(gateways: Mapping[str, Bounds], data: Mapping[str, object]) -> list[Problem]:
     """What is wrong with several keys together, or for the gateway that is to send it."""
     problems = [*unknown_gateway(gateways, data), *_beyond(_bounds_of(gateways, data.get("gateway")), data)]
+    for key in () if data.get("literal") is True else ("title", "text"):
+        words = data.get(key)
+        if isinstance(words, str) and (problem := placeholder_problem(words)):
+            problems.append((key, problem))
     if data.get("text") is None and not data.get("media"):
         problems.append(("text", "is missing, and so are media; expected at least one of them"))
     if data.get("send_at") is not None and data.get("hold_minutes") is not None:

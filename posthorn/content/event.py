@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,19 +17,25 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from posthorn.content import inputfile
+from posthorn.content.filenames import existing
 from posthorn.content.inputfile import checked_name, read_model, sha256_of, unknown_gateway
 from posthorn.content.media.barcode import new_barcode_id
-from posthorn.content.recipients.csvfile import CsvFile, open_csv
-from posthorn.content.recipients.phones import PhoneReader, Reason
+from posthorn.content.plain import plain
+from posthorn.content.recipients.codes import CodeRules, WrongCode, alike_caution, code_column, wrong_code
+from posthorn.content.recipients.columns import listed
+from posthorn.content.recipients.csvfile import CsvFile, Wanted, open_csv
+from posthorn.content.recipients.intake import phone_reader
+from posthorn.content.recipients.phones import Reason
 from posthorn.content.recipients.rejects import Reject, RejectsFile
+from posthorn.content.selection import OnlyWhere, values_by_column
+from posthorn.content.warnings import Caution
+from posthorn.content.words import placeholder_problem
 from posthorn.errors import InputError
 from posthorn.models import UNSENDABLE, Phone
 
-BARCODE_COLUMNS = ("barcode_id", "barcode", "barcodeid")
-"""What the column of codes may be called, in any case."""
-
 BATCH = 5_000
-_BARCODE = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_NOT_CONTENT = frozenset({"allow_repeat", "column", "barcode_column", "only_where", "landlines", "literal", "strict"})
+"""Keys that say how the list is read, or what blocks: not what a ticket is made of."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _FIRST_REJECTS = 100
 
@@ -85,6 +92,12 @@ class TicketEvent(BaseModel):
     )
     data: dict[str, str] = Field(default_factory=dict, description="Merge fields: FIELD = column of the attendees file")
     from_mask: str | None = Field(None, description="Alphanumeric sender, where the country allows one")
+    column: str | None = Field(None, description="The column of numbers, where its name is not plain")
+    barcode_column: str | None = Field(None, description="The column of codes; empty: no column has codes")
+    only_where: OnlyWhere = Field(default_factory=dict, description='Rows that count, as in { paid = "yes" }')
+    landlines: bool = Field(False, description="Landline numbers are taken too")
+    literal: bool = Field(False, description="What looks like a placeholder is meant as it stands")
+    strict: bool = Field(False, description="Warnings block")
     gateway: str | None = Field(None, description="Which gateway sends it, where there are several")
     allow_repeat: bool = Field(False, description="Send although the same MMS went to some of these numbers lately")
 
@@ -93,7 +106,21 @@ class TicketEvent(BaseModel):
     @property
     def attendees_path(self) -> Path:
         """Where the file of attendees is."""
-        return self._folder / self.attendees
+        return existing(self._folder / self.attendees, "attendees")
+
+    def wanted(self, region: str) -> Wanted:
+        """What the file says about its list of attendees."""
+        return Wanted(region, self.column, values_by_column(self.only_where))
+
+    def selection(self) -> dict[str, object]:
+        """The keys that say which rows and codes of the list are meant, where they are set, as JSON values."""
+        chosen = {
+            "column": self.column,
+            "barcode_column": self.barcode_column,
+            "only_where": self.only_where,
+            "landlines": self.landlines,
+        }
+        return {key: value for key, value in chosen.items() if value or (key == "barcode_column" and value is not None)}
 
     def definition(self) -> dict[str, object]:
         """What makes this event what it is, as JSON values: content, not paths or pace. It reads the attendees file.
@@ -101,7 +128,7 @@ class TicketEvent(BaseModel):
         Raises:
             InputError: the attendees file cannot be read.
         """
-        left_out = {"name", "attendees", "allow_repeat"} | (set() if self.gateway else {"gateway"})
+        left_out = {"name", "attendees", *_NOT_CONTENT} | (set() if self.gateway else {"gateway"})
         content = self.model_dump(mode="json", by_alias=True, exclude=left_out)
         return {**content, "attendees": sha256_of(self.attendees_path, "attendees")}
 
@@ -145,21 +172,35 @@ class AttendeeIntake:
     if one is asked for, holds all of them.
     """
 
-    def __init__(self, event: TicketEvent, region: str, rejects: Path | None) -> None:
-        self._file = open_csv(event.attendees_path, "attendees")
-        self._reader = PhoneReader(region)
+    def __init__(self, event: TicketEvent, region: str, rejects: Path | None, *, code_length: int = 32) -> None:
+        self._file = open_csv(event.attendees_path, "attendees", event.wanted(region))
+        self._reader = phone_reader(self._file, region, landlines=event.landlines)
         self._generates = event.barcode == "generate"
-        self._barcode_column = _barcode_column(self._file, generates=self._generates)
+        self._rules = CodeRules(code_length)
+        self._code_index = code_column(self._file, event.barcode_column, self._rules, generates=self._generates)
         self._used = _used_columns(event, self._file)
+        self.file = self._file
         self.path = event.attendees_path
         self.sha256 = self._file.sha256
         self.rejects = rejects
-        self.accepted = self.invalid = self.duplicate = 0
+        self.accepted = self.invalid = self.duplicate = self.left_out = self.generated = 0
+        self.keep_rejects = _FIRST_REJECTS
+        self.reasons: Counter[str] = Counter()
         self.first_rejects: list[Reject] = []
+        self._alike: list[tuple[int, int, str, str]] = []
 
     def makes_code_of(self, attendee: Attendee) -> bool:
         """Whether the attendee's row has no code, so that each reading of the file makes another one."""
-        return not attendee.fields.get(self._barcode_column or "")
+        return self._code_index is None or not attendee.fields.get(self._file.columns[self._code_index])
+
+    @property
+    def code_title(self) -> str | None:
+        """The column of codes as the list names it, safe to show; None where there is none."""
+        return None if self._code_index is None else plain(self._file.titles[self._code_index], most=60)
+
+    def warnings(self) -> list[Caution]:
+        """What is odd about the codes; complete once the rows have been read."""
+        return alike_caution(self._alike)
 
     @property
     def sent_columns(self) -> frozenset[str]:
@@ -172,13 +213,17 @@ class AttendeeIntake:
         return self.accepted + self.invalid + self.duplicate
 
     def __iter__(self) -> Iterator[list[Attendee]]:
-        self.accepted = self.invalid = self.duplicate = 0
-        self.first_rejects = []
-        lines_by_barcode: dict[str, int] = {}
+        self.accepted = self.invalid = self.duplicate = self.left_out = self.generated = 0
+        self.first_rejects, self._alike = [], []
+        self.reasons = Counter()
+        lines_by_barcode: dict[str, tuple[int, str]] = {}
         copies: dict[Phone, int] = {}
         batch: list[Attendee] = []
         with RejectsFile(self.rejects) if self.rejects else nullcontext() as rejects_file:
             for line, cells, problem in self._file.rows():
+                if problem is None and not self._file.counts(cells):
+                    self.left_out += 1
+                    continue
                 attendee = problem or self._attendee(line, cells, lines_by_barcode, copies)
                 if isinstance(attendee, Attendee):
                     self.accepted += 1
@@ -187,28 +232,35 @@ class AttendeeIntake:
                         yield batch
                         batch = []
                 else:
-                    self._reject(Reject(line, _shown(cells, self._file.phone_column), attendee), rejects_file)
+                    index = self._code_index if isinstance(attendee, WrongCode) else self._file.phone_column
+                    self._reject(Reject(line, _shown(cells, index or 0), attendee), rejects_file)
         if batch:
             yield batch
 
     def _attendee(
-        self, line: int, cells: list[str], lines_by_barcode: dict[str, int], copies: dict[Phone, int]
+        self, line: int, cells: list[str], codes: dict[str, tuple[int, str]], copies: dict[Phone, int]
     ) -> Attendee | Reason:
         fields = self._file.record(cells)
         phone = self._reader.read(fields[self._file.columns[self._file.phone_column]])
         if isinstance(phone, Reason):
             return phone
-        barcode = fields.get(self._barcode_column or "", "")
-        if not barcode and self._generates:
+        barcode = _shown(cells, self._code_index).strip() if self._code_index is not None else ""
+        is_generated = not barcode and self._generates
+        if is_generated:
             barcode = new_barcode_id()
-        if not _BARCODE.fullmatch(barcode):
-            return _wrong_barcode(barcode)
-        if (first := lines_by_barcode.setdefault(barcode, line)) != line:
-            return _Duplicate(f"the barcode id is used in line {first} already")
+        if problem := wrong_code(barcode, self._rules):
+            return problem
+        shape = barcode.casefold().lstrip("0")
+        first, code = codes.setdefault(shape, (line, barcode))
+        if first != line:
+            if code == barcode or (first := codes.setdefault(f"={barcode}", (line, barcode))[0]) != line:
+                return _Duplicate(f"the barcode id is used in line {first} already")
+            self._alike.append((codes[shape][0], line, code, barcode))
         if any(UNSENDABLE.search(fields[column]) for column in self._used):
             return Reason("a column that is sent holds a control character")
         copy = copies.get(phone, 0)
         copies[phone] = copy + 1
+        self.generated += is_generated
         return Attendee(line, phone, barcode, copy, fields)
 
     def _reject(self, reject: Reject, rejects_file: RejectsFile | None) -> None:
@@ -216,7 +268,8 @@ class AttendeeIntake:
             self.duplicate += 1
         else:
             self.invalid += 1
-        if len(self.first_rejects) < _FIRST_REJECTS:
+            self.reasons[str(reject.reason)] += 1
+        if len(self.first_rejects) < self.keep_rejects:
             self.first_rejects.append(reject)
         if rejects_file:
             rejects_file.add(reject)
@@ -230,31 +283,16 @@ def _shown(cells: list[str], column: int) -> str:
     return cells[column] if column < len(cells) else ""
 
 
-def _wrong_barcode(barcode: str) -> Reason:
-    if not barcode:
-        return Reason("the barcode id is missing")
-    return Reason("the barcode id is not 1 to 32 letters (a-z), digits, dashes or underscores")
-
-
-def _barcode_column(file: CsvFile, *, generates: bool) -> str | None:
-    named = [name for name in BARCODE_COLUMNS if name in file.columns]
-    if len(named) > 1:
-        raise InputError("attendees", f"{file.path} has more than one column of codes: {', '.join(named)}")
-    column = named[0] if named else None
-    if column is None and not generates:
-        found = ", ".join(file.columns)
-        raise InputError("attendees", f'{file.path} has no column barcode_id (it has {found}); or say barcode = "generate"')
-    return column
-
-
 def _used_columns(event: TicketEvent, file: CsvFile) -> frozenset[str]:
     """The columns whose values are sent. Refuses an event that names columns its attendees do not have."""
     templates = [*event.custom_texts.values(), event.custom_subject or ""]
     named = [column for template in templates for column in _PLACEHOLDER.findall(template)] + list(event.data.values())
     missing = sorted({column for column in named if column.casefold() not in file.columns})
     if missing:
-        found = ", ".join(file.columns)
-        raise InputError("attendees", f"{file.path} has no column {', '.join(missing)}; it has {found}")
+        raise InputError(
+            "attendees",
+            f"{file.path} has no column {listed(missing)}, which a placeholder or data names; it has {listed(file.titles)}",
+        )
     return frozenset(column.casefold() for column in named)
 
 
@@ -264,6 +302,18 @@ def _conflicts(gateways: Collection[str], data: Mapping[str, object]) -> list[in
     if data.get("ddm_text") is None and (data.get("ddm_title") is not None or data.get("ddm_timeout") is not None):
         problems.append(("ddm_text", "is missing; the provider requires it where a discovery message is sent"))
     texts = data.get("custom_texts")
+    problems += _unfilled(data, texts) if data.get("literal") is not True else []
     if isinstance(texts, dict) and not all(re.fullmatch(r"[1-9][0-9]?", slide) for slide in texts):
         problems.append(("custom_texts", 'expected slide numbers as keys, like { "1" = "Hello {first_name}" }'))
     return problems
+
+
+def _unfilled(data: Mapping[str, object], texts: object) -> list[inputfile.Problem]:
+    """Placeholders that nothing fills: any in the discovery message; in a template, all but ``{column}``."""
+    plain_texts = {key: data.get(key) for key in ("ddm_title", "ddm_text")}
+    templates = {"custom_subject": data.get("custom_subject")}
+    if isinstance(texts, dict):
+        templates |= {f"custom_texts.{slide}": text for slide, text in texts.items()}
+    shown = plain_texts | {key: _PLACEHOLDER.sub("", text) for key, text in templates.items() if isinstance(text, str)}
+    found = ((key, placeholder_problem(text)) for key, text in shown.items() if isinstance(text, str))
+    return [(key, problem) for key, problem in found if problem]

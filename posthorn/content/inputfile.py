@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from posthorn.content.filekind import file_kind
+from posthorn.content.plain import plain
 from posthorn.content.regularfile import opened
 from posthorn.errors import InputError
 from posthorn.settings import expectation
@@ -42,6 +44,7 @@ def read_model(
         InputError: the file cannot be read, is no TOML, or holds something wrong; every problem is a line of its own.
     """
     data = _toml(path, what)
+    _refuse_table_on_top(data, path, model, what)
     problems: list[Problem] = []
     checked: _M | None = None
     try:
@@ -96,14 +99,16 @@ def sha256_of(path: Path, field: str) -> str:
 
 def _toml(path: Path, what: str) -> dict[str, Any]:
     """The file's keys. A byte order mark, as some editors write it, is no error."""
+    content = b""
     try:
-        return tomllib.loads(_bytes(path, what).decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        problem = "is not text in UTF-8"
+        content = _bytes(path, what)
+        return tomllib.loads(content.decode("utf-8-sig"))
     except RecursionError:
         problem = "is nested too deeply; expected keys and values, as `--help` shows them"
+    except UnicodeDecodeError:
+        problem = f"is {kind.name}; expected a TOML file" if (kind := file_kind(content)) else "is not text in UTF-8"
     except ValueError as error:  # also an integer of thousands of digits, which is no TOMLDecodeError
-        problem = f"is not TOML: {error}"
+        problem = _toml_problem(content.decode("utf-8-sig"), error)
     raise InputError(what, f"{path} {problem}")
 
 
@@ -117,6 +122,51 @@ def _bytes(path: Path, what: str) -> bytes:
             f"{path} is larger than {MOST_BYTES // 1024:,} KiB; expected keys and values, with the people in a CSV file",
         )
     return content
+
+
+_AT = re.compile(r"at line (\d+)")
+_CURLY = re.compile("[\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb]")
+
+
+def _toml_problem(text: str, error: ValueError) -> str:
+    """What is wrong with a file that is no TOML, with a hint where the slip is a known one."""
+    at = _AT.search(str(error))
+    lines = text.splitlines()
+    line = lines[min(int(at[1]), len(lines)) - 1] if at and lines else ""
+    hint = _toml_hint(text, line)
+    return f"is not TOML: {plain(str(error))}" + (f"; {hint}" if hint else "")
+
+
+def _toml_hint(text: str, line: str) -> str:
+    if kind := file_kind(text.encode()):
+        return f"it is {kind.name}"
+    if text.lstrip()[:1] == "{":
+        return "it looks like JSON; write key = value, one a line"
+    return next((hint for is_slip, hint in _SLIPS if is_slip(line)), "")
+
+
+_SLIPS: tuple[tuple[Callable[[str], object], str], ...] = (
+    (
+        lambda line: _CURLY.match(line.partition("=")[2].lstrip()) or ("=" not in line and _CURLY.search(line)),
+        'curly quotes: write straight ones, "like this"',
+    ),
+    (
+        re.compile(r'.*"[^"]*\\').match,
+        r"a backslash in double quotes means something else: write the path in single quotes, 'C:\Users\…', or with /",
+    ),
+    (re.compile(r"\s*[\w-]+\s*:\s*[^=]*$").match, 'it looks like YAML; write key = "value"'),
+    (re.compile(r"[^=]*=\s*(True|False|TRUE|FALSE|yes|no)\s*(#.*)?$").match, "write true or false, in small letters"),
+    (re.compile(r"\s*[\w.-]+\s*=\s*[^\W\d_][^\"'\[{]*$").match, 'text stands in quotes, key = "value"'),
+)
+"""Slips of the pen in one line, and what to do about each; the first that fits is said."""
+
+
+def _refuse_table_on_top(data: Mapping[str, Any], path: Path, model: type[BaseModel], what: str) -> None:
+    """Say it once where all keys stand under a heading such as ``[campaign]``."""
+    known = {info.alias or name for name, info in model.model_fields.items()}
+    for name, table in data.items():
+        if name not in known and isinstance(table, dict) and known.intersection(table):
+            raise InputError(what, f"{path}: its keys stand under [{plain(name)}]; take that line away, they belong on top")
 
 
 def _problems(error: ValidationError, model: type[BaseModel], what: str) -> Iterator[Problem]:

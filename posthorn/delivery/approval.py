@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 from tabulate import tabulate
 
+from posthorn.content import moments
 from posthorn.delivery.run import CampaignRun, process_name
 from posthorn.errors import CampaignNotFound, GatewayError, InputError, Stopped
 from posthorn.gateways.descriptor import Descriptor
@@ -192,7 +193,8 @@ def _question(ledger: Ledger, campaign: CampaignRecord, content: str, settings: 
         ("cost", _cost(counted["pending"], account.price_per_message, gateway)),
         ("credit left", _credit(gateway, settings)),
         ("expected duration", _duration(ledger, campaign, chunks, account.concurrency)),
-        ("dispatch", _dispatch(definition)),
+        ("dispatch", _dispatch(definition, account.timezone, settings.timezone)),
+        *_as_read(campaign.options.get("reading", {})),
         ("content", content[:12]),
     ]
     return Question(campaign.name, content, rows)
@@ -228,9 +230,16 @@ def _duration(ledger: Ledger, campaign: CampaignRecord, chunks: int, concurrency
     return f"{timedelta(seconds=max(1, round(seconds)))} ({concurrency} at a time, {basis})"
 
 
-def _dispatch(definition: dict[str, Any]) -> str:
+def _as_read(reading: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was inferred when the list was planned, and what is doubtful."""
+    column = [("numbers from", f'column "{reading["column"]}"')] if reading.get("column") else []
+    return column + [("warning", message) for message in reading.get("warnings", ())]
+
+
+def _dispatch(definition: dict[str, Any], provider_zone: str, own_zone: str) -> str:
     if definition.get("send_at"):
-        return f"{datetime.fromisoformat(definition['send_at']):%Y-%m-%d %H:%M %Z}"
+        moment = datetime.fromisoformat(definition["send_at"])
+        return moments.shown(moment, provider_zone, own_zone)
     if definition.get("hold_minutes"):
         return f"{definition['hold_minutes']} minutes after each request"
     return "at once"

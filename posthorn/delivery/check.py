@@ -1,86 +1,49 @@
-"""Checking: everything that can be known about a campaign before anything is sent, or even planned."""
+"""Checking: everything that can be known about a campaign or an event before anything is sent, or even planned.
+
+``check`` and the start of ``send`` ask the same functions: what one of them refuses, the other does too.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import orjson
-from tabulate import tabulate
-
-from posthorn.content.campaign import Campaign, differences, load_campaign
+from posthorn.content import campaign as campaign_files
+from posthorn.content import event as event_files
+from posthorn.content.campaign import Campaign, load_campaign
+from posthorn.content.event import AttendeeIntake, TicketEvent, load_event
 from posthorn.content.recipients.intake import Intake
-from posthorn.content.recipients.rejects import Reject
+from posthorn.content.recipients.phones import country_of, is_landline, rejected_kinds
+from posthorn.content.warnings import Caution, refuse_if_strict
+from posthorn.delivery.cautions import CodeLengths, campaign_cautions, event_cautions
+from posthorn.delivery.checked import Checked, Reading, rejects_table
 from posthorn.delivery.plan import (
-    REPEAT_DAYS,
     allows_loopback,
     chunk_size_of,
+    gateway_of,
     read_rows,
     refuse_beyond_gateway,
     refuse_changes,
+    refuse_other_selection,
+    refuse_repeats,
+    repeat_since,
 )
+from posthorn.delivery.tickets import read_attendees, refuse_unsendable_event
 from posthorn.errors import InputError
 from posthorn.gateways import registry
 from posthorn.ledger import campaigns, totals
 from posthorn.ledger.campaigns import CampaignRecord
-from posthorn.ledger.repeats import same_content
+from posthorn.ledger.repeats import CommonNumbers
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind, Media
+from posthorn.models import Kind, Phone
 from posthorn.settings import Settings, load_settings
 
 MOST_REJECTS = 100_000  # who has more wants another file, not a longer list
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A campaign that could be sent, and how: rows counted, chunks, media, warnings, the rejected rows.
-
-    ``already`` is how many messages an earlier run has dealt with, None where the name is new.
-    """
-
-    name: str
-    title: str
-    input: int
-    valid: int
-    invalid: int
-    duplicate: int
-    chunk_size: int
-    requests: int
-    send_at: str | None
-    test: bool
-    media: Sequence[Media]
-    warnings: Sequence[str]
-    rejects: Sequence[Reject]
-    already: int | None
-
-    def as_json(self) -> str:
-        """The plan as JSON."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2).decode()
-
-    def as_text(self) -> str:
-        """The plan as tables."""
-        when = self.send_at or "at once"
-        rows = [
-            ("campaign", self.name + (" (test: nothing will be sent)" if self.test else "")),
-            ("title", self.title),
-            ("rows", f"{self.input:,}: {self.valid:,} valid, {self.invalid:,} invalid, {self.duplicate:,} duplicate"),
-            ("requests", f"{self.requests:,} of up to {self.chunk_size:,} numbers"),
-            ("dispatched", when),
-            *(("media", f"{item.source} ({item.content_type}{_size(item)})") for item in self.media),
-            *(("warning", warning) for warning in self.warnings),
-        ]
-        if self.already is not None:
-            rows.append(("dealt with", f"{self.already:,} by an earlier run; sending goes on with the rest"))
-        text = tabulate(rows, tablefmt="plain")
-        if not self.rejects:
-            return text
-        listed = [(reject.line, reject.value, reject.reason) for reject in self.rejects]
-        more = self.invalid + self.duplicate - len(listed)
-        table = tabulate(listed, headers=("line", "value", "reason"), tablefmt="simple_outline", disable_numparse=True)
-        return f"{text}\n\nRejected rows:\n{table}" + (f"\nand {more:,} more" if more else "")
+_FIRST_ROWS = 10
 
 
 def check_campaign(path: Path) -> Checked:
@@ -90,92 +53,199 @@ def check_campaign(path: Path) -> Checked:
         InputError: it could not be sent; every problem is named.
         CampaignChanged: its name is taken by other content.
     """
-    settings = load_settings()
-    campaign = load_campaign(path, registry.bounds_of(Kind.CAMPAIGN))
-    ledger = Ledger(settings.database_url)
-    try:
-        planned = _sendable(ledger, campaign, settings)
-        counted = totals.totals(ledger, planned) if planned else None
-        warnings = campaign.warnings() + ([] if planned or campaign.allow_repeat else _repeats(ledger, campaign, settings))
-    finally:
-        ledger.close()
-    rows = read_rows(campaign, settings, None)
-    rows.keep_rejects = MOST_REJECTS
-    for _ in rows:
-        pass
-    if not rows.accepted:
-        raise InputError("recipients", _none_valid(rows))
+    return examine_campaign(load_campaign(path, registry.bounds_of(Kind.CAMPAIGN)), load_settings(), look_at_urls=True)
+
+
+def check_event(path: Path) -> Checked:
+    """Check the event of that file; nothing is sent, planned or written.
+
+    A code of each length is drawn, shrunk and recompressed as carriers do, and read again.
+
+    Raises:
+        InputError: it could not be sent; every problem is named.
+        CampaignChanged: its name is taken by other content.
+    """
+    return examine_event(load_event(path, registry.bounds_of(Kind.EVENT)), load_settings())
+
+
+def refuse_without_credentials(checked: Checked, settings: Settings) -> None:
+    """Refuse what `send` would refuse for want of credentials.
+
+    Raises:
+        SettingsError: the message names the variables.
+    """
+    registry.by_name(checked.gateway).check_credentials(settings)
+
+
+def examine_campaign(campaign: Campaign, settings: Settings, *, look_at_urls: bool = False) -> Checked:
+    """All that is known about a campaign before it is planned; one that is planned with this content is only looked up.
+
+    Raises:
+        InputError: it could not be sent; every problem is named.
+        CampaignChanged: its name is taken by other content.
+    """
+    now = datetime.now(UTC)
+    loopback = allows_loopback(campaign, settings)
+    with _open(settings) as ledger:
+        definition = campaign.definition(allow_loopback=loopback)
+        planned = campaigns.find(ledger, campaign.name) if not campaign.test else None
+        if planned is not None:
+            refuse_changes(planned, Kind.CAMPAIGN, definition, campaign_files.differences)
+            return _planned(ledger, planned, campaign.selection(), _campaign_facts(campaign, settings))
+        refuse_beyond_gateway(campaign)
+        campaign.check(now, allow_loopback=loopback)
+        common = _common(ledger, Kind.CAMPAIGN, campaign.name, definition, skip=campaign.allow_repeat or campaign.test)
+        rows = read_rows(campaign, settings, None)
+        reading = _read(rows, common, landlines=campaign.landlines)
+        if not reading.valid:
+            raise InputError("recipients", none_valid(reading, rows.path))
+        refuse_repeats(Kind.CAMPAIGN, common.found() if common else [])
+    cautions = campaign_cautions(campaign, rows.file, settings, now, loopback=loopback, look_at_urls=look_at_urls)
+    refuse_if_strict(cautions, strict=campaign.strict)
     size = chunk_size_of(campaign, settings)
     return Checked(
-        name=campaign.name,
-        title=campaign.title,
-        input=rows.input,
-        valid=rows.accepted,
-        invalid=rows.invalid,
-        duplicate=rows.duplicate,
-        chunk_size=size,
-        requests=-(-rows.accepted // size),
-        send_at=campaign.send_at.isoformat(sep=" ", timespec="minutes") if campaign.send_at else None,
-        test=campaign.test,
-        media=campaign.media_items(allow_loopback=allows_loopback(campaign, settings)),
-        warnings=warnings + _approval(campaign, rows.accepted, settings),
-        rejects=rows.first_rejects,
-        already=rows.accepted - counted["pending"] if counted else None,
+        kind=Kind.CAMPAIGN,
+        reading=reading,
+        warnings=[*cautions, *_approval(campaign, reading.valid, settings)],
+        requests=-(-reading.valid // size),
+        looks=campaign.looks(allow_loopback=loopback),
+        **_campaign_facts(campaign, settings),
     )
 
 
-def refuse_unsendable(campaign: Campaign, settings: Settings) -> None:
-    """Refuse, before a server is started for it, what could not be sent; recipients are read up to the first valid one.
+def examine_event(event: TicketEvent, settings: Settings) -> Checked:
+    """All that is known about an event before it is planned; one that is planned with this content is only looked up.
 
     Raises:
-        InputError: a file, the media or the recipients cannot be used.
+        InputError: it could not be sent; every problem is named.
         CampaignChanged: its name is taken by other content.
     """
-    ledger = Ledger(settings.database_url)
-    try:
-        planned = _sendable(ledger, campaign, settings)
-    finally:
-        ledger.close()
-    rows = read_rows(campaign, settings, None)
-    if planned is None and next(iter(rows), None) is None:
-        raise InputError("recipients", f"{_none_valid(rows)}; `posthorn campaign check` lists why")
+    gateway = registry.chosen(Kind.EVENT, event.gateway).name
+    facts: dict[str, Any] = {
+        "name": event.name,
+        "gateway": gateway,
+        "mms_id": event.mms_id,
+        "region": settings.default_region,
+    }
+    with _open(settings) as ledger:
+        definition = event.definition()
+        planned = campaigns.find(ledger, event.name)
+        if planned is not None:
+            refuse_changes(planned, Kind.EVENT, definition, event_files.differences)
+            return _planned(ledger, planned, event.selection(), facts)
+        rows = read_attendees(event, settings, None)
+        refuse_unsendable_event(event, rows)
+        common = _common(ledger, Kind.EVENT, event.name, definition, skip=event.allow_repeat)
+        lengths = CodeLengths()
+        reading = _read(rows, common, landlines=event.landlines, lengths=lengths)
+        if not reading.valid:
+            raise InputError("attendees", none_valid(reading, rows.path))
+        refuse_repeats(Kind.EVENT, common.found() if common else [])
+    cautions = event_cautions(rows, lengths, settings)
+    refuse_if_strict(cautions, strict=event.strict)
+    return Checked(kind=Kind.EVENT, reading=reading, warnings=cautions, requests=reading.valid, **facts)
 
 
-def _sendable(ledger: Ledger, campaign: Campaign, settings: Settings) -> CampaignRecord | None:
-    """The campaign as the ledger has it, with the same content; or None, and then the file's own checks hold."""
-    loopback = allows_loopback(campaign, settings)
-    definition = campaign.definition(allow_loopback=loopback)
-    planned = campaigns.find(ledger, campaign.name) if not campaign.test else None
-    if planned is None:
-        refuse_beyond_gateway(campaign)
-        campaign.check(datetime.now(UTC), allow_loopback=loopback)
-    else:
-        refuse_changes(planned, Kind.CAMPAIGN, definition, differences)
-        if planned.cancelled_at is not None:
-            raise InputError("name", f"{planned.name} was cancelled for good; give it another name to send it after all")
-    return planned
+def none_valid(reading: Reading, path: Path) -> str:
+    """That no row can be sent to: the column, why, and the first rows."""
+    said = f"none of the {reading.rows:,} rows of {path} is a valid number; {reading.column_line()}"
+    if reading.left_out:
+        said += f"; only_where left out {reading.left_out:,} rows"
+    if not reading.rows:
+        return said
+    return f"{said}\nreasons: {reading.reasons_line()}\n{rejects_table(reading.rejects[:_FIRST_ROWS])}"
 
 
-def _repeats(ledger: Ledger, campaign: Campaign, settings: Settings) -> list[str]:
-    """That sending may be refused: numbers are compared only when the campaign is planned."""
-    definition = campaign.definition(allow_loopback=allows_loopback(campaign, settings))
-    since = time.time() - REPEAT_DAYS * 86_400
-    return [
-        f"{other.name} has the same title, text and media; numbers in common will be refused, unless allow_repeat = true"
-        for other in same_content(ledger, Kind.CAMPAIGN, campaign.name, definition, since=since)
-    ]
+def _campaign_facts(campaign: Campaign, settings: Settings) -> dict[str, Any]:
+    account = gateway_of(campaign).account(settings)
+    return {
+        "name": campaign.name,
+        "gateway": gateway_of(campaign).name,
+        "region": settings.default_region,
+        "title": campaign.title,
+        "text_length": len(campaign.text or ""),
+        "test": campaign.test,
+        "chunk_size": chunk_size_of(campaign, settings),
+        "moment": campaign.send_at,
+        "zones": (account.timezone, settings.timezone),
+        "media": campaign.media_items(allow_loopback=allows_loopback(campaign, settings)),
+        "price": account.price_per_message,
+    }
 
 
-def _approval(campaign: Campaign, count: int, settings: Settings) -> list[str]:
+def _planned(ledger: Ledger, planned: CampaignRecord, selection: Mapping[str, object], facts: dict[str, Any]) -> Checked:
+    """One that is in the ledger: its list is not read again, so nothing about it can be refused."""
+    refuse_other_selection(planned, selection)
+    if planned.cancelled_at is not None:
+        raise InputError("name", f"{planned.name} was cancelled for good; give it another name to send it after all")
+    counted = totals.totals(ledger, planned)
+    reading = Reading(
+        rows=planned.input,
+        valid=planned.input - planned.invalid - planned.duplicate,
+        invalid=planned.invalid,
+        duplicate=planned.duplicate,
+    )
+    size = facts.get("chunk_size", 1)
+    return Checked(
+        kind=planned.kind,
+        reading=reading,
+        warnings=[],
+        requests=-(-reading.valid // size),
+        already=reading.valid - counted["pending"],
+        **facts,
+    )
+
+
+def _read(
+    rows: Intake | AttendeeIntake, common: CommonNumbers | None, *, landlines: bool, lengths: CodeLengths | None = None
+) -> Reading:
+    """Read the whole list once, and count what is in it."""
+    rows.keep_rejects = MOST_REJECTS
+    countries: Counter[str] = Counter()
+    fixed = 0
+    for batch in rows:
+        phones: list[Phone] = [one[1] if isinstance(one, tuple) else one.phone for one in batch]
+        countries.update(map(country_of, phones))
+        fixed += sum(map(is_landline, phones)) if landlines else 0
+        if common:
+            common.add(phones)
+        if lengths is not None:
+            lengths.add(one for one in batch if not isinstance(one, tuple))
+    events = rows if isinstance(rows, AttendeeIntake) else None
+    kinds = Counter({"mobile": rows.accepted - fixed, "landline": fixed}) + rejected_kinds(rows.reasons)
+    return Reading(
+        column=rows.file.phone_title,
+        header_line=rows.file.header_line,
+        barcode_column=events.code_title if events else None,
+        rows=rows.input,
+        valid=rows.accepted,
+        invalid=rows.invalid,
+        duplicate=rows.duplicate,
+        left_out=rows.left_out,
+        generated=events.generated if events else 0,
+        by_kind=dict(kinds.most_common()),
+        by_country=dict(countries.most_common()),
+        reasons=dict(rows.reasons.most_common()),
+        rejects=rows.first_rejects,
+    )
+
+
+def _common(ledger: Ledger, kind: Kind, name: str, definition: Mapping[str, Any], *, skip: bool) -> CommonNumbers | None:
+    """A counter of numbers that had the same message lately; None where that is allowed."""
+    return None if skip else CommonNumbers(ledger, kind, name, definition, since=repeat_since())
+
+
+def _approval(campaign: Campaign, count: int, settings: Settings) -> Sequence[Caution]:
     above = settings.approve_above
     if campaign.test or not (campaign.approve or (above is not None and count > above)):
         return []
-    return ["a person has to approve it before the first send"]
+    return [Caution("approval", "a person has to approve it before the first send")]
 
 
-def _none_valid(rows: Intake) -> str:
-    return f"none of the {rows.input:,} rows of {rows.path} is a valid number"
-
-
-def _size(media: Media) -> str:
-    return "" if media.size is None else f", {media.size:,} bytes"
+@contextmanager
+def _open(settings: Settings) -> Iterator[Ledger]:
+    ledger = Ledger(settings.database_url)
+    try:
+        yield ledger
+    finally:
+        ledger.close()

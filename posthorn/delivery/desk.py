@@ -5,20 +5,18 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
 from tabulate import tabulate
 
 from posthorn.content.event import Attendee, AttendeeIntake, differences, load_event
-from posthorn.content.media.barcode import render, survival_warning
-from posthorn.content.recipients.rejects import Reject, spreadsheet_safe
+from posthorn.content.media.barcode import render
+from posthorn.content.recipients.rejects import spreadsheet_safe
 from posthorn.delivery.find import read_phone
 from posthorn.delivery.plan import refuse_changes
 from posthorn.delivery.private_file import written_privately
 from posthorn.delivery.run import lock_for_a_while
-from posthorn.delivery.tickets import refuse_unsendable_event
+from posthorn.delivery.tickets import read_attendees
 from posthorn.errors import InputError
 from posthorn.gateways import registry
 from posthorn.ledger import campaigns, reconciling, tickets
@@ -26,84 +24,6 @@ from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, mask_phone
 from posthorn.settings import load_settings
-
-_SHOWN = 20
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedEvent:
-    """An event that could be sent: rows counted, the first rejected rows, warnings."""
-
-    name: str
-    mms_id: str
-    input: int
-    valid: int
-    invalid: int
-    duplicate: int
-    generated: bool
-    planned: bool
-    warnings: Sequence[str]
-    rejects: Sequence[Reject]
-
-    def as_json(self) -> str:
-        """The check as JSON."""
-        return orjson.dumps(self, option=orjson.OPT_INDENT_2).decode()
-
-    def as_text(self) -> str:
-        """The check as tables."""
-        rows = [
-            ("event", self.name + (" (planned already: sending goes on)" if self.planned else "")),
-            ("stored MMS", self.mms_id),
-            ("rows", f"{self.input:,}: {self.valid:,} tickets, {self.invalid:,} invalid, {self.duplicate:,} duplicate"),
-            ("codes", "generated where missing, kept in the ledger" if self.generated else "from the file"),
-            ("pictures", "the provider draws the code from its own template; `tickets preview` is only a likeness"),
-            *(("warning", warning) for warning in self.warnings),
-        ]
-        text = tabulate(rows, tablefmt="plain")
-        if not self.rejects:
-            return text
-        listed = [(reject.line, reject.value, reject.reason) for reject in self.rejects[:_SHOWN]]
-        more = self.invalid + self.duplicate - len(listed)
-        table = tabulate(listed, headers=("line", "value", "reason"), tablefmt="simple_outline", disable_numparse=True)
-        return f"{text}\n\nRejected rows:\n{table}" + (f"\nand {more:,} more" if more else "")
-
-
-def check_event(path: Path) -> CheckedEvent:
-    """Check the event of that file; nothing is sent, planned or written.
-
-    A code of each length is drawn, shrunk and recompressed as carriers do, and read again.
-
-    Raises:
-        InputError: it could not be sent; every problem is named.
-        CampaignChanged: its name is taken by other content.
-    """
-    settings = load_settings()
-    event = load_event(path, registry.bounds_of(Kind.EVENT))
-    with _ledger() as ledger:
-        planned = campaigns.find(ledger, event.name)
-        if planned is not None:
-            refuse_changes(planned, Kind.EVENT, event.definition(), differences)
-    intake = AttendeeIntake(event, settings.default_region, None)
-    refuse_unsendable_event(event, intake)
-    by_length: dict[int, str] = {}
-    for batch in intake:
-        for attendee in batch:
-            by_length.setdefault(len(attendee.barcode), attendee.barcode)
-    if not intake.accepted:
-        raise InputError("attendees", f"none of the {intake.input:,} rows of {intake.path} can be sent to")
-    warnings = [sentence for length in sorted(by_length) if (sentence := survival_warning(by_length[length]))]
-    return CheckedEvent(
-        event.name,
-        event.mms_id,
-        intake.input,
-        intake.accepted,
-        intake.invalid,
-        intake.duplicate,
-        event.barcode == "generate",
-        planned is not None,
-        warnings,
-        intake.first_rejects,
-    )
 
 
 def preview(path: Path, row: int, image_format: str, out: Path) -> str:
@@ -121,7 +41,7 @@ def preview(path: Path, row: int, image_format: str, out: Path) -> str:
             refuse_changes(planned, Kind.EVENT, event.definition(), differences)
             barcode = tickets.barcodes_by_line(ledger, planned).get(row)
     if barcode is None:
-        intake = AttendeeIntake(event, load_settings().default_region, None)
+        intake = read_attendees(event, load_settings(), None)
         attendee = _attendee(intake, row)
         barcode = attendee.barcode
         if intake.makes_code_of(attendee):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from posthorn.content import inputfile
 from posthorn.content.campaign import Campaign, differences, load_campaign
 from posthorn.content.inputfile import input_error
 from posthorn.content.recipients.intake import Intake, read_recipients
+from posthorn.content.warnings import Caution, refuse_if_strict
+from posthorn.delivery.cautions import campaign_cautions
 from posthorn.delivery.run import try_lock
 from posthorn.errors import AlreadyRunning, CampaignChanged, InputError
 from posthorn.gateways import registry
@@ -21,7 +24,7 @@ from posthorn.gateways.descriptor import Descriptor
 from posthorn.ledger import campaigns, planning
 from posthorn.ledger.campaigns import CampaignRecord
 from posthorn.ledger.planning import NewCampaign
-from posthorn.ledger.repeats import repeats
+from posthorn.ledger.repeats import Repeat, repeats
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
 from posthorn.settings import Settings, SettingsError, load_settings
@@ -63,7 +66,8 @@ def plan_file(path: Path, settings: Settings) -> CampaignRecord:
             if planned is None or campaign.test:
                 return _plan(ledger, campaign, definition, path, settings)
             refuse_changes(planned, Kind.CAMPAIGN, definition, differences)
-            campaigns.change_options(ledger, planned, options(campaign))
+            refuse_other_selection(planned, campaign.selection())
+            campaigns.change_options(ledger, planned, {**options(campaign), **as_read(planned)})
             return planned
     finally:
         ledger.close()
@@ -126,6 +130,32 @@ def refuse_changes(
         )
 
 
+def refuse_other_selection(planned: CampaignRecord, selection: Mapping[str, object]) -> None:
+    """Refuse a file that now means other rows, or another column, of the list that was planned.
+
+    Raises:
+        CampaignChanged: with each difference, one a line.
+    """
+    changed = inputfile.differences(planned.options.get("selection", {}), selection)
+    if changed:
+        listed = "\n".join(f"  {sentence}" for sentence in changed)
+        raise CampaignChanged(
+            f"{planned.name} is in the ledger with other rows of its list:\n{listed}\n"
+            f"{_WAYS_ON[planned.kind]}, or take the changes back to go on with the old one."
+        )
+
+
+def as_read(planned: CampaignRecord) -> dict[str, Any]:
+    """What the options keep about the list as it was planned."""
+    return {key: planned.options[key] for key in ("selection", "reading") if key in planned.options}
+
+
+def reading_options(column: str, selection: Mapping[str, object], cautions: Sequence[Caution]) -> dict[str, Any]:
+    """What the ledger keeps about how the list was read, for the approval and for the next run of the file."""
+    reading = {"column": column, "warnings": [one.message for one in cautions]}
+    return {"reading": reading, **({"selection": dict(selection)} if selection else {})}
+
+
 def refuse_if_running(settings: Settings, name: str, *, test: bool) -> None:
     """Say at once that the campaign is running elsewhere, before anything is started for it.
 
@@ -143,7 +173,14 @@ def refuse_if_running(settings: Settings, name: str, *, test: bool) -> None:
 
 def read_rows(campaign: Campaign, settings: Settings, rejects: Path | None) -> Intake:
     """The campaign's recipients; rejected rows go to ``rejects``."""
-    return read_recipients(campaign.recipients_path, region=settings.default_region, rejects=rejects)
+    region = settings.default_region
+    return read_recipients(
+        campaign.recipients_path,
+        region=region,
+        rejects=rejects,
+        wanted=campaign.wanted(region),
+        landlines=campaign.landlines,
+    )
 
 
 def chunk_size_of(campaign: Campaign, settings: Settings) -> int:
@@ -163,21 +200,24 @@ def options(campaign: Campaign) -> dict[str, Any]:
 
 def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: Path, settings: Settings) -> CampaignRecord:
     loopback = allows_loopback(campaign, settings)
+    now = datetime.now(UTC)
     refuse_beyond_gateway(campaign)
-    campaign.check(datetime.now(UTC), allow_loopback=loopback)
+    campaign.check(now, allow_loopback=loopback)
     rejects = rejects_path(path, campaign.name)
+    rows = read_rows(campaign, settings, rejects)
+    cautions = campaign_cautions(campaign, rows.file, settings, now, loopback=loopback, look_at_urls=False)
+    refuse_if_strict(cautions, strict=campaign.strict)
     new = NewCampaign(
         kind=Kind.CAMPAIGN,
         name=campaign.name,
         gateway=gateway_of(campaign).name,
         definition=definition,
-        options=options(campaign),
+        options={**options(campaign), **reading_options(rows.file.phone_title, campaign.selection(), cautions)},
         chunk_size=chunk_size_of(campaign, settings),
         test=campaign.test,
         media=campaign.media_items(allow_loopback=loopback),
         rejects_file=str(rejects.absolute()),
     )
-    rows = read_rows(campaign, settings, rejects)
     if rows.sha256 != definition["recipients"]:
         raise InputError("recipients", f"{rows.path} changed while it was being planned; nothing was planned, start again")
     may_repeat = campaign.allow_repeat or campaign.test
@@ -194,15 +234,27 @@ def refuse_repeat(ledger: Ledger, new: NewCampaign, campaign_id: int) -> None:
     Raises:
         InputError: it went, or may still go, to some of the numbers; those campaigns or events are named.
     """
-    since = time.time() - REPEAT_DAYS * 86_400
-    found = repeats(ledger, new.kind, campaign_id, new.name, new.definition, since=since)
+    refuse_repeats(new.kind, repeats(ledger, new.kind, campaign_id, new.name, new.definition, since=repeat_since()))
+
+
+def repeat_since() -> float:
+    """Since when the same message to the same numbers is taken for a slip."""
+    return time.time() - REPEAT_DAYS * 86_400
+
+
+def refuse_repeats(kind: Kind, found: Sequence[Repeat]) -> None:
+    """Refuse where others with the same content have numbers in common.
+
+    Raises:
+        InputError: they are named.
+    """
     if not found:
         return
     listed = "; ".join(
         f"{one.numbers:,} of them in {one.name} of {datetime.fromtimestamp(one.created_at).astimezone():%Y-%m-%d %H:%M}"
         for one in found
     )
-    what, way = _REPEATED[new.kind]
+    what, way = _REPEATED[kind]
     raise InputError(
         "name",
         f"{what} went to some of these numbers in the last {REPEAT_DAYS} days: {listed}. Nothing was sent. {way}, or set"

@@ -239,15 +239,9 @@ async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
     except BaseException as error:
         run.stop(error if isinstance(error, Exception) else InterruptedError("the run was interrupted"))
         with suppress(LedgerError):  # the first error says more
-            _end(run, started)
+            campaigns.end_run(run.ledger, run.campaign, started, stopped_because=_reason(run.stopped))
         raise
     else:
-        _end(run, started)
-
-
-def _end(run: Run[Any], started: float) -> None:
-    """Tell the ledger how the run ended. One whose lock is lost says nothing: it would stop whoever took over."""
-    if run.ledger.locks.still_held(run.campaign.lock_key):
         campaigns.end_run(run.ledger, run.campaign, started, stopped_because=_reason(run.stopped))
 
 

@@ -36,8 +36,8 @@ _MEANINGS = {
     "cancelled": "withdrawn or stopped before it was sent",
 }
 
-CANCELLED = "the run was cancelled"
-"""Why a run stopped that a person stopped: there is no cause to remove."""
+BY_A_PERSON = ("the run was cancelled", "a person set the run to")
+"""How the reasons begin of a run that a person stopped: there is no cause to remove."""
 
 _LEFT_BEHIND = "in a request when the run was killed; the next run looks them up"
 
@@ -137,7 +137,7 @@ def _go_on(status: Mapping[str, Any]) -> str:
     command = "posthorn campaign send" if status["kind"] == Kind.CAMPAIGN.name.lower() else "posthorn tickets send"
     again = f"run `{command}` with the same file: it sends the rest"
     because = status["because"]
-    if because in (None, CANCELLED):
+    if because is None or because.startswith(BY_A_PERSON):
         return again
     if because.startswith("not approved"):
         return f"correct the file and run `{command}` again, which asks again"

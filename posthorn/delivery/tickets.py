@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from posthorn.content.event import AttendeeIntake, TicketEvent, differences, fill, load_event
-from posthorn.delivery.plan import planning_lock, refuse_changes, refuse_repeat
+from posthorn.content.warnings import Caution, refuse_if_strict
+from posthorn.delivery.cautions import CodeLengths, event_cautions
+from posthorn.delivery.plan import planning_lock, reading_options, refuse_changes, refuse_other_selection, refuse_repeat
 from posthorn.delivery.run import TicketRun
 from posthorn.errors import InputError, SlowDown
 from posthorn.gateways import registry
@@ -54,10 +56,16 @@ def plan_event_file(path: Path, settings: Settings) -> CampaignRecord:
             planned = campaigns.find(ledger, event.name)
             if planned is not None:
                 refuse_changes(planned, Kind.EVENT, definition, differences)
+                refuse_other_selection(planned, event.selection())
                 return planned
             return _plan(ledger, event, definition, path, settings)
     finally:
         ledger.close()
+
+
+def read_attendees(event: TicketEvent, settings: Settings, rejects: Path | None) -> AttendeeIntake:
+    """The event's attendees; rejected rows go to ``rejects``."""
+    return AttendeeIntake(event, settings.default_region, rejects, code_length=settings.barcode_length)
 
 
 def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
@@ -74,8 +82,10 @@ def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
 
 def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: Path, settings: Settings) -> CampaignRecord:
     rejects = path.parent / f"{event.name}.rejects.csv"
-    rows = AttendeeIntake(event, settings.default_region, rejects)
+    rows = read_attendees(event, settings, rejects)
     refuse_unsendable_event(event, rows)
+    if event.strict:
+        refuse_if_strict(_all_cautions(event, settings), strict=True)
     if rows.sha256 != definition["attendees"]:
         raise InputError("attendees", f"{rows.path} changed while it was being planned; nothing was planned, start again")
     new = NewCampaign(
@@ -83,7 +93,7 @@ def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: 
         name=event.name,
         gateway=registry.chosen(Kind.EVENT, event.gateway).name,
         definition=definition,
-        options={},
+        options=reading_options(rows.file.phone_title, event.selection(), []),
         chunk_size=1,
         rejects_file=str(rejects.absolute()),
     )
@@ -92,6 +102,14 @@ def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: 
     if planned is None:
         raise InputError("attendees", f"none of the {rows.input:,} rows of {rows.path} can be sent to; see {rejects}")
     return planned
+
+
+def _all_cautions(event: TicketEvent, settings: Settings) -> list[Caution]:
+    """Every warning about the event: its list is read once for them."""
+    rows, lengths = read_attendees(event, settings, None), CodeLengths()
+    for batch in rows:
+        lengths.add(batch)
+    return event_cautions(rows, lengths, settings)
 
 
 class _Rows:

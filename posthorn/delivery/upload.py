@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from posthorn.delivery.run import CampaignRun
+from posthorn.errors import GatewayError
 from posthorn.ledger import media
 from posthorn.ledger.media import MediaRecord
 from posthorn.models import StoredFile
@@ -29,7 +30,11 @@ async def upload_media(run: CampaignRun) -> int:
         if known is None and item.media.sha256 is not None:  # what stands behind a URL may have changed since
             known = await run.do(media.known_file_id, run.campaign.gateway, item.fingerprint)
         if known is None or not is_listed(item, listed.get(known)):
-            known = await run.gateway.upload(item.media)
+            try:
+                known = await run.gateway.upload(item.media)
+            except GatewayError as error:  # the provider's answer does not say which file it was
+                error.args = (f"{item.media.source}: {error}",)
+                raise
             uploaded += 1
         await run.do(media.keep_file_id, run.campaign, item, known)
     return uploaded

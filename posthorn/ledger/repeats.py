@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import sqlalchemy as sa
+
 from posthorn.ledger.campaigns import CampaignRecord, all_records
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import Kind, MessageState
+from posthorn.ledger.store.tables import message
+from posthorn.models import Kind, MessageState, Phone
+
+_NEVER_SENT = (int(MessageState.REJECTED), int(MessageState.CANCELLED), int(MessageState.SUPPRESSED))
 
 _CONTENT = {Kind.CAMPAIGN: ("title", "text", "media"), Kind.EVENT: ("mms_id",)}
 """What is the same content: for an event the stored MMS, whatever else its tickets say."""
@@ -50,6 +56,33 @@ def same_content(
         and other.created_at >= since
         and all(other.definition.get(key) == definition.get(key) for key in _CONTENT[kind])
     ]
+
+
+class CommonNumbers:
+    """Counts, of numbers that are not planned yet, those that others with the same content sent to since then, or may."""
+
+    def __init__(self, ledger: Ledger, kind: Kind, name: str, definition: Mapping[str, Any], *, since: float) -> None:
+        self._ledger = ledger
+        self._others = same_content(ledger, kind, name, definition, since=since)
+        self._counts: Counter[int] = Counter()
+
+    def add(self, phones: Sequence[Phone]) -> None:
+        """Look up a batch of numbers, of which each is given once."""
+        if not self._others or not phones:
+            return
+        query = sa.select(message.c.campaign_id, sa.func.count()).where(
+            message.c.phone.in_(set(phones)),
+            message.c.campaign_id.in_([other.id for other in self._others]),
+            message.c.state.not_in(_NEVER_SENT),
+        )
+        with self._ledger.read() as connection:
+            for campaign_id, count in connection.execute(query.group_by(message.c.campaign_id)):
+                self._counts[campaign_id] += count
+
+    def found(self) -> list[Repeat]:
+        """The others that have numbers in common, with how many."""
+        counted = ((other, self._counts[other.id]) for other in self._others)
+        return [Repeat(other.name, other.created_at, count) for other, count in counted if count]
 
 
 def _in_common(ledger: Ledger, campaign_id: int, other: CampaignRecord) -> int:

@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 
 from posthorn.cli.prefect_server import bound_command, stop
 from posthorn.cli.sandbox_process import sandbox_process
+from tests.delivery.journey import PNG
 
 CONCURRENCY = 8
 CHUNK = 200
@@ -27,7 +28,6 @@ PATIENCE_SECONDS = 900
 
 POSTGRES_URL = "POSTHORN_TEST_POSTGRES_URL"
 _FIRST_PHONE = 48_500_000_000
-_PNG = b"\x89PNG\r\n\x1a\n" + b"picture" * 20
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Scene:
 
     def campaign(self, count: int, name: str = "bench") -> Path:
         """A campaign file and its ``count`` recipients."""
-        (self.folder / "poster.png").write_bytes(_PNG)
+        (self.folder / "poster.png").write_bytes(PNG)
         with (self.folder / f"{name}.csv").open("w", encoding="utf-8") as file:
             file.write("phone\n")
             file.writelines(f"+{phone}\n" for phone in range(_FIRST_PHONE, _FIRST_PHONE + count))

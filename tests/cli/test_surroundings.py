@@ -124,7 +124,7 @@ REFUSED: dict[str, tuple[Callable[[Desk], str] | str, dict[str, str], str, int]]
         ".env: expected a readable file of UTF-8 text",
         2,
     ),
-    "a state folder that is a file": ('echo > .posthorn; "$@"', {}, "POSTHORN_DATABASE_URL says where it is", 1),
+    "a state folder that is a file": ('echo > .posthorn; "$@"', {}, "make that folder writable, or name another file", 1),
     "a ledger that is a folder": ('"$@"', {"POSTHORN_DATABASE_URL": "sqlite:///."}, "unable to open database file", 1),
     "a server that is away": (
         '"$@"',

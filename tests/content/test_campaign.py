@@ -1,9 +1,11 @@
 """A campaign file is taken as it is meant or refused with all that is wrong; its definition is content, not paths."""
 
+import io
 import json
 from datetime import UTC, datetime
 
 import pytest
+from PIL import Image
 
 from posthorn.content.campaign import Campaign, differences
 from posthorn.errors import InputError
@@ -26,9 +28,15 @@ SMALL = {"name": '"a"', "title": '"A"', "text": '"Hello"', "recipients": '"recip
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
+def jpeg(colour: str) -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8), colour).save(content, "JPEG")
+    return content.getvalue()
+
+
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "poster.jpg").write_bytes(b"picture")
+    (tmp_path / "poster.jpg").write_bytes(jpeg("orange"))
     (tmp_path / "recipients.csv").write_text("phone\n500600700\n")
     return tmp_path
 
@@ -79,6 +87,11 @@ def test_a_whole_file_is_read(folder):
         "text": "Everything -30% until Sunday",
         "media": ["poster.jpg", "https://example.com/map.png"],
         "recipients": "recipients.csv",
+        "column": None,
+        "only_where": {},
+        "landlines": False,
+        "literal": False,
+        "strict": False,
         "send_at": datetime.fromisoformat("2026-11-30T09:00:00+01:00"),
         "test": True,
         "chunk_size": 200,
@@ -240,8 +253,8 @@ def test_the_sandbox_may_serve_media(load):
     ],
 )
 def test_what_is_allowed_but_unwise_is_warned_of(load, changes, warned):
-    (sentence,) = load(**changes).warnings()
-    assert sentence.startswith(warned)
+    (caution,) = load(**changes).warnings()
+    assert caution.message.startswith(warned)
 
 
 def test_the_definition_is_json_and_holds_no_path(folder):
@@ -301,7 +314,7 @@ def test_changed_files_are_differences(folder):
     campaign = load_campaign(write(folder, WHOLE))
     before = campaign.definition()
     (folder / "recipients.csv").write_text("phone\n500600701\n")
-    (folder / "poster.jpg").write_bytes(b"another picture")
+    (folder / "poster.jpg").write_bytes(jpeg("blue"))
     assert differences(before, campaign.definition()) == ["media: item 1 changed", "recipients: the file's content changed"]
 
 

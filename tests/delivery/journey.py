@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from posthorn.errors import GatewayError, Stopped
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings
 
-PNG = b"\x89PNG\r\n\x1a\n" + b"picture" * 20
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFElEQVR4nGP8siiSARtgwio6aCUAhowB/8Mdf5wAAAAASUVORK5CYII="
+)
 
 
 def numbers(count: int) -> list[str]:

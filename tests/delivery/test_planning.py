@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from posthorn.delivery.plan import plan_file
-from posthorn.errors import InputError
+from posthorn.errors import CampaignChanged, InputError
 from posthorn.ledger import campaigns
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings
@@ -46,11 +46,11 @@ def opens_of(path: Path, then: Callable[[int], None], work: Callable[[], object]
         _on_open.clear()
 
 
-@pytest.mark.parametrize("opening", [2, 3, 4])
+@pytest.mark.parametrize("opening", [2, 3, 4, 5])
 def test_a_list_that_changes_while_it_is_planned_is_planned_not_at_all(
     opening: int, settings: Settings, tmp_path: Path
 ) -> None:
-    """It is opened for what identifies the campaign, to look it over (twice), and for its rows: all must agree."""
+    """It is opened for what identifies the campaign, to look it over (bytes, header, first rows), and for its rows."""
     file = write_campaign(tmp_path, numbers(100), media="[]")
     people = tmp_path / "recipients.csv"
 
@@ -67,7 +67,7 @@ def test_a_list_that_changes_while_it_is_planned_is_planned_not_at_all(
         ledger.close()
     opened: list[int] = []
     opens_of(people, opened.append, lambda: plan_file(file, settings))
-    assert opened == [1, 2, 3, 4], "another opening would be another moment at which it may change"
+    assert opened == [1, 2, 3, 4, 5], "another opening would be another moment at which it may change"
 
 
 @pytest.mark.parametrize(("days", "is_a_slip"), [(6.9, True), (7.1, False)])
@@ -82,3 +82,11 @@ async def test_the_same_message_under_a_new_name_is_a_slip_for_a_week(
             plan_file(again, settings)
     else:
         assert plan_file(again, settings).name == "sale-again"
+
+
+@pytest.mark.parametrize("keys", [{"column": '"phone"'}, {"only_where": '{ phone = "x" }'}, {"landlines": "true"}], ids=str)
+def test_other_rows_of_a_planned_list_are_not_passed_over(keys: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+    plan_file(write_campaign(tmp_path, numbers(3)), settings)
+    with pytest.raises(CampaignChanged, match="with other rows of its list:\n  " + next(iter(keys))):
+        plan_file(write_campaign(tmp_path, numbers(3), **keys), settings)
+    assert plan_file(write_campaign(tmp_path, numbers(3)), settings).input == 3

@@ -85,10 +85,15 @@ async def test_the_check_says_so_beforehand(
     monkeypatch.setenv("POSTHORN_APPROVE_ABOVE", "50")
     sale = write_campaign(tmp_path, numbers(100))
     await deliver(sale, settings)
-    warnings = check_campaign(write_campaign(tmp_path, numbers(100), name="again")).warnings
-    assert any("sale has the same title, text and media" in warning for warning in warnings)
-    assert any("has to approve it" in warning for warning in warnings)
-    assert not any("same title" in warning for warning in check_campaign(sale).warnings)
+    again = write_campaign(tmp_path, numbers(150)[90:], name="again")
+    with pytest.raises(InputError, match=r"same title, text and media .* 10 of them in sale of"):
+        check_campaign(again)
+    with pytest.raises(InputError, match=r"same title, text and media .* 10 of them in sale of"):
+        plan_file(again, settings)
+    allowed = write_campaign(tmp_path, numbers(150)[90:], name="again", allow_repeat="true")
+    assert [warning.code for warning in check_campaign(allowed).warnings] == ["approval"]
+    write_campaign(tmp_path, numbers(100))
+    assert check_campaign(sale).already == 100
 
 
 async def test_a_check_that_fails_leaves_nothing_that_could_be_sent(

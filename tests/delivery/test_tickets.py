@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.delivery import desk
+from posthorn.delivery import check, desk
 from posthorn.delivery.desk import export_door_list, resend, resolve
 from posthorn.delivery.tickets import plan_event_file
 from posthorn.errors import CampaignChanged, CreditExhausted, InputError, OutcomeUnknown
@@ -307,11 +307,11 @@ def test_an_event_that_could_never_be_sent_is_refused_before_it_is_planned(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = ticket_settings("http://127.0.0.1:1", tmp_path)
-    monkeypatch.setattr(desk, "load_settings", lambda: settings)
+    monkeypatch.setattr(check, "load_settings", lambda: settings)
     rows = [f"{row},Ann" for row in attendees(3)]
     file = write_event(tmp_path, rows, header="phone,barcode_id,name", **UNSENDABLE[case])
     with pytest.raises(InputError):
-        desk.check_event(file)
+        check.check_event(file)
     with pytest.raises(InputError):
         plan_event_file(file, settings)
 

@@ -92,6 +92,7 @@ async def test_a_run_heeds_the_state_that_a_person_sets(
         await prefect.set_flow_run_state(run.id, said)
         state = await flow
     assert (state.type, state.message.startswith(because)) == (StateType.CANCELLED, True)
+    assert state.message.count(because) == 1, "said once"
     assert (await prefect.read_flow_run(run.id)).state.type == StateType.CANCELLED
     status = status_now("sale")
     assert (status["state"], status["because"]) == ("stopped", because)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,3 +52,16 @@ def test_a_file_that_names_no_gateway_goes_through_the_first_of_its_kind(kind: K
     assert registry.chosen(kind, first.name) is registry.by_name(first.name)
     with pytest.raises(InputError, match=f"gateway: expected one of {first.name}"):
         registry.chosen(kind, "pigeon")
+
+
+def test_nobody_but_its_package_its_settings_and_its_stand_in_names_a_provider() -> None:
+    root = Path(__file__).parents[2]
+    may_name = ("posthorn/gateways/", "posthorn/sandbox/", "posthorn/settings.py", "posthorn/cli/sandbox")
+    names = re.compile("|".join(gateway.name for gateway in registry.GATEWAYS), re.IGNORECASE)
+    naming = [
+        str(path.relative_to(root))
+        for folder in ("posthorn", "flows", "tasks", "deployments")
+        for path in sorted((root / folder).rglob("*.py"))
+        if names.search(path.read_text(encoding="utf-8"))
+    ]
+    assert [path for path in naming if not path.startswith(may_name)] == []

@@ -7,7 +7,9 @@ import io
 import json
 import math
 import stat
+import tomllib
 from html.parser import HTMLParser
+from pathlib import Path
 
 import httpx
 import pytest
@@ -592,3 +594,13 @@ async def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path, conte
     with pytest.raises(StoreError):
         await Sandbox(store=path).start()
     assert path.read_bytes() == content
+
+
+def test_everything_the_page_is_made_of_is_installed_with_the_package():
+    root = Path(__file__).parents[2]
+    globs = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["posthorn"]
+    installed = {path for glob in globs for path in (root / "posthorn").glob(glob)}
+    made_of = {
+        path for path in (root / "posthorn/sandbox/inbox").rglob("*") if path.is_file() and path.parent.name != "__pycache__"
+    }
+    assert {path for path in made_of if path.suffix != ".py"} <= installed

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from PIL import Image
+
 from posthorn.cli.sandbox_process import SandboxProcess
 from tests.commands import Desk, order, told
 from tests.delivery.journey import PNG, numbers, write_campaign
@@ -30,7 +32,7 @@ def write_the_big_one(folder: Path) -> Path:
         writer.writerow(["Imię", "telefon", "miasto"])
         writer.writerows(["Żaneta", row, "Łódź; Górna"] for row in rows)
     (folder / "poster.png").write_bytes(PNG)
-    (folder / "map.jpg").write_bytes(b"\xff\xd8\xff\xe0" + b"picture" * 40)
+    Image.new("RGB", (8, 8), "orange").save(folder / "map.jpg")
     file = folder / "big.toml"
     lines = ('name = "big"', 'title = "Wyprzedaż"', 'text = "Wszystko -30%"', 'media = ["poster.png", "map.jpg"]')
     file.write_text("\n".join([*lines, 'recipients = "odbiorcy.csv"', "chunk_size = 200", ""]), encoding="utf-8")

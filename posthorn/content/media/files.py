@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from posthorn.content.filenames import existing
 from posthorn.content.regularfile import opened
 from posthorn.errors import InputError
 from posthorn.models import Media
@@ -94,7 +95,7 @@ def check_media(source: str, base_dir: Path, *, allow_loopback: bool = False) ->
     scheme, separator, _ = source.partition("://")
     if separator:
         return _checked_url(source, scheme.lower(), allow_loopback=allow_loopback)
-    path = base_dir / source
+    path = existing(base_dir / source, "media")
     content_type = _content_type(source, path.name)
     sha256, size = _fingerprint(path, source)
     return Media(source=source, name=path.name, content_type=content_type, path=str(path), sha256=sha256, size=size)

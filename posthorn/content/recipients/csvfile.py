@@ -7,21 +7,25 @@ out as a row with a reason, and what would swallow other rows (a stray quote) re
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from posthorn.content.recipients.phones import Reason
+from posthorn.content.filekind import HEAD_BYTES, file_kind
+from posthorn.content.filenames import existing
+from posthorn.content.plain import plain
+from posthorn.content.recipients import columns
+from posthorn.content.recipients.phones import MESSAGING, PhoneReader, Reason
 from posthorn.content.regularfile import opened
 from posthorn.errors import InputError
-
-PHONE_COLUMNS = ("phone", "number", "msisdn", "telefon", "numer")
-"""What the column of numbers may be called, in any case."""
 
 LINE_TOO_LONG = Reason("the line is longer than 65,536 characters")
 QUOTES_BROKEN = Reason("its quotes do not match")
@@ -31,7 +35,12 @@ _LINE_LIMIT = 65_536
 _ROW_LINES = 100
 _BLOCK = 65_536
 _ONE_COLUMN = "\x1f"
-_DELIMITERS = ",;\t"
+_DELIMITERS = ",;\t|"
+_HEADER_LINES = 20
+"""Lines a header may run over: a quoted cell of it may hold line breaks."""
+_SAMPLE_ROWS = 1_000
+_SEP = re.compile(r'\ufeff?"?sep=([^\w"\r\n])"?[\r\n]*', re.IGNORECASE)
+"""The first line by which Excel is told the delimiter."""
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -39,7 +48,6 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_OFFICE_FILES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _NUMBER_LIKE = re.compile(r"(?:\d\D{0,2}){7}")
 
 Row = tuple[int, list[str], Reason | None]
@@ -65,10 +73,34 @@ class _Survey:
 
 
 @dataclass(frozen=True, slots=True)
-class CsvFile:
-    """A surveyed file. ``columns`` are its header's names, casefolded; a bare list has the one column ``phone``.
+class Wanted:
+    """What an operator says about a list: its column of numbers, the rows that count, the region of its numbers.
 
-    ``sha256`` is of the file's bytes, ``lines`` an upper bound of its rows, ``phone_column`` an index into ``columns``.
+    ``only_where`` holds, by column, the values (casefolded) that a row must have.
+    """
+
+    region: str = "PL"
+    column: str | None = None
+    only_where: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """The names of the columns as written, the delimiter, and where the header begins and ends (0 and 0: there is none)."""
+
+    titles: tuple[str, ...]
+    delimiter: str
+    begins: int
+    ends: int
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFile:
+    """A surveyed file. ``columns`` are its header's names, casefolded, ``titles`` the same as written; a bare list has the
+    one column ``phone``, and ``header_line`` 0.
+
+    ``sha256`` is of the file's bytes, ``lines`` an upper bound of its rows, ``phone_column`` an index into ``columns``;
+    ``filters`` are indices with the values a row must have.
     """
 
     path: Path
@@ -77,12 +109,32 @@ class CsvFile:
     encoding: str
     lines: int
     delimiter: str
+    titles: tuple[str, ...]
     columns: tuple[str, ...]
     phone_column: int
+    header_line: int
     header_lines: int
     long_lines: bool
+    filters: tuple[tuple[int, frozenset[str]], ...] = ()
 
-    def rows(self) -> Iterator[Row]:
+    @property
+    def phone_title(self) -> str:
+        """The column of numbers as its header names it, safe to show."""
+        return plain(self.titles[self.phone_column], most=60)
+
+    def counts(self, cells: list[str]) -> bool:
+        """Whether ``only_where`` takes the row."""
+        return all(
+            (cells[index].strip().casefold() if index < len(cells) else "") in values for index, values in self.filters
+        )
+
+    def sample(self, index: int, most: int = _SAMPLE_ROWS) -> Counter[str]:
+        """The values of a column in the first rows, stripped, with how often each stands there."""
+        with contextlib.closing(self.rows()) as rows:
+            read = [cells for _, cells, problem in islice(rows, most) if problem is None]
+        return Counter(cells[index].strip() if index < len(cells) else "" for cells in read)
+
+    def rows(self) -> Generator[Row, None, None]:
         """Every row but the header and blank ones, in the file's order; the same each time.
 
         Raises:
@@ -142,73 +194,126 @@ class CsvFile:
             raise InputError(self.field, f"{self.path}: a quote opened in line {begins} {end}; correct the quotes there")
 
 
-def open_csv(path: Path, field: str) -> CsvFile:
-    """Survey ``path`` (its bytes once, its first row once) so that its rows can be streamed.
+def open_csv(path: Path, field: str, wanted: Wanted | None = None) -> CsvFile:
+    """Survey ``path`` (its bytes once, its first rows once) so that its rows can be streamed.
 
     ``field`` is what the operator calls the file ("recipients", "attendees"). Encoding: UTF-8, UTF-16 and UTF-32 by their
-    byte order mark, else UTF-8 where all bytes are, else cp1250. Delimiter: comma, semicolon or tab.
+    byte order mark, else UTF-8 where all bytes are, else cp1250. Delimiter: what a first line ``sep=;`` says, else comma,
+    semicolon, tab or bar.
 
     Raises:
-        InputError: no such file, not readable, not text, empty, or without a column of numbers.
+        InputError: no such file, not readable, not text, empty, or without one certain column of numbers.
     """
+    wanted = wanted or Wanted()
+    path = existing(path, field)
     survey = _survey(path, field)
-    with opened(path, field, "a CSV file") as file:
-        lines = _decoded(file, survey.encoding, bounded=True)
-        head, header_lines = _first_row(lines, path, field)
-    delimiter = _delimiter(head)
-    cells = [cell.strip().lstrip("\ufeff").casefold() for cell in _cells(head, delimiter)]
-    named = [index for index, cell in enumerate(cells) if cell in PHONE_COLUMNS]
-    if not named and len(cells) == 1 and re.search(r"\d", cells[0]):
-        cells, named, header_lines = ["phone"], [0], 0
-    if len(named) != 1:
-        raise InputError(field, f"{path} {_header_problem(cells, named)}")
-    return CsvFile(
+    header = _header(path, field, survey.encoding)
+    titles, header_lines, header_line = header.titles, header.ends, header.begins
+    if wanted.column is None and len(titles) == 1 and _is_bare(titles[0]):
+        titles, header_lines, header_line = ("phone",), header.begins - 1, 0
+    file = CsvFile(
         path=path,
         field=field,
         sha256=survey.sha256,
         encoding=survey.encoding,
         lines=survey.lines,
-        delimiter=delimiter,
-        columns=tuple(cells),
-        phone_column=named[0],
+        delimiter=header.delimiter,
+        titles=titles,
+        columns=tuple(title.casefold() for title in titles),
+        phone_column=0,
+        header_line=header_line,
         header_lines=header_lines,
         long_lines=survey.long_lines,
     )
+    filters = tuple(columns.wanted_rows(wanted.only_where, titles))
+    return replace(file, phone_column=_phone_column(file, wanted), filters=filters)
 
 
-def _header_problem(cells: list[str], named: list[int]) -> str:
-    accepted = ", ".join(PHONE_COLUMNS)
-    if named:
-        return f"has more than one column of numbers ({', '.join(cells[index] for index in named)}); keep one"
-    if any(_NUMBER_LIKE.search(cell) for cell in cells):
-        return f"has no header: its first line must name the columns, one of them one of {accepted}"
-    found = ", ".join(cell[:40] or "(unnamed)" for cell in cells[:20])
-    return f"has no column of numbers; columns found: {found}; expected one of {accepted}"
+def _is_bare(cell: str) -> bool:
+    """Whether the only cell of the first line is a value, not a name: it has digits, and does not name numbers."""
+    return bool(re.search(r"\d", cell)) and not columns.is_phone_name(cell)
 
 
-def _first_row(lines: _Lines, path: Path, field: str) -> tuple[str, int]:
-    """The first line that is not blank, and its number. A header keeps to one line."""
+def _phone_column(file: CsvFile, wanted: Wanted) -> int:
+    if wanted.column is not None:
+        return columns.named_column(file.titles, wanted.column, "column")
+
+    def share(index: int) -> float | None:
+        reader = PhoneReader(wanted.region, kinds=MESSAGING)
+        values = {value: count for value, count in file.sample(index).items() if value}
+        good = sum(count for value, count in values.items() if not isinstance(reader.read(value), Reason))
+        return good / sum(values.values()) if values else None
+
+    if file.header_line and sum(bool(_NUMBER_LIKE.search(title)) for title in file.titles):
+        raise InputError(file.field, f"{file.path} has no header: its first line must name the columns, such as phone")
+    found = columns.phone_column(file.titles, share)
+    if found is None:
+        listed = columns.listed(file.titles)
+        raise InputError(
+            file.field,
+            f"{file.path} has no column of numbers; columns found: {listed}; expected one named phone, telefon, mobile or"
+            ' the like, or its name in the file: column = "…"',
+        )
+    return found
+
+
+def _header(path: Path, field: str, encoding: str) -> _Header:
+    """The header: the first row that is not blank, read as a row, for a quoted cell may hold line breaks."""
+    with opened(path, field, "a CSV file") as file:
+        lines = _decoded(file, encoding, bounded=True)
+        first, head = _first_lines(lines, path, field)
+    forced = _SEP.fullmatch(head[0].strip(" \ufeff"))
+    if forced:
+        blank = next((number for number, line in enumerate(head[1:], start=1) if line.strip()), None)
+        if blank is None:
+            raise InputError(field, f"{path} has no rows")
+        first, head = first + blank, head[blank:]
+    head[0] = head[0].lstrip("\ufeff")
+    best = max(forced[1] if forced else _DELIMITERS, key=lambda delimiter: _merit(head, delimiter))
+    cells, length = _first_record(head, best)
+    if len(cells) < 2:
+        best = _ONE_COLUMN
+        cells, length = _first_record(head, best)
+    if length > 1 and any(_NUMBER_LIKE.search(line) for cell in cells for line in cell.splitlines()[1:]):
+        ends = first + length - 1
+        raise InputError(field, f"{path}: a quote opened in line {first} runs on to line {ends}; correct the quotes there")
+    titles = tuple(" ".join(cell.split()) for cell in cells)
+    return _Header(titles, best, first, first + length - 1)
+
+
+def _first_lines(lines: _Lines, path: Path, field: str) -> tuple[int, list[str]]:
+    """The number of the first line that is not blank, and the lines from there on that a header may take."""
+    first, head = 0, list[str]()
     for number, line in enumerate(lines, start=1):
-        if line.strip().strip("\ufeff"):
-            if lines.overlong:
+        if lines.overlong:
+            if not head:
                 raise InputError(field, f"{path}: {LINE_TOO_LONG} where the header should be (line {number})")
-            return line.rstrip("\r\n"), number
-    raise InputError(field, f"{path} has no rows")
+            break
+        if head or line.strip().strip("\ufeff"):
+            first = first or number
+            head.append(line)
+        if len(head) == _HEADER_LINES:
+            break
+    if not head:
+        raise InputError(field, f"{path} has no rows")
+    return first, head
 
 
-def _delimiter(head: str) -> str:
-    """The delimiter by which the header names a column of numbers, else the one that makes most cells of it."""
-
-    def merit(delimiter: str) -> tuple[bool, int]:
-        cells = _cells(head, delimiter)
-        return any(cell.strip().casefold() in PHONE_COLUMNS for cell in cells) and len(cells) > 1, len(cells)
-
-    best = max(_DELIMITERS, key=merit)
-    return best if merit(best)[1] > 1 else _ONE_COLUMN
+def _merit(head: list[str], delimiter: str) -> tuple[bool, int]:
+    """What speaks for a delimiter: that a column of numbers has a name by it, then how many cells it makes."""
+    cells, _ = _first_record(head, delimiter)
+    whole = [cell for cell in cells if not any(other in cell for other in _DELIMITERS)]
+    named = any(columns.is_phone_name(cell) or columns.is_weak_phone_name(cell) for cell in whole)
+    return named and len(cells) > 1, len(cells)
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
-    return next(csv.reader([line], delimiter=delimiter), [])
+def _first_record(head: list[str], delimiter: str) -> tuple[list[str], int]:
+    """The cells of the first row and how many lines it takes; of its first line where its quotes do not match."""
+    reader = csv.reader(head, delimiter=delimiter, strict=True)
+    try:
+        return next(reader, []), reader.line_num
+    except csv.Error:
+        return next(csv.reader([head[0].rstrip("\r\n")], delimiter=delimiter), []), 1
 
 
 def _survey(path: Path, field: str) -> _Survey:
@@ -242,8 +347,9 @@ def _encoding(head: bytes, path: Path, field: str) -> str | None:
     """What the first bytes say, or None where they leave it open."""
     if not head:
         raise InputError(field, f"{path} is empty")
-    if head.startswith(_OFFICE_FILES):
-        raise InputError(field, f"{path} is a spreadsheet or an archive, not CSV; export it as CSV")
+    kind = file_kind(head[:HEAD_BYTES])
+    if kind is not None:
+        raise InputError(field, f"{path} is {kind.name}, not CSV; {kind.instead}")
     for bom, encoding in _BOMS:
         if head.startswith(bom):
             return encoding

@@ -6,12 +6,14 @@ It keeps no recipient but a compact table of the numbers seen, knows no ledger, 
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
-from posthorn.content.recipients.csvfile import CsvFile, Row, open_csv
-from posthorn.content.recipients.phones import PhoneReader, Reason
+from posthorn.content.recipients.columns import folded
+from posthorn.content.recipients.csvfile import CsvFile, Row, Wanted, open_csv
+from posthorn.content.recipients.phones import MESSAGING, WITH_LANDLINES, PhoneReader, Reason
 from posthorn.content.recipients.rejects import Reject, RejectsFile
 from posthorn.models import Phone
 
@@ -29,6 +31,7 @@ class Intake:
 
     ``sha256`` is of the file's bytes. ``input`` is always ``accepted + invalid + duplicate``; blank lines are no input.
     ``first_rejects`` holds the first ``keep_rejects`` rejects; the rejects file, if one is asked for, holds all of them.
+    ``reasons`` counts invalid rows by why. Rows that ``only_where`` leaves out are no input: ``left_out`` counts them.
     """
 
     def __init__(self, file: CsvFile, reader: PhoneReader, rejects: Path | None) -> None:
@@ -37,7 +40,9 @@ class Intake:
         self.rejects = rejects
         self.path = file.path
         self.sha256 = file.sha256
-        self.accepted = self.invalid = self.duplicate = 0
+        self.file = file
+        self.accepted = self.invalid = self.duplicate = self.left_out = 0
+        self.reasons: Counter[str] = Counter()
         self.keep_rejects = _FIRST_REJECTS
         self.first_rejects: list[Reject] = []
         self._rejects_file: RejectsFile | None = None
@@ -48,7 +53,8 @@ class Intake:
         return self.accepted + self.invalid + self.duplicate
 
     def __iter__(self) -> Iterator[Batch]:
-        self.accepted = self.invalid = self.duplicate = 0
+        self.accepted = self.invalid = self.duplicate = self.left_out = 0
+        self.reasons = Counter()
         self.first_rejects = []
         with RejectsFile(self.rejects) if self.rejects else nullcontext() as rejects_file:
             self._rejects_file = rejects_file
@@ -56,7 +62,7 @@ class Intake:
 
     def _batches(self) -> Iterator[Batch]:
         seen, batch = SeenPhones(self._file.lines), Batch()
-        for row in self._file.rows():
+        for row in self._rows():
             phone = self._phone(row, seen)
             if phone is not None:
                 batch.append((row[0], phone))
@@ -68,6 +74,16 @@ class Intake:
         if batch:
             yield batch
 
+    def _rows(self) -> Iterator[Row]:
+        return self._file.rows() if not self._file.filters else self._filtered()
+
+    def _filtered(self) -> Iterator[Row]:
+        for row in self._file.rows():
+            if row[2] is None and not self._file.counts(row[1]):
+                self.left_out += 1
+            else:
+                yield row
+
     def _phone(self, row: Row, seen: SeenPhones) -> Phone | None:
         """The row's number if it is a valid one and new; else the row is counted and reported."""
         line, cells, problem = row
@@ -76,6 +92,7 @@ class Intake:
         phone = problem or self._reader.read(text)
         if isinstance(phone, Reason):
             self.invalid += 1
+            self.reasons[phone] += 1
             self._reject(Reject(line, text, phone))
             return None
         first_line = seen.add(phone, line)
@@ -92,15 +109,24 @@ class Intake:
             self._rejects_file.add(reject)
 
 
-def read_recipients(path: Path, *, region: str, rejects: Path | None = None) -> Intake:
-    """Open a campaign's recipients: a CSV with a column phone (number, msisdn, telefon, numer), or one number per line.
+def read_recipients(
+    path: Path, *, region: str, rejects: Path | None = None, wanted: Wanted | None = None, landlines: bool = False
+) -> Intake:
+    """Open a campaign's recipients: a CSV with a column of numbers (``columns.py`` has the names), or one number per line.
 
-    ``region`` is that of numbers written without a country prefix.
+    ``region`` is that of numbers written without a country prefix. Mobiles are taken, landlines only where ``landlines``.
 
     Raises:
         InputError: the file cannot be used; here or, where only reading on shows it, while iterating.
     """
-    return Intake(open_csv(path, "recipients"), PhoneReader(region), rejects)
+    file = open_csv(path, "recipients", wanted or Wanted(region))
+    return Intake(file, phone_reader(file, region, landlines=landlines), rejects)
+
+
+def phone_reader(file: CsvFile, region: str, *, landlines: bool) -> PhoneReader:
+    """The reader of a list's numbers; in a column ``msisdn`` they are international by their own name."""
+    international = folded(file.titles[file.phone_column]) == "msisdn"
+    return PhoneReader(region, kinds=WITH_LANDLINES if landlines else MESSAGING, international=international)
 
 
 class SeenPhones:

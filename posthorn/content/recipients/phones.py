@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Mapping
 
 import phonenumbers
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, NumberParseException, PhoneMetadata, ValidationResult
@@ -32,6 +34,11 @@ EXTENSION = Reason("has an extension, which no MMS reaches")
 NO_SUCH_COUNTRY = Reason("no country has this prefix")
 SHORTENED = Reason("shortened by a spreadsheet, its digits are lost: format the column as text")
 DECIMAL = Reason("a decimal number: format the column as text")
+SEVERAL = Reason("more than one number? keep one in the cell")
+LANDLINE = Reason("a landline: no MMS (landlines = true takes them)")
+ADD_PLUS = Reason("too long for a national number; if it begins with a country code, add a + in front")
+EXTRA_ZERO = Reason("not valid with the 0 in front; leave the 0 out")
+OTHER_ENCODING = Reason("not a number: letters stand between the digits; is the file in another encoding?")
 
 _PARSE_REASONS = {
     NumberParseException.INVALID_COUNTRY_CODE: NO_SUCH_COUNTRY,
@@ -47,21 +54,106 @@ _LENGTH_REASONS = {
 _SHORTEST, _LONGEST = 3, 22
 """Digits beyond which no parser need be asked: E.164 has 15, an international and a national prefix may come on top."""
 
+_SHORTEST_ABROAD = 10
+"""Digits from which a bare number may be taken for one with its country code."""
+
 _LONGEST_TEXT = 100
 """Characters a cell may have before it is looked at more closely: patterns that search take long over long texts."""
 
 _DIALLED = re.compile(r"\+?[0-9]+")
+_SEVERAL = re.compile(
+    r"\d[^\d]*?(?:[/\\~;|,&:\t\r\n／]|\b(?:or|lub|oder|albo|and|und|oraz|i|u|e|y)\b)[^\d]*\d"  # one sign, then more digits
+    r"|\d[\s.\-]*[(\[（［][^)\]]*\d[^(\[]*[)\]）］]\s*\Z",  # a bracketed tail
+    re.IGNORECASE,
+)
+_LAST_DIGITS_AGAIN = re.compile(r"([^-–—]*\d)\s*[-–—]\s*\d{1,2}\s*")
+"""``1234567-8`` may mean two numbers, or an extension, where ``1234567`` is a number already."""
+
+_TRUNK_IN_BRACKETS = re.compile(r"\A(\(?(?:\+|00)\s*\d{1,3}\)?\s*)[(\[]0[)\]]")
+_DIGITS = re.compile(r"\d+")
+_LONG_GROUP = 7
 _TEXT_CELL = re.compile(r"=\"([^\"]*)\"|['’‘](.*)", re.DOTALL)
 _EXPONENT = re.compile(r"[+-]?\d+(?:[.,]\d+)?e[+-]?\d+", re.IGNORECASE)
 _DECIMAL = re.compile(r"\+?\d{7,}[.,]0*")
 _EXTENSION = re.compile(r"[^a-z]*\d[^a-z]*(?:[;,]?\s*(?:ext[a-z]*|x|wew[a-z]*|int)|#)[.:=\s]*\d+", re.IGNORECASE)
 
 
+Kinds = frozenset[int]
+"""Kinds of numbers (``phonenumbers.PhoneNumberType``) that are taken."""
+
+_TYPE = phonenumbers.PhoneNumberType
+MESSAGING: Kinds = frozenset({_TYPE.MOBILE, _TYPE.FIXED_LINE_OR_MOBILE})
+WITH_LANDLINES: Kinds = MESSAGING | {_TYPE.FIXED_LINE}
+
+_KIND_REASONS = {
+    _TYPE.FIXED_LINE: LANDLINE,
+    _TYPE.PAGER: Reason("a pager: no MMS"),
+    _TYPE.PREMIUM_RATE: Reason("a premium-rate number: no MMS"),
+    _TYPE.TOLL_FREE: Reason("a toll-free number: no MMS"),
+    _TYPE.SHARED_COST: Reason("a shared-cost number: no MMS"),
+    _TYPE.VOIP: Reason("a VoIP number (internet telephone): no MMS"),
+    _TYPE.PERSONAL_NUMBER: Reason("a personal number that is forwarded at extra cost: no MMS"),
+    _TYPE.UAN: Reason("a company's access number: no MMS"),
+    _TYPE.VOICEMAIL: Reason("a voicemail box: no MMS"),
+}
+
+_KIND_NAMES: dict[str, str] = {
+    _KIND_REASONS[_TYPE.FIXED_LINE]: "landline",
+    _KIND_REASONS[_TYPE.PAGER]: "pager",
+    _KIND_REASONS[_TYPE.PREMIUM_RATE]: "premium_rate",
+    _KIND_REASONS[_TYPE.TOLL_FREE]: "toll_free",
+    _KIND_REASONS[_TYPE.SHARED_COST]: "shared_cost",
+    _KIND_REASONS[_TYPE.VOIP]: "voip",
+    _KIND_REASONS[_TYPE.PERSONAL_NUMBER]: "personal",
+    _KIND_REASONS[_TYPE.UAN]: "company_access",
+    _KIND_REASONS[_TYPE.VOICEMAIL]: "voicemail",
+}
+
+
+def kind_of(phone: Phone) -> int:
+    """The kind of a valid number, a ``phonenumbers.PhoneNumberType``."""
+    digits = str(phone)
+    for length in (1, 2, 3):
+        numbering = _numbering_of(digits[:length])
+        if numbering is not None:
+            if numbering.is_mobile(digits[length:]):
+                return int(_TYPE.MOBILE)
+            break
+    return int(phonenumbers.number_type(phonenumbers.parse(f"+{digits}")))
+
+
+def rejected_kinds(reasons: Mapping[str, int]) -> Counter[str]:
+    """Of counted reasons, those that are kinds of numbers: ``{"landline": 3, "pager": 1}``."""
+    return Counter({_KIND_NAMES[reason]: count for reason, count in reasons.items() if reason in _KIND_NAMES})
+
+
+def is_landline(phone: Phone) -> bool:
+    """Whether a valid number is a landline and nothing else."""
+    return kind_of(phone) == _TYPE.FIXED_LINE
+
+
+def country_of(phone: Phone) -> str:
+    """The region of a valid number (``PL``), or ``001`` where it belongs to no country."""
+    digits = str(phone)
+    for length in (1, 2, 3):
+        regions = COUNTRY_CODE_TO_REGION_CODE.get(int(digits[:length]))
+        if regions is not None:
+            if len(regions) == 1:
+                return str(regions[0])
+            return _shared_code_region(phone)
+    return "001"
+
+
+def _shared_code_region(phone: Phone) -> str:
+    """The region of a number whose country code several have."""
+    return phonenumbers.region_code_for_number(phonenumbers.parse(f"+{phone}")) or "001"
+
+
 class _Dialled(dict[int, str | None]):
     """What ``str.translate`` makes of one character: a digit of any script, a plus, nothing, or the character itself.
 
-    Dropped are what people and programs put between digits: spaces, dashes, brackets, full stops, strokes, and invisible
-    marks such as those a messenger copies along.
+    Dropped are what people and programs put between digits: spaces, dashes, brackets, full stops, and invisible marks such
+    as those a messenger copies along. A stroke is not: it may stand between two numbers.
     """
 
     def __missing__(self, code: int) -> str | None:
@@ -69,7 +161,7 @@ class _Dialled(dict[int, str | None]):
         category = unicodedata.category(character)
         if category == "Nd":
             self[code] = str(unicodedata.decimal(character))
-        elif category in ("Zs", "Pd", "Cf") or character in "−./()[]／．（）［］·~":
+        elif category in ("Zs", "Pd", "Cf") or character in "−.()[]．（）［］·":
             self[code] = None
         else:
             self[code] = "+" if character == "＋" else character
@@ -86,15 +178,20 @@ class PhoneReader:
     read as a national number, and a mobile if it is read with its country code. An MMS goes to mobiles, and lists leave
     the plus out far oftener than a landline's zero: it is read as the mobile.
 
+    ``kinds`` are the kinds of numbers that are taken (``MESSAGING``, ``WITH_LANDLINES``); None takes any valid number.
+    ``international`` reads bare digits that are no number of the region as if a plus stood before them.
+
     Raises:
         InputError: no such region.
     """
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, *, kinds: Kinds | None = None, international: bool = False) -> None:
         metadata = PhoneMetadata.metadata_for_region(region.upper(), None)
         if metadata is None:
             raise InputError("region", f"{region!r} is no region; expected two letters such as PL, DE or US")
         self.region = region.upper()
+        self._kinds = kinds
+        self._international = international
         self._code = str(metadata.country_code)
         home = _Numbering(metadata)
         self._judge = _numbering_of(self._code) or home
@@ -104,24 +201,66 @@ class PhoneReader:
         self._trunk = home.trunk
         self._untouched = re.compile(home.untouched)
         code, mobile = self._code, self._judge.mobile
-        self._without_plus = re.compile(f"(?!{abroad})(?!{mobile}){code}(?={mobile}){self._judge.settled}")
-        self._national = re.compile(f"(?!{abroad})(?!{code}{mobile}){home.untouched}{self._judge.valid}")
+        wanted = self._judge.valid if kinds is None else self._judge.messaging
+        self._without_plus = re.compile(f"(?!{abroad})(?!{mobile}){code}(?={mobile})(?!{self._judge.prefix}){wanted}")
+        self._national = re.compile(f"(?!{abroad})(?!{code}{mobile}){home.untouched}{wanted}")
+        self._with_prefix = re.compile(rf"(?:\+|{abroad})({code}(?!{self._judge.prefix}){wanted})")
 
     def read(self, text: str) -> Phone | Reason:
-        """The number in ``text``, or why there is none. Any valid number is taken, landlines too: the provider decides."""
+        """The number in ``text``, or why there is none."""
         number: str | Reason = text
         if not (text.isascii() and text.removeprefix("+").isdigit()):
             number = _dialled(text)
             if isinstance(number, Reason):
-                return number
-        return self._settled(number) or self._parsed(number)
+                return self._hinted(text, number)
+            tail = _LAST_DIGITS_AGAIN.fullmatch(text)
+            if tail and not isinstance(self.read(tail[1]), Reason):
+                return SEVERAL
+        quick = self._quick(number)
+        if quick is not None:
+            return quick
+        phone = self._settled(number) or self._parsed(number)
+        if isinstance(phone, Reason):
+            return self._otherwise(number, phone)
+        return phone if self._kinds is None else self._of_kind(phone)
+
+    def _quick(self, number: str) -> Phone | None:
+        """A number of the region that is surely of a kind that is taken, without asking for its kind."""
+        if number[0] != "+":
+            if self._national.match(number):
+                return Phone(int(self._code + number))
+            if self._without_plus.match(number):
+                return Phone(int(number))
+        found = self._with_prefix.match(number)
+        return Phone(int(found[1])) if found else None
+
+    def _of_kind(self, phone: Phone) -> Phone | Reason:
+        kind = kind_of(phone)
+        return phone if kind in (self._kinds or ()) else _KIND_REASONS.get(kind, NOT_A_NUMBER)
+
+    def _otherwise(self, number: str, reason: Reason) -> Phone | Reason:
+        """What else the digits may be: international without a plus, or national with a zero that the region has not."""
+        if number.isdigit() and len(number) >= _SHORTEST_ABROAD:
+            abroad = self._parsed(f"+{number}")
+            abroad = abroad if isinstance(abroad, Reason) else self._of_kind(abroad) if self._kinds else abroad
+            if not isinstance(abroad, Reason):
+                return abroad if self._international else ADD_PLUS
+        if len(number) > 1 and number[0] == "0" and number[1] != "0" and self._quick(number[1:]) is not None:
+            return EXTRA_ZERO
+        return reason
+
+    def _hinted(self, text: str, reason: Reason) -> Reason:
+        """A reason that says more: letters of a wrong encoding between the digits of a number."""
+        if reason is NOT_A_NUMBER and len(text) <= _LONGEST_TEXT and not text.isascii():
+            bare = "".join(one for one in text if one.isascii() or not (one.isalpha() or one in "\ufffd†‡"))
+            if bare != text and not isinstance(self.read(bare), Reason):
+                return OTHER_ENCODING
+        return reason
 
     def _settled(self, number: str) -> Phone | None:
         """The number where the patterns prove what ``parse`` and ``is_valid_number`` would say; None asks them."""
-        if self._national.match(number):
-            return Phone(int(self._code + number))
-        if self._without_plus.match(number):
-            return Phone(int(number))
+        if self._kinds is None and (quick := self._quick(number)) is not None:
+            return quick
         abroad = number[0] == "+" or self._abroad.match(number)
         if abroad:
             return self._settled_abroad(number[1 if abroad is True else abroad.end() :])
@@ -173,7 +312,12 @@ def _dialled(text: str) -> str | Reason:
     number = text.translate(_DIALLED_CHARACTERS)
     if not _DIALLED.fullmatch(number):
         return _instead(text, number)
-    return DECIMAL if "." in text and _DECIMAL.fullmatch(text) else number
+    if "." in text and _DECIMAL.fullmatch(text):
+        return DECIMAL
+    if _holds_several(text):
+        return SEVERAL
+    in_brackets = _TRUNK_IN_BRACKETS.match(text)
+    return (in_brackets[1] + text[in_brackets.end() :]).translate(_DIALLED_CHARACTERS) if in_brackets else number
 
 
 def _instead(text: str, number: str) -> Reason:
@@ -183,7 +327,21 @@ def _instead(text: str, number: str) -> Reason:
         return SHORTENED
     if _DECIMAL.fullmatch(text):
         return DECIMAL
-    return EXTENSION if _EXTENSION.fullmatch(text) else NOT_A_NUMBER
+    if _EXTENSION.fullmatch(text):
+        return EXTENSION
+    return SEVERAL if _holds_several(text) else NOT_A_NUMBER
+
+
+def _holds_several(text: str) -> bool:
+    """Whether more than one number may stand in ``text``: by a sign that parts numbers, or as two long groups of digits."""
+    if _SEVERAL.search(text):
+        return True
+    groups = [(group[0], group.start()) for group in _DIGITS.finditer(text) if len(group[0]) >= _LONG_GROUP]
+    if len(groups) < 2:
+        return False
+    first, at = groups[0]
+    is_prefix = text[:at].rstrip().endswith("+") or first.startswith("00")
+    return len(groups) > 2 or not is_prefix or len(first) >= _SHORTEST_ABROAD
 
 
 class _Numbering:
@@ -208,8 +366,17 @@ class _Numbering:
         self.untouched = f"(?!{prefix}){self.viable}"
         self.trunk = re.compile(rf"\A(?:{prefix})") if simple else None
         self.mobile = _pattern(metadata.mobile) or "(?!)"
+        self.prefix = prefix
         self.settled = f"(?!{prefix}){self.valid}"
+        # phonenumbers asks for the dearer kinds first: what is one of them is no mobile
+        dearer = "|".join(pattern for pattern in map(_pattern, kinds[2:]) if pattern) or "(?!)"
+        self.messaging = f"(?={_pattern(general) or '(?!)'})(?!{dearer}){self.mobile}"
+        self._messaging = re.compile(self.messaging)
         self._settled = re.compile(self.settled)
+
+    def is_mobile(self, national: str) -> bool:
+        """Whether a valid national number is surely a mobile, or fixed line and mobile in one."""
+        return self._messaging.match(national) is not None
 
     def settles(self, national: str) -> bool:
         """Whether a national number is surely valid as it stands."""

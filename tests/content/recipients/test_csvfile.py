@@ -95,7 +95,6 @@ def test_a_broken_row_has_a_reason_and_the_next_one_is_read(tmp_path, content, r
         pytest.param("\ufeff", "has no rows", id="a mark only"),
         pytest.param("name;e-mail\nJan;x\n", "no column of numbers; columns found: name, e-mail;", id="no such column"),
         pytest.param("klient\nJan\n", "columns found: klient;", id="one column of another name"),
-        pytest.param("phone,Telefon\n1,2\n", "more than one column of numbers (phone, telefon)", id="two such columns"),
         pytest.param("500600700;Jan\n", "has no header", id="columns without a header"),
         pytest.param("500600700,500600701\n", "has no header", id="numbers side by side"),
         pytest.param(b"PK\x03\x04rest", "is a spreadsheet", id="a workbook"),
@@ -109,6 +108,15 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path, content, said):
     assert str(caught.value).startswith("attendees: ")
     assert said in str(caught.value)
     assert "500600700" not in str(caught.value)
+
+
+def test_two_columns_that_could_be_meant_are_both_named(tmp_path):
+    path = write(tmp_path, "phone,Telefon\n1,2\n")
+    with pytest.raises(
+        InputError, match=r'column: 2 columns could hold .* "phone" and "Telefon"; say which: column = "phone"'
+    ):
+        open_csv(path, "attendees")
+    assert open_csv(path, "attendees", csvfile.Wanted(column="telefon")).phone_title == "Telefon"
 
 
 def test_what_is_no_file_is_refused(tmp_path):
