@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import socket
 import time
 import uuid
@@ -322,7 +323,8 @@ def process_name() -> str:
 
 def new_owner() -> str:
     """A name for this process's claims that no other process ever has."""
-    return f"{socket.gethostname()[:60]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()[:60])  # it stands in names of files, and in lines of words
+    return f"{host}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
 
 
 def _import_spool(ledger: Ledger, spool: Spool) -> int:

@@ -199,3 +199,16 @@ async def test_a_damaged_mark_is_named_with_the_way_on(box: Sandbox, tmp_path: P
     mark.rename(mark.with_suffix(".damaged"))
     assert (await catch_up_campaign("sale", settings=settings)).pending == 400
     assert counted(await deliver(file, settings)) == {"accepted": 500}
+
+
+@pytest.mark.parametrize("host", ["front desk", "a/b", "büro"])
+async def test_whatever_a_machine_is_called_its_claims_are_told(
+    host: str, box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    settings = quick(box.url, tmp_path)
+    file = await half_sent(box, settings, tmp_path)
+    copy = copy_of(settings, tmp_path)
+    assert counted(await deliver(file, settings)) == {"accepted": 500}
+    restore(settings, copy)
+    assert "is older than what was sent" in (await deliver(file, settings))["because"]
