@@ -124,7 +124,7 @@ def test_one_command_serves_everything(served: Served, slow_sandbox: SandboxProc
 
     soon = datetime.now(UTC) + timedelta(seconds=30)  # the command that plans it takes some of them
     write_event(tmp_path)
-    ended = served.desk.run("tickets", "deploy", "jazz.toml", "--at", f"{soon:%Y-%m-%dT%H:%M:%S}")
+    ended = served.desk.run("tickets", "deploy", "jazz.toml", "--at", f"{soon:%Y-%m-%dT%H:%M:%S}", "--timezone", "UTC")
     assert "send-tickets/jazz-night: 3 tickets; starts once" in ended.err, ended.err
 
     file = write_campaign(tmp_path, [*numbers(100), "12"])
