@@ -29,7 +29,7 @@ Sender = Callable[[], Awaitable[Clocked]]
 @pytest.fixture
 def settings(box: Sandbox, tmp_path: Path) -> Settings:
     gateway = {
-        "base_url": box.url, "token": "sandbox-token", "chunk_size": 20, "concurrency": 2, "timeout_seconds": 2,
+        "base_url": box.url, "token": "sandbox-token", "chunk_size": 20, "concurrency": 2, "timeout_seconds": 1,
         "settle_seconds": 1.0, "breaker_after": 20,
     }  # fmt: skip
     return Settings(

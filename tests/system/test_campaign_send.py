@@ -194,7 +194,7 @@ def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str] | No
 
 
 def processes_of(desk: Desk) -> list[str]:
-    """The processes that run in the desk's folder or were told of it."""
+    """The processes that run in the desk's folder or were told of it, the sandbox aside."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -202,4 +202,4 @@ def processes_of(desk: Desk) -> list[str]:
                 found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
         except OSError:
             continue
-    return found
+    return [command for command in found if "posthorn sandbox" not in command]
