@@ -62,8 +62,9 @@ def test_news_that_contradicts_its_message_is_parked_and_shown(case: str, ledger
     told, why = CONTRADICTIONS[case]
     event = gala(ledger, 2)
     sent(ledger, event, (S.ACCEPTED, "x"))
+    news = News("x", S.DELIVERED, **at_once(told))
     for _ in range(2):
-        assert take_news(ledger, [News("x", S.DELIVERED, **at_once(told))]) == 0
+        assert take_news(ledger, [news]) == 0
         assert apply_parked(ledger) == 0
     assert by_code(ledger, event)["A-0"] == (S.ACCEPTED, "x")
     assert kept(ledger) == [("x", why)], "once, however often it is pushed"
