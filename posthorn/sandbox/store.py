@@ -43,6 +43,8 @@ class Store:
         """
         if not self._path.exists():
             return
+        if not self._path.is_file():  # a device may have no end
+            raise StoreError(f"{self._path} is not a regular file; name a file of its own")
         try:
             lines = [orjson.loads(line) for line in self._path.read_bytes().splitlines()]
             if lines[0].get("posthorn_sandbox") != _VERSION:
