@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
 from posthorn.cli.output import say
@@ -97,13 +97,13 @@ class _Interruptible:
         self.signals += 1
         signals.came = True
         if self.signals == 1:
-            say("stopping: waiting for the answers that are under way (Ctrl-C again to leave at once)")
+            _tell("stopping: waiting for the answers that are under way (Ctrl-C again to leave at once)")
         elif self.signals == 2:
             signals.came_twice = True
-            say("leaving at once: what was under way is looked up by the next run")
             last = threading.Timer(_LEAVING_SECONDS, leave)
             last.daemon = True
             last.start()
+            _tell("leaving at once: what was under way is looked up by the next run")
         else:
             leave()
         if self._loop is not None and not self._loop.is_closed():
@@ -115,6 +115,12 @@ class _Interruptible:
         elif self.signals > 1:
             for task in asyncio.all_tasks():
                 task.cancel()
+
+
+def _tell(line: str) -> None:
+    """Say it, unless the signal came in the middle of another line: a stream that is being written to refuses a second."""
+    with suppress(RuntimeError):
+        say(line)
 
 
 @contextmanager

@@ -72,3 +72,35 @@ def ended(error: BaseException) -> int:
     with pytest.raises(typer.Exit) as caught, ending_early("sale", as_json=True):
         raise error
     return caught.value.exit_code
+
+
+IN_THE_MIDDLE = """
+import os, signal, sys, time
+from posthorn.cli.interrupts import run_interruptibly
+
+class Busy:
+    writes = False
+    def isatty(self):
+        return False
+    def flush(self):
+        pass
+    def write(self, text):
+        if self.writes:
+            raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stderr>'>")
+        self.writes = True
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0)
+        self.writes = False
+
+async def work():
+    sys.stderr = Busy()
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)  # hangs, as in a call to a database that does not answer
+
+run_interruptibly(work)
+"""
+
+
+def test_a_second_signal_that_comes_while_the_first_is_being_said_ends_the_process() -> None:
+    ended = subprocess.run([sys.executable, "-c", IN_THE_MIDDLE], check=False, timeout=40)
+    assert ended.returncode == 130
