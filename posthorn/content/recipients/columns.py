@@ -148,8 +148,7 @@ def phone_column(titles: Sequence[str], share: Callable[[int], float | None]) ->
         names = " and ".join(f'"{plain(titles[index])}"' for index in found)
         raise InputError(
             "column",
-            f"{len(found)} columns could hold the numbers, more than one column of numbers: {names};"
-            f' say which: column = "{plain(titles[found[0]])}"',
+            f'{len(found)} columns could hold the numbers: {names}; say which: column = "{plain(titles[found[0]])}"',
         )
     return found[0] if found else None
 
