@@ -60,7 +60,7 @@ def point_to_sandbox(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_each_number_is_dispatched_once_whatever_answers_are_lost(box: Sandbox, tmp_path: Path) -> None:
     box.faults.replace(LOST_ANSWERS)
     settings = sandbox_settings(box.url, tmp_path, settle_seconds=0.3)
-    settings.serwersms.timeout_seconds = 0.7
+    settings.serwersms.timeout_seconds = 2.5  # a busy machine answers late, and every late answer is a lost one
     status = await deliver(write_campaign(tmp_path, numbers(5000), hold_minutes="15"), settings)
     before = box.truth()
     assert sum(before["faults"].values()) >= 10
