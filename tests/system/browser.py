@@ -19,6 +19,11 @@ from websockets.sync.client import ClientConnection, connect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE_SECONDS = 150.0
+LEFT = "Inspected target navigated or closed"
+
+
+class PageLeft(AssertionError):
+    """The page was left for the next one while a script ran in it."""
 
 
 @dataclass(slots=True)
@@ -43,8 +48,15 @@ class Page:
         return told["result"].get("value")
 
     def wait(self, condition: str) -> None:
-        """Until the expression is true."""
-        wait_for(lambda: bool(self.run(f"!!({condition})")), lambda: f"{condition}\n{self.text()}")
+        """Until the expression is true; a page that is just being left is asked again once the next one is there."""
+
+        def met() -> bool:
+            try:
+                return bool(self.run(f"!!({condition})"))
+            except PageLeft:
+                return False
+
+        wait_for(met, lambda: f"{condition}\n{self.text()}")
 
     def text(self) -> str:
         return str(self.run("document.body ? document.body.innerText : ''"))
@@ -126,5 +138,7 @@ def _call(
     while True:
         told = json.loads(socket.recv(timeout=PATIENCE_SECONDS))
         if told.get("id") == number:
+            if LEFT in str(told.get("error")):
+                raise PageLeft(method)
             assert "error" not in told, (method, told["error"])
             return dict(told["result"])

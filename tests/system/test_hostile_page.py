@@ -80,7 +80,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             login = re.findall(r"paste this once: (\S+)", _text(shown))[0]
             api = PrefectApi(f"http://127.0.0.1:{port}/api", login)
             with httpx.Client(base_url=api.url, headers=api.headers(), timeout=30) as client:
-                yield Served(f"http://127.0.0.1:{port}", port, client, login, folder)
+                served = Served(f"http://127.0.0.1:{port}", port, client, login, folder)
+                # The worker writes the pool's template when it comes up: what is compared later must not count that.
+                wait_for(lambda: all(pool["base_job_template"] for pool in served.all("work_pools")), lambda: _text(shown))
+                yield served
         finally:
             process.terminate()
             process.wait(150)
