@@ -8,7 +8,7 @@ from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
-from posthorn.errors import CampaignChanged, InputError
+from posthorn.errors import DeliveryChanged, InputError
 from tasks.approval import ask, keep_decision
 
 WAIT_SECONDS = 7 * 24 * 3600
@@ -32,7 +32,7 @@ async def approved(name: str, *, test: bool = False) -> bool:
 
     Raises:
         NotApproved: a person refused.
-        CampaignChanged: it is not any more what the person was shown.
+        DeliveryChanged: it is not any more what the person was shown.
         FlowPauseTimeout: nobody decided within ``WAIT_SECONDS``; the run has failed, and nothing was sent.
     """
     question = await ask(name, test=test)
@@ -47,7 +47,7 @@ async def approved(name: str, *, test: bool = False) -> bool:
     try:
         await keep_decision(name, question.content, approved=said.approve, by=said.name, note=said.note)
     except InputError as error:
-        raise CampaignChanged(f"{name} was decided on by {said.name}, but {error.problem}") from None
+        raise DeliveryChanged(f"{name} was decided on by {said.name}, but {error.problem}") from None
     if not said.approve:
         raise NotApproved(f"not approved by {said.name}" + (f": {said.note}" if said.note else ""))
     return True

@@ -6,8 +6,8 @@
     ├── InputError                 the operator's file, argument or row is wrong; nothing was sent
     ├── Stopped                    this run sends nothing more, for a reason that no single request has
     ├── LedgerError                the durable record refuses or cannot be reached
-    │   ├── CampaignChanged        same name, other content: what differs is said
-    │   ├── CampaignNotFound       no campaign or event of that name
+    │   ├── DeliveryChanged        same name, other content: what differs is said
+    │   ├── DeliveryNotFound       no campaign or event of that name
     │   └── AlreadyRunning         another process sends this campaign right now
     └── GatewayError               what the provider answered, or that it did not
         ├── TryAgain               not taken; the same request may be made again
@@ -57,11 +57,11 @@ class LedgerError(PosthornError):
     """The ledger refuses, or cannot be reached. Nothing was sent because of it."""
 
 
-class CampaignChanged(LedgerError):
+class DeliveryChanged(LedgerError):
     """The name is taken by a campaign with other content; the message lists each difference."""
 
 
-class CampaignNotFound(LedgerError):
+class DeliveryNotFound(LedgerError):
     """No campaign or event of that name is in the ledger."""
 
 

@@ -35,7 +35,7 @@ async def guard(run: Run[Any]) -> None:
 
 async def guard_once(run: Run[Any]) -> None:
     """The task, where the run is not guarded yet."""
-    if run.mark is None and not run.campaign.test:
+    if run.mark is None and not run.delivery.test:
         await guard(run)
 
 
@@ -71,7 +71,7 @@ async def part_of_limit(run: Run[Any]) -> AsyncIterator[None]:
     renewed does not interrupt what is under way. Held once, not for each batch: Prefect's server on SQLite answers "locked"
     to one asker in five, and then its client waits for two seconds.
     """
-    name = limit_name(run.campaign.gateway)
+    name = limit_name(run.delivery.gateway)
     async with get_client() as client:
         limit = await client.read_global_concurrency_limit_by_name(name)
     places = max(1, min(run.concurrency, limit.limit))

@@ -10,7 +10,7 @@ from prefect import task
 from posthorn.delivery.plan import plan_campaign
 from posthorn.delivery.status import status_now
 from posthorn.delivery.tickets import plan_event
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.deliveries import Delivery
 from tasks.news import tell
 from tasks.policy import POLICY
 
@@ -31,6 +31,6 @@ async def plan_tickets(event_file: str) -> str:
     return planned.name
 
 
-async def _tell_if_new(planned: CampaignRecord) -> None:
+async def _tell_if_new(planned: Delivery) -> None:
     if planned.run_started_at is None:
         tell("planned", await asyncio.to_thread(status_now, planned.name, test=planned.test))

@@ -61,8 +61,8 @@ def _headline(description: str | None) -> str:
 @asynccontextmanager
 async def progress(run: Run[Any]) -> AsyncIterator[None]:
     """Keep the progress artifact ``progress-<name>`` and the campaign's table up to date while the block sends."""
-    key = artifact_key("progress", run.campaign.name)
-    bar = await acreate_progress_artifact(progress=await run.do(percent_sent, run.campaign), key=key)
+    key = artifact_key("progress", run.delivery.name)
+    bar = await acreate_progress_artifact(progress=await run.do(percent_sent, run.delivery), key=key)
     shown = await _shown(run)
     table = await _create_table(shown)
     tell("started", shown.status)
@@ -72,7 +72,7 @@ async def progress(run: Run[Any]) -> AsyncIterator[None]:
     finally:
         follower.cancel()
         await asyncio.wait([follower])
-        await aupdate_progress_artifact(bar, progress=await run.do(percent_sent, run.campaign))
+        await aupdate_progress_artifact(bar, progress=await run.do(percent_sent, run.delivery))
 
 
 async def _follow(run: Run[Any], bar: UUID, table: UUID) -> None:
@@ -80,7 +80,7 @@ async def _follow(run: Run[Any], bar: UUID, table: UUID) -> None:
     while True:
         await asyncio.sleep(PROGRESS_EVERY_SECONDS)
         try:
-            now = await run.do(percent_sent, run.campaign)
+            now = await run.do(percent_sent, run.delivery)
             if now != last:
                 await aupdate_progress_artifact(bar, progress=now)
                 await _update_table(table, await _shown(run))
@@ -91,7 +91,7 @@ async def _follow(run: Run[Any], bar: UUID, table: UUID) -> None:
 
 async def _shown(run: Run[Any]) -> Shown:
     """In a thread of its own: the ledger's has requests to record."""
-    return await asyncio.to_thread(show, run.ledger, run.campaign.name, test=run.campaign.test)
+    return await asyncio.to_thread(show, run.ledger, run.delivery.name, test=run.delivery.test)
 
 
 async def _create_table(shown: Shown) -> UUID:

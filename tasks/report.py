@@ -22,7 +22,7 @@ MOST_AT_ONCE = 10_000
 @task(name="report", task_run_name="report", **POLICY)
 async def report(run: CampaignRun) -> int:
     """Pull the delivery reports of a campaign that is not large; how many messages moved on."""
-    sent = run.campaign.input - run.campaign.invalid - run.campaign.duplicate
+    sent = run.delivery.input - run.delivery.invalid - run.delivery.duplicate
     if sent > MOST_AT_ONCE:
         get_run_logger().info("%d reports are left to the flow delivery_reports", sent)
         return 0

@@ -37,8 +37,8 @@ def command(arguments: Sequence[str]) -> int:
     from posthorn.cli.surroundings import refusal  # noqa: PLC0415
     from posthorn.errors import (  # noqa: PLC0415
         AlreadyRunning,
-        CampaignChanged,
-        CampaignNotFound,
+        DeliveryChanged,
+        DeliveryNotFound,
         GatewayError,
         InputError,
         LedgerError,
@@ -56,7 +56,7 @@ def command(arguments: Sequence[str]) -> int:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except AlreadyRunning as error:
         code = fail(error, 0)  # another run does the work: nothing is wrong
-    except (InputError, SettingsError, CampaignChanged, CampaignNotFound) as error:
+    except (InputError, SettingsError, DeliveryChanged, DeliveryNotFound) as error:
         code = fail(error, 2)
     except Stopped as error:
         code = fail(error, 4)

@@ -115,7 +115,7 @@ def _proxies(settings: Settings) -> Iterator[Finding]:
 
 def _ledger(settings: Settings) -> Finding:
     from posthorn.errors import LedgerError  # noqa: PLC0415
-    from posthorn.ledger import campaigns  # noqa: PLC0415
+    from posthorn.ledger import deliveries  # noqa: PLC0415
     from posthorn.ledger.store.engine import Ledger, ledger_place  # noqa: PLC0415
 
     try:
@@ -124,7 +124,7 @@ def _ledger(settings: Settings) -> Finding:
         return Finding("ledger", False, str(error), "check POSTHORN_DATABASE_URL, the folder's rights and the disk")
     try:
         where = ledger_place(settings.database_url)
-        return Finding("ledger", True, f"{where} opens; campaigns and events in it: {len(campaigns.all_records(ledger))}")
+        return Finding("ledger", True, f"{where} opens; campaigns and events in it: {len(deliveries.all_records(ledger))}")
     finally:
         ledger.close()
 

@@ -80,7 +80,7 @@ def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[No
     """
     from posthorn.cli.interrupts import INTERRUPTED, signals  # noqa: PLC0415
     from posthorn.delivery.status import EXIT_STOPPED, exit_code, status_now  # noqa: PLC0415
-    from posthorn.errors import AlreadyRunning, CampaignNotFound, Stopped  # noqa: PLC0415
+    from posthorn.errors import AlreadyRunning, DeliveryNotFound, Stopped  # noqa: PLC0415
 
     try:
         yield
@@ -91,7 +91,7 @@ def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[No
         say(f"{said.rstrip('.')}: {goes_on}" if is_interrupted else said)
         try:
             now = status_now(name, test=test)
-        except CampaignNotFound:
+        except DeliveryNotFound:
             code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else EXIT_STOPPED
             raise typer.Exit(code if is_interrupted else 0) from None
         show_status(now, as_json=as_json)
@@ -136,7 +136,7 @@ def _counts(database_url: str, name: str, *, test: bool, ended: threading.Event,
     Empty while there are none: it is not planned yet, or the ledger cannot be read, which is for the run itself to say.
     """
     from posthorn.errors import LedgerError  # noqa: PLC0415
-    from posthorn.ledger import campaigns, totals  # noqa: PLC0415
+    from posthorn.ledger import deliveries, totals  # noqa: PLC0415
     from posthorn.ledger.store.engine import Ledger  # noqa: PLC0415
 
     ledger: Ledger | None = None
@@ -146,7 +146,7 @@ def _counts(database_url: str, name: str, *, test: bool, ended: threading.Event,
             is_last = ended.wait(every)
             try:
                 ledger = ledger or Ledger(database_url)
-                record = campaigns.find(ledger, name, test=test)
+                record = deliveries.find(ledger, name, test=test)
                 counted = {} if record is None else totals.totals(ledger, record)
             except LedgerError:
                 counted = {}

@@ -20,12 +20,12 @@ from tabulate import tabulate
 
 from posthorn.content import moments
 from posthorn.delivery.run import CampaignRun, process_name
-from posthorn.errors import CampaignNotFound, GatewayError, InputError, Stopped
+from posthorn.errors import DeliveryNotFound, GatewayError, InputError, Stopped
 from posthorn.gateways.descriptor import Descriptor
 from posthorn.gateways.registry import by_name
-from posthorn.ledger import approvals, campaigns, history, media, reconciling, sending, totals
+from posthorn.ledger import approvals, deliveries, history, media, reconciling, sending, totals
 from posthorn.ledger.approvals import Decision
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
 from posthorn.settings import Settings, load_settings
@@ -57,7 +57,7 @@ def question_of(name: str, *, test: bool = False, flow_run_id: str | None = None
     Asking is written down, with the flow run that waits, so that an approval can wake it.
 
     Raises:
-        CampaignNotFound: it was never planned.
+        DeliveryNotFound: it was never planned.
     """
     settings = load_settings()
     with _campaign(settings, name, test=test) as (ledger, campaign):
@@ -77,7 +77,7 @@ def decide(name: str, *, approved: bool, by: str, note: str = "", content: str |
     Raises:
         InputError: ``content``, what the person was shown, is not what the campaign is now; nobody is named; or nothing
             is left to send.
-        CampaignNotFound: it was never planned.
+        DeliveryNotFound: it was never planned.
     """
     if not by.strip():
         raise InputError("name", "say who decides: it is kept with the decision")
@@ -90,7 +90,7 @@ def decide(name: str, *, approved: bool, by: str, note: str = "", content: str |
             raise InputError(name, "nothing of it is left to send, so there is nothing to decide")
         waiting = approvals.decide(ledger, campaign, now, approved=approved, by=by.strip(), note=note.strip())
         if not approved:  # whoever sends, for a run or after its death, claims nothing more
-            campaigns.stop_run(ledger, campaign, because=_refusal(by.strip(), note.strip()))
+            deliveries.stop_run(ledger, campaign, because=_refusal(by.strip(), note.strip()))
         return waiting
 
 
@@ -108,7 +108,7 @@ def was_refused(name: str) -> bool:
     try:
         with _campaign(load_settings(), name) as (ledger, campaign):
             decision = approvals.decision_on(ledger, campaign, content_of(campaign))
-    except CampaignNotFound:
+    except DeliveryNotFound:
         return False
     return decision is not None and not decision.approved
 
@@ -119,9 +119,9 @@ async def refuse_refused(run: CampaignRun) -> None:
     Raises:
         Stopped: with who refused it, and why.
     """
-    decision = await run.do(approvals.decision_on, run.campaign, content_of(run.campaign))
-    counted = await run.do(totals.totals, run.campaign)
-    may_send = counted["pending"] or await run.do(_to_send_again, run.campaign, counted)
+    decision = await run.do(approvals.decision_on, run.delivery, content_of(run.delivery))
+    counted = await run.do(totals.totals, run.delivery)
+    may_send = counted["pending"] or await run.do(_to_send_again, run.delivery, counted)
     if may_send and decision is not None and not decision.approved:
         raise Stopped(_refusal(decision.by, decision.note))
 
@@ -142,7 +142,7 @@ def approver() -> str:
     return process_name().partition(",")[0]
 
 
-def content_of(campaign: CampaignRecord) -> str:
+def content_of(campaign: Delivery) -> str:
     """The hash of what a campaign sends and to how many: everything a person is asked to approve."""
     options = {key: value for key, value in campaign.options.items() if key != "approve"}
     counts = [campaign.input, campaign.invalid, campaign.duplicate, campaign.first_chunk, campaign.last_chunk]
@@ -150,7 +150,7 @@ def content_of(campaign: CampaignRecord) -> str:
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _needs_approval(ledger: Ledger, campaign: CampaignRecord, decision: Decision | None, settings: Settings) -> bool:
+def _needs_approval(ledger: Ledger, campaign: Delivery, decision: Decision | None, settings: Settings) -> bool:
     """Whether somebody has to be asked: by the campaign's file, by the rule of the house, or because somebody said no."""
     if campaign.test or campaign.cancelled_at is not None:  # a test sends nothing
         return False
@@ -164,7 +164,7 @@ def _needs_approval(ledger: Ledger, campaign: CampaignRecord, decision: Decision
     return bool(campaign.options.get("approve")) or (above is not None and to_send > above)
 
 
-def _to_send_again(ledger: Ledger, campaign: CampaignRecord, counted: dict[str, int]) -> int:
+def _to_send_again(ledger: Ledger, campaign: Delivery, counted: dict[str, int]) -> int:
     """How many messages of unknown outcome a run may send again, where the provider does not list them."""
     if not counted["unknown"]:
         return 0
@@ -172,7 +172,7 @@ def _to_send_again(ledger: Ledger, campaign: CampaignRecord, counted: dict[str, 
     return counted["unknown"] if may_resend else reconciling.count_refused(ledger, campaign)
 
 
-def _question(ledger: Ledger, campaign: CampaignRecord, content: str, settings: Settings) -> Question:
+def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settings) -> Question:
     counted = totals.totals(ledger, campaign)
     chunks = len(sending.pending_chunks(ledger, campaign))
     definition = campaign.definition
@@ -223,7 +223,7 @@ def _credit(descriptor: Descriptor, settings: Settings) -> str:
         return f"not known ({error})"
 
 
-def _duration(ledger: Ledger, campaign: CampaignRecord, chunks: int, concurrency: int) -> str:
+def _duration(ledger: Ledger, campaign: Delivery, chunks: int, concurrency: int) -> str:
     measured = history.seconds_per_request(ledger, campaign.gateway)
     seconds = (_GUESSED_SECONDS if measured is None else measured) * chunks / concurrency
     basis = "if a request takes 1 s" if measured is None else f"at {measured:.2f} s a request, as lately"
@@ -246,9 +246,9 @@ def _dispatch(definition: dict[str, Any], provider_zone: str, own_zone: str) -> 
 
 
 @contextmanager
-def _campaign(settings: Settings, name: str, *, test: bool = False) -> Iterator[tuple[Ledger, CampaignRecord]]:
+def _campaign(settings: Settings, name: str, *, test: bool = False) -> Iterator[tuple[Ledger, Delivery]]:
     ledger = Ledger(settings.database_url)
     try:
-        yield ledger, campaigns.get(ledger, name, test=test, kind=Kind.CAMPAIGN)
+        yield ledger, deliveries.get(ledger, name, test=test, kind=Kind.CAMPAIGN)
     finally:
         ledger.close()

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from posthorn.delivery.guard import LISTED_SECONDS, listed, open_mark
 from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, is_titled, shown_title
 from posthorn.delivery.reconcile import reconcile
-from posthorn.delivery.run import CampaignRun, lock_for_a_while, open_lookup, process_name
-from posthorn.ledger import campaigns, guarding, reconciling
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.delivery.run import CampaignRun, lock_for_lookup, open_lookup, process_name
+from posthorn.ledger import deliveries, guarding, reconciling
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.guarding import Waiting
 from posthorn.ledger.marks import MarkedClaim
 from posthorn.ledger.reconciling import Decision
@@ -57,20 +57,20 @@ async def catch_up_campaign(
         TryAgain, StopRun, InputError: the provider could not be asked; what was booked stands, and it may be run again.
     """
     async with open_lookup(name, settings=settings) as run:
-        mark = open_mark(run.settings, run.ledger, run.campaign)
+        mark = open_mark(run.settings, run.ledger, run.delivery)
         with closing(mark):
             forgotten = await run.do(guarding.forgotten, mark)
-            by_chunk, unmatched = await run.do(guarding.matched, run.campaign, mark, forgotten)
+            by_chunk, unmatched = await run.do(guarding.matched, run.delivery, mark, forgotten)
             for chunk, claims in by_chunk.items():
                 await run.do(guarding.remember, chunk, claims)
             looked_up, found = await _book_pending(run, _since(forgotten), told)
             # All that these requests were for is found: then nothing of the rest can be theirs.
-            if sum(claim.count for claim in unmatched) > await run.do(guarding.count_settled, run.campaign, by=_BY):
-                await run.do(_suspect_all, run.campaign, unmatched)
+            if sum(claim.count for claim in unmatched) > await run.do(guarding.count_settled, run.delivery, by=_BY):
+                await run.do(_suspect_all, run.delivery, unmatched)
             marked = await reconcile(run)
-            token = await run.do(guarding.catch_up, run.campaign, by=process_name())
+            token = await run.do(guarding.catch_up, run.delivery, by=process_name())
             mark.note_settled(token)
-            return await run.do(_caught_up, run.campaign, len(forgotten), looked_up + marked.looked_up, found + marked.found)
+            return await run.do(_caught_up, run.delivery, len(forgotten), looked_up + marked.looked_up, found + marked.found)
 
 
 def catch_up_event(name: str, *, settings: Settings | None = None) -> CaughtUp:
@@ -83,8 +83,8 @@ def catch_up_event(name: str, *, settings: Settings | None = None) -> CaughtUp:
     settings = settings or load_settings()
     ledger = Ledger(settings.database_url)
     try:
-        event = campaigns.get(ledger, name, kind=Kind.EVENT)
-        lock_for_a_while(ledger, event)
+        event = deliveries.get(ledger, name, kind=Kind.EVENT)
+        lock_for_lookup(ledger, event)
         with closing(open_mark(settings, ledger, event)) as mark:
             forgotten = guarding.forgotten(ledger, mark)
             by_chunk, unmatched = guarding.matched(ledger, event, mark, forgotten)
@@ -98,7 +98,7 @@ def catch_up_event(name: str, *, settings: Settings | None = None) -> CaughtUp:
         ledger.close()
 
 
-def _caught_up(ledger: Ledger, campaign: CampaignRecord, forgotten: int, looked_up: int, found: int) -> CaughtUp:
+def _caught_up(ledger: Ledger, campaign: Delivery, forgotten: int, looked_up: int, found: int) -> CaughtUp:
     counted = totals(ledger, campaign)
     return CaughtUp(forgotten, looked_up, found, counted["unknown"], counted["pending"])
 
@@ -116,7 +116,7 @@ async def _book_pending(run: CampaignRun, since: float, told: Callable[[int, int
         return 0, 0
     last = (0, 0)
     size = run.descriptor.bounds.numbers_per_lookup
-    while some := await run.do(guarding.pending, run.campaign, _LOOKUPS_AT_ONCE * size, last):
+    while some := await run.do(guarding.pending, run.delivery, _LOOKUPS_AT_ONCE * size, last):
         last = (some[-1].chunk_id, some[-1].position)
         pages = [some[at : at + size] for at in range(0, len(some), size)]
         listings = await asyncio.gather(*(listed(run, [one.phone for one in page], since) for page in pages))
@@ -139,7 +139,7 @@ async def _book(run: CampaignRun, page: Sequence[Waiting], listing: Mapping[Phon
     decisions = []
     for message in await run.do(guarding.suspect, hits, since=since):
         reports = listing[message.phone]
-        ours = [report for report in reports if is_titled(report, run.campaign)]
+        ours = [report for report in reports if is_titled(report, run.delivery)]
         if ours:
             more = f"; {len(reports) - 1} more like it: it may have been taken twice" if len(reports) > 1 else ""
             evidence = f"listed as {ours[0].status} though pending here{more}"
@@ -148,10 +148,10 @@ async def _book(run: CampaignRun, page: Sequence[Waiting], listing: Mapping[Phon
             title = shown_title(reports[0].title or "")
             evidence = f'a message with another title ("{title}") is listed: is it this one?'
             decisions.append(Decision(message, "no control", MessageState.UNKNOWN, evidence))
-    return int(await run.do(reconciling.settle, run.campaign, decisions, by=_BY))
+    return int(await run.do(reconciling.settle, run.delivery, decisions, by=_BY))
 
 
-def _suspect_all(ledger: Ledger, campaign: CampaignRecord, unmatched: Sequence[MarkedClaim]) -> None:
+def _suspect_all(ledger: Ledger, campaign: Delivery, unmatched: Sequence[MarkedClaim]) -> None:
     """Requests left that this plan cannot be matched with: any of the rest may be theirs."""
     problem = f"{len(unmatched):,} forgotten requests may have been for any number of this plan"
     since = min(claim.claimed_at for claim in unmatched)

@@ -35,8 +35,8 @@ from posthorn.delivery.plan import (
 from posthorn.delivery.tickets import read_attendees, refuse_unsendable_event
 from posthorn.errors import InputError
 from posthorn.gateways import registry
-from posthorn.ledger import campaigns, totals
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger import deliveries, totals
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.repeats import CommonNumbers
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, Phone
@@ -51,7 +51,7 @@ def check_campaign(path: Path) -> Checked:
 
     Raises:
         InputError: it could not be sent; every problem is named.
-        CampaignChanged: its name is taken by other content.
+        DeliveryChanged: its name is taken by other content.
     """
     return examine_campaign(load_campaign(path, registry.bounds_of(Kind.CAMPAIGN)), load_settings(), look_at_urls=True)
 
@@ -63,7 +63,7 @@ def check_event(path: Path) -> Checked:
 
     Raises:
         InputError: it could not be sent; every problem is named.
-        CampaignChanged: its name is taken by other content.
+        DeliveryChanged: its name is taken by other content.
     """
     return examine_event(load_event(path, registry.bounds_of(Kind.EVENT)), load_settings())
 
@@ -82,13 +82,13 @@ def examine_campaign(campaign: Campaign, settings: Settings, *, look_at_urls: bo
 
     Raises:
         InputError: it could not be sent; every problem is named.
-        CampaignChanged: its name is taken by other content.
+        DeliveryChanged: its name is taken by other content.
     """
     now = datetime.now(UTC)
     loopback = allows_loopback(campaign, settings)
     with _open(settings) as ledger:
         definition = campaign.definition(allow_loopback=loopback)
-        planned = campaigns.find(ledger, campaign.name) if not campaign.test else None
+        planned = deliveries.find(ledger, campaign.name) if not campaign.test else None
         if planned is not None:
             refuse_changes(planned, Kind.CAMPAIGN, definition, campaign_files.differences)
             return _planned(ledger, planned, campaign.selection(), _campaign_facts(campaign, settings))
@@ -118,7 +118,7 @@ def examine_event(event: TicketEvent, settings: Settings) -> Checked:
 
     Raises:
         InputError: it could not be sent; every problem is named.
-        CampaignChanged: its name is taken by other content.
+        DeliveryChanged: its name is taken by other content.
     """
     gateway = registry.chosen(Kind.EVENT, event.gateway).name
     facts: dict[str, Any] = {
@@ -129,7 +129,7 @@ def examine_event(event: TicketEvent, settings: Settings) -> Checked:
     }
     with _open(settings) as ledger:
         definition = event.definition()
-        planned = campaigns.find(ledger, event.name)
+        planned = deliveries.find(ledger, event.name)
         if planned is not None:
             refuse_changes(planned, Kind.EVENT, definition, event_files.differences)
             return _planned(ledger, planned, event.selection(), facts)
@@ -173,7 +173,7 @@ def _campaign_facts(campaign: Campaign, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _planned(ledger: Ledger, planned: CampaignRecord, selection: Mapping[str, object], facts: dict[str, Any]) -> Checked:
+def _planned(ledger: Ledger, planned: Delivery, selection: Mapping[str, object], facts: dict[str, Any]) -> Checked:
     """One that is in the ledger: its list is not read again, so nothing about it can be refused."""
     refuse_other_selection(planned, selection)
     if planned.cancelled_at is not None:

@@ -17,15 +17,15 @@ from zoneinfo import ZoneInfo
 from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, LISTED_SECONDS, is_titled
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.gateways.descriptor import Account, Descriptor
-from posthorn.ledger import campaigns, copies, reconciling
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger import copies, deliveries, reconciling
 from posthorn.ledger.copies import Copy, Suspect
+from posthorn.ledger.deliveries import Delivery
 from posthorn.models import MessageState, Phone, Report
 
 _WENT_OUT = frozenset({MessageState.ACCEPTED, MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.NO_REPORT})
 
 
-class Desk(Protocol):
+class Lookup(Protocol):
     """What a look needs: a campaign's run, or anything else with its ledger and gateway."""
 
     @property
@@ -41,7 +41,7 @@ class Desk(Protocol):
         """The provider."""
 
     @property
-    def campaign(self) -> CampaignRecord:
+    def delivery(self) -> Delivery:
         """The campaign."""
 
     @property
@@ -57,7 +57,7 @@ class Found:
     report: Report
 
 
-async def find_second_copies(desk: Desk, now: float | None = None) -> int:
+async def find_second_copies(lookup: Lookup, now: float | None = None) -> int:
     """Look for copies of every message that was settled by a look, keep them; how many count at present.
 
     ``now`` (seconds) is when that is said to be; else the clock says it.
@@ -65,22 +65,22 @@ async def find_second_copies(desk: Desk, now: float | None = None) -> int:
     Raises:
         TryAgain: the provider could not be asked; what was found so far is kept.
     """
-    if desk.descriptor.looks_up and not desk.campaign.test:  # a test sent nothing
-        async for suspects in suspect_pages(desk):
-            await look_for_copies(desk, suspects)
-        await desk.do(campaigns.note_sought, desk.campaign, now or time.time())
-    return len(await desk.do(copies.counted, desk.campaign))
+    if lookup.descriptor.looks_up and not lookup.delivery.test:  # a test sent nothing
+        async for suspects in suspect_pages(lookup):
+            await look_for_copies(lookup, suspects)
+        await lookup.do(deliveries.note_sought, lookup.delivery, now or time.time())
+    return len(await lookup.do(copies.counted, lookup.delivery))
 
 
-async def suspect_pages(desk: Desk) -> AsyncIterator[list[Suspect]]:
+async def suspect_pages(lookup: Lookup) -> AsyncIterator[list[Suspect]]:
     """Every message that may have been taken twice, one request's worth at a time."""
     last = (0, -1)
-    while suspects := await desk.do(copies.suspects, desk.campaign, desk.descriptor.bounds.numbers_per_lookup, last):
+    while suspects := await lookup.do(copies.suspects, lookup.delivery, lookup.descriptor.bounds.numbers_per_lookup, last):
         last = (suspects[-1].chunk_id, suspects[-1].position)
         yield suspects
 
 
-async def look_for_copies(desk: Desk, suspects: Sequence[Suspect]) -> list[Found]:
+async def look_for_copies(lookup: Lookup, suspects: Sequence[Suspect]) -> list[Found]:
     """Look for copies of these messages and keep them. A message whose copy went out instead of it stands for that copy.
 
     Raises:
@@ -91,18 +91,18 @@ async def look_for_copies(desk: Desk, suspects: Sequence[Suspect]) -> list[Found
         return []
     since = min(suspect.attempts[0][0] for suspect in asked) - CLOCK_SKEW_SECONDS
     phones = [suspect.phone for suspect in asked]
-    reports = await all_pages(desk.gateway, phones=phones, since=datetime.fromtimestamp(since, UTC))
-    bound = await desk.do(reconciling.bound_ids, [report.provider_id for report in reports])
-    in_doubt = await desk.do(copies.open_elsewhere, desk.campaign, phones)
+    reports = await all_pages(lookup.gateway, phones=phones, since=datetime.fromtimestamp(since, UTC))
+    bound = await lookup.do(reconciling.bound_ids, [report.provider_id for report in reports])
+    in_doubt = await lookup.do(copies.open_elsewhere, lookup.delivery, phones)
     by_phone: defaultdict[Phone, list[Report]] = defaultdict(list)
     for report in reports:
         if report.phone is not None and report.phone not in in_doubt and report.provider_id not in bound:
             by_phone[report.phone].append(report)
     found = []
     for suspect in asked:
-        strays = [report for report in by_phone[suspect.phone] if _is_copy(desk, suspect, report)]
-        found += [Found(suspect, report) for report in await _without_adopted(desk, suspect, strays)]
-    await desk.do(copies.keep, desk.campaign, [_as_copy(one.suspect, one.report) for one in found])
+        strays = [report for report in by_phone[suspect.phone] if _is_copy(lookup, suspect, report)]
+        found += [Found(suspect, report) for report in await _without_adopted(lookup, suspect, strays)]
+    await lookup.do(copies.keep, lookup.delivery, [_as_copy(one.suspect, one.report) for one in found])
     return found
 
 
@@ -117,7 +117,7 @@ async def all_pages(gateway: CampaignGateway, **query: Any) -> list[Report]:
     return reports
 
 
-async def _without_adopted(desk: Desk, suspect: Suspect, strays: Sequence[Report]) -> list[Report]:
+async def _without_adopted(lookup: Lookup, suspect: Suspect, strays: Sequence[Report]) -> list[Report]:
     """The copies but for one that the message stands for from now on.
 
     One that went out while the message's own is still kept at the provider, or was refused: it is what reached the person.
@@ -126,7 +126,7 @@ async def _without_adopted(desk: Desk, suspect: Suspect, strays: Sequence[Report
         fit = [report for report in strays if report.state in _WENT_OUT]
     else:
         fit = list(strays) if suspect.state == MessageState.REJECTED else []
-    if fit and await desk.do(copies.adopt, desk.campaign, suspect, _as_copy(suspect, fit[0])):
+    if fit and await lookup.do(copies.adopt, lookup.delivery, suspect, _as_copy(suspect, fit[0])):
         return [report for report in strays if report is not fit[0]]
     return list(strays)
 
@@ -136,25 +136,25 @@ def _as_copy(suspect: Suspect, report: Report) -> Copy:
     return Copy(report.provider_id, suspect.chunk_id, suspect.position, report.state, f"listed as {report.status}{queued}")
 
 
-def _is_copy(desk: Desk, suspect: Suspect, report: Report) -> bool:
+def _is_copy(lookup: Lookup, suspect: Suspect, report: Report) -> bool:
     """Whether the report can only be of a request of this message. A refusal is no copy."""
     return (
         report.state != MessageState.REJECTED
-        and is_titled(report, desk.campaign)
-        and (report.queued_at is None or _is_while_under_way(report.queued_at, suspect, desk))
+        and is_titled(report, lookup.delivery)
+        and (report.queued_at is None or _is_while_under_way(report.queued_at, suspect, lookup))
     )
 
 
-def _is_while_under_way(moment: datetime, suspect: Suspect, desk: Desk) -> bool:
+def _is_while_under_way(moment: datetime, suspect: Suspect, lookup: Lookup) -> bool:
     """Whether a request of the message may have arrived then: the clocks differ, and a request may be delayed.
 
     In the hour that autumn repeats, either reading of the provider's date counts.
     """
-    after = CLOCK_SKEW_SECONDS + desk.account.settle_seconds
-    local = moment.astimezone(ZoneInfo(desk.account.timezone))
+    after = CLOCK_SKEW_SECONDS + lookup.account.settle_seconds
+    local = moment.astimezone(ZoneInfo(lookup.account.timezone))
     readings = [local.replace(fold=fold).timestamp() for fold in (0, 1)]
     return any(
-        begun - CLOCK_SKEW_SECONDS <= reading <= _latest_date(desk.campaign.definition, ended) + after
+        begun - CLOCK_SKEW_SECONDS <= reading <= _latest_date(lookup.delivery.definition, ended) + after
         for begun, ended in suspect.attempts
         for reading in readings
     )

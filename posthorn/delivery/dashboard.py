@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from posthorn.delivery.status import codes_in_words, status_rows, status_table
-from posthorn.ledger import campaigns, totals
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger import deliveries, totals
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import load_settings
 
@@ -35,9 +35,9 @@ def show(ledger: Ledger, name: str, *, test: bool = False) -> Shown:
     """How a campaign or event is shown.
 
     Raises:
-        CampaignNotFound: there is none of that name.
+        DeliveryNotFound: there is none of that name.
     """
-    campaign = campaigns.get(ledger, name, test=test)
+    campaign = deliveries.get(ledger, name, test=test)
     status = totals.status(ledger, campaign)
     lines = [f"```\n{status_table(status)}\n```"]
     if pace := totals.messages_per_second(ledger, campaign):
@@ -61,10 +61,10 @@ def show_now(name: str, *, test: bool = False) -> tuple[Shown, list[dict[str, An
 
 def overview(ledger: Ledger) -> list[dict[str, Any]]:
     """A row for each of the newest campaigns and events, newest first."""
-    return [_row(ledger, campaign) for campaign in reversed(campaigns.all_records(ledger)[-NEWEST:])]
+    return [_row(ledger, campaign) for campaign in reversed(deliveries.all_records(ledger)[-NEWEST:])]
 
 
-def _row(ledger: Ledger, campaign: CampaignRecord) -> dict[str, Any]:
+def _row(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
     status = totals.status(ledger, campaign)
     counted = status["totals"]
     pace = totals.messages_per_second(ledger, campaign)

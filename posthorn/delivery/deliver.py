@@ -108,7 +108,7 @@ async def send_pending(run: Run[Any], exchange: Exchange, steps: Steps = PLAIN) 
     Raises:
         Stopped: the guard holds the ledger for older than what was sent; nothing was sent.
     """
-    pending = await run.do(sending.pending_chunks, run.campaign)
+    pending = await run.do(sending.pending_chunks, run.delivery)
     if not pending:
         return 0
     await steps.guard(run)
@@ -152,7 +152,7 @@ async def settle_once(run: CampaignRun, steps: Steps = PLAIN) -> None:
     begun = time.time()
     await steps.look_up(run)
     await _withdraw_if_kept(run, steps)
-    if await run.do(copies.suspects, run.campaign, 1):
+    if await run.do(copies.suspects, run.delivery, 1):
         await steps.find_copies(run)
     await note_last_look(run, after=begun)
 
@@ -160,10 +160,10 @@ async def settle_once(run: CampaignRun, steps: Steps = PLAIN) -> None:
 async def _settle(run: CampaignRun, steps: Steps) -> None:
     while True:
         seconds = await steps.look_up(run)
-        await run.heed()
+        await run.refresh()
         if run.is_stopped():
             break
-        if await run.do(sending.pending_chunks, run.campaign):
+        if await run.do(sending.pending_chunks, run.delivery):
             await note_last_look(run)  # before the second request leaves: this process may die after it
             await send_all(run, steps)
         elif seconds is None or not await waited(run, seconds):
@@ -172,19 +172,19 @@ async def _settle(run: CampaignRun, steps: Steps) -> None:
 
 async def _withdraw_if_kept(run: CampaignRun, steps: Steps) -> None:
     """Only where the provider may hold messages back: a step for nothing is one too many."""
-    definition = run.campaign.definition
+    definition = run.delivery.definition
     is_kept = definition.get("hold_minutes") or definition.get("send_at")
-    if is_kept and (run.campaign.cancelled_at is not None or await run.do(copies.suspects, run.campaign, 1)):
+    if is_kept and (run.delivery.cancelled_at is not None or await run.do(copies.suspects, run.delivery, 1)):
         await steps.withdraw(run)
 
 
 async def _others_are_at_work(run: CampaignRun) -> bool:
     """Whether there is something to wait for: a chunk that another process has under way, or has given back."""
-    if run.guard_key != run.campaign.lock_key:
+    if run.guard_key != run.delivery.lock_key:
         return False  # a helper does not wait for anybody
-    await run.heed()
+    await run.refresh()
     if run.is_stopped():
         return False
-    if abandoned := await run.do(sending.abandon_dead, run.campaign):
+    if abandoned := await run.do(sending.abandon_dead, run.delivery):
         _logger.warning("%d chunks were under way in a process that has died; they are unknown now", abandoned)
-    return bool(await run.do(sending.in_flight, run.campaign) or await run.do(sending.pending_chunks, run.campaign))
+    return bool(await run.do(sending.in_flight, run.delivery) or await run.do(sending.pending_chunks, run.delivery))

@@ -15,12 +15,12 @@ from posthorn.content.recipients.rejects import spreadsheet_safe
 from posthorn.delivery.find import read_phone
 from posthorn.delivery.plan import refuse_changes
 from posthorn.delivery.private_file import written_privately
-from posthorn.delivery.run import lock_for_a_while
+from posthorn.delivery.run import lock_for_lookup
 from posthorn.delivery.tickets import read_attendees
 from posthorn.errors import InputError
 from posthorn.gateways import registry
-from posthorn.ledger import campaigns, reconciling, tickets
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger import deliveries, reconciling, tickets
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, mask_phone
 from posthorn.settings import load_settings
@@ -31,11 +31,11 @@ def preview(path: Path, row: int, image_format: str, out: Path) -> str:
 
     Raises:
         InputError: there is no such row, it is rejected, its code is not made yet, or ``out`` cannot be written.
-        CampaignChanged: the event was planned with other content.
+        DeliveryChanged: the event was planned with other content.
     """
     event = load_event(path, registry.bounds_of(Kind.EVENT))
     with _ledger() as ledger:
-        planned = campaigns.find(ledger, event.name)
+        planned = deliveries.find(ledger, event.name)
         barcode = None
         if planned is not None:
             refuse_changes(planned, Kind.EVENT, event.definition(), differences)
@@ -62,7 +62,7 @@ def export_door_list(name: str, out: Path) -> int:
         InputError: it cannot be written; an earlier list stays as it is.
     """
     with _ledger() as ledger:
-        event = campaigns.get(ledger, name, kind=Kind.EVENT)
+        event = deliveries.get(ledger, name, kind=Kind.EVENT)
         with written_privately(out) as file:
             writer = csv.writer(file)
             columns: list[str] | None = None
@@ -109,7 +109,7 @@ def resend(name: str, states: Sequence[MessageState], phone: str | None, *, by: 
 def unknown_tickets(name: str) -> str:
     """Every unknown ticket with its code and evidence, masked, as text."""
     with _ledger() as ledger:
-        event = campaigns.get(ledger, name, kind=Kind.EVENT)
+        event = deliveries.get(ledger, name, kind=Kind.EVENT)
         evidence = {row.line: row for row in reconciling.evidence_of(ledger, event)}
         codes = {one.line: one.barcode for one in tickets.all_tickets(ledger, event) if one.line in evidence}
     rows = [(line, codes[line], mask_phone(row.phone), row.problem) for line, row in sorted(evidence.items())]
@@ -134,8 +134,8 @@ def _ledger() -> Iterator[Ledger]:
 
 
 @contextmanager
-def _exclusive(name: str) -> Iterator[tuple[Ledger, CampaignRecord]]:
+def _exclusive(name: str) -> Iterator[tuple[Ledger, Delivery]]:
     with _ledger() as ledger:
-        event = campaigns.get(ledger, name, kind=Kind.EVENT)
-        lock_for_a_while(ledger, event)
+        event = deliveries.get(ledger, name, kind=Kind.EVENT)
+        lock_for_lookup(ledger, event)
         yield ledger, event

@@ -54,8 +54,8 @@ async def campaign_exchange(run: CampaignRun) -> CampaignExchange:
     Raises:
         Stopped: a file was never verified with the provider; nothing is sent.
     """
-    definition = run.campaign.definition
-    items = await run.do(media.of, run.campaign)
+    definition = run.delivery.definition
+    items = await run.do(media.of, run.delivery)
     missing = [item.media.source for item in items if item.file_id is None or item.verified_at is None]
     if missing:
         raise Stopped(f"media not verified with the provider: {', '.join(missing)}; nothing was sent")
@@ -65,6 +65,6 @@ async def campaign_exchange(run: CampaignRun) -> CampaignExchange:
         file_ids=tuple(item.file_id for item in items if item.file_id),
         send_at=datetime.fromisoformat(definition["send_at"]) if definition.get("send_at") else None,
         hold_minutes=definition.get("hold_minutes"),
-        test=run.campaign.test,
+        test=run.delivery.test,
     )
     return CampaignExchange(run, content)

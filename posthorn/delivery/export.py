@@ -18,8 +18,8 @@ from posthorn.content.recipients.rejects import spreadsheet_safe
 from posthorn.delivery.private_file import written_privately
 from posthorn.errors import InputError
 from posthorn.gateways.registry import code_words
-from posthorn.ledger import campaigns, listing
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger import deliveries, listing
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.listing import Listed
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import load_settings
@@ -35,7 +35,7 @@ def export_csv(name: str, out: Path, *, test: bool = False) -> int:
     Cells that a spreadsheet could take for a formula are defused; numbers are digits without a plus for the same reason.
 
     Raises:
-        CampaignNotFound: there is none of that name.
+        DeliveryNotFound: there is none of that name.
         InputError: the file cannot be written, or the numbers were erased; an earlier file stays as it is.
     """
     safe = functools.lru_cache(maxsize=1_000)(spreadsheet_safe)
@@ -56,7 +56,7 @@ def export_jsonl(name: str, out: Path, *, test: bool = False) -> int:
     """Write every message of a campaign or event as JSON lines, numbers as E.164; returns how many.
 
     Raises:
-        CampaignNotFound, InputError: as ``export_csv``.
+        DeliveryNotFound, InputError: as ``export_csv``.
     """
     with _opened(name, test=test) as (messages, words), written_privately(out) as file:
         rows = 0
@@ -83,14 +83,14 @@ def export_jsonl(name: str, out: Path, *, test: bool = False) -> int:
 def _opened(name: str, *, test: bool) -> Iterator[tuple[Iterator[Listed], _Words]]:
     ledger = Ledger(load_settings().database_url)
     try:
-        campaign = campaigns.get(ledger, name, test=test)
+        campaign = deliveries.get(ledger, name, test=test)
         words = functools.partial(code_words, campaign.gateway)
         yield _not_erased(campaign, listing.messages(ledger, campaign)), functools.lru_cache(maxsize=1_000)(words)
     finally:
         ledger.close()
 
 
-def _not_erased(campaign: CampaignRecord, messages: Iterator[Listed]) -> Iterator[Listed]:
+def _not_erased(campaign: Delivery, messages: Iterator[Listed]) -> Iterator[Listed]:
     """The messages; there is one for every row that was not rejected, unless the numbers were erased, or are being."""
     count = 0
     for count, one in enumerate(messages, start=1):  # noqa: B007 - used after the loop

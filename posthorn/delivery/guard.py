@@ -19,7 +19,7 @@ from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, is_titled, read_all
 from posthorn.delivery.run import CampaignRun, Run
 from posthorn.errors import InputError, LedgerError, Stopped
 from posthorn.ledger import copies, guarding
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.marks import Mark, MarkedClaim, marks_folder
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, Phone, Report
@@ -39,9 +39,9 @@ async def guard(run: Run[Any]) -> None:
         Stopped: it is, or no mark can be kept; what to do is said.
         TryAgain, StopRun: the provider could not be asked.
     """
-    if run.campaign.test or run.mark is not None:
+    if run.delivery.test or run.mark is not None:
         return
-    mark = open_mark(run.settings, run.ledger, run.campaign)
+    mark = open_mark(run.settings, run.ledger, run.delivery)
     try:
         await _refuse_if_behind(run, mark)
     except BaseException:
@@ -52,13 +52,13 @@ async def guard(run: Run[Any]) -> None:
 
 async def _refuse_if_behind(run: Run[Any], mark: Mark) -> None:
     if forgotten := await run.do(guarding.forgotten, mark):
-        raise Stopped(f"{_behind(run.campaign, mark, forgotten)} Nothing was sent. {_way_on(run.campaign)}")
+        raise Stopped(f"{_behind(run.delivery, mark, forgotten)} Nothing was sent. {_way_on(run.delivery)}")
     # A mark tells of this machine only; a ledger on a server may have been written from others.
     if run.descriptor.looks_up and (mark.is_empty() or not run.ledger.is_sqlite):
         await _refuse_if_listed(run)
 
 
-def open_mark(settings: Settings, ledger: Ledger, campaign: CampaignRecord) -> Mark:
+def open_mark(settings: Settings, ledger: Ledger, campaign: Delivery) -> Mark:
     """This machine's mark of that delivery.
 
     Raises:
@@ -70,7 +70,7 @@ def open_mark(settings: Settings, ledger: Ledger, campaign: CampaignRecord) -> M
         raise Stopped(str(error)) from None
 
 
-def _behind(campaign: CampaignRecord, mark: Mark, forgotten: Sequence[MarkedClaim]) -> str:
+def _behind(campaign: Delivery, mark: Mark, forgotten: Sequence[MarkedClaim]) -> str:
     last = datetime.fromtimestamp(max(claim.claimed_at for claim in forgotten)).astimezone()
     return (
         f"this ledger is older than what was sent: it does not know {len(forgotten):,} requests of {campaign.name} that"
@@ -78,11 +78,11 @@ def _behind(campaign: CampaignRecord, mark: Mark, forgotten: Sequence[MarkedClai
     )
 
 
-def _way_on(campaign: CampaignRecord, then: str = "send it again") -> str:
+def _way_on(campaign: Delivery, then: str = "send it again") -> str:
     return f"Run `posthorn {_COMMAND[campaign.kind]} reconcile {campaign.name} --pending`, then {then}"
 
 
-def refuse_to_cancel(settings: Settings, ledger: Ledger, campaign: CampaignRecord) -> None:
+def refuse_to_cancel(settings: Settings, ledger: Ledger, campaign: Delivery) -> None:
     """Refuse where this machine's mark shows that the ledger is older than what was sent: that would not be withdrawn.
 
     Raises:
@@ -100,7 +100,7 @@ def refuse_to_cancel(settings: Settings, ledger: Ledger, campaign: CampaignRecor
 
 async def _refuse_if_listed(run: CampaignRun) -> None:
     """Refuse if the provider has messages of this campaign that the ledger thinks were never sent."""
-    some = await run.do(guarding.sample, run.campaign, run.descriptor.bounds.numbers_per_lookup)  # what one request may ask
+    some = await run.do(guarding.sample, run.delivery, run.descriptor.bounds.numbers_per_lookup)  # what one request may ask
     if not some:
         return
     try:
@@ -113,7 +113,7 @@ async def _refuse_if_listed(run: CampaignRun) -> None:
         raise Stopped(
             f"this ledger seems older than what was sent: of {len(some):,} pending numbers that were looked up, the provider"
             f" lists a message like this one for {len(hits):,}, under ids that the ledger does not know. Nothing was sent."
-            f" {_way_on(run.campaign)}"
+            f" {_way_on(run.delivery)}"
         )
 
 
@@ -123,7 +123,7 @@ async def listed(run: CampaignRun, phones: Sequence[Phone], since: float) -> tup
     Also whether that listing was whole. It has no end: what is kept, or dated by a clock that is ahead, lies in the future.
     """
     reports, is_whole = await read_all(run, phones, since)
-    like = [one for one in reports if _is_like(one, run.campaign) and one.state != MessageState.REJECTED]
+    like = [one for one in reports if _is_like(one, run.delivery) and one.state != MessageState.REJECTED]
     if not like:
         return {}, is_whole
     known = await run.do(guarding.known_ids, [report.provider_id for report in like])
@@ -131,7 +131,7 @@ async def listed(run: CampaignRun, phones: Sequence[Phone], since: float) -> tup
     for report in like:
         if report.phone is not None and report.provider_id not in known:
             by_phone[report.phone].append(report)
-    others = await run.do(copies.open_elsewhere, run.campaign, list(by_phone))
+    others = await run.do(copies.open_elsewhere, run.delivery, list(by_phone))
     ours = {phone: _not_of_others(run, rows, others.get(phone, ())) for phone, rows in by_phone.items()}
     return {phone: rows for phone, rows in ours.items() if rows}, is_whole
 
@@ -148,7 +148,7 @@ def _not_of_others(run: CampaignRun, rows: list[Report], spans: Sequence[tuple[f
     return rows if len(theirs) > len(spans) else [row for row in rows if row not in theirs]
 
 
-def _is_like(report: Report, campaign: CampaignRecord) -> bool:
+def _is_like(report: Report, campaign: Delivery) -> bool:
     """Whether the report's title is the campaign's, as far as a provider may have cut or respelt it."""
     if is_titled(report, campaign):
         return True

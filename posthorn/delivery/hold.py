@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from posthorn.delivery.run import CampaignRun
-from posthorn.ledger import campaigns, copies
+from posthorn.ledger import copies, deliveries
 
 LAST_LOOK = "last_look"
 """The reason, as the ledger keeps it."""
@@ -26,14 +26,14 @@ async def note_last_look(run: CampaignRun, *, after: float = 0.0) -> float | Non
 
     Each request that a surplus copy may come of has a moment of its own, for the provider dispatches each at its own time.
     """
-    hold_seconds = 60.0 * (run.campaign.definition.get("hold_minutes") or 0)
+    hold_seconds = 60.0 * (run.delivery.definition.get("hold_minutes") or 0)
     moment = None
-    if hold_seconds and not run.campaign.test:
-        begun = await run.do(copies.begun, run.campaign)
+    if hold_seconds and not run.delivery.test:
+        begun = await run.do(copies.begun, run.delivery)
         now = time.time()
         ahead = [one for one in begun if one + hold_seconds > now]
         moment = min((one for one in (_moment(run, one, hold_seconds) for one in ahead) if one > after), default=None)
-    await run.do(campaigns.note_waiting, run.campaign, LAST_LOOK, moment)
+    await run.do(deliveries.note_waiting, run.delivery, LAST_LOOK, moment)
     return moment
 
 

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from posthorn.ledger import campaigns, erasing, marks, planning
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger import deliveries, erasing, marks, planning
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings
 
@@ -40,7 +40,7 @@ def tidy(settings: Settings) -> Tidied:
     try:
         ended_before = now - settings.retention_days * _DAY_SECONDS
         old = set(erasing.erasable(ledger, ended_before=ended_before))
-        for campaign in campaigns.all_records(ledger):
+        for campaign in deliveries.all_records(ledger):
             if campaign.id in old:
                 with ledger.locks.hold(campaign.lock_key) as held:
                     # It may have been run, or a ticket of it sent again, while others were erased.
@@ -53,7 +53,7 @@ def tidy(settings: Settings) -> Tidied:
         ledger.close()
 
 
-def _erase(settings: Settings, ledger: Ledger, campaign: CampaignRecord) -> int:
+def _erase(settings: Settings, ledger: Ledger, campaign: Delivery) -> int:
     """Erase a campaign's numbers, its rejects file, and the fingerprints in this machine's mark.
 
     Whatever interrupts that, the next round goes on.

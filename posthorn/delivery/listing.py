@@ -19,7 +19,7 @@ from posthorn.delivery.run import CampaignRun
 from posthorn.errors import InputError
 from posthorn.gateways.descriptor import Account
 from posthorn.ledger import reconciling
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.reconciling import MISMATCH, Control, Unconfirmed
 from posthorn.models import MessageState, Phone, Report
 
@@ -80,7 +80,7 @@ async def read_listing(run: CampaignRun, messages: Sequence[Unconfirmed]) -> Lis
     """
     now, first = time.time(), min(message.since for message in messages)
     controls = await run.do(
-        reconciling.controls, run.campaign, messages[0].since, _CONTROLS, not_before=now - LISTED_SECONDS
+        reconciling.controls, run.delivery, messages[0].since, _CONTROLS, not_before=now - LISTED_SECONDS
     )
     since = min([first, *(control.since for control in controls)]) - _AROUND_SECONDS
     until = now + _AROUND_SECONDS
@@ -184,14 +184,14 @@ def stray(run: CampaignRun, message: Unconfirmed, listing: Listing) -> Doubt | N
     for report in listing.by_phone.get(message.phone, ()):
         if report.provider_id in listing.bound or report.state == MessageState.REJECTED:
             continue
-        if _is_within(report, expected.window, run.account) or is_titled(report, run.campaign):
+        if _is_within(report, expected.window, run.account) or is_titled(report, run.delivery):
             differences = _differences(report, expected, run.account)
             words = " and ".join(differences) or "which is like it"
             return Doubt("stray", f"a message to this number is listed that nobody here has sent: {words}")
     return None
 
 
-def is_titled(report: Report, campaign: CampaignRecord) -> bool:
+def is_titled(report: Report, campaign: Delivery) -> bool:
     """Whether the report is about a message with the campaign's title; XML loses the spaces around one."""
     return _is_titled(report, str(campaign.definition["title"]))
 
@@ -237,7 +237,7 @@ def _doubt_by(account: Account, control: Control, reports: Iterable[Report], bou
 
 
 def _expected(run: CampaignRun, message: Unconfirmed) -> Expected:
-    return _window(run.account, run.campaign.definition, message.phone, message.since, message.until)
+    return _window(run.account, run.delivery.definition, message.phone, message.since, message.until)
 
 
 def _window(account: Account, definition: Mapping[str, Any], phone: Phone, since: float, until: float) -> Expected:

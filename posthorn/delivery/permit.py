@@ -52,7 +52,7 @@ async def let_leave(run: Run[Any], claimed: Claim, proven_at: float) -> None:
             ) from error
         if not is_ours:
             raise ClaimGone(
-                f"the lock of {run.campaign.name} was lost while a request waited to leave, and another process may have"
+                f"the lock of {run.delivery.name} was lost while a request waited to leave, and another process may have"
                 " taken over: the request was held back, nothing more is sent here. Run it again"
             )
         if _is_fresh(proven_at):

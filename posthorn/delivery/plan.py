@@ -18,12 +18,12 @@ from posthorn.content.recipients.intake import Intake, read_recipients
 from posthorn.content.warnings import Caution, refuse_if_strict
 from posthorn.delivery.cautions import campaign_cautions
 from posthorn.delivery.run import try_lock
-from posthorn.errors import AlreadyRunning, CampaignChanged, InputError
+from posthorn.errors import AlreadyRunning, DeliveryChanged, InputError
 from posthorn.gateways import registry
 from posthorn.gateways.descriptor import Descriptor
-from posthorn.ledger import campaigns, planning
-from posthorn.ledger.campaigns import CampaignRecord
-from posthorn.ledger.planning import NewCampaign
+from posthorn.ledger import deliveries, planning
+from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.planning import NewDelivery
 from posthorn.ledger.repeats import Repeat, repeats
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
@@ -33,7 +33,7 @@ REPEAT_DAYS = 7
 """How far back the same message to the same numbers under another name is taken for a slip."""
 
 
-async def plan_campaign(path: Path, *, workers: int = 1) -> CampaignRecord:
+async def plan_campaign(path: Path, *, workers: int = 1) -> Delivery:
     """Plan the campaign of that file, or find it planned with the same content. See ``plan_file``.
 
     Raises:
@@ -47,14 +47,14 @@ async def plan_campaign(path: Path, *, workers: int = 1) -> CampaignRecord:
     return await asyncio.to_thread(plan_file, path, settings)
 
 
-def plan_file(path: Path, settings: Settings) -> CampaignRecord:
+def plan_file(path: Path, settings: Settings) -> Delivery:
     """Plan the campaign of that file, or find it planned with the same content; a test is planned anew each time.
 
     Rejected rows go to ``<name>.rejects.csv`` beside the campaign file; they never stop the rest.
 
     Raises:
         InputError: the file, its media or its recipients cannot be used; nothing was planned.
-        CampaignChanged: the name is planned with other content; what differs is listed.
+        DeliveryChanged: the name is planned with other content; what differs is listed.
         AlreadyRunning: another process plans or sends it right now.
     """
     campaign = load_campaign(path, registry.bounds_of(Kind.CAMPAIGN))
@@ -62,12 +62,12 @@ def plan_file(path: Path, settings: Settings) -> CampaignRecord:
     try:
         with planning_lock(ledger, campaign.name, test=campaign.test):
             definition = campaign.definition(allow_loopback=allows_loopback(campaign, settings))
-            planned = campaigns.find(ledger, campaign.name, test=campaign.test)
+            planned = deliveries.find(ledger, campaign.name, test=campaign.test)
             if planned is None or campaign.test:
                 return _plan(ledger, campaign, definition, path, settings)
             refuse_changes(planned, Kind.CAMPAIGN, definition, differences)
             refuse_other_selection(planned, campaign.selection())
-            campaigns.change_options(ledger, planned, {**options(campaign), **as_read(planned)})
+            deliveries.change_options(ledger, planned, {**options(campaign), **as_read(planned)})
             return planned
     finally:
         ledger.close()
@@ -110,7 +110,7 @@ _WAYS_ON = {
 
 
 def refuse_changes(
-    planned: CampaignRecord,
+    planned: Delivery,
     kind: Kind,
     definition: dict[str, Any],
     differences: Callable[[Mapping[str, object], Mapping[str, object]], list[str]],
@@ -118,34 +118,34 @@ def refuse_changes(
     """Refuse a file that has the name of a planned campaign or event, but not its content.
 
     Raises:
-        CampaignChanged: with each difference, one a line.
+        DeliveryChanged: with each difference, one a line.
     """
     old, new = planned.kind.name.lower(), kind.name.lower()
     changed = differences(planned.definition, definition) if old == new else [f"that is a {old}, this is a {new}"]
     if changed:
         listed = "\n".join(f"  {sentence}" for sentence in changed)
-        raise CampaignChanged(
+        raise DeliveryChanged(
             f"{planned.name} is in the ledger with other content:\n{listed}\n"
             f"{_WAYS_ON[kind]}, or take the changes back to go on with the old one."
         )
 
 
-def refuse_other_selection(planned: CampaignRecord, selection: Mapping[str, object]) -> None:
+def refuse_other_selection(planned: Delivery, selection: Mapping[str, object]) -> None:
     """Refuse a file that now means other rows, or another column, of the list that was planned.
 
     Raises:
-        CampaignChanged: with each difference, one a line.
+        DeliveryChanged: with each difference, one a line.
     """
     changed = inputfile.differences(planned.options.get("selection", {}), selection)
     if changed:
         listed = "\n".join(f"  {sentence}" for sentence in changed)
-        raise CampaignChanged(
+        raise DeliveryChanged(
             f"{planned.name} is in the ledger with other rows of its list:\n{listed}\n"
             f"{_WAYS_ON[planned.kind]}, or take the changes back to go on with the old one."
         )
 
 
-def as_read(planned: CampaignRecord) -> dict[str, Any]:
+def as_read(planned: Delivery) -> dict[str, Any]:
     """What the options keep about the list as it was planned."""
     return {key: planned.options[key] for key in ("selection", "reading") if key in planned.options}
 
@@ -164,7 +164,7 @@ def refuse_if_running(settings: Settings, name: str, *, test: bool) -> None:
     """
     ledger = Ledger(settings.database_url)
     try:
-        planned = campaigns.find(ledger, name, test=test)
+        planned = deliveries.find(ledger, name, test=test)
         if planned is not None:
             try_lock(ledger, planned)
     finally:
@@ -198,7 +198,7 @@ def options(campaign: Campaign) -> dict[str, Any]:
     return {"resend_unconfirmed": campaign.resend_unconfirmed, "approve": campaign.approve}
 
 
-def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: Path, settings: Settings) -> CampaignRecord:
+def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: Path, settings: Settings) -> Delivery:
     loopback = allows_loopback(campaign, settings)
     now = datetime.now(UTC)
     refuse_beyond_gateway(campaign)
@@ -207,7 +207,7 @@ def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: 
     rows = read_rows(campaign, settings, rejects)
     cautions = campaign_cautions(campaign, rows.file, settings, now, loopback=loopback, look_at_urls=False)
     refuse_if_strict(cautions, strict=campaign.strict)
-    new = NewCampaign(
+    new = NewDelivery(
         kind=Kind.CAMPAIGN,
         name=campaign.name,
         gateway=gateway_of(campaign).name,
@@ -228,7 +228,7 @@ def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: 
     return planned
 
 
-def refuse_repeat(ledger: Ledger, new: NewCampaign, campaign_id: int) -> None:
+def refuse_repeat(ledger: Ledger, new: NewDelivery, campaign_id: int) -> None:
     """Refuse the same message to the same people under a new name: a slip that no lock and no ledger row would catch.
 
     Raises:
@@ -275,8 +275,8 @@ def planning_lock(ledger: Ledger, name: str, *, test: bool = False) -> Iterator[
     Raises:
         AlreadyRunning: another process plans or sends it.
     """
-    key = campaigns.lock_key(name, test=test)
-    planned = campaigns.find(ledger, name, test=test)
+    key = deliveries.lock_key(name, test=test)
+    planned = deliveries.find(ledger, name, test=test)
     if planned is not None:
         try_lock(ledger, planned)  # who only looks it up minds no options, and its content is frozen
     elif not ledger.locks.acquire(key):

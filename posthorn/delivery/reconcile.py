@@ -28,7 +28,7 @@ from posthorn.delivery.listing import (
     stray,
 )
 from posthorn.delivery.run import CampaignRun
-from posthorn.ledger import campaigns, reconciling, totals
+from posthorn.ledger import deliveries, reconciling, totals
 from posthorn.ledger.reconciling import DOUBTS, Decision, Unconfirmed
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.store.engine import Ledger
@@ -61,7 +61,7 @@ def unknown_table(name: str) -> str:
     """Every message of unknown outcome with its evidence, masked, as text: what an operator decides by."""
     ledger = Ledger(load_settings().database_url)
     try:
-        rows = reconciling.evidence_of(ledger, campaigns.get(ledger, name))
+        rows = reconciling.evidence_of(ledger, deliveries.get(ledger, name))
     finally:
         ledger.close()
     shown = [
@@ -76,7 +76,7 @@ def findings(name: str | None = None, *, settings: Settings | None = None) -> li
     """Why lookups prove nothing of late, of one campaign or of all: one sentence each. Asks the ledger, not the provider."""
     ledger = Ledger((settings or load_settings()).database_url)
     try:
-        campaign = None if name is None else campaigns.get(ledger, name, kind=Kind.CAMPAIGN)
+        campaign = None if name is None else deliveries.get(ledger, name, kind=Kind.CAMPAIGN)
         return [
             f"{one.messages:,} unknown messages of {one.campaign} cannot be settled: {one.what}"
             for one in reconciling.findings(ledger, campaign)
@@ -108,7 +108,7 @@ async def waited(run: CampaignRun, seconds: float, what_for: str = NEXT_LOOK) ->
     with run.waiting_for(what_for, time.time() + seconds):
         while not run.is_stopped() and (left := until - time.monotonic()) > 0:
             await asyncio.sleep(min(left, _HEED_SECONDS))
-            await run.heed()
+            await run.refresh()
     return not run.is_stopped()
 
 
@@ -119,7 +119,7 @@ def _next_moment(run: CampaignRun, message: Unconfirmed, now: float) -> float | 
     """
     if message.last_decision == "look":
         return next_look(run, message)
-    once_more = message.until + settle_seconds(run.account, run.campaign.definition)
+    once_more = message.until + settle_seconds(run.account, run.delivery.definition)
     return once_more if message.last_decision in _MAY_PASS and once_more > now else None
 
 
@@ -129,8 +129,8 @@ async def reconcile(run: CampaignRun) -> Reconciled:
     Raises:
         TryAgain: the provider could not be asked; nothing is concluded from silence.
     """
-    if run.campaign.test or not run.descriptor.looks_up:  # a test sent nothing, so the provider lists nothing
-        return Reconciled(0, 0, 0, 0, (await run.do(totals.totals, run.campaign))["unknown"])
+    if run.delivery.test or not run.descriptor.looks_up:  # a test sent nothing, so the provider lists nothing
+        return Reconciled(0, 0, 0, 0, (await run.do(totals.totals, run.delivery))["unknown"])
     looked_up = 0
     counts: Counter[str] = Counter()
     doubts: Counter[str] = Counter()
@@ -141,8 +141,8 @@ async def reconcile(run: CampaignRun) -> Reconciled:
         doubts.update(decision.evidence for decision in decisions if decision.decision in DOUBTS)
     _warn(run, doubts)
     await _name_ids(run)
-    if run.campaign.cancelled_at is not None:
-        await run.do(campaigns.cancel, run.campaign)  # what proved to be refused is not to be sent again
+    if run.delivery.cancelled_at is not None:
+        await run.do(deliveries.cancel, run.delivery)  # what proved to be refused is not to be sent again
     settled = counts["found"] + counts["resend"]
     return Reconciled(looked_up, counts["found"], counts["absent"], counts["resend"], looked_up - settled)
 
@@ -152,12 +152,12 @@ async def _name_ids(run: CampaignRun) -> None:
     async for messages in _pages(run, reconciling.without_id):
         listing = await read_listing(run, messages)
         decisions = [_found(own, message) for message in messages if (own := candidates(run, message, listing))]
-        await run.do(reconciling.settle, run.campaign, decisions, by="reconcile")
+        await run.do(reconciling.settle, run.delivery, decisions, by="reconcile")
 
 
 async def _pages(run: CampaignRun, verb: Callable[..., list[Unconfirmed]]) -> AsyncIterator[list[Unconfirmed]]:
     last = (0, 0)
-    while messages := await run.do(verb, run.campaign, run.descriptor.bounds.numbers_per_lookup, last):
+    while messages := await run.do(verb, run.delivery, run.descriptor.bounds.numbers_per_lookup, last):
         last = (messages[-1].chunk_id, messages[-1].position)
         yield messages
 
@@ -171,7 +171,7 @@ async def confirm_refused(run: CampaignRun, claimed: Claim) -> None:
     if not run.descriptor.looks_up:
         return
     messages = await run.do(
-        reconciling.unconfirmed, run.campaign, len(claimed.phones), (claimed.chunk_id, -1), last_chunk=claimed.chunk_id
+        reconciling.unconfirmed, run.delivery, len(claimed.phones), (claimed.chunk_id, -1), last_chunk=claimed.chunk_id
     )
     await _look_up(run, [message for message in messages if message.position in claimed.positions])
 
@@ -184,14 +184,14 @@ async def _look_up(run: CampaignRun, messages: Sequence[Unconfirmed]) -> list[De
     for message in messages:
         own = candidates(run, message, listing)
         decisions.append(_found(own, message) if own else _decision(run, message, listing, now))
-    await run.do(reconciling.settle, run.campaign, decisions, by="reconcile")
+    await run.do(reconciling.settle, run.delivery, decisions, by="reconcile")
     return decisions
 
 
 def _warn(run: CampaignRun, doubts: Counter[str]) -> None:
     """Say in the run's log why what was not found was not called absent."""
     for words, count in doubts.most_common(_DOUBTS_SAID):
-        _logger.warning("%s: %d unknown messages cannot be settled: %s", run.campaign.name, count, words)
+        _logger.warning("%s: %d unknown messages cannot be settled: %s", run.delivery.name, count, words)
 
 
 def _decision(run: CampaignRun, message: Unconfirmed, listing: Listing, now: float) -> Decision:
@@ -229,16 +229,16 @@ def most_resends(run: CampaignRun) -> int:
     Never, unless a person chose: ``resend_unconfirmed`` allows one more attempt; a held campaign a few, for what turns out
     to be a second copy is withdrawn before it is dispatched.
     """
-    if run.campaign.cancelled_at is not None:
+    if run.delivery.cancelled_at is not None:
         return 0
-    if run.campaign.definition.get("hold_minutes"):
+    if run.delivery.definition.get("hold_minutes"):
         return _RESENDS_IF_HELD
-    return 1 if run.campaign.options.get("resend_unconfirmed") else 0
+    return 1 if run.delivery.options.get("resend_unconfirmed") else 0
 
 
 def next_look(run: CampaignRun, message: Unconfirmed) -> float:
     """When the second look at a message may count."""
-    settle = settle_seconds(run.account, run.campaign.definition)
+    settle = settle_seconds(run.account, run.delivery.definition)
     return max(message.absent_since or message.until, message.until) + settle
 
 

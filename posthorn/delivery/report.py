@@ -14,13 +14,13 @@ from datetime import datetime
 from typing import Any
 
 from posthorn.delivery.copies import find_second_copies
-from posthorn.delivery.run import CampaignRun, open_desk
+from posthorn.delivery.run import CampaignRun, open_delivery
 from posthorn.errors import AlreadyRunning, GatewayError, InputError
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.gateways.registry import by_name
-from posthorn.ledger import campaigns, copies, reporting
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger import copies, deliveries, reporting
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.news import apply_parked
 from posthorn.ledger.reporting import WAITING_STATES, OpenChunk, Question
 from posthorn.ledger.store.engine import Ledger
@@ -59,7 +59,7 @@ class Pulled:
 
 async def pull_reports_of(name: str) -> Pulled:
     """``pull_reports`` for the campaign of that name, beside whatever else is done with it."""
-    async with open_desk(name) as desk:
+    async with open_delivery(name) as desk:
         return await pull_reports(desk)
 
 
@@ -71,14 +71,14 @@ async def pull_reports(run: CampaignRun) -> Pulled:
     """
     pulled = Pulled()
     now = time.time()
-    if run.descriptor.looks_up and not run.campaign.test:  # a test sends nothing, so there is nothing to report
-        chunks = [chunk.id for chunk in reporting.open_chunks(run.ledger, run.campaign)]
+    if run.descriptor.looks_up and not run.delivery.test:  # a test sends nothing, so there is nothing to report
+        chunks = [chunk.id for chunk in reporting.open_chunks(run.ledger, run.delivery)]
         most = run.descriptor.bounds.ids_per_report
         for question in reporting.questions(run.ledger, chunks, most):
             await _ask(run.gateway, run.do, question, pulled, most)
             await run.do(reporting.note_asked, question.completes, now)
-    pulled.expired = await _expire(run.do, run.campaign, now)
-    pulled.open = sum(chunk.messages for chunk in reporting.open_chunks(run.ledger, run.campaign))
+    pulled.expired = await _expire(run.do, run.delivery, now)
+    pulled.open = sum(chunk.messages for chunk in reporting.open_chunks(run.ledger, run.delivery))
     pulled.second_copies = await find_second_copies(run)
     return pulled
 
@@ -106,7 +106,7 @@ async def pull_due_reports(settings: Settings | None = None, clock: Callable[[],
         ledger.close()
 
 
-def is_due(chunk: OpenChunk, campaign: CampaignRecord, now: float) -> bool:
+def is_due(chunk: OpenChunk, campaign: Delivery, now: float) -> bool:
     """Whether it is time to ask about a chunk again: never before its dispatch, and once more when its 72 hours are over."""
     dispatched_at = _dispatched_at(chunk, campaign)
     asked_at = max(dispatched_at, chunk.asked_at or 0.0)
@@ -115,7 +115,7 @@ def is_due(chunk: OpenChunk, campaign: CampaignRecord, now: float) -> bool:
     return now - asked_at >= max(LEAST_SECONDS_BETWEEN, SHARE_OF_AGE * (now - dispatched_at))
 
 
-def is_search_due(campaign: CampaignRecord, newest_attempt: float, now: float) -> bool:
+def is_search_due(campaign: Delivery, newest_attempt: float, now: float) -> bool:
     """Whether it is time to look for second copies again: as for reports, the older the last request the more rarely."""
     age = now - newest_attempt
     sought_at = max(newest_attempt, campaign.copies_sought_at or 0.0)
@@ -130,20 +130,20 @@ def recent_names(settings: Settings | None = None, clock: Callable[[], float] = 
     try:
         since = clock() - NO_REPORT_AFTER_SECONDS - _A_DAY_SECONDS
         waiting = {chunk.campaign_id for chunk in reporting.open_chunks(ledger)}
-        records = [record for record in campaigns.all_records(ledger) if not record.test]
+        records = [record for record in deliveries.all_records(ledger) if not record.test]
         return [record.name for record in records if record.id in waiting or _last_begun(record) > since]
     finally:
         ledger.close()
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
+class _Lookup:
     """What a look for second copies needs."""
 
     descriptor: Descriptor
     account: Account
     gateway: CampaignGateway
-    campaign: CampaignRecord
+    delivery: Delivery
     do: _Do
 
 
@@ -155,7 +155,7 @@ class _Round:
         self._ledger = ledger
         self._do = do
         self._now = now
-        self._records = {record.id: record for record in campaigns.all_records(ledger) if not record.test}
+        self._records = {record.id: record for record in deliveries.all_records(ledger) if not record.test}
         self._missed: set[int] = set()
         self._pulled = Pulled()
 
@@ -188,7 +188,7 @@ class _Round:
         campaign = self._records[chunk.campaign_id]
         return campaign.kind == Kind.CAMPAIGN and is_due(chunk, campaign, self._now)
 
-    async def _ask_gateway(self, descriptor: Descriptor, due: Sequence[int], suspected: Sequence[CampaignRecord]) -> None:
+    async def _ask_gateway(self, descriptor: Descriptor, due: Sequence[int], suspected: Sequence[Delivery]) -> None:
         """Ask one gateway about all that is due there. One that cannot be asked answers nothing: its push routes may."""
         if not descriptor.looks_up:
             return
@@ -216,20 +216,18 @@ class _Round:
                 failures = 0
                 await self._do(reporting.note_asked, question.completes - self._missed, self._now)
 
-    async def _suspected(self) -> list[CampaignRecord]:
+    async def _suspected(self) -> list[Delivery]:
         """The campaigns that may have been taken twice in part, and whose turn it is, whether or not a report is open."""
         newest = await self._do(copies.newest_attempts)
         known = [(self._records[one], at) for one, at in newest.items() if one in self._records]
         return [record for record, at in known if is_search_due(record, at, self._now)]
 
-    async def _seek_copies(
-        self, descriptor: Descriptor, gateway: CampaignGateway, suspected: Sequence[CampaignRecord]
-    ) -> None:
+    async def _seek_copies(self, descriptor: Descriptor, gateway: CampaignGateway, suspected: Sequence[Delivery]) -> None:
         account = descriptor.account(self._settings)
         for record in suspected:
             try:
-                desk = _Desk(descriptor, account, gateway, record, self._do)
-                self._pulled.second_copies += await find_second_copies(desk, self._now)
+                lookup = _Lookup(descriptor, account, gateway, record, self._do)
+                self._pulled.second_copies += await find_second_copies(lookup, self._now)
             except (GatewayError, InputError) as error:
                 self._pulled.problems.append(str(error))
 
@@ -255,7 +253,7 @@ async def _ask(gateway: CampaignGateway, do: _Do, question: Question, pulled: Pu
         page, pages = page + 1, min(answer.pages, len(ids))
 
 
-async def _expire(do: _Do, campaign: CampaignRecord, now: float) -> int:
+async def _expire(do: _Do, campaign: Delivery, now: float) -> int:
     send_at, hold_seconds = _delay(campaign)
     silent_since = now - NO_REPORT_AFTER_SECONDS
     if send_at > silent_since:
@@ -265,17 +263,17 @@ async def _expire(do: _Do, campaign: CampaignRecord, now: float) -> int:
     return expired
 
 
-def _last_begun(campaign: CampaignRecord) -> float:
+def _last_begun(campaign: Delivery) -> float:
     return max(campaign.run_started_at or campaign.created_at, _delay(campaign)[0])
 
 
-def _dispatched_at(chunk: OpenChunk, campaign: CampaignRecord) -> float:
+def _dispatched_at(chunk: OpenChunk, campaign: Delivery) -> float:
     """When the provider was to hand on the messages of a chunk; their age counts from then."""
     send_at, hold_seconds = _delay(campaign)
     return max(chunk.sent_at + hold_seconds, send_at)
 
 
-def _delay(campaign: CampaignRecord) -> tuple[float, float]:
+def _delay(campaign: Delivery) -> tuple[float, float]:
     """The moment of dispatch that the campaign's file names (0 where it names none), and the seconds it has chunks held."""
     send_at, hold_minutes = campaign.definition.get("send_at"), campaign.definition.get("hold_minutes")
     return datetime.fromisoformat(send_at).timestamp() if send_at else 0.0, 60.0 * (hold_minutes or 0)

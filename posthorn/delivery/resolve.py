@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from posthorn.delivery.find import read_phone
-from posthorn.delivery.run import lock_for_a_while
+from posthorn.delivery.run import lock_for_lookup
 from posthorn.errors import InputError
-from posthorn.ledger import campaigns, resolving, sending, totals
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger import deliveries, resolving, sending, totals
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.spool import import_spool
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, mask_phone
@@ -48,7 +48,7 @@ def resolve(name: str, numbers: Sequence[str], *, taken: bool, by: str, why: str
 
     Raises:
         AlreadyRunning: the campaign is being sent, or looked after by another process.
-        CampaignNotFound: there is no campaign of that name.
+        DeliveryNotFound: there is no campaign of that name.
         InputError: a number cannot be read, or is of no unknown message of the campaign; nothing was settled.
     """
     settings = load_settings()
@@ -76,15 +76,15 @@ def resolve(name: str, numbers: Sequence[str], *, taken: bool, by: str, why: str
 
 
 @contextmanager
-def _looked_after(name: str) -> Iterator[tuple[Ledger, CampaignRecord]]:
+def _looked_after(name: str) -> Iterator[tuple[Ledger, Delivery]]:
     """The campaign, with what a dead process left of it made known, and nobody else at it."""
     settings = load_settings()
     ledger = Ledger(settings.database_url)
     try:
-        campaign = campaigns.get(ledger, name, kind=Kind.CAMPAIGN)
-        lock_for_a_while(ledger, campaign)
+        campaign = deliveries.get(ledger, name, kind=Kind.CAMPAIGN)
+        lock_for_lookup(ledger, campaign)
         import_spool(settings.state_dir / "spool", ledger)
         sending.abandon_dead(ledger, campaign)
-        yield ledger, campaigns.get(ledger, name, kind=Kind.CAMPAIGN)
+        yield ledger, deliveries.get(ledger, name, kind=Kind.CAMPAIGN)
     finally:
         ledger.close()

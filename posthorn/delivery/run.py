@@ -24,8 +24,8 @@ from posthorn.delivery.waiting import board, clock_time
 from posthorn.errors import AlreadyRunning, LedgerError, Stopped
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
 from posthorn.gateways.registry import by_name
-from posthorn.ledger import campaigns, sending
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger import deliveries, sending
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.marks import Mark
 from posthorn.ledger.spool import Spool, import_spool
 from posthorn.ledger.store.engine import Ledger
@@ -56,8 +56,8 @@ class Run(Generic[_G]):
         "_board",
         "_writer",
         "account",
-        "campaign",
         "concurrency",
+        "delivery",
         "descriptor",
         "gateway",
         "guard_key",
@@ -71,10 +71,10 @@ class Run(Generic[_G]):
         "stopped",
     )
 
-    def __init__(self, settings: Settings, ledger: Ledger, campaign: CampaignRecord, gateway: _G, pace: Pace) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, campaign: Delivery, gateway: _G, pace: Pace) -> None:
         self.settings = settings
         self.ledger = ledger
-        self.campaign = campaign
+        self.delivery = campaign
         self.gateway = gateway
         self.owner = new_owner()
         self.guard_key = campaign.lock_key
@@ -93,13 +93,13 @@ class Run(Generic[_G]):
         """Run one of the ledger's verbs in the ledger's thread; it is durable when this returns."""
         return await self._writer.do(verb, *args, **kwargs)
 
-    async def heed(self) -> None:
+    async def refresh(self) -> None:
         """Read the campaign anew, and stop where another process has stopped or cancelled it meanwhile."""
-        self.campaign = await self.do(campaigns.get, self.campaign.name, test=self.campaign.test)
-        if self.campaign.cancelled_at is not None:
+        self.delivery = await self.do(deliveries.get, self.delivery.name, test=self.delivery.test)
+        if self.delivery.cancelled_at is not None:
             self.stop(Stopped("the campaign was cancelled"))
-        elif self.campaign.stopped_because is not None:
-            self.stop(Stopped(f"it was stopped elsewhere: {self.campaign.stopped_because}"))
+        elif self.delivery.stopped_because is not None:
+            self.stop(Stopped(f"it was stopped elsewhere: {self.delivery.stopped_because}"))
 
     def stop(self, reason: Exception) -> None:
         """Send nothing more in this run; what is in flight is finished. The first reason stands."""
@@ -113,7 +113,7 @@ class Run(Generic[_G]):
     def waiting_for(self, reason: str, until: float | None = None) -> AbstractContextManager[None]:
         """Tell whoever watches the run that the block waits: ``for …`` or ``to …``, and until when (seconds since 1970)."""
         if until is not None:
-            _logger.info("%s: the run waits until %s %s", self.campaign.name, clock_time(until), reason)
+            _logger.info("%s: the run waits until %s %s", self.delivery.name, clock_time(until), reason)
         return self._board.waiting(reason, until)
 
     def close(self) -> None:
@@ -138,10 +138,10 @@ async def open_run(
 
     Raises:
         AlreadyRunning: another process runs it.
-        CampaignNotFound: it was never planned.
+        DeliveryNotFound: it was never planned.
         SettingsError: credentials are missing.
     """
-    async with open_desk(name, test=test, settings=settings) as run, _running(run, by):
+    async with open_delivery(name, test=test, settings=settings) as run, _running(run, by):
         yield run
 
 
@@ -149,7 +149,7 @@ async def open_run(
 async def open_ticket_run(name: str, *, by: str = "", settings: Settings | None = None) -> AsyncIterator[TicketRun]:
     """``open_run`` for a planned event."""
     settings = settings or load_settings()
-    async with _desk(settings, name, Kind.EVENT) as run, _running(run, by):
+    async with _open(settings, name, Kind.EVENT) as run, _running(run, by):
         yield run
 
 
@@ -161,11 +161,11 @@ async def open_lookup(name: str, *, settings: Settings | None = None) -> AsyncIt
 
     Raises:
         AlreadyRunning: another process runs it, or looks after it.
-        CampaignNotFound: it was never planned.
+        DeliveryNotFound: it was never planned.
         SettingsError: credentials are missing.
     """
-    async with open_desk(name, settings=settings) as run:
-        lock_for_a_while(run.ledger, run.campaign)
+    async with open_delivery(name, settings=settings) as run:
+        lock_for_lookup(run.ledger, run.delivery)
         await _take_over(run)
         run.stop(Stopped("this process only looks up what is unknown"))
         yield run
@@ -179,10 +179,10 @@ async def open_helper(name: str, *, settings: Settings | None = None) -> AsyncIt
 
     Raises:
         Stopped: nobody runs the campaign, so there is nobody to help: it waits for approval, was stopped, or is over.
-        CampaignNotFound: it was never planned.
+        DeliveryNotFound: it was never planned.
         SettingsError: credentials are missing.
     """
-    async with open_desk(name, settings=settings) as run:
+    async with open_delivery(name, settings=settings) as run:
         if not _is_running(run):
             raise Stopped(f"nobody runs {name}, so there is nobody to help; nothing was sent")
         check_writable(run.spool.folder)
@@ -196,26 +196,26 @@ async def open_helper(name: str, *, settings: Settings | None = None) -> AsyncIt
             raise
         finally:
             if run.stopped is not None and run.ledger.locks.still_held(run.guard_key):
-                campaigns.stop_run(run.ledger, run.campaign, because=_reason(run.stopped) or "a helper stopped")
+                deliveries.stop_run(run.ledger, run.delivery, because=_reason(run.stopped) or "a helper stopped")
 
 
 @asynccontextmanager
-async def open_desk(name: str, *, test: bool = False, settings: Settings | None = None) -> AsyncIterator[CampaignRun]:
+async def open_delivery(name: str, *, test: bool = False, settings: Settings | None = None) -> AsyncIterator[CampaignRun]:
     """What the steps need of a planned campaign, without being the one that runs it: enough to pull its reports.
 
     Raises:
-        CampaignNotFound: it was never planned.
+        DeliveryNotFound: it was never planned.
         SettingsError: credentials are missing.
     """
-    async with _desk(settings or load_settings(), name, Kind.CAMPAIGN, test=test) as run:
+    async with _open(settings or load_settings(), name, Kind.CAMPAIGN, test=test) as run:
         yield run
 
 
 @asynccontextmanager
-async def _desk(settings: Settings, name: str, kind: Kind, *, test: bool = False) -> AsyncIterator[Run[Any]]:
+async def _open(settings: Settings, name: str, kind: Kind, *, test: bool = False) -> AsyncIterator[Run[Any]]:
     ledger = Ledger(settings.database_url)
     try:
-        campaign = campaigns.get(ledger, name, test=test, kind=kind)
+        campaign = deliveries.get(ledger, name, test=test, kind=kind)
         gateway = by_name(campaign.gateway)
         account = gateway.account(settings)
         pace = Pace(account.breaker_after, min_interval_seconds=account.min_interval_seconds)
@@ -234,23 +234,23 @@ async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
     check_writable(run.spool.folder)
     await _wait_for_lock(run)
     await _take_over(run)
-    started = await run.do(campaigns.start_run, run.campaign, by=by or process_name())
+    started = await run.do(deliveries.start_run, run.delivery, by=by or process_name())
     try:
         yield
     except BaseException as error:
         run.stop(error if isinstance(error, Exception) else InterruptedError("the run was interrupted"))
         with suppress(LedgerError):  # the first error says more
-            campaigns.end_run(run.ledger, run.campaign, started, stopped_because=_reason(run.stopped))
+            deliveries.end_run(run.ledger, run.delivery, started, stopped_because=_reason(run.stopped))
         raise
     else:
-        campaigns.end_run(run.ledger, run.campaign, started, stopped_because=_reason(run.stopped))
+        deliveries.end_run(run.ledger, run.delivery, started, stopped_because=_reason(run.stopped))
 
 
 async def _take_over(run: Run[Any]) -> None:
     """Settle what dead processes left of a campaign whose lock is ours."""
     run.ledger.locks.acquire(sending.owner_key(run.owner))
     await run.do(_import_spool, run.spool)
-    await run.do(sending.abandon_dead, run.campaign)
+    await run.do(sending.abandon_dead, run.delivery)
 
 
 async def _wait_for_lock(run: Run[Any]) -> None:
@@ -260,11 +260,11 @@ async def _wait_for_lock(run: Run[Any]) -> None:
         AlreadyRunning: another process runs it; with since when and by whom.
         LedgerError: the lookup has not ended for ten minutes.
     """
-    name, deadline = run.campaign.name, time.monotonic() + _LOOKUP_WAIT_SECONDS
-    if try_lock(run.ledger, run.campaign):
+    name, deadline = run.delivery.name, time.monotonic() + _LOOKUP_WAIT_SECONDS
+    if try_lock(run.ledger, run.delivery):
         return
     with run.waiting_for(f"for another process that looks after {name}", time.time() + _LOOKUP_WAIT_SECONDS):
-        while not try_lock(run.ledger, run.campaign):
+        while not try_lock(run.ledger, run.delivery):
             if time.monotonic() >= deadline:
                 raise LedgerError(
                     f"{name} has been looked after by another process for {_LOOKUP_WAIT_SECONDS / 60:.0f} minutes;"
@@ -273,7 +273,7 @@ async def _wait_for_lock(run: Run[Any]) -> None:
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def try_lock(ledger: Ledger, campaign: CampaignRecord) -> bool:
+def try_lock(ledger: Ledger, campaign: Delivery) -> bool:
     """Become the one that runs this campaign; False while somebody looks after it who sends nothing.
 
     Raises:
@@ -288,7 +288,7 @@ def try_lock(ledger: Ledger, campaign: CampaignRecord) -> bool:
     raise _already_running(ledger, campaign)
 
 
-def lock_for_a_while(ledger: Ledger, campaign: CampaignRecord) -> None:
+def lock_for_lookup(ledger: Ledger, campaign: Delivery) -> None:
     """Look after a campaign or event without running it: a run that is started meanwhile waits.
 
     Raises:
@@ -303,16 +303,16 @@ def lock_for_a_while(ledger: Ledger, campaign: CampaignRecord) -> None:
         raise _already_running(ledger, campaign)
 
 
-def _already_running(ledger: Ledger, campaign: CampaignRecord) -> AlreadyRunning:
-    now = campaigns.get(ledger, campaign.name, test=campaign.test)
+def _already_running(ledger: Ledger, campaign: Delivery) -> AlreadyRunning:
+    now = deliveries.get(ledger, campaign.name, test=campaign.test)
     return AlreadyRunning(f"{campaign.name} is already running {_since(now)}")
 
 
 def _is_running(run: Run[Any]) -> bool:
     """Whether somebody runs the campaign right now. Who only plans it, or looks after it, holds its lock as well."""
-    is_started = run.campaign.run_started_at is not None and run.campaign.stopped_because is None
+    is_started = run.delivery.run_started_at is not None and run.delivery.stopped_because is None
     locks = run.ledger.locks
-    return is_started and not locks.is_free(run.campaign.lock_key) and locks.is_free(run.campaign.lookup_key)
+    return is_started and not locks.is_free(run.delivery.lock_key) and locks.is_free(run.delivery.lookup_key)
 
 
 def process_name() -> str:
@@ -331,7 +331,7 @@ def _import_spool(ledger: Ledger, spool: Spool) -> int:
     return import_spool(spool.folder, ledger)
 
 
-def _since(campaign: CampaignRecord) -> str:
+def _since(campaign: Delivery) -> str:
     if campaign.run_started_at is None:
         return "elsewhere: it is being planned"
     moment = datetime.fromtimestamp(campaign.run_started_at).astimezone()

@@ -118,11 +118,11 @@ def _claim(ledger: Ledger, run: Run[Any], first: int, last: int) -> tuple[Claim,
     Returns the claim, and since when it is known to be ours (``permit.clock_seconds``). Once it is durable it is marked.
     """
     proven_at = clock_seconds()
-    if run.mark is None and not run.campaign.test:
-        raise LedgerError(f"{run.campaign.name} was not guarded; nothing is sent")
+    if run.mark is None and not run.delivery.test:
+        raise LedgerError(f"{run.delivery.name} was not guarded; nothing is sent")
     if not ledger.locks.still_held(run.guard_key):
-        raise LedgerError(f"the lock of {run.campaign.name} is lost; nothing more is sent. Run it again")
-    claimed = sending.claim(ledger, run.campaign, run.owner, first, last)
+        raise LedgerError(f"the lock of {run.delivery.name} is lost; nothing more is sent. Run it again")
+    claimed = sending.claim(ledger, run.delivery, run.owner, first, last)
     if claimed is None:
         return None
     if run.mark is not None:
@@ -159,7 +159,7 @@ def _slow_or_break(run: Run[Any], error: GatewayError) -> None:
         run.pace.slow(error.retry_after_seconds)
     if error.maybe_sent:
         run.pace.unknown()
-    if run.pace.is_broken and run.campaign.definition.get("hold_minutes"):
+    if run.pace.is_broken and run.delivery.definition.get("hold_minutes"):
         run.pace.slow(None)  # what a held campaign sends twice can be withdrawn: wait, and go on
     elif run.pace.is_broken:
         run.stop(Stopped(f"too many unknown outcomes in a row, the last: {error}"))
@@ -182,7 +182,7 @@ async def _record(run: Run[Any], exchange: Exchange, claimed: Claim, outcome: _O
             await _durably(run, run.do(keep_not_taken, run.spool, claimed, outcome))
     elif outcome.maybe_sent:
         await run.do(sending.record_unknown, claimed, outcome)
-    elif isinstance(outcome, SlowDown) and outcome.is_undocumented and not run.campaign.test:
+    elif isinstance(outcome, SlowDown) and outcome.is_undocumented and not run.delivery.test:
         await run.do(sending.record_unknown, claimed, outcome)
         await _confirm_refused(run, exchange, claimed)
     else:

@@ -10,8 +10,8 @@ from typing import Any
 from tabulate import tabulate
 
 from posthorn.gateways.registry import code_words
-from posthorn.ledger import campaigns, copies, totals
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger import copies, deliveries, totals
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState
 from posthorn.settings import load_settings
@@ -52,9 +52,9 @@ def campaign_status(ledger: Ledger, name: str, *, test: bool = False) -> dict[st
     """The status of a campaign or event, in the shape of ``status --json``.
 
     Raises:
-        CampaignNotFound: there is none of that name.
+        DeliveryNotFound: there is none of that name.
     """
-    return totals.status(ledger, campaigns.get(ledger, name, test=test))
+    return totals.status(ledger, deliveries.get(ledger, name, test=test))
 
 
 def status_now(name: str, *, test: bool = False) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def names_to_settle() -> list[str]:
     """
     ledger = Ledger(load_settings().database_url)
     try:
-        records = [record for record in campaigns.all_records(ledger, Kind.CAMPAIGN) if not record.test]
+        records = [record for record in deliveries.all_records(ledger, Kind.CAMPAIGN) if not record.test]
         return [record.name for record in records if _is_unsettled(ledger, record)]
     finally:
         ledger.close()
@@ -84,12 +84,12 @@ def names_due(within_seconds: float) -> list[str]:
     """The names of the campaigns that wait for a moment that comes within so many seconds, or has come."""
     ledger = Ledger(load_settings().database_url)
     try:
-        return [record.name for record in campaigns.due(ledger, time.time() + within_seconds)]
+        return [record.name for record in deliveries.due(ledger, time.time() + within_seconds)]
     finally:
         ledger.close()
 
 
-def _is_unsettled(ledger: Ledger, campaign: CampaignRecord) -> bool:
+def _is_unsettled(ledger: Ledger, campaign: Delivery) -> bool:
     counted = totals.totals(ledger, campaign)
     is_abandoned = counted["sending"] and ledger.locks.is_free(campaign.lock_key)
     is_kept = campaign.cancelled_at is not None and counted["scheduled"]
@@ -153,7 +153,7 @@ def _is_unfinished(status: Mapping[str, Any]) -> bool:
     return bool(status["totals"]["pending"] or status["totals"]["sending"]) and status["state"] != "running"
 
 
-def percent_sent(ledger: Ledger, campaign: CampaignRecord) -> float:
+def percent_sent(ledger: Ledger, campaign: Delivery) -> float:
     """How much of what is to be sent has been, in percent."""
     counted = totals.totals(ledger, campaign)
     waiting = counted["pending"] + counted["sending"]

@@ -21,9 +21,9 @@ from posthorn.delivery.run import TicketRun
 from posthorn.errors import InputError, SlowDown
 from posthorn.gateways import registry
 from posthorn.gateways.contract import Before
-from posthorn.ledger import campaigns, planning
-from posthorn.ledger.campaigns import CampaignRecord
-from posthorn.ledger.planning import NewCampaign, Row
+from posthorn.ledger import deliveries, planning
+from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.planning import NewDelivery, Row
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, Kind, MessageState, Phone, Receipt, TicketRequest
@@ -32,12 +32,12 @@ from posthorn.settings import Settings, load_settings
 _PASSED_ON = ("ddm_title", "ddm_text", "ddm_timeout", "device", "from_mask")
 
 
-async def plan_event(path: Path) -> CampaignRecord:
+async def plan_event(path: Path) -> Delivery:
     """Plan the event of that file, or find it planned with the same content. See ``plan_event_file``."""
     return await asyncio.to_thread(plan_event_file, path, load_settings())
 
 
-def plan_event_file(path: Path, settings: Settings) -> CampaignRecord:
+def plan_event_file(path: Path, settings: Settings) -> Delivery:
     """Plan the event of that file, or find it planned with the same content.
 
     Codes that are to be generated are generated here, once, and stored before anything is sent. Rejected rows go to
@@ -45,7 +45,7 @@ def plan_event_file(path: Path, settings: Settings) -> CampaignRecord:
 
     Raises:
         InputError: the file or its attendees cannot be used; nothing was planned.
-        CampaignChanged: the name is planned with other content; what differs is listed.
+        DeliveryChanged: the name is planned with other content; what differs is listed.
         AlreadyRunning: another process plans or sends it right now.
     """
     event = load_event(path, registry.bounds_of(Kind.EVENT))
@@ -53,7 +53,7 @@ def plan_event_file(path: Path, settings: Settings) -> CampaignRecord:
     try:
         with planning_lock(ledger, event.name):
             definition = event.definition()
-            planned = campaigns.find(ledger, event.name)
+            planned = deliveries.find(ledger, event.name)
             if planned is not None:
                 refuse_changes(planned, Kind.EVENT, definition, differences)
                 refuse_other_selection(planned, event.selection())
@@ -80,7 +80,7 @@ def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
     gateway.check_ticket(_request(definition, Phone(48500600700), "x", anybody))
 
 
-def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: Path, settings: Settings) -> CampaignRecord:
+def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: Path, settings: Settings) -> Delivery:
     rejects = path.parent / f"{event.name}.rejects.csv"
     rows = read_attendees(event, settings, rejects)
     refuse_unsendable_event(event, rows)
@@ -88,7 +88,7 @@ def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: 
         refuse_if_strict(_all_cautions(event, settings), strict=True)
     if rows.sha256 != definition["attendees"]:
         raise InputError("attendees", f"{rows.path} changed while it was being planned; nothing was planned, start again")
-    new = NewCampaign(
+    new = NewDelivery(
         kind=Kind.EVENT,
         name=event.name,
         gateway=registry.chosen(Kind.EVENT, event.gateway).name,
@@ -143,7 +143,7 @@ async def preflight_event(run: TicketRun) -> Sequence[str]:
         TryAgain: the provider could not be asked.
     """
     await run.pace.wait()  # the shortest time between two calls holds for this one too
-    definition = run.campaign.definition
+    definition = run.delivery.definition
     return await run.gateway.preflight(definition["mms_id"], definition["campaign_ref"])
 
 
@@ -155,7 +155,7 @@ class TicketExchange:
 
     def __init__(self, run: TicketRun) -> None:
         self._run = run
-        self._definition = run.campaign.definition
+        self._definition = run.delivery.definition
         self._one_at_a_time: defaultdict[Phone, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def send(self, claimed: Claim, before: Before) -> Answer:

@@ -20,7 +20,7 @@ async def upload_media(run: CampaignRun) -> int:
         TryAgain: the provider could not be reached or did not answer; a second copy of a file does no harm.
         StopRun: the provider refuses the file or the account.
     """
-    items = await run.do(media.of, run.campaign)
+    items = await run.do(media.of, run.delivery)
     if not items:
         return 0
     listed = by_id(await run.gateway.list_files())
@@ -28,7 +28,7 @@ async def upload_media(run: CampaignRun) -> int:
     for item in items:
         known = item.file_id
         if known is None and item.media.sha256 is not None:  # what stands behind a URL may have changed since
-            known = await run.do(media.known_file_id, run.campaign.gateway, item.fingerprint)
+            known = await run.do(media.known_file_id, run.delivery.gateway, item.fingerprint)
         if known is None or not is_listed(item, listed.get(known)):
             try:
                 known = await run.gateway.upload(item.media)
@@ -36,7 +36,7 @@ async def upload_media(run: CampaignRun) -> int:
                 error.args = (f"{item.media.source}: {error}",)
                 raise
             uploaded += 1
-        await run.do(media.keep_file_id, run.campaign, item, known)
+        await run.do(media.keep_file_id, run.delivery, item, known)
     return uploaded
 
 

@@ -18,14 +18,14 @@ async def verify_media(run: CampaignRun) -> int:
     Raises:
         NotListed: one is missing or differs in size; may be asked again, the list may lag behind.
     """
-    items = await run.do(media.of, run.campaign)
+    items = await run.do(media.of, run.delivery)
     if not items:
         return 0
     listed = by_id(await run.gateway.list_files())
     missing = []
     for item in items:
         verified = is_listed(item, listed.get(item.file_id or ""))
-        await run.do(media.keep_verified, run.campaign, item, verified=verified)
+        await run.do(media.keep_verified, run.delivery, item, verified=verified)
         if not verified:
             missing.append(item.media.source)
     if missing:
@@ -40,9 +40,9 @@ async def verify_credit(run: CampaignRun) -> None:
         CreditExhausted: it may not; nothing was sent, and running again after a top-up goes on.
         PermissionMissing: the account has no MMS at all.
     """
-    if run.campaign.test:  # a test sends nothing, so it costs nothing
+    if run.delivery.test:  # a test sends nothing, so it costs nothing
         return
-    needed = (await run.do(totals.totals, run.campaign))["pending"]
+    needed = (await run.do(totals.totals, run.delivery))["pending"]
     if not needed:
         return
     credit = await run.gateway.credit()

@@ -19,7 +19,7 @@ from posthorn.delivery.listing import LISTED_SECONDS, settle_seconds
 from posthorn.delivery.reconcile import Reconciled, reconcile
 from posthorn.delivery.run import CampaignRun, open_lookup, open_run
 from posthorn.errors import AlreadyRunning, GatewayError, InputError
-from posthorn.ledger import campaigns, copies, reporting, totals
+from posthorn.ledger import copies, deliveries, reporting, totals
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, Report
 from posthorn.settings import load_settings
@@ -69,10 +69,10 @@ async def cancel_campaign(name: str) -> Cancelled:
     while True:
         try:
             async with open_run(name, by="cancel") as run:
-                never_sent += await run.do(campaigns.cancel, run.campaign)
-                await run.heed()
+                never_sent += await run.do(deliveries.cancel, run.delivery)
+                await run.refresh()
                 problem = await _look_and_withdraw(run)
-                counted = await run.do(totals.totals, run.campaign)
+                counted = await run.do(totals.totals, run.delivery)
                 withdrawn = counted["cancelled"] - before - never_sent  # by this process, or by the run that ended for it
                 out = sum(counted[state] for state in _WENT_OUT)
                 return Cancelled(never_sent, withdrawn, out, counted["scheduled"], counted["unknown"], problem)
@@ -124,8 +124,8 @@ async def withdraw_unwanted(run: CampaignRun) -> int:
     """
     if not (run.descriptor.withdraws and run.descriptor.looks_up):  # what was withdrawn is only believed once it is seen
         return 0
-    withdrawn = await withdraw_scheduled(run) if run.campaign.cancelled_at is not None else 0
-    if run.campaign.definition.get("hold_minutes") or run.campaign.definition.get("send_at"):
+    withdrawn = await withdraw_scheduled(run) if run.delivery.cancelled_at is not None else 0
+    if run.delivery.definition.get("hold_minutes") or run.delivery.definition.get("send_at"):
         withdrawn += await withdraw_surplus(run)
     return withdrawn
 
@@ -143,15 +143,15 @@ async def withdraw_scheduled(run: CampaignRun) -> int:
     asked = _Asked()
     most = run.descriptor.bounds.ids_per_report
     for pause in _PAUSES_SECONDS:
-        controls = await run.do(reporting.newest_ids_in, run.campaign, MessageState.SCHEDULED, _CONTROLS)
+        controls = await run.do(reporting.newest_ids_in, run.delivery, MessageState.SCHEDULED, _CONTROLS)
         if len(controls) < _CONTROLS or (await _scheduled(run)) <= _CONTROLS:
             break
         await asyncio.sleep(pause)
-        for ids in reporting.ids_in(run.ledger, run.campaign, (MessageState.SCHEDULED,), most - _CONTROLS):
+        for ids in reporting.ids_in(run.ledger, run.delivery, (MessageState.SCHEDULED,), most - _CONTROLS):
             if some := [one for one in ids if one not in controls]:
                 gone = await _withdraw_beside(run, some, controls, asked)
                 withdrawn += await run.do(reporting.mark_cancelled, gone)
-    for ids in reporting.ids_in(run.ledger, run.campaign, (MessageState.SCHEDULED,), most):
+    for ids in reporting.ids_in(run.ledger, run.delivery, (MessageState.SCHEDULED,), most):
         withdrawn += await run.do(reporting.mark_cancelled, await _withdraw_viewed(run, ids, asked))
     if asked.problem is not None and await _scheduled(run):
         raise asked.problem
@@ -172,7 +172,7 @@ async def withdraw_surplus(run: CampaignRun) -> int:
         async for suspects in suspect_pages(run):
             await look_for_copies(run, suspects)
         held = [
-            one for one, state in (await run.do(copies.counted, run.campaign)).items() if state == MessageState.SCHEDULED
+            one for one, state in (await run.do(copies.counted, run.delivery)).items() if state == MessageState.SCHEDULED
         ]
         if not held:
             break
@@ -249,17 +249,17 @@ async def _apply(run: CampaignRun, reports: Sequence[Report], ids: Sequence[str]
 
 async def _is_caught_up(run: CampaignRun) -> bool:
     """Whether what was sent is old enough to be listed, and young enough to be listed still."""
-    span = await run.do(copies.span_of_attempts, run.campaign)
+    span = await run.do(copies.span_of_attempts, run.delivery)
     now = time.time()
     return (
         span is not None
         and now - span[0] < LISTED_SECONDS
-        and now - span[1] > settle_seconds(run.account, run.campaign.definition)
+        and now - span[1] > settle_seconds(run.account, run.delivery.definition)
     )
 
 
 async def _scheduled(run: CampaignRun) -> int:
-    return int((await run.do(totals.totals, run.campaign))["scheduled"])
+    return int((await run.do(totals.totals, run.delivery))["scheduled"])
 
 
 async def _reports_of(run: CampaignRun, ids: Sequence[str]) -> list[Report]:
@@ -271,8 +271,8 @@ def _stop_claims(name: str) -> tuple[int, int]:
     settings = load_settings()
     ledger = Ledger(settings.database_url)
     try:
-        campaign = campaigns.get(ledger, name, kind=Kind.CAMPAIGN)
+        campaign = deliveries.get(ledger, name, kind=Kind.CAMPAIGN)
         refuse_to_cancel(settings, ledger, campaign)
-        return totals.totals(ledger, campaign)["cancelled"], campaigns.cancel(ledger, campaign)
+        return totals.totals(ledger, campaign)["cancelled"], deliveries.cancel(ledger, campaign)
     finally:
         ledger.close()

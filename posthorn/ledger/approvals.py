@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 
@@ -27,7 +27,7 @@ class Decision:
     decided_at: float
 
 
-def ask(ledger: Ledger, campaign: CampaignRecord, content: str, *, flow_run_id: str | None = None) -> None:
+def ask(ledger: Ledger, campaign: Delivery, content: str, *, flow_run_id: str | None = None) -> None:
     """Note that somebody (or this flow run, which is paused) waits for a decision on this content.
 
     Questions about other content of the campaign are void from here on, and so is a refusal: asked again is asked anew.
@@ -49,7 +49,7 @@ def ask(ledger: Ledger, campaign: CampaignRecord, content: str, *, flow_run_id: 
         )
 
 
-def decide(ledger: Ledger, campaign: CampaignRecord, content: str, *, approved: bool, by: str, note: str = "") -> list[str]:
+def decide(ledger: Ledger, campaign: Delivery, content: str, *, approved: bool, by: str, note: str = "") -> list[str]:
     """Write down what a person decided about this content; returns the flow runs that wait for it."""
     decision = {"decided_at": time.time(), "approved": approved, "by": by, "note": note}
     is_open = sa.and_(_approval.campaign_id == campaign.id, _approval.content == content, _approval.decided_at.is_(None))
@@ -66,7 +66,7 @@ def decide(ledger: Ledger, campaign: CampaignRecord, content: str, *, approved: 
     return [flow_run_id for flow_run_id in waiting if flow_run_id is not None]
 
 
-def is_asked(ledger: Ledger, campaign: CampaignRecord, content: str, *, flow_run_id: str | None) -> bool:
+def is_asked(ledger: Ledger, campaign: Delivery, content: str, *, flow_run_id: str | None) -> bool:
     """Whether that flow run's question about this content is still open."""
     query = sa.select(_approval.id).where(
         _approval.campaign_id == campaign.id,
@@ -78,7 +78,7 @@ def is_asked(ledger: Ledger, campaign: CampaignRecord, content: str, *, flow_run
         return connection.execute(query).first() is not None
 
 
-def decision_on(ledger: Ledger, campaign: CampaignRecord, content: str) -> Decision | None:
+def decision_on(ledger: Ledger, campaign: Delivery, content: str) -> Decision | None:
     """The newest decision on this content, or None."""
     query = (
         sa.select(_approval.approved, _approval.by, _approval.note, _approval.decided_at)
@@ -91,7 +91,7 @@ def decision_on(ledger: Ledger, campaign: CampaignRecord, content: str) -> Decis
     return None if row is None else Decision(row.approved, row.by, row.note, row.decided_at)
 
 
-def newest(ledger: Ledger, campaign: CampaignRecord) -> Decision | float | None:
+def newest(ledger: Ledger, campaign: Delivery) -> Decision | float | None:
     """What was decided last on this campaign, or since when a decision is awaited.
 
     None where nobody was asked since it last ran: what has become of it then is the run's to say.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
+from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import ChunkState, MessageState, Phone
@@ -64,7 +64,7 @@ _ATTEMPTS = sql(
 ).bindparams(sa.bindparam("chunks", expanding=True))
 
 
-def suspects(ledger: Ledger, campaign: CampaignRecord, size: int, after: tuple[int, int] = (0, -1)) -> list[Suspect]:
+def suspects(ledger: Ledger, campaign: Delivery, size: int, after: tuple[int, int] = (0, -1)) -> list[Suspect]:
     """Up to ``size`` messages that may have been taken twice, in order, behind ``after`` (chunk, position).
 
     Left out is what cannot be told yet: a message that is unknown or in flight, or whose own id is not known.
@@ -93,9 +93,7 @@ def suspects(ledger: Ledger, campaign: CampaignRecord, size: int, after: tuple[i
     ]
 
 
-def open_elsewhere(
-    ledger: Ledger, campaign: CampaignRecord, phones: Sequence[Phone]
-) -> dict[Phone, list[tuple[float, float]]]:
+def open_elsewhere(ledger: Ledger, campaign: Delivery, phones: Sequence[Phone]) -> dict[Phone, list[tuple[float, float]]]:
     """Those of the numbers that another campaign of the same title has something open with.
 
     A stray row of such a number may be that campaign's own message, whose answer is not known or not recorded yet. With each
@@ -129,7 +127,7 @@ def open_elsewhere(
     return dict(found)
 
 
-def keep(ledger: Ledger, campaign: CampaignRecord, copies: Sequence[Copy]) -> None:
+def keep(ledger: Ledger, campaign: Delivery, copies: Sequence[Copy]) -> None:
     """Keep copies that the provider lists now, in the state it says."""
     if copies:
         with ledger.write() as connection:
@@ -176,14 +174,14 @@ _COUNTED = sql(
 )
 
 
-def counted(ledger: Ledger, campaign: CampaignRecord) -> dict[str, MessageState]:
+def counted(ledger: Ledger, campaign: Delivery) -> dict[str, MessageState]:
     """The provider's ids of the copies that count, with their states."""
     with ledger.read() as connection:
         rows = connection.execute(_COUNTED, {"campaign": campaign.id})
         return {row.provider_id: MessageState(row.state) for row in rows}
 
 
-def adopt(ledger: Ledger, campaign: CampaignRecord, suspect: Suspect, copy: Copy) -> bool:
+def adopt(ledger: Ledger, campaign: Delivery, suspect: Suspect, copy: Copy) -> bool:
     """Have the message stand for this copy instead of its own, for what reached the person is the truth; whether it does.
 
     The copy it stood for before, where the provider keeps that one still, is the surplus from then on.
@@ -207,7 +205,7 @@ def adopt(ledger: Ledger, campaign: CampaignRecord, suspect: Suspect, copy: Copy
     return bool(moved)
 
 
-def _keep_adoption(connection: Connection, campaign: CampaignRecord, suspect: Suspect, copy: Copy) -> None:
+def _keep_adoption(connection: Connection, campaign: Delivery, suspect: Suspect, copy: Copy) -> None:
     connection.execute(
         tables.settlement.insert().values(
             campaign_id=campaign.id,
@@ -234,7 +232,7 @@ _BEGUN = sql(
 )
 
 
-def begun(ledger: Ledger, campaign: CampaignRecord) -> list[float]:
+def begun(ledger: Ledger, campaign: Delivery) -> list[float]:
     """When each request began that a copy may still come of which is not to go out (seconds).
 
     Those are the requests of chunks of which something was sent again; of a cancelled campaign, every one whose answer was
@@ -245,7 +243,7 @@ def begun(ledger: Ledger, campaign: CampaignRecord) -> list[float]:
         return list(connection.execute(_BEGUN, values).scalars())
 
 
-def span_of_attempts(ledger: Ledger, campaign: CampaignRecord) -> tuple[float, float] | None:
+def span_of_attempts(ledger: Ledger, campaign: Delivery) -> tuple[float, float] | None:
     """When the first and the last of the campaign's requests began (seconds); None where there was none."""
     attempt, chunk = tables.attempt.c, tables.chunk.c
     query = (

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import ChunkState
@@ -28,13 +28,13 @@ def erasable(ledger: Ledger, *, ended_before: float) -> list[int]:
         return list(connection.scalars(_erasable(ended_before)))
 
 
-def is_erasable(ledger: Ledger, campaign: CampaignRecord, *, ended_before: float) -> bool:
+def is_erasable(ledger: Ledger, campaign: Delivery, *, ended_before: float) -> bool:
     """Whether the campaign is (still) one of them; its lock is held."""
     with ledger.read() as connection:
         return connection.execute(_erasable(ended_before).where(tables.campaign.c.id == campaign.id)).first() is not None
 
 
-def shares_rejects_file(ledger: Ledger, campaign: CampaignRecord) -> bool:
+def shares_rejects_file(ledger: Ledger, campaign: Delivery) -> bool:
     """Whether another campaign that is kept has the same rejects file: a test and what it was a test for have."""
     other = tables.campaign.c
     query = sa.select(other.id).where(
@@ -56,7 +56,7 @@ def _erasable(ended_before: float) -> sa.Select[int]:
     )
 
 
-def erase(ledger: Ledger, campaign: CampaignRecord) -> int:
+def erase(ledger: Ledger, campaign: Delivery) -> int:
     """Delete the campaign's messages, tickets, settlements and kept answers; returns how many messages those were.
 
     The caller holds its lock. It may be interrupted, and be called again.
@@ -80,7 +80,7 @@ def _forget_news(chunks: Sequence[int]) -> sa.Delete:
     return tables.parked_report.delete().where(tables.parked_report.c.provider_id.in_(theirs))
 
 
-def _chunks(ledger: Ledger, campaign: CampaignRecord) -> Iterator[Sequence[int]]:
+def _chunks(ledger: Ledger, campaign: Delivery) -> Iterator[Sequence[int]]:
     """The campaign's chunks, as many at once as one transaction should erase."""
     chunk = tables.chunk.c
     last = 0
@@ -94,7 +94,7 @@ def _chunks(ledger: Ledger, campaign: CampaignRecord) -> Iterator[Sequence[int]]
         last = ids[-1]
 
 
-def mark_erased(ledger: Ledger, campaign: CampaignRecord) -> None:
+def mark_erased(ledger: Ledger, campaign: Delivery) -> None:
     """Note that nothing of the campaign is left to erase."""
     with ledger.write() as connection:
         connection.execute(tables.campaign.update().where(tables.campaign.c.id == campaign.id).values(erased_at=time.time()))

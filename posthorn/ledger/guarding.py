@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
+from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.marks import Mark, MarkedClaim
 from posthorn.ledger.reconciling import Unconfirmed
 from posthorn.ledger.store import tables
@@ -69,7 +69,7 @@ def _unknown_to(ledger: Ledger, claims: Sequence[MarkedClaim]) -> list[MarkedCla
     return [claim for claim in claims if (claim.chunk_id, claim.epoch, claim.owner) not in known]
 
 
-def sample(ledger: Ledger, campaign: CampaignRecord, size: int) -> list[Waiting]:
+def sample(ledger: Ledger, campaign: Delivery, size: int) -> list[Waiting]:
     """At most ``size`` pending messages that were never claimed, spread over the chunks, from the beginning of each.
 
     Chunks are claimed in their order, so what a copy has forgotten begins at the first of them: that one is always asked.
@@ -86,7 +86,7 @@ def sample(ledger: Ledger, campaign: CampaignRecord, size: int) -> list[Waiting]
         return [Waiting(row.chunk_id, row.position, Phone(row.phone)) for row in connection.execute(query)]
 
 
-def pending(ledger: Ledger, campaign: CampaignRecord, size: int, after: tuple[int, int]) -> list[Waiting]:
+def pending(ledger: Ledger, campaign: Delivery, size: int, after: tuple[int, int]) -> list[Waiting]:
     """Up to ``size`` pending messages in order, behind ``after`` (chunk, position)."""
     query = sql(
         "SELECT m.chunk_id, m.position, m.phone FROM chunk c JOIN message m ON m.chunk_id = c.id"
@@ -122,7 +122,7 @@ def known_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
 
 
 def matched(
-    ledger: Ledger, campaign: CampaignRecord, mark: Mark, claims: Sequence[MarkedClaim]
+    ledger: Ledger, campaign: Delivery, mark: Mark, claims: Sequence[MarkedClaim]
 ) -> tuple[dict[int, list[MarkedClaim]], list[MarkedClaim]]:
     """The forgotten claims by the chunk of this ledger that each was for, and those for which there is none (any more).
 
@@ -148,7 +148,7 @@ def matched(
     return found, [claim for claim in claims if claim not in matched_claims]
 
 
-def _not_remembered(ledger: Ledger, campaign: CampaignRecord, claims: Sequence[MarkedClaim]) -> list[MarkedClaim]:
+def _not_remembered(ledger: Ledger, campaign: Delivery, claims: Sequence[MarkedClaim]) -> list[MarkedClaim]:
     """The claims without those that were entered again before something interrupted it."""
     attempt = tables.attempt.c
     query = sa.select(attempt.owner, attempt.started_at).where(
@@ -160,7 +160,7 @@ def _not_remembered(ledger: Ledger, campaign: CampaignRecord, claims: Sequence[M
     return [claim for claim in claims if (claim.owner, claim.claimed_at) not in entered]
 
 
-def _pending_chunks(ledger: Ledger, campaign: CampaignRecord) -> Iterator[tuple[int, int, list[Phone]]]:
+def _pending_chunks(ledger: Ledger, campaign: Delivery) -> Iterator[tuple[int, int, list[Phone]]]:
     """Every pending chunk with its epoch and the numbers that a claim of it would name."""
     epochs = sql("SELECT id, epoch FROM chunk WHERE campaign_id = :campaign AND state = 0 ORDER BY id")
     phones = sql("SELECT phone FROM message WHERE chunk_id = :chunk AND state = 0 ORDER BY position")
@@ -169,7 +169,7 @@ def _pending_chunks(ledger: Ledger, campaign: CampaignRecord) -> Iterator[tuple[
             yield chunk, epoch, [Phone(phone) for phone in connection.execute(phones, {"chunk": chunk}).scalars()]
 
 
-def _other_chunks(ledger: Ledger, campaign: CampaignRecord, ids: Iterable[int]) -> list[tuple[int, int]]:
+def _other_chunks(ledger: Ledger, campaign: Delivery, ids: Iterable[int]) -> list[tuple[int, int]]:
     """Those of the chunks that are the campaign's and not pending, each with its epoch."""
     chunk, wanted = tables.chunk.c, sorted(ids)
     query = sa.select(chunk.id, chunk.epoch).where(chunk.campaign_id == campaign.id, chunk.state != 0)
@@ -255,7 +255,7 @@ def _enter(connection: Connection, chunk: int, epoch: int, owner: str, started_a
     )
 
 
-def count_settled(ledger: Ledger, campaign: CampaignRecord, *, by: str) -> int:
+def count_settled(ledger: Ledger, campaign: Delivery, *, by: str) -> int:
     """How many messages were found taken so far ``by`` that."""
     settlement = tables.settlement.c
     query = sa.select(sa.func.count()).where(
@@ -266,7 +266,7 @@ def count_settled(ledger: Ledger, campaign: CampaignRecord, *, by: str) -> int:
     return count
 
 
-def catch_up(ledger: Ledger, campaign: CampaignRecord, *, by: str) -> str:
+def catch_up(ledger: Ledger, campaign: Delivery, *, by: str) -> str:
     """Note that everything its mark knows was settled, also where it says why it stopped; returns the token for the mark.
 
     A ledger that is restored from a copy of before has no such token, and is behind again.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import ChunkState, MessageState, Phone
@@ -36,7 +36,7 @@ class Listed(NamedTuple):
     delivered_at: float | None
 
 
-def messages(ledger: Ledger, campaign: CampaignRecord) -> Iterator[Listed]:
+def messages(ledger: Ledger, campaign: Delivery) -> Iterator[Listed]:
     """Every message once, as it stands when its page is read; a running send is not kept waiting."""
     names = {int(state): state.name.lower() for state in MessageState}
     for page in pages(ledger, _PAGES, {"campaign": campaign.id}, _PAGE):

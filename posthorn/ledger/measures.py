@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from posthorn.ledger.campaigns import lock_key
+from posthorn.ledger.deliveries import lock_key
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.ledger.store.tables import COUNTERS
 from posthorn.ledger.totals import somebody_sends

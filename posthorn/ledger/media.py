@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Media
@@ -28,7 +28,7 @@ class MediaRecord:
         return self.media.sha256 or self.media.source
 
 
-def of(ledger: Ledger, campaign: CampaignRecord) -> list[MediaRecord]:
+def of(ledger: Ledger, campaign: Delivery) -> list[MediaRecord]:
     """The campaign's media, in the order of its file."""
     query = sa.select(tables.media).where(tables.media.c.campaign_id == campaign.id).order_by(tables.media.c.position)
     with ledger.read() as connection:
@@ -53,7 +53,7 @@ def known_file_id(ledger: Ledger, gateway: str, fingerprint: str) -> str | None:
     return file_id
 
 
-def keep_file_id(ledger: Ledger, campaign: CampaignRecord, item: MediaRecord, file_id: str) -> None:
+def keep_file_id(ledger: Ledger, campaign: Delivery, item: MediaRecord, file_id: str) -> None:
     """Remember the provider's id for this item, for the campaign and for later campaigns with the same content."""
     stored = tables.stored_file
     key = sa.and_(stored.c.gateway == campaign.gateway, stored.c.fingerprint == item.fingerprint)
@@ -67,11 +67,11 @@ def keep_file_id(ledger: Ledger, campaign: CampaignRecord, item: MediaRecord, fi
         connection.execute(_item(campaign, item).values(file_id=file_id, verified_at=None))
 
 
-def keep_verified(ledger: Ledger, campaign: CampaignRecord, item: MediaRecord, *, verified: bool) -> None:
+def keep_verified(ledger: Ledger, campaign: Delivery, item: MediaRecord, *, verified: bool) -> None:
     """Remember that the provider lists the file (or, with ``verified=False``, that it no longer does)."""
     with ledger.write() as connection:
         connection.execute(_item(campaign, item).values(verified_at=time.time() if verified else None))
 
 
-def _item(campaign: CampaignRecord, item: MediaRecord) -> sa.Update:
+def _item(campaign: Delivery, item: MediaRecord) -> sa.Update:
     return tables.media.update().where(tables.media.c.campaign_id == campaign.id, tables.media.c.position == item.position)

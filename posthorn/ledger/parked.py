@@ -12,7 +12,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import Kind, MessageState, News, Phone, may_be_same_number
@@ -123,7 +123,7 @@ def park(
         )
 
 
-def count_contradictory(ledger: Ledger, campaign: CampaignRecord | None = None) -> int:
+def count_contradictory(ledger: Ledger, campaign: Delivery | None = None) -> int:
     """How many pieces of news contradict a message: of one campaign, or of all."""
     parked, message = tables.parked_report.c, tables.message.c
     query = sa.select(sa.func.count()).select_from(tables.parked_report).where(parked.contradicts.is_not(None))

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.errors import LedgerError
-from posthorn.ledger.campaigns import CampaignRecord, get
+from posthorn.ledger.deliveries import Delivery, get
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, Media, Phone
@@ -56,7 +56,7 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class NewCampaign:
+class NewDelivery:
     """What is to be planned."""
 
     kind: Kind
@@ -70,7 +70,7 @@ class NewCampaign:
     rejects_file: str | None = None
 
 
-def plan(ledger: Ledger, new: NewCampaign, rows: Rows, check: Callable[[int], None] | None = None) -> CampaignRecord | None:
+def plan(ledger: Ledger, new: NewDelivery, rows: Rows, check: Callable[[int], None] | None = None) -> Delivery | None:
     """Write a campaign and every one of its recipients, once; None when no row was valid. The caller holds its lock.
 
     ``check`` is called with the campaign's id once its rows are written, and before it counts as planned: where it raises,
@@ -119,7 +119,7 @@ def forget_unfinished(ledger: Ledger, *, begun_before: float) -> int:
     return len(ids)
 
 
-def _begin(ledger: Ledger, new: NewCampaign) -> int:
+def _begin(ledger: Ledger, new: NewDelivery) -> int:
     """Clear what an interrupted plan (or an earlier test) left under this name, and enter the campaign."""
     with ledger.write() as connection:
         same = sa.and_(tables.campaign.c.name == new.name, tables.campaign.c.test == new.test)

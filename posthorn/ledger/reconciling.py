@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
+from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.ledger.store.failures import Conflict
@@ -90,7 +90,7 @@ class Decision:
 
 
 def unconfirmed(
-    ledger: Ledger, campaign: CampaignRecord, size: int, after: tuple[int, int] = (0, 0), last_chunk: int | None = None
+    ledger: Ledger, campaign: Delivery, size: int, after: tuple[int, int] = (0, 0), last_chunk: int | None = None
 ) -> list[Unconfirmed]:
     """Up to ``size`` messages of unknown outcome, in order, behind ``after`` (chunk, position), to ``last_chunk``."""
     where = "c.state <> 2 AND c.unknown > 0 AND m.state = 4"
@@ -98,14 +98,14 @@ def unconfirmed(
     return _select(ledger, campaign, where, size=size, after=after, last_chunk=last)
 
 
-def without_id(ledger: Ledger, campaign: CampaignRecord, size: int, after: tuple[int, int] = (0, 0)) -> list[Unconfirmed]:
+def without_id(ledger: Ledger, campaign: Delivery, size: int, after: tuple[int, int] = (0, 0)) -> list[Unconfirmed]:
     """Up to ``size`` messages that the provider took without naming their ids, in order, behind ``after``."""
     where = "m.campaign_id = :campaign AND m.provider_id IS NULL AND m.state IN (1, 2)"
     return _select(ledger, campaign, where, size=size, after=after, last_chunk=campaign.last_chunk)
 
 
 def _select(
-    ledger: Ledger, campaign: CampaignRecord, where: str, *, size: int, after: tuple[int, int], last_chunk: int
+    ledger: Ledger, campaign: Delivery, where: str, *, size: int, after: tuple[int, int], last_chunk: int
 ) -> list[Unconfirmed]:
     query = sql(
         "SELECT m.chunk_id, m.position, m.phone, m.state, own.status, coalesce(own.ended_at, own.started_at) AS until,"  # noqa: S608 - where is one of the two above
@@ -174,7 +174,7 @@ _CONTROLS_OF = [
 """Of the campaign itself, and of all others."""
 
 
-def controls(ledger: Ledger, campaign: CampaignRecord, near: float, size: int, *, not_before: float) -> list[Control]:
+def controls(ledger: Ledger, campaign: Delivery, near: float, size: int, *, not_before: float) -> list[Control]:
     """Messages that the provider surely took around ``near``, each of another chunk: a listing without them proves nothing.
 
     Of other campaigns of the same gateway where this one has none. Only of chunks with one request that may have been
@@ -204,7 +204,7 @@ def bound_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
         return {one for query in (now, once) for one in connection.execute(query).scalars() if one is not None}
 
 
-def settle(ledger: Ledger, campaign: CampaignRecord, decisions: Iterable[Decision], *, by: str) -> int:
+def settle(ledger: Ledger, campaign: Delivery, decisions: Iterable[Decision], *, by: str) -> int:
     """Carry out decisions and keep them with their evidence; returns how many messages are no longer unknown.
 
     A decision whose provider id another message has got meanwhile is dropped: the next lookup decides anew.
@@ -216,7 +216,7 @@ def settle(ledger: Ledger, campaign: CampaignRecord, decisions: Iterable[Decisio
         return _settle(ledger, campaign, _without_bound_ids(ledger, news), by)
 
 
-def _settle(ledger: Ledger, campaign: CampaignRecord, news: Sequence[Decision], by: str) -> int:
+def _settle(ledger: Ledger, campaign: Delivery, news: Sequence[Decision], by: str) -> int:
     now = time.time()
     settled = 0
     chunks = sorted({decision.message.chunk_id for decision in news})
@@ -284,7 +284,7 @@ _FINDINGS = (
 )
 
 
-def findings(ledger: Ledger, campaign: CampaignRecord | None = None) -> list[Finding]:
+def findings(ledger: Ledger, campaign: Delivery | None = None) -> list[Finding]:
     """What the last lookups found to differ between the provider's listing and what was sent; of one campaign, or of all."""
     values = {"unknown": MessageState.UNKNOWN, "mismatch": MISMATCH, "campaign": campaign.id if campaign else 0}
     with ledger.read() as connection:
@@ -302,7 +302,7 @@ class Evidence:
     evidence: str | None
 
 
-def evidence_of(ledger: Ledger, campaign: CampaignRecord) -> list[Evidence]:
+def evidence_of(ledger: Ledger, campaign: Delivery) -> list[Evidence]:
     """The evidence on every message of unknown outcome, in order."""
     query = sql(
         "SELECT m.chunk_id, m.line, m.phone, own.problem,"
@@ -317,7 +317,7 @@ def evidence_of(ledger: Ledger, campaign: CampaignRecord) -> list[Evidence]:
         return [Evidence(row.chunk_id, row.line, Phone(row.phone), row.problem, row.evidence) for row in rows]
 
 
-def _keep(connection: Connection, campaign: CampaignRecord, decision: Decision, by: str, now: float) -> None:
+def _keep(connection: Connection, campaign: Delivery, decision: Decision, by: str, now: float) -> None:
     connection.execute(
         tables.settlement.insert().values(
             campaign_id=campaign.id,
@@ -332,7 +332,7 @@ def _keep(connection: Connection, campaign: CampaignRecord, decision: Decision, 
     )
 
 
-def count_refused(ledger: Ledger, campaign: CampaignRecord) -> int:
+def count_refused(ledger: Ledger, campaign: Delivery) -> int:
     """How many messages are unknown only because their request was answered with a bare HTTP 429."""
     query = sql(
         "SELECT count(*) FROM message m JOIN attempt a ON a.chunk_id = m.chunk_id AND a.epoch = m.epoch"

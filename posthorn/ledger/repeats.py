@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from posthorn.ledger.campaigns import CampaignRecord, all_records
+from posthorn.ledger.deliveries import Delivery, all_records
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.ledger.store.tables import message
 from posthorn.models import Kind, MessageState, Phone
@@ -44,9 +44,7 @@ def repeats(
     return found
 
 
-def same_content(
-    ledger: Ledger, kind: Kind, name: str, definition: Mapping[str, Any], *, since: float
-) -> list[CampaignRecord]:
+def same_content(ledger: Ledger, kind: Kind, name: str, definition: Mapping[str, Any], *, since: float) -> list[Delivery]:
     """Others of that kind, tests aside, planned since then with the same content."""
     return [
         other
@@ -85,7 +83,7 @@ class CommonNumbers:
         return [Repeat(other.name, other.created_at, count) for other, count in counted if count]
 
 
-def _in_common(ledger: Ledger, campaign_id: int, other: CampaignRecord) -> int:
+def _in_common(ledger: Ledger, campaign_id: int, other: Delivery) -> int:
     """How many numbers of the campaign the other has sent to, or may still send to."""
     query = sql(
         "SELECT count(*) FROM chunk k JOIN message o ON o.chunk_id = k.id"

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
+from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
 from posthorn.ledger.parked import park
 from posthorn.ledger.store import tables
@@ -54,7 +54,7 @@ class Question:
     completes: frozenset[int]
 
 
-def open_chunks(ledger: Ledger, campaign: CampaignRecord | None = None) -> list[OpenChunk]:
+def open_chunks(ledger: Ledger, campaign: Delivery | None = None) -> list[OpenChunk]:
     """Every chunk with messages that wait for their reports, of one campaign or of all (tests and events too), in order."""
     chunk = tables.chunk.c
     waiting = chunk.accepted + chunk.scheduled
@@ -122,7 +122,7 @@ def _set_asked(ledger: Ledger, chunks: Sequence[int], at: float | None) -> None:
             )
 
 
-def ids_in(ledger: Ledger, campaign: CampaignRecord, states: Sequence[MessageState], size: int) -> Iterator[list[str]]:
+def ids_in(ledger: Ledger, campaign: Delivery, states: Sequence[MessageState], size: int) -> Iterator[list[str]]:
     """The provider ids of every message in these states, in pages of ``size``, oldest first.
 
     Each page is read when it is asked for, so moves made meanwhile shorten the list.
@@ -137,7 +137,7 @@ def ids_in(ledger: Ledger, campaign: CampaignRecord, states: Sequence[MessageSta
         yield [row.provider_id for row in page]
 
 
-def newest_ids_in(ledger: Ledger, campaign: CampaignRecord, state: MessageState, count: int) -> list[str]:
+def newest_ids_in(ledger: Ledger, campaign: Delivery, state: MessageState, count: int) -> list[str]:
     """The provider ids of the last ``count`` messages in that state."""
     message, chunk = tables.message.c, tables.chunk.c
     query = (
@@ -215,7 +215,7 @@ def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:
 
 def expire(
     ledger: Ledger,
-    campaign: CampaignRecord,
+    campaign: Delivery,
     *,
     sent_before: float,
     states: Sequence[MessageState] = (MessageState.ACCEPTED,),

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.ledger import reconciling
-from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
+from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import MessageState, Phone
@@ -18,9 +18,7 @@ from posthorn.models import MessageState, Phone
 _PHONES_PER_QUERY = 500
 
 
-def resolve(
-    ledger: Ledger, campaign: CampaignRecord, phones: Sequence[Phone], *, taken: bool, by: str, why: str
-) -> list[Phone]:
+def resolve(ledger: Ledger, campaign: Delivery, phones: Sequence[Phone], *, taken: bool, by: str, why: str) -> list[Phone]:
     """A person settles unknown messages: they were taken, or they were not and are pending again (cancelled, if it was).
 
     Returns the numbers that are no unknown message of the campaign. Where there is one, nothing is settled.
@@ -47,12 +45,12 @@ def resolve(
     return []
 
 
-def unknown_phones(ledger: Ledger, campaign: CampaignRecord) -> list[Phone]:
+def unknown_phones(ledger: Ledger, campaign: Delivery) -> list[Phone]:
     """The number of every message of unknown outcome, in order."""
     return [row.phone for row in reconciling.evidence_of(ledger, campaign)]
 
 
-def _unknown_of(connection: Connection, campaign: CampaignRecord, phones: Sequence[Phone]) -> Sequence[Any]:
+def _unknown_of(connection: Connection, campaign: Delivery, phones: Sequence[Phone]) -> Sequence[Any]:
     """The unknown messages of the campaign to these numbers; also in a chunk whose rest is pending."""
     message = tables.message.c
     query = sa.select(message.chunk_id, message.position, message.phone).where(
@@ -62,7 +60,7 @@ def _unknown_of(connection: Connection, campaign: CampaignRecord, phones: Sequen
     return [row for some in slices for row in connection.execute(query.where(message.phone.in_(some)))]
 
 
-def _keep_word(connection: Connection, campaign: CampaignRecord, row: Any, state: MessageState, by: str, why: str) -> None:
+def _keep_word(connection: Connection, campaign: Delivery, row: Any, state: MessageState, by: str, why: str) -> None:
     connection.execute(
         tables.settlement.insert().values(
             campaign_id=campaign.id,

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.errors import Evidence, GatewayError, LedgerError
-from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
 from posthorn.ledger.copies import Copy, keep_within
+from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, change, rows, sql
 from posthorn.ledger.store.failures import Conflict
@@ -84,7 +84,7 @@ class Claim:
     tickets: tuple[tuple[str, dict[str, str]], ...] = ()
 
 
-def claim(ledger: Ledger, campaign: CampaignRecord, owner: str, first: int, last: int) -> Claim | None:
+def claim(ledger: Ledger, campaign: Delivery, owner: str, first: int, last: int) -> Claim | None:
     """Claim the next pending chunk with an id from ``first`` to ``last``, durably; None when there is none left.
 
     Nothing is claimed of a campaign that is cancelled, or whose run has stopped in whatever process.
@@ -177,7 +177,7 @@ def release(ledger: Ledger, claimed: Claim, error: GatewayError | None = None) -
         _close_failed(connection, claimed, "not_taken", error)
 
 
-def abandon_dead(ledger: Ledger, campaign: CampaignRecord) -> int:
+def abandon_dead(ledger: Ledger, campaign: Delivery) -> int:
     """Make every chunk that a dead process left ``sending`` unknown; returns how many chunks that were.
 
     An owner is dead when nobody holds its lock: the operating system or the database frees it, no clock is asked.
@@ -198,7 +198,7 @@ def owner_key(owner: str) -> str:
     return f"owner-{owner}"
 
 
-def pending_chunks(ledger: Ledger, campaign: CampaignRecord) -> list[int]:
+def pending_chunks(ledger: Ledger, campaign: Delivery) -> list[int]:
     """The ids of the chunks that still have something to send, in order."""
     with ledger.read() as connection:
         return list(
@@ -210,7 +210,7 @@ def pending_chunks(ledger: Ledger, campaign: CampaignRecord) -> list[int]:
         )
 
 
-def in_flight(ledger: Ledger, campaign: CampaignRecord) -> int:
+def in_flight(ledger: Ledger, campaign: Delivery) -> int:
     """How many chunks are claimed right now, by whatever process."""
     with ledger.read() as connection:
         query = sql("SELECT count(*) FROM chunk WHERE campaign_id = :campaign AND state = 1")
@@ -218,7 +218,7 @@ def in_flight(ledger: Ledger, campaign: CampaignRecord) -> int:
     return count
 
 
-def _abandon(ledger: Ledger, campaign: CampaignRecord, owner: str) -> int:
+def _abandon(ledger: Ledger, campaign: Delivery, owner: str) -> int:
     with ledger.write() as connection:
         where = "campaign_id = :campaign AND owner = :owner AND state = 1"
         values = {"campaign": campaign.id, "owner": owner}

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.ledger.campaigns import CampaignRecord, hold_chunks, recount
+from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
 from posthorn.ledger.parked import AHEAD_SECONDS, CLOCK_SKEW_SECONDS
 from posthorn.ledger.store import tables
@@ -53,7 +53,7 @@ _PAGES = sql(
 ).columns(fields=sa.JSON())
 
 
-def all_tickets(ledger: Ledger, event: CampaignRecord, page_size: int = 5_000) -> Iterator[Ticket]:
+def all_tickets(ledger: Ledger, event: Delivery, page_size: int = 5_000) -> Iterator[Ticket]:
     """Every ticket of the event, in the order of its file."""
     for page in pages(ledger, _PAGES, {"event": event.id}, page_size):
         for row in page:
@@ -62,12 +62,12 @@ def all_tickets(ledger: Ledger, event: CampaignRecord, page_size: int = 5_000) -
             )
 
 
-def barcodes_by_line(ledger: Ledger, event: CampaignRecord) -> dict[int, str]:
+def barcodes_by_line(ledger: Ledger, event: Delivery) -> dict[int, str]:
     """The barcode of every line of the event's file."""
     return {ticket.line: ticket.barcode for ticket in all_tickets(ledger, event)}
 
 
-def resolve(ledger: Ledger, event: CampaignRecord, barcode: str, *, taken: bool, by: str, why: str) -> bool:
+def resolve(ledger: Ledger, event: Delivery, barcode: str, *, taken: bool, by: str, why: str) -> bool:
     """A person settles an unknown ticket: it was taken, or it was not and is pending again. False if it is not unknown."""
     with ledger.write() as connection:
         found = _held(connection, event, "t.barcode = :barcode AND m.state = :unknown", barcode=barcode)
@@ -79,7 +79,7 @@ def resolve(ledger: Ledger, event: CampaignRecord, barcode: str, *, taken: bool,
 
 
 def resend(
-    ledger: Ledger, event: CampaignRecord, states: Sequence[MessageState], *, phone: Phone | None, by: str, why: str
+    ledger: Ledger, event: Delivery, states: Sequence[MessageState], *, phone: Phone | None, by: str, why: str
 ) -> int:
     """A person has tickets sent again: those in ``states`` (of one number, if given) are pending again; how many.
 
@@ -170,14 +170,14 @@ def _may_be_of_another(connection: Connection, about: Any, phone: Phone, mms_id:
     )
 
 
-def _held(connection: Connection, event: CampaignRecord, where: str, **values: Any) -> Sequence[Any]:
+def _held(connection: Connection, event: Delivery, where: str, **values: Any) -> Sequence[Any]:
     """What ``_find`` finds, its chunks held, as it is now that nobody else can change it."""
     for chunk in sorted({row.chunk_id for row in _find(connection, event, where, **values)}):
         hold_chunks(connection, "id = :chunk", chunk=chunk)
     return _find(connection, event, where, **values)
 
 
-def _find(connection: Connection, event: CampaignRecord, where: str, **values: Any) -> Sequence[Any]:
+def _find(connection: Connection, event: Delivery, where: str, **values: Any) -> Sequence[Any]:
     query = sql(
         "SELECT m.chunk_id, m.position, m.campaign_id, m.state, m.provider_id FROM message m"  # noqa: S608 - own words
         " JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position JOIN chunk c ON c.id = m.chunk_id"

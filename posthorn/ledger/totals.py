@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from posthorn.ledger import approvals, copies, parked
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.sending import owner_key
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
@@ -22,7 +22,7 @@ _MISSED_AFTER_SECONDS = 120.0
 _OWN_COUNTERS = [name for name in tables.COUNTERS if name != "pending"]
 
 
-def totals(ledger: Ledger, campaign: CampaignRecord) -> dict[str, int]:
+def totals(ledger: Ledger, campaign: Delivery) -> dict[str, int]:
     """How many input rows are in each state; keys and order of ``posthorn.models.TOTALS``, all present."""
     chunk = tables.chunk
     is_sending = chunk.c.state == int(ChunkState.SENDING)
@@ -37,7 +37,7 @@ def totals(ledger: Ledger, campaign: CampaignRecord) -> dict[str, int]:
     return {name: own[name] if name in own else int(counted[name]) for name in TOTALS}
 
 
-def errors(ledger: Ledger, campaign: CampaignRecord) -> dict[str, int]:
+def errors(ledger: Ledger, campaign: Delivery) -> dict[str, int]:
     """How many messages carry each provider code or reason, most frequent first."""
     message = tables.message
     query = (
@@ -58,14 +58,14 @@ _OF_THE_RUN = sql(
 )
 
 
-def messages_per_second(ledger: Ledger, campaign: CampaignRecord) -> float | None:
+def messages_per_second(ledger: Ledger, campaign: Delivery) -> float | None:
     """The pace of its last (or current) run, from the first claim to the last outcome; None where it has sent nothing."""
     with ledger.read() as connection:
         row = connection.execute(_OF_THE_RUN, {"campaign": campaign.id}).one()
     return row.done / (row.until - row.since) if row.done and row.until > row.since else None
 
 
-def status(ledger: Ledger, campaign: CampaignRecord) -> dict[str, Any]:
+def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
     """The status of a campaign or event: name, kind, gateway, state, totals, balanced, errors (design of ``status --json``).
 
     ``balanced`` is whether the states add up to the input, counted now. ``because`` says why it is stopped or waits, if it
@@ -106,7 +106,7 @@ def status(ledger: Ledger, campaign: CampaignRecord) -> dict[str, Any]:
     }
 
 
-def _copies_words(campaign: CampaignRecord, second: Mapping[str, MessageState]) -> str | None:
+def _copies_words(campaign: Delivery, second: Mapping[str, MessageState]) -> str | None:
     """What to know and do about second copies, with the provider's ids; None where there are none."""
     if not second:
         return None
@@ -128,7 +128,7 @@ def _some(ids: Sequence[str]) -> str:
     return ", ".join(ids[:_IDS_SHOWN]) + more
 
 
-def _waiting_words(campaign: CampaignRecord) -> str | None:
+def _waiting_words(campaign: Delivery) -> str | None:
     """What it waits for, until when, and who goes on then; None where it waits for nothing."""
     if campaign.waiting_until is None:
         return None
@@ -141,7 +141,7 @@ def _waiting_words(campaign: CampaignRecord) -> str | None:
     )
 
 
-def is_missed(campaign: CampaignRecord) -> bool:
+def is_missed(campaign: Delivery) -> bool:
     """Whether the moment that the campaign waits for has passed, and nobody went on with it."""
     return campaign.waiting_until is not None and time.time() > campaign.waiting_until + _MISSED_AFTER_SECONDS
 
@@ -154,7 +154,7 @@ def _moment(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
-def _state(ledger: Ledger, campaign: CampaignRecord, counted: dict[str, int], second: Mapping[str, MessageState]) -> str:
+def _state(ledger: Ledger, campaign: Delivery, counted: dict[str, int], second: Mapping[str, MessageState]) -> str:
     locks = ledger.locks
     is_run = not locks.is_free(campaign.lock_key) and locks.is_free(campaign.lookup_key)
     if is_run or (counted["sending"] and somebody_sends(ledger, campaign.id)):

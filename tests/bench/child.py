@@ -18,7 +18,7 @@ from posthorn.delivery.deliver import send_pending
 from posthorn.delivery.exchange import campaign_exchange
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.report import pull_reports
-from posthorn.delivery.run import CampaignRun, Run, open_desk, open_helper, open_run, open_ticket_run
+from posthorn.delivery.run import CampaignRun, Run, open_delivery, open_helper, open_run, open_ticket_run
 from posthorn.delivery.send import Exchange
 from posthorn.delivery.tickets import TicketExchange, plan_event_file, preflight_event
 from posthorn.delivery.upload import upload_media
@@ -95,7 +95,7 @@ async def _runner_or_helper(name: str) -> AsyncIterator[CampaignRun]:
 
 
 async def pull(name: str) -> dict[str, Any]:
-    async with open_desk(name) as desk:
+    async with open_delivery(name) as desk:
         started = time.perf_counter()
         pulled = await pull_reports(desk)
         return {"seconds": time.perf_counter() - started, "requests": pulled.requests, "moved": pulled.moved}

@@ -12,7 +12,7 @@ from posthorn.cli import command
 from posthorn.delivery.check import examine_campaign, examine_event
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.tickets import plan_event_file
-from posthorn.errors import CampaignChanged, InputError
+from posthorn.errors import DeliveryChanged, InputError
 from posthorn.settings import load_settings
 from tests.cases.case import Case
 from tests.cases.contents import MOMENTS, PICTURES, WORDS
@@ -77,7 +77,7 @@ def test_a_check_is_a_promise(case: Case, tmp_path: Path) -> None:
         assert case.valid in (None, plans())
         return
     for refuses in (begins, plans):
-        with pytest.raises((InputError, CampaignChanged)):
+        with pytest.raises((InputError, DeliveryChanged)):
             refuses()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from posthorn.cli.sandbox_process import SandboxProcess, sandbox_process
 from posthorn.delivery.run import open_run
-from posthorn.ledger import campaigns
+from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings
 from tests.cli.test_status import settings_of
@@ -158,7 +158,7 @@ def test_the_word_is_kept_with_who_and_why(desk: Desk) -> None:
     settlement = tables.settlement.c
     with ledger.read() as connection:
         kept = connection.execute(tables.settlement.select().where(settlement.decision == "resolved")).all()
-    assert campaigns.get(ledger, "sale").id == kept[0].campaign_id
+    assert deliveries.get(ledger, "sale").id == kept[0].campaign_id
     assert {(row.by, row.evidence, row.state) for row in kept} == {("Ada", "the panel", 1)}
     assert len(kept) == 50
     assert told(desk.variables["POSTHORN_SERWERSMS__BASE_URL"], "truth")["twice"] == 0

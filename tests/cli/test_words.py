@@ -12,7 +12,7 @@ import pytest
 
 from posthorn.delivery.approval import question_of
 from posthorn.delivery.plan import plan_file
-from posthorn.ledger import campaigns, sending, tickets
+from posthorn.ledger import deliveries, sending, tickets
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, Receipt
 from posthorn.settings import load_settings
@@ -161,7 +161,7 @@ def gala(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
 def states() -> list[str]:
     ledger = Ledger(load_settings().database_url)
     try:
-        return [one.state.name.lower() for one in tickets.all_tickets(ledger, campaigns.get(ledger, "gala"))]
+        return [one.state.name.lower() for one in tickets.all_tickets(ledger, deliveries.get(ledger, "gala"))]
     finally:
         ledger.close()
 

@@ -10,7 +10,7 @@ from posthorn.delivery.deliver import deliver_event
 from posthorn.delivery.run import open_ticket_run
 from posthorn.delivery.tickets import plan_event_file, preflight_event
 from posthorn.errors import GatewayError, Stopped
-from posthorn.ledger import campaigns, tickets
+from posthorn.ledger import deliveries, tickets
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.tickets import Ticket
 from posthorn.settings import Settings, SkycoreSettings
@@ -52,6 +52,6 @@ async def send_event(file: Path, settings: Settings) -> dict[str, Any]:
 def tickets_of(settings: Settings) -> list[Ticket]:
     ledger = Ledger(settings.database_url)
     try:
-        return list(tickets.all_tickets(ledger, campaigns.get(ledger, "gala")))
+        return list(tickets.all_tickets(ledger, deliveries.get(ledger, "gala")))
     finally:
         ledger.close()

@@ -14,7 +14,7 @@ from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
-from posthorn.errors import CampaignChanged, InputError, Stopped
+from posthorn.errors import DeliveryChanged, InputError, Stopped
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings, load_settings
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
@@ -166,5 +166,5 @@ async def test_what_is_sent_needs_no_decision(tmp_path: Path) -> None:
 
 async def test_another_content_under_the_name_is_never_asked_about(tmp_path: Path) -> None:
     planned(tmp_path)
-    with pytest.raises(CampaignChanged):
+    with pytest.raises(DeliveryChanged):
         plan_file(write_campaign(tmp_path, numbers(121), approve="true"), load_settings())

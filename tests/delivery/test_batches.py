@@ -42,7 +42,7 @@ async def test_a_chunk_that_was_not_taken_is_sent_by_its_own_batch_although_no_o
         await verify_media(run)
         exchange = await campaign_exchange(run)
         assert await send_batch(run, exchange, campaign.first_chunk, campaign.last_chunk) == 2
-        assert await run.do(sending.pending_chunks, run.campaign) == []
+        assert await run.do(sending.pending_chunks, run.delivery) == []
 
 
 async def test_the_first_batch_that_fails_for_good_is_the_last(box: Sandbox, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ async def test_the_first_batch_that_fails_for_good_is_the_last(box: Sandbox, tmp
         raise CreditExhausted("no credit left")
 
     async with open_run(campaign.name, settings=settings) as run:
-        assert len(list(batches(await run.do(sending.pending_chunks, run.campaign), run.concurrency))) > BATCHES_AT_ONCE
+        assert len(list(batches(await run.do(sending.pending_chunks, run.delivery), run.concurrency))) > BATCHES_AT_ONCE
         await upload_media(run)
         await verify_media(run)
         with pytest.raises(CreditExhausted):

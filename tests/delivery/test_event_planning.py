@@ -8,7 +8,7 @@ import pytest
 
 from posthorn.delivery.tickets import plan_event_file
 from posthorn.errors import InputError
-from posthorn.ledger import campaigns
+from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from tests.delivery.event_journey import attendees, ticket_settings, write_event
@@ -35,7 +35,7 @@ def test_a_list_of_attendees_that_changes_while_it_is_planned_is_planned_not_at_
     assert changed
     ledger = Ledger(settings.database_url)
     try:
-        assert campaigns.find(ledger, "gala") is None
+        assert deliveries.find(ledger, "gala") is None
     finally:
         ledger.close()
     plan_event_file(file, settings)

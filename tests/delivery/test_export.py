@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.delivery.export import export_csv, export_jsonl
-from posthorn.errors import CampaignNotFound, InputError
+from posthorn.errors import DeliveryNotFound, InputError
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from tests.conftest import sandbox_settings
@@ -109,7 +109,7 @@ def test_an_earlier_file_is_replaced_by_a_whole_one_or_not_at_all(kind: str, dat
     folder.mkdir()
     out = folder / "sale"
     out.write_text("an earlier one")
-    with pytest.raises(CampaignNotFound):
+    with pytest.raises(DeliveryNotFound):
         export("another", out)
     assert out.read_text() == "an earlier one"
     assert export("sale", out) == 120

@@ -15,7 +15,7 @@ from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.delivery.withdraw import cancel_campaign
 from posthorn.errors import Stopped
-from posthorn.ledger import campaigns, tickets
+from posthorn.ledger import deliveries, tickets
 from posthorn.ledger.marks import marks_folder
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
@@ -111,7 +111,7 @@ async def test_a_forgotten_repeat_of_a_ticket_makes_no_other_unknown(box: Sandbo
     box.faults.replace([])
     copy = copy_of(settings, tmp_path)
     ledger = Ledger(settings.database_url)
-    event = campaigns.get(ledger, "gala")
+    event = deliveries.get(ledger, "gala")
     (first, *_) = tickets.all_tickets(ledger, event)
     assert tickets.resend(ledger, event, tickets.RESENDABLE, phone=first.phone, by="ops", why="lost") == 1
     ledger.close()

@@ -15,7 +15,7 @@ from posthorn.delivery.tickets import plan_event_file
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.delivery.withdraw import cancel_campaign, reconcile_named
-from posthorn.errors import CampaignNotFound
+from posthorn.errors import DeliveryNotFound
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
@@ -121,7 +121,7 @@ def unknown_and_looked_up(settings: Settings) -> bool:
     try:
         if not counted(status_of("sale", settings)).get("unknown"):
             return False
-    except CampaignNotFound:
+    except DeliveryNotFound:
         return False
     ledger = Ledger(settings.database_url)
     try:
@@ -153,7 +153,7 @@ async def test_what_was_refused_with_429_and_then_cancelled_is_not_left_to_be_se
 @pytest.mark.usefixtures("point_to_sandbox")
 async def test_an_event_cannot_be_cancelled_as_a_campaign(settings: Settings, tmp_path: Path) -> None:
     plan_event_file(write_event(tmp_path, attendees(2)), settings)
-    with pytest.raises(CampaignNotFound, match="gala is an event"):
+    with pytest.raises(DeliveryNotFound, match="gala is an event"):
         await cancel_campaign("gala")
     assert counted(status_of("gala", settings)) == {"pending": 2}
 

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 
 from posthorn.delivery.housekeeping import PARKED_DAYS, tidy
 from posthorn.delivery.report import pull_reports
-from posthorn.delivery.run import open_desk
+from posthorn.delivery.run import open_delivery
 from posthorn.ledger import erasing, tickets
 from posthorn.ledger.news import News, take_news
-from posthorn.ledger.planning import NewCampaign, plan
+from posthorn.ledger.planning import NewDelivery, plan
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, Phone
 from posthorn.sandbox.server import Sandbox
@@ -55,7 +55,7 @@ def count(settings: Settings, table: str) -> int:
 
 async def reported(box: Sandbox, settings: Settings) -> None:
     box.clock.advance(4 * DAY_SECONDS)
-    async with open_desk("sale", settings=settings) as desk:
+    async with open_delivery("sale", settings=settings) as desk:
         await pull_reports(desk)
 
 
@@ -120,7 +120,7 @@ def test_what_an_interrupted_plan_left_goes_after_a_day(settings: Settings) -> N
             yield [(2, Phone(48500600700)), (3, Phone(48500600701))]
             raise Cut
 
-    new = NewCampaign(Kind.CAMPAIGN, "cut", "serwersms", definition={}, options={}, chunk_size=1)
+    new = NewDelivery(Kind.CAMPAIGN, "cut", "serwersms", definition={}, options={}, chunk_size=1)
     with opened(settings) as ledger, pytest.raises(Cut):
         plan(ledger, new, Rows())
     assert count(settings, "campaign") == 1

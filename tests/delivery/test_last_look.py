@@ -14,8 +14,8 @@ from posthorn.delivery.deliver import settle_once
 from posthorn.delivery.run import open_lookup
 from posthorn.delivery.status import exit_code, names_due, status_table
 from posthorn.delivery.withdraw import cancel_campaign, reconcile_named
-from posthorn.ledger import campaigns, totals
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger import deliveries, totals
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
@@ -43,10 +43,10 @@ def held(box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setti
     return settings
 
 
-def record(settings: Settings) -> CampaignRecord:
+def record(settings: Settings) -> Delivery:
     ledger = Ledger(settings.database_url)
     try:
-        return campaigns.get(ledger, "sale")
+        return deliveries.get(ledger, "sale")
     finally:
         ledger.close()
 
@@ -57,7 +57,7 @@ async def until_it_waits(settings: Settings, seconds: float = 20) -> None:
     ledger = await asyncio.to_thread(Ledger, settings.database_url)
 
     def waits() -> bool:
-        now = campaigns.find(ledger, "sale")
+        now = deliveries.find(ledger, "sale")
         return bool(now and now.waiting_until and counted(totals.status(ledger, now)) == {"scheduled": 300})
 
     try:
@@ -148,7 +148,7 @@ async def test_a_last_look_that_nobody_took_is_said(box: Sandbox, held: Settings
     await kill_while_it_waits(held, tmp_path)
     await box.release_late()
     ledger = Ledger(held.database_url)
-    campaigns.note_waiting(ledger, campaigns.get(ledger, "sale"), "last_look", 1_000_000.0)
+    deliveries.note_waiting(ledger, deliveries.get(ledger, "sale"), "last_look", 1_000_000.0)
     ledger.close()
     status = status_of("sale", held)
     assert (status["state"], exit_code(status)) == ("needs_attention", 3)

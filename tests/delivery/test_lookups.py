@@ -16,7 +16,7 @@ from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.delivery.withdraw import cancel_campaign
 from posthorn.gateways.serwersms.client import SerwerSms
-from posthorn.ledger import campaigns, reconciling
+from posthorn.ledger import deliveries, reconciling
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MmsRequest, Phone
 from posthorn.sandbox.server import Sandbox
@@ -56,7 +56,7 @@ def quick(box: Sandbox, folder: Path, **more: object) -> Settings:
 def evidence(settings: Settings, name: str = "sale") -> set[str]:
     ledger = Ledger(settings.database_url)
     try:
-        return {row.evidence or "" for row in reconciling.evidence_of(ledger, campaigns.get(ledger, name))}
+        return {row.evidence or "" for row in reconciling.evidence_of(ledger, deliveries.get(ledger, name))}
     finally:
         ledger.close()
 

@@ -46,7 +46,7 @@ class Exchange:
 
 async def send(run: CampaignRun, exchange: Exchange) -> int:
     await guard(run)
-    return await send_batch(run, exchange, run.campaign.first_chunk, run.campaign.last_chunk)
+    return await send_batch(run, exchange, run.delivery.first_chunk, run.delivery.last_chunk)
 
 
 @pytest.mark.parametrize("strange", ["x" * 65, "x" * 5_000, "a\x00b", "a\nb", "a\ud7ff\u200bb"])
@@ -55,7 +55,7 @@ async def test_an_id_that_the_ledger_cannot_keep_costs_nothing_but_that_id(
 ) -> None:
     async with open_run(sale, settings=settings) as run:
         assert await send(run, Exchange(ids={1: strange})) == 2
-        found = list(listing.messages(run.ledger, run.campaign))
+        found = list(listing.messages(run.ledger, run.delivery))
     assert [one.state for one in found] == ["accepted"] * 100
     nameless = [at for at, one in enumerate(found) if one.provider_id is None]
     assert nameless == [1, 51]
@@ -71,11 +71,11 @@ async def test_a_pause_that_the_provider_asks_for_holds_everybody_back(sale: str
         assert exchange.requests == 1
         run.stop(Stopped("enough"))
         await sending_it
-        assert len(await run.do(sending.pending_chunks, run.campaign)) == 2
+        assert len(await run.do(sending.pending_chunks, run.delivery)) == 2
 
 
 async def test_an_unknown_outcome_is_never_released(sale: str, settings: Settings) -> None:
     async with open_run(sale, settings=settings) as run:
         await send(run, Exchange(error=OutcomeUnknown("no answer", slows_all=False)))
-        assert await run.do(sending.pending_chunks, run.campaign) == []
-        assert {one.state for one in listing.messages(run.ledger, run.campaign)} == {"unknown"}
+        assert await run.do(sending.pending_chunks, run.delivery) == []
+        assert {one.state for one in listing.messages(run.ledger, run.delivery)} == {"unknown"}

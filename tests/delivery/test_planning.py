@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from posthorn.delivery.plan import plan_file
-from posthorn.errors import CampaignChanged, InputError
-from posthorn.ledger import campaigns
+from posthorn.errors import DeliveryChanged, InputError
+from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings
 from tests.delivery.journey import deliver, numbers, write_campaign
@@ -62,7 +62,7 @@ def test_a_list_that_changes_while_it_is_planned_is_planned_not_at_all(
         opens_of(people, change, lambda: plan_file(file, settings))
     ledger = Ledger(settings.database_url)
     try:
-        assert campaigns.find(ledger, "sale") is None
+        assert deliveries.find(ledger, "sale") is None
     finally:
         ledger.close()
     opened: list[int] = []
@@ -87,6 +87,6 @@ async def test_the_same_message_under_a_new_name_is_a_slip_for_a_week(
 @pytest.mark.parametrize("keys", [{"column": '"phone"'}, {"only_where": '{ phone = "x" }'}, {"landlines": "true"}], ids=str)
 def test_other_rows_of_a_planned_list_are_not_passed_over(keys: dict[str, str], settings: Settings, tmp_path: Path) -> None:
     plan_file(write_campaign(tmp_path, numbers(3)), settings)
-    with pytest.raises(CampaignChanged, match="with other rows of its list:\n  " + next(iter(keys))):
+    with pytest.raises(DeliveryChanged, match="with other rows of its list:\n  " + next(iter(keys))):
         plan_file(write_campaign(tmp_path, numbers(3), **keys), settings)
     assert plan_file(write_campaign(tmp_path, numbers(3)), settings).input == 3

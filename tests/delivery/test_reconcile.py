@@ -20,7 +20,7 @@ from posthorn.delivery.verify import verify_media
 from posthorn.delivery.withdraw import reconcile_named
 from posthorn.errors import GatewayError
 from posthorn.gateways.serwersms.client import SerwerSms
-from posthorn.ledger import campaigns, reconciling
+from posthorn.ledger import deliveries, reconciling
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MmsRequest, Phone
 from posthorn.sandbox.server import Sandbox
@@ -132,7 +132,7 @@ def the_clock_was_two_hours_ahead(ledger: Ledger) -> None:
 def evidence_kept(settings: Settings) -> set[str]:
     ledger = Ledger(settings.database_url)
     try:
-        return {one.evidence or "" for one in reconciling.evidence_of(ledger, campaigns.get(ledger, "sale"))}
+        return {one.evidence or "" for one in reconciling.evidence_of(ledger, deliveries.get(ledger, "sale"))}
     finally:
         ledger.close()
 

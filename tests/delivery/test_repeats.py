@@ -9,7 +9,7 @@ import pytest
 from posthorn.delivery.check import check_campaign
 from posthorn.delivery.plan import plan_file
 from posthorn.errors import InputError, LedgerError
-from posthorn.ledger import campaigns
+from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
@@ -23,7 +23,7 @@ async def test_the_same_message_to_the_same_numbers_needs_a_word(box: Sandbox, s
         plan_file(again, settings)
     ledger = Ledger(settings.database_url)
     try:
-        assert campaigns.find(ledger, "sale-again") is None
+        assert deliveries.find(ledger, "sale-again") is None
     finally:
         ledger.close()
     assert box.truth()["accepted"] == 100

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from posthorn.delivery.report import LEAST_SECONDS_BETWEEN, NO_REPORT_AFTER_SECONDS, is_due, pull_due_reports, pull_reports
-from posthorn.delivery.run import open_desk
+from posthorn.delivery.run import open_delivery
 from posthorn.errors import AlreadyRunning
 from posthorn.gateways.contract import CampaignGateway
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.reporting import OpenChunk
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, ReportPage
@@ -28,9 +28,9 @@ MINUTE, HOUR = 60.0, 3600.0
 OVER = float(NO_REPORT_AFTER_SECONDS)
 
 
-def campaign(**definition: object) -> CampaignRecord:
-    given: dict[str, Any] = dict.fromkeys(CampaignRecord.__slots__)
-    return CampaignRecord(**{**given, "kind": Kind.CAMPAIGN, "definition": definition})
+def campaign(**definition: object) -> Delivery:
+    given: dict[str, Any] = dict.fromkeys(Delivery.__slots__)
+    return Delivery(**{**given, "kind": Kind.CAMPAIGN, "definition": definition})
 
 
 def at(seconds: float) -> str:
@@ -194,7 +194,7 @@ async def test_reports_that_were_not_asked_for_move_nothing(box: Sandbox, tmp_pa
     await deliver(write_campaign(tmp_path, numbers(10), name="one"), settings)
     await deliver(write_campaign(tmp_path, numbers(20)[10:], name="two", title='"Other"'), settings)
     box.clock.advance(HOUR)
-    async with open_desk("one", settings=settings) as desk:
+    async with open_delivery("one", settings=settings) as desk:
         desk.gateway = Generous(desk.gateway)  # type: ignore[assignment]
         pulled = await pull_reports(desk)
     assert (pulled.moved, pulled.open) == (10, 0)

@@ -13,7 +13,7 @@ from posthorn.delivery.run import open_run
 from posthorn.delivery.status import names_to_settle
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
-from posthorn.ledger import campaigns, sending
+from posthorn.ledger import deliveries, sending
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
@@ -51,7 +51,7 @@ async def test_a_run_waits_for_what_another_process_has_claimed_and_sends_what_i
     name = plan_file(write_campaign(tmp_path, numbers(100)), settings).name
     ledger = Ledger(settings.database_url)
     try:
-        campaign = campaigns.get(ledger, name)
+        campaign = deliveries.get(ledger, name)
         ledger.locks.acquire(sending.owner_key(HELPER))
         claimed = sending.claim(ledger, campaign, HELPER, campaign.first_chunk, campaign.last_chunk)
         assert claimed is not None
@@ -79,7 +79,7 @@ async def test_whoever_looks_for_what_is_unsettled_finds_what_a_dead_process_lef
     assert names_to_settle() == []
     ledger = Ledger(settings.database_url)
     try:
-        campaign = campaigns.get(ledger, name)
+        campaign = deliveries.get(ledger, name)
         assert sending.claim(ledger, campaign, HELPER, campaign.first_chunk, campaign.last_chunk) is not None
         assert names_to_settle() == [name]
         with ledger.locks.hold(campaign.lock_key):

@@ -17,7 +17,7 @@ from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.delivery.waiting import watched
 from posthorn.errors import AlreadyRunning, CreditExhausted, LedgerError, Stopped
-from posthorn.ledger import campaigns, sending
+from posthorn.ledger import deliveries, sending
 from posthorn.ledger.spool import Spool, hold_answer
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.store.locks import FileLocks
@@ -70,7 +70,7 @@ async def test_a_run_goes_on_though_the_lookup_ends_while_it_looks(
     is_free = FileLocks.is_free
 
     def ends_now(self: FileLocks, key: str) -> bool:
-        if self is not lookup.ledger.locks and key == lookup.campaign.lookup_key:
+        if self is not lookup.ledger.locks and key == lookup.delivery.lookup_key:
             lookup.ledger.locks.close()
         return is_free(self, key)
 
@@ -131,7 +131,7 @@ async def test_only_a_run_can_be_helped(sale: str, settings: Settings) -> None:
 async def test_a_run_that_lost_its_lock_does_not_stop_the_one_that_took_over(sale: str, settings: Settings) -> None:
     async def cut_off() -> None:
         async with open_run(sale, settings=settings) as first:
-            first.ledger.locks.release(first.campaign.lock_key)  # as a database does that ends the session
+            first.ledger.locks.release(first.delivery.lock_key)  # as a database does that ends the session
             async with open_run(sale, settings=settings) as second:
                 taken_over.append(second)
             raise LedgerError("the lock is lost")
@@ -148,7 +148,7 @@ async def test_a_helper_that_lost_its_lock_stops_nobody(sale: str, settings: Set
         async with open_helper(sale, settings=settings) as helper:
             helper.ledger.locks.release(helper.guard_key)
             helper.stop(LedgerError("the lock is lost"))
-        await run.heed()
+        await run.refresh()
         assert not run.is_stopped()
 
 
@@ -189,7 +189,7 @@ async def test_what_dead_processes_left_is_settled_before_anything_else(
     """One died in the middle of its request; another had its answer on disk, and died before the ledger had it."""
     ledger = Ledger(settings.database_url)
     try:
-        campaign = campaigns.get(ledger, sale)
+        campaign = deliveries.get(ledger, sale)
         first, second = (
             sending.claim(ledger, campaign, owner, campaign.first_chunk, campaign.last_chunk) for owner in (DEAD, ANSWERED)
         )
@@ -208,20 +208,20 @@ async def test_what_dead_processes_left_is_settled_before_anything_else(
 
 async def test_a_run_heeds_that_it_was_cancelled_or_stopped_elsewhere(sale: str, settings: Settings) -> None:
     async with open_run(sale, settings=settings) as run:
-        await run.heed()
+        await run.refresh()
         assert not run.is_stopped()
         ledger = Ledger(settings.database_url)
         try:
-            campaigns.stop_run(ledger, run.campaign, because="the account is locked")
-            await run.heed()
+            deliveries.stop_run(ledger, run.delivery, because="the account is locked")
+            await run.refresh()
             assert "stopped elsewhere: the account is locked" in str(run.stopped)
         finally:
             ledger.close()
     async with open_run(sale, settings=settings) as run:
         ledger = Ledger(settings.database_url)
         try:
-            campaigns.cancel(ledger, run.campaign)
-            await run.heed()
+            deliveries.cancel(ledger, run.delivery)
+            await run.refresh()
             assert "the campaign was cancelled" in str(run.stopped)
         finally:
             ledger.close()

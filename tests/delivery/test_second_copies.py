@@ -13,7 +13,7 @@ import pytest
 from posthorn.delivery.report import is_search_due, pull_due_reports, pull_reports_of
 from posthorn.delivery.status import exit_code, status_table
 from posthorn.delivery.withdraw import reconcile_named
-from posthorn.ledger import campaigns, erasing
+from posthorn.ledger import deliveries, erasing
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
@@ -152,7 +152,7 @@ async def test_counts_stay_when_numbers_are_erased(box: Sandbox, hasty: Settings
     await sent_twice(box, hasty, tmp_path)
     await pull_reports_of("sale")
     ledger = Ledger(hasty.database_url)
-    erasing.erase(ledger, campaigns.get(ledger, "sale"))
+    erasing.erase(ledger, deliveries.get(ledger, "sale"))
     ledger.close()
     assert status_of("sale", hasty)["second_copies"] == 50
 

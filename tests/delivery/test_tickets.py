@@ -14,7 +14,7 @@ import pytest
 from posthorn.delivery import check, desk
 from posthorn.delivery.desk import export_door_list, resend, resolve
 from posthorn.delivery.tickets import plan_event_file
-from posthorn.errors import CampaignChanged, CreditExhausted, InputError, OutcomeUnknown
+from posthorn.errors import CreditExhausted, DeliveryChanged, InputError, OutcomeUnknown
 from posthorn.gateways.skycore.client import Skycore
 from posthorn.ledger.tickets import RESENDABLE
 from posthorn.models import Answer, MessageState, Receipt
@@ -246,7 +246,7 @@ async def test_a_late_registration_under_a_new_name_sends_nobody_a_second_ticket
     settings = ticket_settings(box.url, tmp_path)
     await send_event(write_event(tmp_path, attendees(3)), settings)
     file = write_event(tmp_path, attendees(4))
-    with pytest.raises(CampaignChanged, match="Put those who are new into an event of their own"):
+    with pytest.raises(DeliveryChanged, match="Put those who are new into an event of their own"):
         plan_event_file(file, settings)
     file.write_text(file.read_text().replace('"gala"', '"late"'))
     with pytest.raises(InputError, match="3 of them in gala"):
@@ -325,7 +325,7 @@ def test_a_preview_shows_the_code_that_is_sent_or_none(tmp_path: Path, monkeypat
     plan_event_file(file, settings)
     assert desk.preview(file, 2, "png", tmp_path / "code.png") == tickets_of(settings)[0].barcode
     write_event(tmp_path, ["+16502539999", "+16502530001"], header="phone", barcode='"generate"')
-    with pytest.raises(CampaignChanged):
+    with pytest.raises(DeliveryChanged):
         desk.preview(file, 2, "png", tmp_path / "code.png")
 
 

@@ -33,7 +33,7 @@ async def test_a_file_that_the_provider_does_not_list_any_more_is_not_sent(
     async with open_run(sale, settings=settings) as run:
         await upload_media(run)
         assert await verify_media(run) == 1
-        (item,) = await run.do(media.of, run.campaign)
+        (item,) = await run.do(media.of, run.delivery)
         assert item.file_id is not None
         assert await run.gateway.delete_file(item.file_id)
         with pytest.raises(NotListed, match=r"poster\.png; nothing was sent"):

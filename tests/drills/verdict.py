@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from posthorn.ledger import campaigns, totals
+from posthorn.ledger import deliveries, totals
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState
@@ -70,7 +70,7 @@ def judge(
 
 
 def _rows(ledger: Ledger, name: str) -> list[Row]:
-    campaign = campaigns.get(ledger, name)
+    campaign = deliveries.get(ledger, name)
     message, attempt = tables.message, tables.attempt
     with ledger.read() as connection:
         outcomes: dict[int, tuple[str, ...]] = {}
@@ -110,7 +110,7 @@ def _everybody_once(rows: Sequence[Row], phones: Sequence[str]) -> list[str]:
 
 
 def _totals_are_right(ledger: Ledger, name: str, count: int) -> list[str]:
-    status = totals.status(ledger, campaigns.get(ledger, name))
+    status = totals.status(ledger, deliveries.get(ledger, name))
     told = status["totals"]
     problems = counters_differ(ledger)
     if not status["balanced"] or told["input"] - told["invalid"] - told["duplicate"] != count:

@@ -12,10 +12,10 @@ from typing import Any
 from posthorn.delivery.deliver import deliver_campaign
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.report import pull_reports
-from posthorn.delivery.run import open_desk, open_run
+from posthorn.delivery.run import open_delivery, open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_credit, verify_media
-from posthorn.errors import AlreadyRunning, CampaignNotFound, GatewayError, LedgerError, Stopped
+from posthorn.errors import AlreadyRunning, DeliveryNotFound, GatewayError, LedgerError, Stopped
 from posthorn.ledger import sending
 from posthorn.settings import Settings
 
@@ -60,7 +60,7 @@ async def _deliver(file: Path, settings: Settings) -> int:
             await verify_credit(run)
             await verify_media(run)
             await deliver_campaign(run)
-            pending = await run.do(sending.pending_chunks, run.campaign)
+            pending = await run.do(sending.pending_chunks, run.delivery)
             if run.is_stopped() or pending:
                 print(f"stopped: {run.stopped}; {len(pending)} chunks are pending")
                 return STOPPED
@@ -73,8 +73,8 @@ async def _deliver(file: Path, settings: Settings) -> int:
 async def _pull(name: str, settings: Settings) -> int:
     while True:
         try:
-            async with open_desk(name, settings=settings) as desk:
+            async with open_delivery(name, settings=settings) as desk:
                 await pull_reports(desk)
-        except (GatewayError, CampaignNotFound, LedgerError) as error:
+        except (GatewayError, DeliveryNotFound, LedgerError) as error:
             print(f"not pulled: {error}")
         await asyncio.sleep(0.05)

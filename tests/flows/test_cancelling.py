@@ -167,7 +167,7 @@ async def test_a_share_that_is_cancelled_stops_the_whole_run(box: Sandbox, tmp_p
         await until_it_sends(box, flow)
         await prefect.set_flow_run_state((await newest_run(prefect)).id, Cancelling())
         assert (await flow).type == StateType.CANCELLED
-        await run.heed()
+        await run.refresh()
         assert str(run.stopped) == "it was stopped elsewhere: the run was cancelled"
     assert box.truth()["in_flight"] == 0
 

@@ -17,7 +17,7 @@ from flows.delivery_reports import delivery_reports
 from flows.ending import ending
 from flows.reconcile import reconcile
 from posthorn.delivery.status import names_due, status_now
-from posthorn.ledger import campaigns
+from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
@@ -115,7 +115,7 @@ async def test_second_copies_of_what_a_person_allowed_are_shown_by_the_schedules
 def _search_is_due() -> None:
     """Have the requests have left ten minutes ago."""
     ledger = Ledger(load_settings().database_url)
-    campaigns.note_sought(ledger, campaigns.get(ledger, "sale"), time.time() - 600)
+    deliveries.note_sought(ledger, deliveries.get(ledger, "sale"), time.time() - 600)
     with ledger.write() as connection:
         connection.exec_driver_sql("UPDATE attempt SET started_at = started_at - 600")
     ledger.close()

@@ -18,7 +18,7 @@ from flows.campaign import send_campaign
 from flows.reconcile import reconcile
 from flows.tickets import send_tickets
 from posthorn.delivery.status import status_now
-from posthorn.ledger import campaigns
+from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
@@ -136,7 +136,7 @@ async def one_is_an_event(folder: Path) -> None:
 
 def cancelled(name: str) -> None:
     ledger = Ledger(load_settings().database_url)
-    campaigns.cancel(ledger, campaigns.get(ledger, name))
+    deliveries.cancel(ledger, deliveries.get(ledger, name))
     ledger.close()
 
 

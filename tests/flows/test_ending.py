@@ -20,7 +20,7 @@ async def test_a_run_that_stopped_is_stopped_though_a_helper_has_a_request_under
     async with open_run(name) as run:
         helping = open_helper(name)
         helper = await helping.__aenter__()
-        campaign = helper.campaign
+        campaign = helper.delivery
         assert await helper.do(sending.claim, campaign, helper.owner, campaign.first_chunk, campaign.last_chunk)
         run.stop(CreditExhausted("no credit left"))
     status = status_now(name)

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from posthorn.ledger import campaigns, planning, sending, totals
-from posthorn.ledger.campaigns import CampaignRecord
-from posthorn.ledger.planning import NewCampaign
+from posthorn.ledger import deliveries, planning, sending, totals
+from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.planning import NewDelivery
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
@@ -44,8 +44,8 @@ class Listed:
             yield self._rows[at : at + self._batch]
 
 
-def new_campaign(name: str = "sale", *, chunk_size: int = 10, test: bool = False) -> NewCampaign:
-    return NewCampaign(
+def new_campaign(name: str = "sale", *, chunk_size: int = 10, test: bool = False) -> NewDelivery:
+    return NewDelivery(
         kind=Kind.CAMPAIGN,
         name=name,
         gateway="serwersms",
@@ -59,14 +59,14 @@ def new_campaign(name: str = "sale", *, chunk_size: int = 10, test: bool = False
 
 def planned(
     ledger: Ledger, count: int = 30, *, name: str = "sale", chunk_size: int = 10, test: bool = False, first: int = 0
-) -> CampaignRecord:
+) -> Delivery:
     """A campaign of ``count`` messages in chunks of ``chunk_size``."""
     campaign = planning.plan(ledger, new_campaign(name, chunk_size=chunk_size, test=test), Listed(count, first=first))
     assert campaign is not None
     return campaign
 
 
-def claimed(ledger: Ledger, campaign: CampaignRecord, owner: str = OWNER) -> Claim:
+def claimed(ledger: Ledger, campaign: Delivery, owner: str = OWNER) -> Claim:
     claim = sending.claim(ledger, campaign, owner, campaign.first_chunk, campaign.last_chunk)
     assert claim is not None
     return claim
@@ -86,7 +86,7 @@ def answer(claim: Claim, *states: MessageState) -> Answer:
     return Answer(receipts, anomalies=["one is not mentioned"] if UNKNOWN in states else [], raw=b'{"items": []}')
 
 
-def states(ledger: Ledger, campaign: CampaignRecord) -> dict[str, int]:
+def states(ledger: Ledger, campaign: Delivery) -> dict[str, int]:
     """How many messages are in each state, counted from the messages themselves; the ledger's own counters must agree."""
     everything_adds_up(ledger)
     message = tables.message
@@ -100,7 +100,7 @@ def states(ledger: Ledger, campaign: CampaignRecord) -> dict[str, int]:
 def everything_adds_up(ledger: Ledger) -> None:
     """Counters equal a real count, each chunk has the state that follows from it, and the totals equal the input."""
     assert counters_differ(ledger) == []
-    for campaign in campaigns.all_records(ledger):
+    for campaign in deliveries.all_records(ledger):
         told = totals.status(ledger, campaign)
         assert told["balanced"], told
     with ledger.read() as connection:

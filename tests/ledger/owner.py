@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from posthorn.ledger import campaigns, planning, sending
+from posthorn.ledger import deliveries, planning, sending
 from posthorn.ledger.store.engine import Ledger
 from tests.ledger.ledgers import LATEST, Listed, new_campaign
 
@@ -26,7 +26,7 @@ def _hold(ledger: Ledger, key: str) -> None:
 def _claim_one(ledger: Ledger, name: str, owner: str) -> None:
     """Claim a chunk as ``owner``, and do nothing more until killed."""
     ledger.locks.acquire(sending.owner_key(owner))
-    campaign = campaigns.get(ledger, name)
+    campaign = deliveries.get(ledger, name)
     claim = sending.claim(ledger, campaign, owner, 1, LATEST)
     assert claim is not None
     _say(f"{claim.chunk_id} {claim.epoch}")
@@ -35,7 +35,7 @@ def _claim_one(ledger: Ledger, name: str, owner: str) -> None:
 
 def _claim_all(ledger: Ledger, name: str) -> None:
     """Claim whatever can be claimed."""
-    campaign, owner = campaigns.get(ledger, name), f"owner-{os.getpid()}"
+    campaign, owner = deliveries.get(ledger, name), f"owner-{os.getpid()}"
     _say("ready")
     sys.stdin.readline()
     found = []

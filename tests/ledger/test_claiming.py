@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.errors import LedgerError
-from posthorn.ledger import campaigns, sending
+from posthorn.ledger import deliveries, sending
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
@@ -62,21 +62,21 @@ def test_only_chunks_of_the_batch_are_claimed(ledger: Ledger) -> None:
 def test_nothing_is_claimed_of_a_cancelled_campaign(ledger: Ledger) -> None:
     campaign = planned(ledger, 50)
     in_flight = claimed(ledger, campaign)
-    assert campaigns.cancel(ledger, campaign) == 40
+    assert deliveries.cancel(ledger, campaign) == 40
     assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is None
     sending.release(ledger, in_flight)
     assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is None
     assert states(ledger, campaign) == {"pending": 10, "cancelled": 40}
-    assert campaigns.cancel(ledger, campaign) == 10
+    assert deliveries.cancel(ledger, campaign) == 10
     assert states(ledger, campaign) == {"cancelled": 50}
 
 
 def test_cancelling_one_campaign_cancels_no_other(ledger: Ledger) -> None:
     campaign = planned(ledger, 50)
     other = planned(ledger, 30, name="other", first=100)
-    assert campaigns.cancel(ledger, campaign) == 50
+    assert deliveries.cancel(ledger, campaign) == 50
     assert states(ledger, other) == {"pending": 30}
-    assert campaigns.get(ledger, "other").cancelled_at is None
+    assert deliveries.get(ledger, "other").cancelled_at is None
     assert sending.claim(ledger, other, OWNER, 1, LATEST) is not None
 
 
@@ -138,8 +138,8 @@ def test_nothing_is_claimed_of_a_run_that_was_stopped_until_it_is_started_again(
     campaign = planned(ledger, 30)
     claimed(ledger, campaign)
     with another(url) as other:
-        campaigns.stop_run(other, campaign, because="a helper found the account locked")
+        deliveries.stop_run(other, campaign, because="a helper found the account locked")
     assert sending.claim(ledger, campaign, OWNER, campaign.first_chunk, campaign.last_chunk) is None
     assert states(ledger, campaign) == {"pending": 30}
-    campaigns.start_run(ledger, campaign, by="ops")
+    deliveries.start_run(ledger, campaign, by="ops")
     assert claimed(ledger, campaign).chunk_id == campaign.first_chunk + 1

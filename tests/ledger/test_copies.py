@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from posthorn.ledger import campaigns, copies, reconciling, sending, totals
+from posthorn.ledger import copies, deliveries, reconciling, sending, totals
 from posthorn.ledger.copies import Copy
 from posthorn.ledger.reconciling import Decision
 from posthorn.ledger.sending import Claim, ClaimLost
@@ -22,7 +22,7 @@ ACCEPTED, SCHEDULED, PENDING, UNKNOWN = (
 )
 
 
-def sent_again(ledger: Ledger) -> tuple[campaigns.CampaignRecord, Claim, Claim]:
+def sent_again(ledger: Ledger) -> tuple[deliveries.Delivery, Claim, Claim]:
     """A campaign of one chunk whose first request has no outcome, and which was claimed again after two looks."""
     campaign = planned(ledger, 10)
     first = claimed(ledger, campaign)
@@ -32,7 +32,7 @@ def sent_again(ledger: Ledger) -> tuple[campaigns.CampaignRecord, Claim, Claim]:
     return campaign, first, claimed(ledger, campaign)
 
 
-def count(ledger: Ledger, campaign: campaigns.CampaignRecord) -> int:
+def count(ledger: Ledger, campaign: deliveries.Delivery) -> int:
     told = totals.status(ledger, campaign)
     assert told["second_copies"] == len(copies.counted(ledger, campaign))
     return int(told["second_copies"])
@@ -141,17 +141,17 @@ def test_the_requests_that_a_surplus_copy_may_come_of(ledger: Ledger) -> None:
     taken = claimed(ledger, campaign)
     sending.record(ledger, taken, answer(taken))
     assert copies.begun(ledger, campaign) == [], "nothing was sent again"
-    campaigns.cancel(ledger, campaign)
-    now = campaigns.get(ledger, "sale")
+    deliveries.cancel(ledger, campaign)
+    now = deliveries.get(ledger, "sale")
     assert len(copies.begun(ledger, now)) == 1, "of a cancelled one, what may still arrive"
 
 
 def test_what_waits_for_a_moment_is_found_by_it(ledger: Ledger) -> None:
     campaign = planned(ledger, 10)
-    campaigns.note_waiting(ledger, campaign, "last_look", 1_000.0)
-    assert [one.name for one in campaigns.due(ledger, 1_001.0)] == ["sale"]
-    assert campaigns.due(ledger, 1_000.0) == []
-    campaigns.note_waiting(ledger, campaign, "hours", None)
-    assert campaigns.due(ledger, 1_001.0), "that reason is not what it waits for"
-    campaigns.note_waiting(ledger, campaign, "last_look", None)
-    assert campaigns.due(ledger, 1_001.0) == []
+    deliveries.note_waiting(ledger, campaign, "last_look", 1_000.0)
+    assert [one.name for one in deliveries.due(ledger, 1_001.0)] == ["sale"]
+    assert deliveries.due(ledger, 1_000.0) == []
+    deliveries.note_waiting(ledger, campaign, "hours", None)
+    assert deliveries.due(ledger, 1_001.0), "that reason is not what it waits for"
+    deliveries.note_waiting(ledger, campaign, "last_look", None)
+    assert deliveries.due(ledger, 1_001.0) == []

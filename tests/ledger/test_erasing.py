@@ -7,8 +7,8 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import campaigns, erasing, reconciling, sending, tickets
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger import deliveries, erasing, reconciling, sending, tickets
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.reconciling import Decision
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, Receipt
@@ -19,7 +19,7 @@ S = MessageState
 DAY_SECONDS = 86_400.0
 
 
-def ended(ledger: Ledger, state: MessageState = S.DELIVERED) -> CampaignRecord:
+def ended(ledger: Ledger, state: MessageState = S.DELIVERED) -> Delivery:
     campaign = planned(ledger, 10)
     claim = claimed(ledger, campaign)
     sending.record(ledger, claim, Answer([Receipt(state, one) for one in ids(claim)]))
@@ -62,7 +62,7 @@ def test_what_was_just_planned_run_or_sent_is_not_erasable(young: str, ledger: L
 
 def test_a_run_that_has_begun_and_not_ended_counts_from_its_beginning(ledger: Ledger) -> None:
     campaign = ended(ledger)
-    campaigns.start_run(ledger, campaign, by="host-1")
+    deliveries.start_run(ledger, campaign, by="host-1")
     age(ledger, PLANNED, FINISHED)
     assert not may_be_erased(ledger)
 

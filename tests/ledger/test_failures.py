@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from posthorn.errors import LedgerError
-from posthorn.ledger import campaigns, planning, sending
+from posthorn.ledger import deliveries, planning, sending
 from posthorn.ledger.spool import Spool, import_spool, keep_answer
 from posthorn.ledger.store.engine import Ledger, ledger_place, shown_url
 from posthorn.models import Answer, ChunkState
@@ -82,7 +82,7 @@ def sqlite_ledger(sqlite_url: str) -> Iterator[Ledger]:
     opened.close()
 
 
-def claims_until_it_fails(ledger: Ledger, campaign: campaigns.CampaignRecord) -> list[int]:
+def claims_until_it_fails(ledger: Ledger, campaign: deliveries.Delivery) -> list[int]:
     """The chunks that were claimed before the ledger refused one."""
     found: list[int] = []
 
@@ -154,7 +154,7 @@ def test_a_disk_that_fills_up_while_several_verbs_share_a_commit_undoes_all_of_t
 def test_a_full_disk_ends_a_plan_without_a_campaign(sqlite_ledger: Ledger) -> None:
     with full(sqlite_ledger), pytest.raises(LedgerError, match="full"):
         planning.plan(sqlite_ledger, new_campaign(), Listed(5_000))
-    assert campaigns.find(sqlite_ledger, "sale") is None
+    assert deliveries.find(sqlite_ledger, "sale") is None
     assert states(sqlite_ledger, planned(sqlite_ledger, 10)) == {"pending": 10}
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from posthorn.errors import LedgerError
-from posthorn.ledger import campaigns, sending
+from posthorn.ledger import deliveries, sending
 from posthorn.ledger.spool import Spool, import_spool, keep_answer
 from posthorn.ledger.store.engine import Ledger
 from tests.drills.lossy import LossyProxy, proxy_thread
@@ -98,7 +98,7 @@ def test_a_plan_whose_commit_was_not_acknowledged_is_planned_once_whichever_it_w
             planned(ledger, name=f"sale-{at}", first=at * 1_000)
         except LedgerError:
             with another(postgres_url) as other:
-                there = campaigns.find(other, f"sale-{at}")
+                there = deliveries.find(other, f"sale-{at}")
                 was_planned.append(there is not None)
                 campaign = there or planned(other, name=f"sale-{at}", first=at * 1_000)
                 assert states(other, campaign) == {"pending": 30}

@@ -6,8 +6,8 @@ import time
 
 import sqlalchemy as sa
 
-from posthorn.ledger import campaigns, sending, totals
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger import deliveries, sending, totals
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.measures import BUCKETS_SECONDS, SHOWN_DAYS, RequestCount, standings
 from posthorn.ledger.store.engine import Ledger
 from tests.ledger.ledgers import OWNER, REJECTED, UNKNOWN, answer, claimed, planned
@@ -20,13 +20,13 @@ def tell(ledger: Ledger, statement: str, **values: object) -> None:
         connection.execute(sa.text(statement), values)
 
 
-def finished(ledger: Ledger, name: str, first: int, *said: object) -> CampaignRecord:
+def finished(ledger: Ledger, name: str, first: int, *said: object) -> Delivery:
     """A campaign of one chunk that was run and is over."""
     campaign = planned(ledger, 10, name=name, first=first)
-    started = campaigns.start_run(ledger, campaign, by="the test")
+    started = deliveries.start_run(ledger, campaign, by="the test")
     claim = claimed(ledger, campaign)
     sending.record(ledger, claim, answer(claim, *said))
-    campaigns.end_run(ledger, campaign, started, stopped_because=None)
+    deliveries.end_run(ledger, campaign, started, stopped_because=None)
     return campaign
 
 
@@ -44,7 +44,7 @@ def test_the_states_are_those_of_the_status_and_the_age_is_that_of_the_oldest_un
 def test_one_that_began_and_that_nobody_runs_is_stopped(ledger: Ledger) -> None:
     campaign = planned(ledger, 30)
     assert not standings(ledger)[0].is_stopped, "it has not begun"
-    campaigns.start_run(ledger, campaign, by="the test")
+    deliveries.start_run(ledger, campaign, by="the test")
     assert ledger.locks.acquire(campaign.lock_key)
     claimed(ledger, campaign)
     assert [(one.is_running, one.is_stopped) for one in standings(ledger)] == [(True, False)]
@@ -53,7 +53,7 @@ def test_one_that_began_and_that_nobody_runs_is_stopped(ledger: Ledger) -> None:
     assert ledger.locks.acquire(sending.owner_key(OWNER))
     assert [(one.is_running, one.is_stopped) for one in standings(ledger)] == [(True, False)], "a helper goes on"
     ledger.locks.release(sending.owner_key(OWNER))
-    campaigns.cancel(ledger, campaign)
+    deliveries.cancel(ledger, campaign)
     assert [one.is_stopped for one in standings(ledger)] == [False]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from posthorn.ledger import media, planning
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Media
 from tests.ledger.ledgers import Listed, new_campaign, planned
@@ -14,7 +14,7 @@ POSTER = Media("poster.png", "poster.png", "image/png", "/poster.png", "ab" * 32
 OTHER = Media("poster.png", "poster.png", "image/png", "/other/poster.png", "cd" * 32, 7)
 
 
-def with_media(ledger: Ledger, name: str, item: Media, *, gateway: str = "serwersms") -> CampaignRecord:
+def with_media(ledger: Ledger, name: str, item: Media, *, gateway: str = "serwersms") -> Delivery:
     new = dataclasses.replace(new_campaign(name), media=[item], gateway=gateway)
     campaign = planning.plan(ledger, new, Listed(10))
     assert campaign is not None

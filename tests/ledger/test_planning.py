@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from posthorn.errors import CampaignNotFound, LedgerError
-from posthorn.ledger import campaigns, media, planning, sending, totals
-from posthorn.ledger.planning import NewCampaign, Row
+from posthorn.errors import DeliveryNotFound, LedgerError
+from posthorn.ledger import deliveries, media, planning, sending, totals
+from posthorn.ledger.planning import NewDelivery, Row
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, Phone
@@ -53,9 +53,9 @@ def test_the_totals_count_every_row_of_the_input(ledger: Ledger) -> None:
 def test_an_interrupted_plan_is_no_campaign_and_the_next_one_starts_afresh(ledger: Ledger) -> None:
     with pytest.raises(InterruptedError):
         planning.plan(ledger, new_campaign(chunk_size=10), Listed(120_000, breaks_after=60_000, batch=20_000))
-    with pytest.raises(CampaignNotFound):
-        campaigns.get(ledger, "sale")
-    assert campaigns.all_records(ledger) == []
+    with pytest.raises(DeliveryNotFound):
+        deliveries.get(ledger, "sale")
+    assert deliveries.all_records(ledger) == []
     campaign = planned(ledger, 20)
     with ledger.read() as connection:
         rows = [connection.execute(sa.select(sa.func.count()).select_from(table)).scalar() for table in _TABLES]
@@ -72,7 +72,7 @@ def test_a_plan_killed_in_the_middle_is_no_campaign(url: str, ledger: Ledger) ->
         until(lambda: _count(ledger, tables.chunk) > 0, most=60)
         child.kill()
         child.wait()
-    assert campaigns.find(ledger, "sale") is None
+    assert deliveries.find(ledger, "sale") is None
     assert states(ledger, planned(ledger, 20)) == {"pending": 20}
 
 
@@ -90,7 +90,7 @@ def test_a_name_is_planned_once(ledger: Ledger) -> None:
 
 def test_without_a_single_row_there_is_no_campaign(ledger: Ledger) -> None:
     assert planning.plan(ledger, new_campaign(), Listed(0)) is None
-    assert campaigns.find(ledger, "sale") is None
+    assert deliveries.find(ledger, "sale") is None
     assert states(ledger, planned(ledger, 5)) == {"pending": 5}
 
 
@@ -132,7 +132,7 @@ class Attendees:
 
 
 def test_tickets_are_planned_with_their_codes_and_fields(ledger: Ledger) -> None:
-    event = NewCampaign(Kind.EVENT, "gala", "skycore", {"mms_id": "1"}, {}, chunk_size=1)
+    event = NewDelivery(Kind.EVENT, "gala", "skycore", {"mms_id": "1"}, {}, chunk_size=1)
     campaign = planning.plan(ledger, event, Attendees())
     assert campaign is not None
     ticket = tables.ticket.c
@@ -149,7 +149,7 @@ def test_a_number_twice_is_refused_without_naming_it(ledger: Ledger) -> None:
     with pytest.raises(LedgerError) as caught:
         planning.plan(ledger, new_campaign(), twice)
     assert "48500" not in f"{caught.value}{caught.value.__cause__ or ''}"
-    assert campaigns.find(ledger, "sale") is None
+    assert deliveries.find(ledger, "sale") is None
 
 
 def test_one_plan_at_a_time_and_who_waits_too_long_plans_nothing(
@@ -160,5 +160,5 @@ def test_one_plan_at_a_time_and_who_waits_too_long_plans_nothing(
         assert held
         with pytest.raises(LedgerError, match="another campaign has been planned"):
             planned(ledger)
-    assert campaigns.find(ledger, "sale") is None
+    assert deliveries.find(ledger, "sale") is None
     assert planned(ledger).name == "sale"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from posthorn.ledger import campaigns, reconciling, reporting, sending
+from posthorn.ledger import deliveries, reconciling, reporting, sending
 from posthorn.ledger.reconciling import Decision
 from posthorn.ledger.sending import ClaimLost
 from posthorn.ledger.store.engine import Ledger
@@ -71,7 +71,7 @@ def test_a_claim_and_a_cancellation_at_once_leave_no_number_both_sent_to_and_can
             ),
             {"id": campaign.first_chunk, "owner": OWNER},
         )
-        context = meanwhile(lambda: campaigns.cancel(postgres_ledger, campaign))
+        context = meanwhile(lambda: deliveries.cancel(postgres_ledger, campaign))
         problems = context.__enter__()
         wait_until_it_waits(postgres_ledger)
     context.__exit__(None, None, None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import campaigns, copies, reconciling, sending
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger import copies, deliveries, reconciling, sending
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.reconciling import Decision, Unconfirmed
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
@@ -28,7 +28,7 @@ from tests.ledger.ledgers import (
 )
 
 
-def in_doubt(ledger: Ledger, count: int = 10) -> tuple[CampaignRecord, list[Unconfirmed]]:
+def in_doubt(ledger: Ledger, count: int = 10) -> tuple[Delivery, list[Unconfirmed]]:
     """A campaign of one chunk whose outcome is unknown."""
     campaign = planned(ledger, count, chunk_size=count)
     sending.record_unknown(ledger, claimed(ledger, campaign, ZOMBIE))
@@ -39,7 +39,7 @@ def found(message: Unconfirmed, provider_id: str, state: MessageState = ACCEPTED
     return Decision(message, "found", state, "listed as sent", provider_id)
 
 
-def again(ledger: Ledger, campaign: CampaignRecord) -> list[Unconfirmed]:
+def again(ledger: Ledger, campaign: Delivery) -> list[Unconfirmed]:
     return reconciling.unconfirmed(ledger, campaign, 100)
 
 
@@ -164,7 +164,7 @@ def test_an_unknown_message_may_be_found_under_the_id_it_was_answered_with(ledge
     assert states(ledger, campaign) == {"accepted": 1}
 
 
-def controls(ledger: Ledger, campaign: CampaignRecord, near: float = 0, size: int = 30, since: float = 0) -> list[str]:
+def controls(ledger: Ledger, campaign: Delivery, near: float = 0, size: int = 30, since: float = 0) -> list[str]:
     return [one.provider_id for one in reconciling.controls(ledger, campaign, near, size, not_before=since)]
 
 
@@ -309,5 +309,5 @@ def test_a_cancelled_campaign_keeps_what_is_unknown(url: str, ledger: Ledger) ->
     campaign = planned(ledger, 20)
     sending.record_unknown(ledger, claimed(ledger, campaign))
     with another(url) as other:
-        assert campaigns.cancel(other, campaign) == 10
+        assert deliveries.cancel(other, campaign) == 10
     assert states(ledger, campaign) == {"unknown": 10, "cancelled": 10}

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.ledger import reporting, sending
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, Receipt, Report
@@ -25,7 +25,7 @@ WORDS = {
 }
 
 
-def one_in(ledger: Ledger, state: MessageState) -> CampaignRecord:
+def one_in(ledger: Ledger, state: MessageState) -> Delivery:
     """A campaign of one message with the id ``x``, brought into a state."""
     campaign = planned(ledger, 1)
     sending.record(ledger, claimed(ledger, campaign), Answer([Receipt(state, "x")]))

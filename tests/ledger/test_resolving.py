@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from posthorn.ledger import campaigns, reconciling, resolving, sending
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger import deliveries, reconciling, resolving, sending
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, Phone, Receipt
 from tests.ledger.ledgers import ACCEPTED, UNKNOWN, answer, claimed, planned, states
 
 
-def in_doubt(ledger: Ledger) -> tuple[CampaignRecord, list[Phone]]:
+def in_doubt(ledger: Ledger) -> tuple[Delivery, list[Phone]]:
     """Two chunks of ten: of the first, three messages are unknown; the second is accepted."""
     campaign = planned(ledger, 20)
     for doubtful in ([UNKNOWN] * 3, []):
@@ -21,7 +21,7 @@ def in_doubt(ledger: Ledger) -> tuple[CampaignRecord, list[Phone]]:
     return campaign, resolving.unknown_phones(ledger, campaign)
 
 
-def word(ledger: Ledger, campaign: CampaignRecord, phones: list[Phone], *, taken: bool) -> list[Phone]:
+def word(ledger: Ledger, campaign: Delivery, phones: list[Phone], *, taken: bool) -> list[Phone]:
     return resolving.resolve(ledger, campaign, phones, taken=taken, by="Ada", why="seen in the panel")
 
 
@@ -59,8 +59,8 @@ def test_the_unknown_of_another_campaign_are_not_meant(ledger: Ledger) -> None:
 
 def test_of_a_cancelled_campaign_nothing_becomes_pending(ledger: Ledger) -> None:
     campaign, phones = in_doubt(ledger)
-    campaigns.cancel(ledger, campaign)
-    assert word(ledger, campaigns.get(ledger, "sale"), phones, taken=False) == []
+    deliveries.cancel(ledger, campaign)
+    assert word(ledger, deliveries.get(ledger, "sale"), phones, taken=False) == []
     assert states(ledger, campaign) == {"accepted": 17, "cancelled": 3}
 
 

@@ -14,8 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.errors import Evidence, LedgerError, SlowDown
-from posthorn.ledger import campaigns, sending
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger import deliveries, sending
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.sending import Claim, ClaimLost
 from posthorn.ledger.spool import Spool, hold_answer, import_spool, keep_answer, keep_not_taken
 from posthorn.ledger.store.engine import Ledger
@@ -94,8 +94,8 @@ def test_a_spool_that_comes_after_its_chunk_was_abandoned_still_adds_what_it_kno
     assert attempts(ledger, claim.chunk_id) == ["answered"]
 
 
-def _campaign(ledger: Ledger) -> CampaignRecord:
-    return campaigns.get(ledger, "sale")
+def _campaign(ledger: Ledger) -> Delivery:
+    return deliveries.get(ledger, "sale")
 
 
 # What is done to the one file of a dead process, and how many of its lines then bring something.
@@ -252,7 +252,7 @@ def test_a_spool_that_cannot_be_written_stops_the_sending_but_not_the_recording(
 _FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from posthorn.ledger import campaigns
+from posthorn.ledger import deliveries
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.spool import Spool
 from posthorn.ledger.store.engine import Ledger

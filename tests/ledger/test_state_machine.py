@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from posthorn.ledger import campaigns, planning, reconciling, reporting, sending
+from posthorn.ledger import deliveries, planning, reconciling, reporting, sending
 from posthorn.ledger.reconciling import Decision
 from posthorn.ledger.sending import Claim, ClaimLost
 from posthorn.ledger.store import tables
@@ -195,7 +195,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.requests)
     @rule()
     def cancel(self) -> None:
-        campaigns.cancel(self.ledger, self.campaign)
+        deliveries.cancel(self.ledger, self.campaign)
         self.was_cancelled = True
 
     # -- What always holds ------------------------------------------------------------------------------------------------

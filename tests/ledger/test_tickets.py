@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from posthorn.errors import LedgerError
 from posthorn.ledger import planning, sending, tickets
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.news import News, apply_parked, take_news
-from posthorn.ledger.planning import NewCampaign, Row
+from posthorn.ledger.planning import NewDelivery, Row
 from posthorn.ledger.spool import Spool, import_spool
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
@@ -39,20 +39,20 @@ class Attendees:
         yield self._rows
 
 
-def gala(ledger: Ledger, count: int = 4, name: str = "gala") -> CampaignRecord:
-    event = NewCampaign(Kind.EVENT, name, "skycore", {"mms_id": "77"}, {}, chunk_size=1)
+def gala(ledger: Ledger, count: int = 4, name: str = "gala") -> Delivery:
+    event = NewDelivery(Kind.EVENT, name, "skycore", {"mms_id": "77"}, {}, chunk_size=1)
     planned = planning.plan(ledger, event, Attendees(count))
     assert planned is not None
     return planned
 
 
-def sent(ledger: Ledger, event: CampaignRecord, *outcomes: tuple[MessageState, str | None]) -> None:
+def sent(ledger: Ledger, event: Delivery, *outcomes: tuple[MessageState, str | None]) -> None:
     """Send one ticket after the other, with these outcomes and ids."""
     for state, provider_id in outcomes:
         sending.record(ledger, claimed(ledger, event), Answer([Receipt(state, provider_id)]))
 
 
-def by_code(ledger: Ledger, event: CampaignRecord) -> dict[str, tuple[MessageState, str | None]]:
+def by_code(ledger: Ledger, event: Delivery) -> dict[str, tuple[MessageState, str | None]]:
     return {ticket.barcode: (ticket.state, ticket.provider_id) for ticket in tickets.all_tickets(ledger, event)}
 
 
@@ -315,7 +315,7 @@ def test_a_code_is_planned_once_per_event(ledger: Ledger) -> None:
     rows = Attendees(3)
     rows._rows.append(Row(9, Phone(FIRST_PHONE + 9), 0, "A-2", {}))
     with pytest.raises(LedgerError):
-        planning.plan(ledger, NewCampaign(Kind.EVENT, "gala", "skycore", {"mms_id": "77"}, {}, chunk_size=1), rows)
+        planning.plan(ledger, NewDelivery(Kind.EVENT, "gala", "skycore", {"mms_id": "77"}, {}, chunk_size=1), rows)
 
 
 def test_what_a_person_decides_is_for_one_event(ledger: Ledger) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from posthorn.ledger import campaigns, sending, totals
+from posthorn.ledger import deliveries, sending, totals
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import MessageState
 from tests.ledger.ledgers import PENDING, REJECTED, UNKNOWN, answer, claimed, planned
@@ -32,8 +32,8 @@ def test_what_is_cancelled_stays_cancelled_whatever_else_is_open(ledger: Ledger)
     campaign = planned(ledger, 20)
     claim = claimed(ledger, campaign)
     sending.record(ledger, claim, answer(claim, UNKNOWN))
-    campaigns.cancel(ledger, campaign)
-    assert totals.status(ledger, campaigns.get(ledger, "sale"))["state"] == "cancelled"
+    deliveries.cancel(ledger, campaign)
+    assert totals.status(ledger, deliveries.get(ledger, "sale"))["state"] == "cancelled"
 
 
 @pytest.mark.parametrize("counter", ["pending", "accepted", "unknown"])

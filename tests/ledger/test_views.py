@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.ledger import sending, totals
-from posthorn.ledger.campaigns import CampaignRecord
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.history import history
 from posthorn.ledger.repeats import repeats
 from posthorn.ledger.store.engine import Ledger
@@ -42,7 +42,7 @@ def test_the_same_message_to_numbers_in_common_is_a_repeat(case: str, ledger: Le
     second = planned(ledger, 10, name="second", first=5)
     third = planned(ledger, 10, name="third", first=100)
 
-    def repeated(one: CampaignRecord, since: float = 0) -> list[tuple[str, int]]:
+    def repeated(one: Delivery, since: float = 0) -> list[tuple[str, int]]:
         found = repeats(ledger, Kind.CAMPAIGN, one.id, one.name, one.definition, since=since)
         return [(repeat.name, repeat.numbers) for repeat in found]
 
@@ -64,7 +64,7 @@ def view(ledger: Ledger, name: str) -> list[dict[str, Any]]:
         return [dict(row) for row in rows]
 
 
-def half_sent(ledger: Ledger) -> CampaignRecord:
+def half_sent(ledger: Ledger) -> Delivery:
     """30 messages: a chunk answered with one refused and one unknown, a chunk in flight, a chunk that nobody took yet."""
     campaign = planned(ledger, 30)
     first, _ = claimed(ledger, campaign), claimed(ledger, campaign)

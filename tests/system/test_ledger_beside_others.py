@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from posthorn.delivery.plan import plan_file
-from posthorn.ledger import campaigns
+from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
 from tests.commands import Desk
 from tests.conftest import sandbox_settings
@@ -21,13 +21,13 @@ def test_a_process_that_looks_and_leaves_does_not_take_the_ledger_away(second_he
     desk = Desk(tmp_path, {"POSTHORN_DATABASE_URL": f"sqlite:///{tmp_path / 'ledger.db'}"})
     planned = plan_file(write_campaign(tmp_path, numbers(60)), sandbox_settings("http://127.0.0.1:9", tmp_path))
     run = Ledger(desk.variables["POSTHORN_DATABASE_URL"])
-    campaigns.start_run(run, planned, by="the run")
+    deliveries.start_run(run, planned, by="the run")
     watcher = Ledger(desk.variables["POSTHORN_DATABASE_URL"]) if second_here else None
     assert desk.run("campaign", "status", "sale", "--json").code == 4
-    campaigns.start_run(run, planned, by="the run, later")
-    assert campaigns.get(run, "sale").run_by == "the run, later"
+    deliveries.start_run(run, planned, by="the run, later")
+    assert deliveries.get(run, "sale").run_by == "the run, later"
     with closing(Ledger(desk.variables["POSTHORN_DATABASE_URL"])) as other:
-        assert campaigns.get(other, "sale").run_by == "the run, later"
+        assert deliveries.get(other, "sale").run_by == "the run, later"
     if watcher is not None:
         watcher.close()
     run.close()

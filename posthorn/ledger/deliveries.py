@@ -9,14 +9,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.errors import CampaignNotFound
+from posthorn.errors import DeliveryNotFound
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, change, sql
 from posthorn.models import ChunkState, Kind, MessageState
 
 
 @dataclass(frozen=True, slots=True)
-class CampaignRecord:
+class Delivery:
     """A planned campaign or event. ``definition`` is its frozen content, ``options`` what may change between runs.
 
     Its chunks have the ids ``first_chunk`` to ``last_chunk``; both are 0 when no row was valid.
@@ -65,22 +65,22 @@ def lock_key(name: str, *, test: bool = False) -> str:
     return f"{'test' if test else 'campaign'}-{name}"
 
 
-def find(ledger: Ledger, name: str, *, test: bool = False) -> CampaignRecord | None:
+def find(ledger: Ledger, name: str, *, test: bool = False) -> Delivery | None:
     """The planned campaign or event of that name, or None."""
     with ledger.read() as connection:
         return _find(connection, name, test=test)
 
 
-def get(ledger: Ledger, name: str, *, test: bool = False, kind: Kind | None = None) -> CampaignRecord:
+def get(ledger: Ledger, name: str, *, test: bool = False, kind: Kind | None = None) -> Delivery:
     """The planned campaign or event of that name, of that kind if one is given.
 
     Raises:
-        CampaignNotFound: there is none; the message lists the newest names there are.
+        DeliveryNotFound: there is none; the message lists the newest names there are.
     """
     with ledger.read() as connection:
         if (record := _find(connection, name, test=test)) is not None:
             if kind is not None and record.kind != kind:
-                raise CampaignNotFound(f"{name} is {_a(record.kind)}, not {_a(kind)}")
+                raise DeliveryNotFound(f"{name} is {_a(record.kind)}, not {_a(kind)}")
             return record
         names = connection.execute(
             sa.select(tables.campaign.c.name)
@@ -91,11 +91,11 @@ def get(ledger: Ledger, name: str, *, test: bool = False, kind: Kind | None = No
         known = ", ".join(names) or "none yet"
         other = None if test else _find(connection, name, test=True)
     if other is not None:
-        raise CampaignNotFound(f"{name} was only sent as a test; `posthorn campaign status {name} --test` shows that")
-    raise CampaignNotFound(f"no campaign or event named {name!r} in the ledger; the newest there: {known}")
+        raise DeliveryNotFound(f"{name} was only sent as a test; `posthorn campaign status {name} --test` shows that")
+    raise DeliveryNotFound(f"no campaign or event named {name!r} in the ledger; the newest there: {known}")
 
 
-def all_records(ledger: Ledger, kind: Kind | None = None) -> list[CampaignRecord]:
+def all_records(ledger: Ledger, kind: Kind | None = None) -> list[Delivery]:
     """Every planned campaign and event, oldest first."""
     query = sa.select(tables.campaign).where(tables.campaign.c.planned_at.is_not(None)).order_by(tables.campaign.c.id)
     if kind is not None:
@@ -104,19 +104,19 @@ def all_records(ledger: Ledger, kind: Kind | None = None) -> list[CampaignRecord
         return [_record(row) for row in connection.execute(query).mappings()]
 
 
-def start_run(ledger: Ledger, campaign: CampaignRecord, *, by: str) -> float:
+def start_run(ledger: Ledger, campaign: Delivery, *, by: str) -> float:
     """Note who runs it, and since when, which is returned; the reason of an earlier stop is forgotten."""
     now = time.time()
     _update(ledger, campaign.id, run_started_at=now, run_ended_at=None, run_by=by, stopped_because=None)
     return now
 
 
-def change_options(ledger: Ledger, campaign: CampaignRecord, options: dict[str, Any]) -> None:
+def change_options(ledger: Ledger, campaign: Delivery, options: dict[str, Any]) -> None:
     """Replace what may change between runs."""
     _update(ledger, campaign.id, options=options)
 
 
-def note_waiting(ledger: Ledger, campaign: CampaignRecord, reason: str, until: float | None) -> None:
+def note_waiting(ledger: Ledger, campaign: Delivery, reason: str, until: float | None) -> None:
     """Keep what the campaign waits for and until when (seconds); ``until`` None: it does not wait for that any more."""
     waiting = (
         {"waiting_for": None, "waiting_until": None} if until is None else {"waiting_for": reason, "waiting_until": until}
@@ -128,7 +128,7 @@ def note_waiting(ledger: Ledger, campaign: CampaignRecord, reason: str, until: f
         connection.execute(query.values(**waiting))
 
 
-def due(ledger: Ledger, before: float) -> list[CampaignRecord]:
+def due(ledger: Ledger, before: float) -> list[Delivery]:
     """The campaigns that wait for a moment before that time (seconds), the earliest first."""
     campaign = tables.campaign
     query = sa.select(campaign).where(campaign.c.waiting_until < before, campaign.c.planned_at.is_not(None))
@@ -136,12 +136,12 @@ def due(ledger: Ledger, before: float) -> list[CampaignRecord]:
         return [_record(row) for row in connection.execute(query.order_by(campaign.c.waiting_until)).mappings()]
 
 
-def note_sought(ledger: Ledger, campaign: CampaignRecord, at: float) -> None:
+def note_sought(ledger: Ledger, campaign: Delivery, at: float) -> None:
     """Note when second copies were looked for."""
     _update(ledger, campaign.id, copies_sought_at=at)
 
 
-def stop_run(ledger: Ledger, campaign: CampaignRecord, *, because: str) -> None:
+def stop_run(ledger: Ledger, campaign: Delivery, *, because: str) -> None:
     """Have every process that sends for this campaign's run claim nothing more. The first reason stands."""
     with ledger.write() as connection:
         connection.execute(
@@ -151,7 +151,7 @@ def stop_run(ledger: Ledger, campaign: CampaignRecord, *, because: str) -> None:
         )
 
 
-def end_run(ledger: Ledger, campaign: CampaignRecord, started_at: float, *, stopped_because: str | None) -> None:
+def end_run(ledger: Ledger, campaign: Delivery, started_at: float, *, stopped_because: str | None) -> None:
     """Note that the run that started then is over, and why where it stopped early; a run that took over is not concerned."""
     with ledger.write() as connection:
         connection.execute(
@@ -161,7 +161,7 @@ def end_run(ledger: Ledger, campaign: CampaignRecord, started_at: float, *, stop
         )
 
 
-def cancel(ledger: Ledger, campaign: CampaignRecord) -> int:
+def cancel(ledger: Ledger, campaign: Delivery) -> int:
     """Stop it for good: nothing more is claimed, and what is pending is cancelled. Returns how many messages that were.
 
     Chunks in flight are left alone; their answers are recorded as ever.
@@ -221,7 +221,7 @@ def _a(kind: Kind) -> str:
     return "an event" if kind == Kind.EVENT else "a campaign"
 
 
-def _find(connection: Connection, name: str, *, test: bool) -> CampaignRecord | None:
+def _find(connection: Connection, name: str, *, test: bool) -> Delivery | None:
     row = (
         connection.execute(
             sa.select(tables.campaign).where(
@@ -236,10 +236,10 @@ def _find(connection: Connection, name: str, *, test: bool) -> CampaignRecord | 
     return None if row is None else _record(row)
 
 
-def _record(row: sa.RowMapping) -> CampaignRecord:
-    values = {name: row[name] for name in CampaignRecord.__slots__}
+def _record(row: sa.RowMapping) -> Delivery:
+    values = {name: row[name] for name in Delivery.__slots__}
     values.update(kind=Kind(row["kind"]), first_chunk=row["first_chunk"] or 0, last_chunk=row["last_chunk"] or 0)
-    return CampaignRecord(**values)
+    return Delivery(**values)
 
 
 def _update(ledger: Ledger, campaign_id: int, **values: object) -> None:
