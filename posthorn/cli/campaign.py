@@ -265,6 +265,11 @@ def _catch_up(name: str, *, as_json: bool) -> NoReturn:
         f"looked up {done.looked_up:,}: {done.found:,} were taken, {done.unknown:,} are unknown, {done.pending:,} were never"
         f" sent; forgotten requests: {done.forgotten:,}{other_machines_note(load_settings().database_url)}"
     )
+    if not done.is_proven:
+        say(
+            "this ledger has no message of the last week that the provider surely took, so nothing shows that its list is"
+            " whole: look into its panel before you send again"
+        )
     now = status_now(name)
     show_status(now, as_json=as_json)
     if done.unknown and not as_json:
