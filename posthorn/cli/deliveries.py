@@ -35,4 +35,4 @@ def list_deliveries(
     elif entries:
         print(as_table(entries))
     else:
-        print("no campaign or event yet" if kind is state is None else "none of those")
+        print("no campaign or event yet" if kind is None and state is None else "none of those")

@@ -35,7 +35,7 @@ def totals(ledger: Ledger, campaign: Delivery) -> dict[str, int]:
     """How many input rows are in each state; keys and order of ``posthorn.models.TOTALS``, all present."""
     query = _COUNTS.where(tables.chunk.c.campaign_id == campaign.id)
     with ledger.read() as connection:
-        counted = connection.execute(query).mappings().one()
+        counted = connection.execute(query).one()._asdict()
     return _with_rejected(campaign, counted)
 
 
@@ -182,7 +182,7 @@ def summaries(ledger: Ledger) -> list[Summary]:
     records = deliveries.all_records(ledger)
     query = _COUNTS.add_columns(tables.chunk.c.campaign_id).group_by(tables.chunk.c.campaign_id)
     with ledger.read() as connection:
-        rows = {row["campaign_id"]: row for row in connection.execute(query).mappings()}
+        rows = {row.campaign_id: row._asdict() for row in connection.execute(query)}
     second = copies.count_by_delivery(ledger)
     asked = approvals.awaited(ledger)
     running = ledger.locks.held([record.lock_key for record in records])
