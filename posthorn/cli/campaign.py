@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from posthorn.cli.operator import operator_name
-from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, say, show_status
+from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, print_json, say, show_status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -240,10 +240,8 @@ def resolve(
         raise typer.Exit(3) from None
     word = done.state.name.lower()
     if as_json:
-        import orjson  # noqa: PLC0415
-
         told = {"name": name, "resolved": done.resolved, "state": word, "unknown": done.unknown, "next": done.next}
-        print(orjson.dumps({**told, "by": by, "why": why}, option=orjson.OPT_INDENT_2).decode())
+        print_json({**told, "by": by, "why": why})
     else:
         say(f"{done.resolved:,} settled as {word} by {by}; {done.unknown:,} still unknown\nnext: {done.next}")
 
