@@ -19,6 +19,7 @@ def _account(settings: Settings) -> Account:
         breaker_after=ours.breaker_after,
         min_interval_seconds=ours.min_interval_seconds,
         key=account_key(ours.base_url, ours.api_key.get_secret_value().strip() if ours.api_key else ""),
+        price_per_message=ours.price_per_message,
     )
 
 
