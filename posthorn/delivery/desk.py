@@ -9,18 +9,16 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from posthorn.content.event import Attendee, AttendeeIntake, differences, load_event
 from posthorn.content.media.barcode import render
 from posthorn.content.recipients.rejects import spreadsheet_safe
 from posthorn.delivery.find import read_phone
-from posthorn.delivery.plan import refuse_changes
 from posthorn.delivery.private_file import written_privately
 from posthorn.delivery.run import lock_for_lookup
-from posthorn.delivery.tickets import read_attendees
+from posthorn.delivery.wish import ListReading, load_wish
 from posthorn.errors import InputError
-from posthorn.gateways import registry
 from posthorn.ledger import deliveries, reconciling, tickets
 from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.planning import Row
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind, MessageState, mask_phone
 from posthorn.settings import load_settings
@@ -31,21 +29,17 @@ def preview(path: Path, row: int, image_format: str, out: Path) -> str:
 
     Raises:
         InputError: there is no such row, it is rejected, its code is not made yet, or ``out`` cannot be written.
-        DeliveryChanged: the event was planned with other content.
     """
-    event = load_event(path, registry.bounds_of(Kind.EVENT))
-    with _ledger() as ledger:
-        planned = deliveries.find(ledger, event.name)
-        barcode = None
-        if planned is not None:
-            refuse_changes(planned, Kind.EVENT, event.definition(), differences)
-            barcode = tickets.barcodes_by_line(ledger, planned).get(row)
-    if barcode is None:
-        intake = read_attendees(event, load_settings(), None)
-        attendee = _attendee(intake, row)
-        barcode = attendee.barcode
-        if intake.makes_code_of(attendee):
-            raise InputError("--row", f"line {row} has no code yet: it gets one when the event is first sent")
+    settings = load_settings()
+    wish = load_wish(path, Kind.EVENT, settings)
+    reading = wish.read(None)
+    attendee = _attendee(reading, row)
+    with open_ledger(settings) as ledger:
+        planned = deliveries.find(ledger, wish.name)
+        code = None if planned is None else wish.known(ledger, planned, reading).code_of(attendee)
+    barcode = attendee.barcode if code is None else code
+    if code is None and attendee.is_generated:
+        raise InputError("--row", f"line {row} has no code yet: it gets one when the event is first sent")
     try:
         out.write_bytes(render(barcode, format="svg" if image_format == "svg" else "png"))
     except OSError as error:
@@ -116,12 +110,12 @@ def unknown_tickets(name: str) -> str:
     return tabulate(rows, headers=("line", "code", "number", "what happened"), maxcolwidths=60, disable_numparse=True)
 
 
-def _attendee(intake: AttendeeIntake, row: int) -> Attendee:
-    for batch in intake:
-        for attendee in batch:
-            if attendee.line == row:
-                return attendee
-    raise InputError("--row", f"line {row} of {intake.path} is no ticket")
+def _attendee(reading: ListReading, row: int) -> Row:
+    for batch in reading:
+        for one in batch:
+            if isinstance(one, Row) and one.line == row:
+                return one
+    raise InputError("--row", f"line {row} of {reading.intake.path} is no ticket")
 
 
 @contextmanager

@@ -62,11 +62,6 @@ def all_tickets(ledger: Ledger, event: Delivery, page_size: int = 5_000) -> Iter
             )
 
 
-def barcodes_by_line(ledger: Ledger, event: Delivery) -> dict[int, str]:
-    """The barcode of every line of the event's file."""
-    return {ticket.line: ticket.barcode for ticket in all_tickets(ledger, event)}
-
-
 def resolve(ledger: Ledger, event: Delivery, barcode: str, *, taken: bool, by: str, why: str) -> bool:
     """A person settles an unknown ticket: it was taken, or it was not and is pending again. False if it is not unknown."""
     with ledger.write() as connection:
