@@ -13,8 +13,8 @@ from typing import Any
 from uuid import UUID
 
 from posthorn.cli.interrupts import run_interruptibly
-from posthorn.cli.prefect_login import PrefectApi
-from posthorn.cli.prefect_server import (
+from posthorn.process.prefect_login import PrefectApi
+from posthorn.process.prefect_server import (
     SERVER_ENVIRONMENT,
     PrefectServerError,
     local_prefect_server,

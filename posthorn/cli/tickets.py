@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from posthorn.cli.operator import operator_name
-from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, say, show_status
+from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, show_status
+from posthorn.process.terminal import say
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
