@@ -23,11 +23,11 @@ def ending(status: Mapping[str, Any]) -> State[Any]:
         if counted["unknown"] or counted["scheduled"]:
             message += f", unknown: {counted['unknown']:,}, still kept by the provider: {counted['scheduled']:,}"
         return Completed(name="Withdrawn", message=message)
+    if status["state"] == "waiting":
+        return Completed(name="Waiting", message=status["because"])
     if left:  # a helper may still have requests under way: the run is over all the same
         because = status["because"] or "interrupted"
         return Failed(name="Stopped", message=f"{because}. Not sent yet: {left:,}. Run it again when the cause is gone.")
-    if status["state"] == "waiting":
-        return Completed(name="Waiting", message=status["because"])
     if status["state"] == "needs_attention":
         message = f"unknown: {counted['unknown']:,}, rejected: {counted['rejected']:,}"
         if status["second_copies"] or status["waiting_until"]:

@@ -80,11 +80,20 @@ def names_to_settle() -> list[str]:
         ledger.close()
 
 
-def names_due(within_seconds: float) -> list[str]:
-    """The names of the campaigns that wait for a moment that comes within so many seconds, or has come."""
+def looks_due(within_seconds: float) -> list[str]:
+    """The names of the campaigns whose last look is due within so many seconds, or was."""
     ledger = Ledger(load_settings().database_url)
     try:
-        return [record.name for record in deliveries.due(ledger, time.time() + within_seconds)]
+        return [record.name for record in deliveries.looks_due(ledger, time.time() + within_seconds)]
+    finally:
+        ledger.close()
+
+
+def going_on() -> list[Delivery]:
+    """The deliveries whose rest may be sent by now, and that nobody runs."""
+    ledger = Ledger(load_settings().database_url)
+    try:
+        return [one for one in deliveries.going_on(ledger, time.time()) if ledger.locks.is_free(one.lock_key)]
     finally:
         ledger.close()
 

@@ -88,6 +88,8 @@ campaign = Table(
     Column("waiting_for", String(20), comment="what goes on by itself at waiting_until: last_look"),
     Column("waiting_until", Double),
     Column("copies_sought_at", Double, comment="when second copies were last looked for"),
+    Column("goes_on_for", String(20), comment="what the rest of it waits for: hours"),
+    Column("goes_on_at", Double, comment="from when the rest is sent by itself"),
     UniqueConstraint("name", "test"),
     sqlite_autoincrement=True,  # a number is never used twice, so no late writer meets another campaign
 )
