@@ -5,7 +5,8 @@
     PosthornError
     ├── InputError                 the operator's file, argument or row is wrong; nothing was sent
     ├── Stopped                    this run sends nothing more, for a reason that no single request has
-    │   └── Waits                  until a moment, which the ledger keeps: it goes on by itself
+    │   ├── Waits                  until a moment, which the ledger keeps: it goes on by itself
+    │   └── NotRunning             there is no run that could be helped
     ├── LedgerError                the durable record refuses or cannot be reached
     │   ├── DeliveryChanged        same name, other content: what differs is said
     │   ├── DeliveryNotFound       no campaign or event of that name
@@ -62,6 +63,10 @@ class Waits(Stopped):
         super().__init__(message)
         self.reason = reason
         self.until = until
+
+
+class NotRunning(Stopped):
+    """Nobody runs the campaign that another process wanted to help send. Nothing was sent."""
 
 
 class LedgerError(PosthornError):

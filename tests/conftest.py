@@ -18,15 +18,27 @@ LAST_LOOK_SECONDS = 15 * 60 - 2
 POSTGRES_URL = "POSTHORN_TEST_POSTGRES_URL"
 # What takes minutes begins first, so that no process is left with it at the end.
 LONG = ("flows", "system", "drills", "cli", "delivery")
+# What these start (browsers, Prefect servers, commands) shares the machine with the other tests and may be starved by them:
+# a failure counts if it happens twice. What proves "never twice" without them (ledger, delivery, drills) fails at once.
+SECOND_GO = ("flows", "system", "cli", "deployments", "sandbox", "webhooks")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.pluginmanager.hasplugin("rerunfailures"):
+        for item in items:
+            if item.path.relative_to(config.rootpath / "tests").parts[0] in SECOND_GO:
+                item.add_marker(pytest.mark.flaky(reruns=1))
     if hasattr(config, "workerinput"):  # one of several processes
         items.sort(key=lambda item: LONG.index(item.path.parent.name) if item.path.parent.name in LONG else len(LONG))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly what a green run says nothing about."""
+    if again := terminalreporter.stats.get("rerun", ()):
+        terminalreporter.section("Ran a second time, for the first failed", sep="!", yellow=True, bold=True)
+        for report in again:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            terminalreporter.line(f"{report.nodeid}\n    {(crash.message if crash else str(report.longrepr))[:300]}")
     skipped = [report for report in terminalreporter.stats.get("skipped", ()) if POSTGRES_URL in str(report.longrepr)]
     if skipped:
         terminalreporter.section("PostgreSQL was not tested", sep="!", red=True, bold=True)

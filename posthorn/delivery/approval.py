@@ -19,6 +19,7 @@ import orjson
 from tabulate import tabulate
 
 from posthorn.content import moments
+from posthorn.content.amounts import cost
 from posthorn.content.campaign import Campaign
 from posthorn.delivery.hours import effective_hours, is_wider, own_hours
 from posthorn.delivery.run import CampaignRun, Run, process_name
@@ -210,7 +211,7 @@ def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settin
         *([("to send again if not listed", f"{again:,} of unknown outcome")] if again else []),
         ("rejected rows", f"{rejected:,}, see {campaign.rejects_file}" if rejected else "none"),
         ("requests", f"{chunks:,}"),
-        ("cost", _cost(counted["pending"], account.price_per_message, gateway)),
+        ("cost", _cost_words(counted["pending"], account.price_per_message, gateway)),
         ("credit left", _credit(gateway, settings)),
         ("expected duration", _duration(ledger, campaign, chunks, account.concurrency)),
         ("dispatch", _dispatch(definition, account.timezone, settings.timezone)),
@@ -221,10 +222,10 @@ def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settin
     return Question(campaign.name, content, rows)
 
 
-def _cost(messages: int, price: Decimal | None, gateway: Descriptor) -> str:
+def _cost_words(messages: int, price: Decimal | None, gateway: Descriptor) -> str:
     if price is None:
         return f"unknown: {gateway.variables}__PRICE_PER_MESSAGE is not set"
-    return f"{messages * price:,.2f} ({messages:,} at {price})"
+    return cost(messages, price)
 
 
 def _credit(descriptor: Descriptor, settings: Settings) -> str:

@@ -22,7 +22,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 from posthorn.delivery.hours import Clock, Gate
 from posthorn.delivery.pace import Pace
 from posthorn.delivery.waiting import board, clock_time
-from posthorn.errors import AlreadyRunning, LedgerError, Stopped, Waits
+from posthorn.errors import AlreadyRunning, LedgerError, NotRunning, Stopped, Waits
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
 from posthorn.gateways.registry import by_name
 from posthorn.ledger import deliveries, sending
@@ -187,13 +187,13 @@ async def open_helper(
     It goes on when the other process dies. Whatever stops it stops the whole run, and the other way round.
 
     Raises:
-        Stopped: nobody runs the campaign, so there is nobody to help: it waits for approval, was stopped, or is over.
+        NotRunning: nobody runs the campaign, so there is nobody to help: it waits for approval, was stopped, or is over.
         DeliveryNotFound: it was never planned.
         SettingsError: credentials are missing.
     """
     async with open_delivery(name, settings=settings, clock=clock) as run:
         if not _is_running(run):
-            raise Stopped(f"nobody runs {name}, so there is nobody to help; nothing was sent")
+            raise NotRunning(f"nobody runs {name}, so there is nobody to help; nothing was sent")
         check_writable(run.spool.folder)
         run.guard_key = sending.owner_key(run.owner)
         run.ledger.locks.acquire(run.guard_key)

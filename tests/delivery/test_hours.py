@@ -17,6 +17,7 @@ from posthorn.gateways import registry
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
+from tests.delivery.event_journey import attendees, plan_event_file, send_event, ticket_settings, write_event
 from tests.delivery.journey import counted, deliver, numbers, plan_file, write_campaign
 from tests.ledger.ledgers import delivery
 
@@ -195,3 +196,21 @@ def test_what_would_land_outside_is_refused_by_check_and_by_planning(
         examine_campaign(load_campaign(file, registry.bounds_of(Kind.CAMPAIGN)), settings)
     with pytest.raises(InputError, match=said):
         plan_file(file, settings)
+
+
+async def test_an_event_waits_for_its_hours_and_may_only_narrow_those_of_the_house(tmp_path: Path) -> None:
+    async with Sandbox(speed=0) as box:
+        settings = ticket_settings(box.url, tmp_path)
+        settings.send_hours = OFFICE
+        with pytest.raises(InputError, match="send_hours: Mon-Sun 07:00-22:00 goes beyond POSTHORN_SEND_HOURS"):
+            plan_event_file(write_event(tmp_path, attendees(3), send_hours='"Mon-Sun 07:00-22:00"'), settings)
+        file, hand = write_event(tmp_path, attendees(3), send_hours='"Mon-Fri 10:00-12:00"'), Hand("2099-11-27T09:00")
+        status = await send_event(file, settings, clock=hand)
+        assert (status["state"], counted(status), status["waiting_until"]) == (
+            "waiting",
+            {"pending": 3},
+            "2099-11-27T09:00:00+00:00",
+        )
+        assert "`posthorn tickets send` with the same file then" in status["because"]
+        hand.now = at("2099-11-27T10:00")
+        assert counted(await send_event(file, settings, clock=hand)) == {"accepted": 3}

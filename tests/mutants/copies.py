@@ -62,7 +62,17 @@ class Copy:
 
     def tests(self, arguments: Sequence[str], seconds: float | None = None) -> Ran:
         """Run pytest here; whatever it started and left is ended with it."""
-        command = [self._python, "-m", "pytest", "-rf", "--no-header", "--tb=short", f"--basetemp={self.folder / '.tmp'}"]
+        command = [
+            self._python,
+            "-m",
+            "pytest",
+            "-p",
+            "no:rerunfailures",
+            "-rf",
+            "--no-header",
+            "--tb=short",
+            f"--basetemp={self.folder / '.tmp'}",
+        ]
         self._running = subprocess.Popen(
             [*command, *arguments],
             cwd=self.folder,

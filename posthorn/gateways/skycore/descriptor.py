@@ -19,6 +19,7 @@ def _account(settings: Settings) -> Account:
         breaker_after=ours.breaker_after,
         timeout_seconds=ours.timeout_seconds,
         min_interval_seconds=ours.min_interval_seconds,
+        price_per_message=ours.price_per_message,
     )
 
 
