@@ -207,8 +207,12 @@ def rejects_path(path: Path, name: str) -> Path:
 
 def options(campaign: Campaign) -> dict[str, Any]:
     """What may change between runs of the same campaign."""
-    wished = {"resend_unconfirmed": campaign.resend_unconfirmed, "approve": campaign.approve}
-    return {**wished, **limits(campaign)}
+    return {
+        "resend_unconfirmed": campaign.resend_unconfirmed,
+        "approve": campaign.approve,
+        "verify": campaign.verify,
+        **limits(campaign),
+    }
 
 
 def limits(one: Campaign | TicketEvent) -> dict[str, Any]:

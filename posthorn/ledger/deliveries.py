@@ -17,8 +17,10 @@ from posthorn.models import ChunkState, Kind, MessageState, WaitsFor
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A planned campaign or event. ``definition`` is its frozen content, ``options`` what may change between runs.
+    """A planned campaign or event. ``definition`` is its content, ``options`` what may change between runs.
 
+    ``revision`` rises with each change of the content, ``list_hash`` is of its list as it was last read. Nothing is merged
+    into one that is closed: its rows are erased.
     Its chunks have the ids ``first_chunk`` to ``last_chunk``; both are 0 when no row was valid. ``waiting_until`` is the
     moment of a last look at what was sent again, ``goes_on_at`` the one from which its rest is sent by itself.
     """
@@ -34,8 +36,6 @@ class Delivery:
     input: int
     invalid: int
     duplicate: int
-    first_chunk: int
-    last_chunk: int
     created_at: float
     run_started_at: float | None
     run_by: str | None
@@ -44,6 +44,10 @@ class Delivery:
     waiting_for: str | None = None
     waiting_until: float | None = None
     copies_sought_at: float | None = None
+    revision: int = 1
+    list_hash: str | None = None
+    cleared_at: float | None = None
+    closed_at: float | None = None
     goes_on_for: str | None = None
     goes_on_at: float | None = None
 
@@ -56,11 +60,6 @@ class Delivery:
     def lookup_key(self) -> str:
         """The name of the lock that who only looks after it holds besides: a lookup, or a person's word on its tickets."""
         return f"lookup-{self.lock_key}"
-
-    @property
-    def chunks(self) -> int:
-        """How many chunks it has."""
-        return self.last_chunk - self.first_chunk + 1 if self.first_chunk else 0
 
 
 def lock_key(name: str, *, test: bool = False) -> str:
@@ -269,8 +268,7 @@ def _due(ledger: Ledger, moment: sa.Column[float], is_due: sa.ColumnElement[bool
 
 def _record(row: sa.RowMapping) -> Delivery:
     values = {name: row[name] for name in Delivery.__slots__}
-    values.update(kind=Kind(row["kind"]), first_chunk=row["first_chunk"] or 0, last_chunk=row["last_chunk"] or 0)
-    return Delivery(**values)
+    return Delivery(**{**values, "kind": Kind(row["kind"])})
 
 
 def _update(ledger: Ledger, campaign_id: int, **values: object) -> None:

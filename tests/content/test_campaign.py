@@ -97,7 +97,7 @@ def test_a_whole_file_is_read(folder):
         "chunk_size": 200,
         "gateway": None,
         "hold_minutes": None,
-            "send_hours": None,
+        "send_hours": None,
         "resend_unconfirmed": True,
         "approve": True,
         "allow_repeat": True,
