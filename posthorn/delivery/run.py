@@ -224,16 +224,10 @@ async def open_delivery(
 
 
 @asynccontextmanager
-<<<<<<< HEAD
 async def _open(
     settings: Settings, name: str, kind: Kind, *, test: bool = False, clock: Clock = time.time
 ) -> AsyncIterator[Run[Any]]:
-    ledger = Ledger(settings.database_url)
-    try:
-=======
-async def _open(settings: Settings, name: str, kind: Kind, *, test: bool = False) -> AsyncIterator[Run[Any]]:
     with open_ledger(settings) as ledger:
->>>>>>> main
         campaign = deliveries.get(ledger, name, test=test, kind=kind)
         gateway = by_name(campaign.gateway)
         account = gateway.account(settings)
