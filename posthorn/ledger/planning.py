@@ -6,7 +6,7 @@ An interrupted plan is not a campaign: the next plan of that name starts afresh.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.errors import LedgerError
+from posthorn.ledger import suppression
 from posthorn.ledger.deliveries import Delivery, get
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind, Media, Phone
+from posthorn.models import ChunkState, Kind, Media, MessageState, Phone, Scope
 
 _ROWS_PER_TRANSACTION = 50_000  # large: a random index grows faster in few transactions; others still get their turn
 _PLANNING_WAIT_SECONDS = 600
@@ -84,7 +85,8 @@ def plan(ledger: Ledger, new: NewDelivery, rows: Rows, check: Callable[[int], No
         if not held:
             raise LedgerError("another campaign has been planned for ten minutes; look at it and start again")
         campaign_id = _begin(ledger, new)
-        first, last = _load(ledger, campaign_id, new.chunk_size, rows)
+        heeded = suppression.heeded(new.kind, new.options)
+        first, last = _load(ledger, campaign_id, new.chunk_size, rows, heeded)
         if not last:
             return None
         if check is not None:
@@ -167,15 +169,23 @@ def _forget(connection: Connection, campaign_id: int) -> None:
     connection.execute(tables.campaign.delete().where(tables.campaign.c.id == campaign_id))
 
 
-def _load(ledger: Ledger, campaign_id: int, chunk_size: int, rows: Rows) -> tuple[int, int]:
-    """Write the rows in chunks of ``chunk_size``; the ids of the first and the last chunk, ``(0, 0)`` if there is none."""
+def _load(ledger: Ledger, campaign_id: int, chunk_size: int, rows: Rows, heeded: Scope) -> tuple[int, int]:
+    """Write the rows in chunks of ``chunk_size``; the ids of the first and the last chunk, ``(0, 0)`` if there is none.
+
+    Who must not get what heeds that scope is suppressed from the beginning.
+    """
     with ledger.read() as connection:
         first: int = connection.execute(sa.select(sa.func.coalesce(sa.func.max(tables.chunk.c.id), 0))).scalar_one() + 1
     chunk = first
     for batch in _whole_chunks(rows, chunk_size):
         with ledger.write() as connection:
             _write_messages(
-                ledger, connection, campaign_id, chunk, [batch[at : at + chunk_size] for at in _steps(batch, chunk_size)]
+                ledger,
+                connection,
+                campaign_id,
+                chunk,
+                [batch[at : at + chunk_size] for at in _steps(batch, chunk_size)],
+                _suppressed(connection, batch, heeded),
             )
         chunk += len(_steps(batch, chunk_size))
     return (first, chunk - 1) if chunk > first else (0, 0)
@@ -198,24 +208,34 @@ def _whole_chunks(rows: Rows, size: int) -> Iterator[list[Any]]:
         yield gathered
 
 
-def _write_messages(ledger: Ledger, connection: Connection, campaign_id: int, first: int, chunks: list[list[Any]]) -> None:
+def _suppressed(connection: Connection, batch: Sequence[Any], heeded: Scope) -> Mapping[int, str]:
+    """Who of the batch must not be messaged, each number with the code that its message carries."""
+    if suppression.is_empty(connection):
+        return {}
+    phones = [row.phone for row in batch] if isinstance(batch[0], Row) else [phone for _, phone in batch]
+    return suppression.among(connection, phones, heeded)
+
+
+def _write_messages(
+    ledger: Ledger,
+    connection: Connection,
+    campaign_id: int,
+    first: int,
+    chunks: list[list[Any]],
+    suppressed: Mapping[int, str],
+) -> None:
     """Write the chunks with ids from ``first`` and their messages (and tickets)."""
     numbered = list(enumerate(chunks, first))
-    _insert(
-        ledger,
-        connection,
-        "chunk (id, campaign_id, state, pending)",
-        ((chunk, campaign_id, 0, len(rows)) for chunk, rows in numbered),
-    )
+    _insert_chunks(ledger, connection, campaign_id, numbered, suppressed)
     if not isinstance(chunks[0][0], Row):
         messages = (
-            (chunk, position, campaign_id, phone, 0, line, 0)
+            (chunk, position, campaign_id, phone, 0, line)
             for chunk, rows in numbered
             for position, (line, phone) in enumerate(rows)
         )
     else:
         messages = (
-            (chunk, position, campaign_id, row.phone, row.copy, row.line, 0)
+            (chunk, position, campaign_id, row.phone, row.copy, row.line)
             for chunk, rows in numbered
             for position, row in enumerate(rows)
         )
@@ -225,7 +245,38 @@ def _write_messages(ledger: Ledger, connection: Connection, campaign_id: int, fi
             for position, row in enumerate(rows)
         )
         _insert(ledger, connection, "ticket (chunk_id, position, campaign_id, barcode, fields)", tickets)
-    _insert(ledger, connection, "message (chunk_id, position, campaign_id, phone, copy, line, state)", messages)
+    columns = "message (chunk_id, position, campaign_id, phone, copy, line, state, error)"
+    _insert(ledger, connection, columns, _with_states(messages, suppressed))
+
+
+def _insert_chunks(
+    ledger: Ledger,
+    connection: Connection,
+    campaign_id: int,
+    numbered: Sequence[tuple[int, Sequence[Any]]],
+    suppressed: Mapping[int, str],
+) -> None:
+    """Write the chunks with their counts; one in which nobody is to be messaged has nothing to do."""
+
+    def counted(chunk: int, rows: Sequence[Any]) -> tuple[int, int, int, int, int]:
+        out = sum((row.phone if isinstance(row, Row) else row[1]) in suppressed for row in rows) if suppressed else 0
+        state = ChunkState.DONE if out == len(rows) else ChunkState.PENDING
+        return chunk, campaign_id, int(state), len(rows) - out, out
+
+    _insert(
+        ledger,
+        connection,
+        "chunk (id, campaign_id, state, pending, suppressed)",
+        (counted(chunk, rows) for chunk, rows in numbered),
+    )
+
+
+def _with_states(messages: Iterable[tuple[int, ...]], suppressed: Mapping[int, str]) -> Iterator[tuple[Any, ...]]:
+    """The messages as they begin: pending, or suppressed with why."""
+    pending, out = (int(MessageState.PENDING), None), int(MessageState.SUPPRESSED)
+    for message in messages:
+        code = suppressed.get(message[3])
+        yield (*message, *(pending if code is None else (out, code)))
 
 
 def _insert(ledger: Ledger, connection: Connection, into: str, values: Iterable[tuple[Any, ...]]) -> None:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.errors import Evidence, GatewayError, LedgerError
+from posthorn.ledger import suppression
 from posthorn.ledger.copies import Copy, keep_within
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.store import tables
@@ -33,16 +34,23 @@ _CLAIM = (
     " (SELECT id FROM chunk WHERE campaign_id = :campaign AND state = 0 AND state <> 2 AND id BETWEEN :first AND :last"
     " AND NOT EXISTS (SELECT 1 FROM campaign WHERE id = :campaign"
     " AND (cancelled_at IS NOT NULL OR stopped_because IS NOT NULL))"
-    " ORDER BY id LIMIT 1{skip_locked}) RETURNING id, epoch"
+    " ORDER BY id LIMIT 1{skip_locked}) RETURNING id, epoch{lock}"
 )
 """``state <> 2`` says nothing new, but lets SQLite use the index of the chunks that are not done."""
-_CLAIMS = {True: _CLAIM.format(skip_locked=""), False: _CLAIM.format(skip_locked=" FOR UPDATE SKIP LOCKED")}
+_CLAIMS = {
+    True: _CLAIM.format(skip_locked="", lock=""),
+    False: _CLAIM.format(skip_locked=" FOR UPDATE SKIP LOCKED", lock=f", {suppression.CLAIM_LOCK}"),
+}
 _ATTEMPT = (
     "INSERT INTO attempt (chunk_id, epoch, owner, started_at, outcome) VALUES (:chunk, :epoch, :owner, :now, 'sending')"
 )
-_PENDING = "SELECT position, phone FROM message WHERE chunk_id = :chunk AND state = 0 ORDER BY position"
-_PENDING_JSON = f"SELECT json_group_array(position), json_group_array(phone) FROM ({_PENDING})"  # noqa: S608
-_PENDING_ARRAYS = f"SELECT array_agg(position), array_agg(phone) FROM ({_PENDING}) AS pending"  # noqa: S608
+_PENDING = (
+    f"SELECT position, phone, {suppression.IS_SUPPRESSED.format(phone='message.phone')} AS is_suppressed"  # noqa: S608
+    " FROM message WHERE chunk_id = :chunk AND state = 0 ORDER BY position"
+)
+_ANYBODY = "count(*) FILTER (WHERE is_suppressed)"
+_PENDING_JSON = f"SELECT json_group_array(position), json_group_array(phone), {_ANYBODY} FROM ({_PENDING})"  # noqa: S608
+_PENDING_ARRAYS = f"SELECT array_agg(position), array_agg(phone), {_ANYBODY} FROM ({_PENDING}) AS pending"  # noqa: S608
 _TICKETS = "SELECT position, barcode, fields FROM ticket WHERE chunk_id = :chunk"
 _GUARD = (
     "UPDATE chunk SET finished_at = :now WHERE id = :id AND epoch = :epoch AND owner = :owner AND state IN ({states})"
@@ -87,8 +95,17 @@ class Claim:
 def claim(ledger: Ledger, campaign: Delivery, owner: str, first: int, last: int) -> Claim | None:
     """Claim the next pending chunk with an id from ``first`` to ``last``, durably; None when there is none left.
 
-    Nothing is claimed of a campaign that is cancelled, or whose run has stopped in whatever process.
+    Nothing is claimed of a campaign that is cancelled, or whose run has stopped in whatever process. Who must not be
+    messaged is suppressed in the same transaction; a chunk of which nobody is left is closed, and the next one claimed.
     """
+    claimed = _claim(ledger, campaign, owner, first, last)
+    while claimed is not None and not claimed.positions:
+        claimed = _claim(ledger, campaign, owner, first, last)
+    return claimed
+
+
+def _claim(ledger: Ledger, campaign: Delivery, owner: str, first: int, last: int) -> Claim | None:
+    """The next claim; of a chunk in which nobody was left, one of nobody, and the chunk is done."""
     now = time.time()
     with ledger.write() as connection:
         claimed = rows(
@@ -98,22 +115,33 @@ def claim(ledger: Ledger, campaign: Delivery, owner: str, first: int, last: int)
         )
         if not claimed:
             return None
-        ((chunk, epoch),) = claimed
-        change(connection, _ATTEMPT, {"chunk": chunk, "epoch": epoch, "owner": owner, "now": now})
-        positions, phones = _pending(ledger, connection, chunk)
+        chunk, epoch = claimed[0][:2]
+        positions, phones = _pending(ledger, connection, campaign, chunk)
         if not positions:
-            raise LedgerError(f"chunk {chunk} is pending but holds no pending message; nothing is sent for it")
+            recount(connection, "id = :chunk", ends_sending=True, chunk=chunk)
+            return Claim(chunk, epoch, owner, (), ())
+        change(connection, _ATTEMPT, {"chunk": chunk, "epoch": epoch, "owner": owner, "now": now})
         found = _tickets(connection, chunk, positions) if campaign.kind == Kind.EVENT else ()
     return Claim(chunk, epoch, owner, positions, phones, found)
 
 
-def _pending(ledger: Ledger, connection: Connection, chunk: int) -> tuple[tuple[int, ...], tuple[Phone, ...]]:
-    """Positions and numbers of a chunk's pending messages; as one row, for the driver takes its time over each."""
+def _pending(
+    ledger: Ledger, connection: Connection, campaign: Delivery, chunk: int
+) -> tuple[tuple[int, ...], tuple[Phone, ...]]:
+    """Positions and numbers of a chunk's pending messages; as one row, for the driver takes its time over each.
+
+    Those who must not be messaged are suppressed and left out.
+    """
+    values = {"chunk": chunk, "scope": int(suppression.heeded(campaign.kind, campaign.options))}
     if ledger.is_sqlite:
-        ((positions, phones),) = rows(connection, _PENDING_JSON, {"chunk": chunk})
-        return tuple(orjson.loads(positions)), tuple(orjson.loads(phones))
-    ((positions, phones),) = rows(connection, _PENDING_ARRAYS, {"chunk": chunk})
-    return tuple(positions or ()), tuple(phones or ())
+        ((listed, numbers, suppressed),) = rows(connection, _PENDING_JSON, values)
+        positions, phones = tuple(orjson.loads(listed)), tuple(orjson.loads(numbers))
+    else:
+        ((listed, numbers, suppressed),) = rows(connection, _PENDING_ARRAYS, values)
+        positions, phones = tuple(listed or ()), tuple(numbers or ())
+    if not positions:
+        raise LedgerError(f"chunk {chunk} is pending but holds no pending message; nothing is sent for it")
+    return suppression.leave_out(connection, campaign, chunk, positions, phones) if suppressed else (positions, phones)
 
 
 def _tickets(connection: Connection, chunk: int, positions: Sequence[int]) -> tuple[tuple[str, dict[str, str]], ...]:

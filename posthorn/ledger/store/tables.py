@@ -258,3 +258,24 @@ parked_report = Table(
     Column("contradicts", String(40), comment="what does not fit the message that has its id; such news is never applied"),
 )
 Index("ix_parked_report_provider_id", parked_report.c.provider_id)
+
+suppression = Table(
+    "suppression",
+    metadata,
+    Column("phone", BigInteger, primary_key=True, autoincrement=False),
+    Column("scope", SmallInteger, primary_key=True, autoincrement=False, comment="0 marketing, 1 all"),
+    Column("source", String(20), nullable=False, comment="who said so, as a word"),
+    Column("why", Text, nullable=False),
+    Column("by", Text, nullable=False, comment="the person, or the gateway"),
+    Column("since", Double, nullable=False, comment="when the person, or the provider, said so"),
+    Column("removed_at", Double, comment="null while it holds; what happened before stays past"),
+    Column("removed_by", Text),
+    Column("removed_why", Text),
+)
+
+opt_out_pull = Table(
+    "opt_out_pull",
+    metadata,
+    Column("gateway", String(40), primary_key=True),
+    Column("pulled_at", Double, nullable=False, comment="when the last pull that ended well began"),
+)

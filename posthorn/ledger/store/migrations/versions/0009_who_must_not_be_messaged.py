@@ -1,0 +1,36 @@
+"""Who must not be messaged, and when each provider was last asked for that."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "suppression",
+        sa.Column("phone", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("scope", sa.SmallInteger(), autoincrement=False, nullable=False, comment="0 marketing, 1 all"),
+        sa.Column("source", sa.String(length=20), nullable=False, comment="who said so, as a word"),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False, comment="the person, or the gateway"),
+        sa.Column("since", sa.Double(), nullable=False, comment="when the person, or the provider, said so"),
+        sa.Column("removed_at", sa.Double(), nullable=True, comment="null while it holds; what happened before stays past"),
+        sa.Column("removed_by", sa.Text(), nullable=True),
+        sa.Column("removed_why", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("phone", "scope", name=op.f("pk_suppression")),
+    )
+    op.create_table(
+        "opt_out_pull",
+        sa.Column("gateway", sa.String(length=40), nullable=False),
+        sa.Column("pulled_at", sa.Double(), nullable=False, comment="when the last pull that ended well began"),
+        sa.PrimaryKeyConstraint("gateway", name=op.f("pk_opt_out_pull")),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("opt_out_pull")
+    op.drop_table("suppression")
