@@ -255,7 +255,8 @@ OPT_OUT_SOURCES: Mapping[str, str] = {
 }
 """Who can say that a number must not be messaged, and what that means in words."""
 
-SUPPRESSED_CODES: Mapping[str, str] = {f"opt-out:{source}": words for source, words in OPT_OUT_SOURCES.items()}
+OPT_OUT = "opt-out:"
+SUPPRESSED_CODES: Mapping[str, str] = {f"{OPT_OUT}{source}": words for source, words in OPT_OUT_SOURCES.items()}
 """What a suppressed message carries as its ``error``: our own codes, with their meaning in words."""
 
 NO_LIMIT = sys.maxsize

@@ -210,10 +210,11 @@ def _whole_chunks(rows: Rows, size: int) -> Iterator[list[Any]]:
 
 def _suppressed(connection: Connection, batch: Sequence[Any], heeded: Scope) -> Mapping[int, str]:
     """Who of the batch must not be messaged, each number with the code that its message carries."""
-    if suppression.is_empty(connection):
-        return {}
-    phones = [row.phone for row in batch] if isinstance(batch[0], Row) else [phone for _, phone in batch]
-    return suppression.among(connection, phones, heeded)
+    return {} if suppression.is_empty(connection) else suppression.among(connection, _phones(batch), heeded)
+
+
+def _phones(rows: Sequence[Any]) -> list[int]:
+    return [row.phone for row in rows] if isinstance(rows[0], Row) else [phone for _, phone in rows]
 
 
 def _write_messages(
@@ -224,18 +225,18 @@ def _write_messages(
     chunks: list[list[Any]],
     suppressed: Mapping[int, str],
 ) -> None:
-    """Write the chunks with ids from ``first`` and their messages (and tickets)."""
+    """Write the chunks with ids from ``first`` and their messages (and tickets); who must not be messaged is suppressed."""
     numbered = list(enumerate(chunks, first))
-    _insert_chunks(ledger, connection, campaign_id, numbered, suppressed)
+    _write_chunks(ledger, connection, campaign_id, numbered, suppressed)
     if not isinstance(chunks[0][0], Row):
         messages = (
-            (chunk, position, campaign_id, phone, 0, line)
+            (chunk, position, campaign_id, phone, 0, line, 0)
             for chunk, rows in numbered
             for position, (line, phone) in enumerate(rows)
         )
     else:
         messages = (
-            (chunk, position, campaign_id, row.phone, row.copy, row.line)
+            (chunk, position, campaign_id, row.phone, row.copy, row.line, 0)
             for chunk, rows in numbered
             for position, row in enumerate(rows)
         )
@@ -245,11 +246,14 @@ def _write_messages(
             for position, row in enumerate(rows)
         )
         _insert(ledger, connection, "ticket (chunk_id, position, campaign_id, barcode, fields)", tickets)
-    columns = "message (chunk_id, position, campaign_id, phone, copy, line, state, error)"
-    _insert(ledger, connection, columns, _with_states(messages, suppressed))
+    columns = "chunk_id, position, campaign_id, phone, copy, line, state"
+    if suppressed:
+        _insert(ledger, connection, f"message ({columns}, error)", _with_codes(messages, suppressed))
+    else:
+        _insert(ledger, connection, f"message ({columns})", messages)
 
 
-def _insert_chunks(
+def _write_chunks(
     ledger: Ledger,
     connection: Connection,
     campaign_id: int,
@@ -257,26 +261,25 @@ def _insert_chunks(
     suppressed: Mapping[int, str],
 ) -> None:
     """Write the chunks with their counts; one in which nobody is to be messaged has nothing to do."""
-
-    def counted(chunk: int, rows: Sequence[Any]) -> tuple[int, int, int, int, int]:
-        out = sum((row.phone if isinstance(row, Row) else row[1]) in suppressed for row in rows) if suppressed else 0
-        state = ChunkState.DONE if out == len(rows) else ChunkState.PENDING
-        return chunk, campaign_id, int(state), len(rows) - out, out
-
+    counts = [sum(map(suppressed.__contains__, _phones(rows))) if suppressed else 0 for _, rows in numbered]
+    states = {True: int(ChunkState.DONE), False: int(ChunkState.PENDING)}
     _insert(
         ledger,
         connection,
         "chunk (id, campaign_id, state, pending, suppressed)",
-        (counted(chunk, rows) for chunk, rows in numbered),
+        (
+            (chunk, campaign_id, states[out == len(rows)], len(rows) - out, out)
+            for (chunk, rows), out in zip(numbered, counts, strict=True)
+        ),
     )
 
 
-def _with_states(messages: Iterable[tuple[int, ...]], suppressed: Mapping[int, str]) -> Iterator[tuple[Any, ...]]:
+def _with_codes(messages: Iterable[tuple[int, ...]], suppressed: Mapping[int, str]) -> Iterator[tuple[Any, ...]]:
     """The messages as they begin: pending, or suppressed with why."""
-    pending, out = (int(MessageState.PENDING), None), int(MessageState.SUPPRESSED)
+    code_of, out, pending = suppressed.get, int(MessageState.SUPPRESSED), (None,)
     for message in messages:
-        code = suppressed.get(message[3])
-        yield (*message, *(pending if code is None else (out, code)))
+        code = code_of(message[3])
+        yield message + pending if code is None else (*message[:-1], out, code)
 
 
 def _insert(ledger: Ledger, connection: Connection, into: str, values: Iterable[tuple[Any, ...]]) -> None:

@@ -18,8 +18,8 @@ from sqlalchemy import Connection
 
 from posthorn.ledger.deliveries import Delivery, recount
 from posthorn.ledger.store import tables
-from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import Kind, MessageState, OptOut, Phone, Scope
+from posthorn.ledger.store.engine import Ledger, rows, sql
+from posthorn.models import OPT_OUT, OPT_OUT_SOURCES, Kind, MessageState, OptOut, Phone, Scope
 
 _PER_TRANSACTION = 5_000
 """Few enough that a claim does not wait long for it."""
@@ -50,8 +50,9 @@ IS_SUPPRESSED = "EXISTS (SELECT 1 FROM suppression s WHERE s.phone = {phone} AND
 _AMONG = (
     "SELECT phone, source FROM suppression WHERE phone {among} AND scope >= :scope AND removed_at IS NULL ORDER BY scope"
 )
-_AMONG_JSON = sql(_AMONG.format(among="IN (SELECT value FROM json_each(:phones))"))
-_AMONG_ARRAY = sql(_AMONG.format(among="= ANY(CAST(:phones AS bigint[]))"))
+_AMONG_JSON = _AMONG.format(among="IN (SELECT value FROM json_each(:phones))")
+_AMONG_ARRAY = _AMONG.format(among="= ANY(:phones::bigint[])")
+_CODES = {source: f"{OPT_OUT}{source}" for source in OPT_OUT_SOURCES}
 _SUPPRESS = sql(
     "UPDATE message SET state = :suppressed, error = :error, provider_id = NULL, epoch = NULL"
     " WHERE chunk_id = :chunk AND position = :position AND state = :pending"
@@ -192,8 +193,8 @@ def counted(ledger: Ledger) -> dict[tuple[Scope, str], int]:
     listed = tables.suppression.c
     query = sa.select(listed.scope, listed.source, sa.func.count()).where(listed.removed_at.is_(None))
     with ledger.read() as connection:
-        rows = connection.execute(query.group_by(listed.scope, listed.source).order_by(listed.scope, listed.source))
-        return {(Scope(scope), source): count for scope, source, count in rows}
+        found = connection.execute(query.group_by(listed.scope, listed.source).order_by(listed.scope, listed.source))
+        return {(Scope(scope), source): count for scope, source, count in found}
 
 
 def is_empty(connection: Connection) -> bool:
@@ -204,10 +205,10 @@ def is_empty(connection: Connection) -> bool:
 def among(connection: Connection, phones: Sequence[int], scope: Scope) -> dict[int, str]:
     """Those of the numbers that must not get what heeds ``scope``, each with the code that its message is to carry."""
     if connection.dialect.name == "sqlite":
-        found = connection.execute(_AMONG_JSON, {"phones": orjson.dumps(phones).decode(), "scope": int(scope)})
+        found = rows(connection, _AMONG_JSON, {"phones": orjson.dumps(phones).decode(), "scope": int(scope)})
     else:
-        found = connection.execute(_AMONG_ARRAY, {"phones": list(phones), "scope": int(scope)})
-    return {phone: f"opt-out:{source}" for phone, source in found}
+        found = rows(connection, _AMONG_ARRAY, {"phones": list(phones), "scope": int(scope)})
+    return {phone: _CODES[source] for phone, source in found}
 
 
 def leave_out(
