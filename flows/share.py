@@ -12,9 +12,10 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.cancelling import finish_when_cancelled, heeds_cancellation
+from flows.ending import STOPPED
 from posthorn.delivery.deliver import send_all
 from posthorn.delivery.run import CampaignRun, open_helper
-from posthorn.errors import GatewayError, Stopped
+from posthorn.errors import GatewayError, NotRunning, Stopped
 from tasks.deliver import STEPS
 
 DEPLOYMENT = "send-share/share"
@@ -37,10 +38,10 @@ async def send_share(name: Annotated[str, Field(min_length=1, max_length=80)]) -
         async with open_helper(name) as run:
             with finish_when_cancelled(run):
                 requests = await send_all(run, STEPS)
-    except Stopped as error:
+    except NotRunning as error:
         return Completed(name="NotRunning", message=str(error))
-    except GatewayError as error:
-        return Failed(name="Stopped", message=str(error))
+    except (GatewayError, Stopped) as error:
+        return Failed(name=STOPPED, message=str(error))
     return Completed(message=f"{requests:,} requests")
 
 

@@ -5,6 +5,7 @@
     PosthornError
     ├── InputError                 the operator's file, argument or row is wrong; nothing was sent
     ├── Stopped                    this run sends nothing more, for a reason that no single request has
+    │   └── NotRunning             there is no run that could be helped
     ├── LedgerError                the durable record refuses or cannot be reached
     │   ├── DeliveryChanged        same name, other content: what differs is said
     │   ├── DeliveryNotFound       no campaign or event of that name
@@ -51,6 +52,10 @@ class InputError(PosthornError):
 
 class Stopped(PosthornError):
     """Nothing more is sent in this run, for a reason that no single request has."""
+
+
+class NotRunning(Stopped):
+    """Nobody runs the campaign that another process wanted to help send. Nothing was sent."""
 
 
 class LedgerError(PosthornError):

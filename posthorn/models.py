@@ -91,6 +91,9 @@ TOTALS = (
 )
 """Every key of ``status --json``'s ``totals``, in the order they are shown."""
 
+TAKEN = ("accepted", "scheduled", "delivered", "undelivered", "no_report")
+"""Those of them that hold what a provider took: each message is paid for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Media:

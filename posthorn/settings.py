@@ -220,6 +220,9 @@ class SkycoreSettings(BaseModel):
     breaker_after: int = Field(
         3, ge=1, le=100, description="Unknown outcomes in a row after which nothing more is sent in this run"
     )
+    price_per_message: Decimal | None = Field(
+        None, ge=0, le=1000, description="What one ticket costs, in your currency; shown before an event is approved"
+    )
 
 
 class Settings(BaseSettings):

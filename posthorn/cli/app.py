@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from posthorn.cli import campaign, demo, doctor, messages, metrics, sandbox, tickets, webhooks
+from posthorn.cli import campaign, deliveries, demo, doctor, messages, metrics, sandbox, tickets, webhooks
 
 app = typer.Typer(
     name="posthorn",
@@ -41,6 +41,7 @@ def posthorn(
 app.command(short_help="The whole journey on this machine, without an account.")(demo.demo)
 app.command(short_help="What works, and what to do about the rest.")(doctor.doctor)
 app.command(short_help="A stand-in for the providers, with faults to order.")(sandbox.sandbox)
+app.command("list", short_help="All campaigns and events, and how each stands.")(deliveries.list_deliveries)
 app.add_typer(campaign.app, name="campaign", short_help="MMS campaigns: check, send, status, report …")
 app.add_typer(tickets.app, name="tickets", short_help="Barcode tickets: check, send, status, resolve …")
 app.add_typer(messages.app, name="messages", short_help="One number's history over all campaigns and events.")

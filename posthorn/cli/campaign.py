@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from posthorn.cli.operator import operator_name
-from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, say, show_status
+from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, print_json, say, show_status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -240,10 +240,8 @@ def resolve(
         raise typer.Exit(3) from None
     word = done.state.name.lower()
     if as_json:
-        import orjson  # noqa: PLC0415
-
         told = {"name": name, "resolved": done.resolved, "state": word, "unknown": done.unknown, "next": done.next}
-        print(orjson.dumps({**told, "by": by, "why": why}, option=orjson.OPT_INDENT_2).decode())
+        print_json({**told, "by": by, "why": why})
     else:
         say(f"{done.resolved:,} settled as {word} by {by}; {done.unknown:,} still unknown\nnext: {done.next}")
 
@@ -265,6 +263,11 @@ def _catch_up(name: str, *, as_json: bool) -> NoReturn:
         f"looked up {done.looked_up:,}: {done.found:,} were taken, {done.unknown:,} are unknown, {done.pending:,} were never"
         f" sent; forgotten requests: {done.forgotten:,}{other_machines_note(load_settings().database_url)}"
     )
+    if not done.is_proven:
+        say(
+            "this ledger has no message of the last week that the provider surely took, so nothing shows that its list is"
+            " whole: look into its panel before you send again"
+        )
     now = status_now(name)
     show_status(now, as_json=as_json)
     if done.unknown and not as_json:

@@ -16,6 +16,7 @@ import typer
 
 from posthorn.content.plain import plain, plain_lines
 from posthorn.errors import InputError
+from posthorn.models import TAKEN
 
 if TYPE_CHECKING:
     from posthorn.delivery.waiting import Board
@@ -44,6 +45,11 @@ def say(line: str) -> None:
     print(plain_lines(line), file=sys.stderr, flush=True)
 
 
+def print_json(content: object) -> None:
+    """A report for scripts, on standard output."""
+    print(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode(), flush=True)
+
+
 def new_ledger_note(database_url: str) -> str:
     """``; its ledger is new: /srv/posthorn/.posthorn/ledger.db``, or nothing where there is one already.
 
@@ -67,8 +73,10 @@ def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a status as a table, or as JSON."""
     from posthorn.delivery.status import status_table  # noqa: PLC0415
 
-    shown = orjson.dumps(status, option=orjson.OPT_INDENT_2).decode() if as_json else status_table(status)
-    print(shown, flush=True)  # in its place among the lines of standard error, where both go to one file
+    if as_json:
+        print_json(status)
+    else:
+        print(status_table(status), flush=True)  # in its place among the lines of standard error, where both go to one file
 
 
 @contextmanager
@@ -186,7 +194,7 @@ def _lines(database_url: str, name: str, test: bool, ended: threading.Event, boa
 
 
 def _sent(counted: Mapping[str, int]) -> int:
-    return sum(counted[state] for state in ("accepted", "scheduled", "delivered", "undelivered", "no_report"))
+    return sum(counted[state] for state in TAKEN)
 
 
 def _others(counted: Mapping[str, int]) -> str:

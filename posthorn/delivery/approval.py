@@ -19,6 +19,7 @@ import orjson
 from tabulate import tabulate
 
 from posthorn.content import moments
+from posthorn.content.amounts import cost
 from posthorn.delivery.run import CampaignRun, process_name
 from posthorn.errors import DeliveryNotFound, GatewayError, InputError, Stopped
 from posthorn.gateways.descriptor import Descriptor
@@ -145,7 +146,7 @@ def approver() -> str:
 def content_of(campaign: Delivery) -> str:
     """The hash of what a campaign sends and to how many: everything a person is asked to approve."""
     options = {key: value for key, value in campaign.options.items() if key != "approve"}
-    counts = [campaign.input, campaign.invalid, campaign.duplicate, campaign.first_chunk, campaign.last_chunk]
+    counts = [campaign.input, campaign.invalid, campaign.duplicate]
     content = [campaign.name, campaign.gateway, campaign.definition, options, counts]
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
@@ -190,7 +191,7 @@ def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settin
         *([("to send again if not listed", f"{again:,} of unknown outcome")] if again else []),
         ("rejected rows", f"{rejected:,}, see {campaign.rejects_file}" if rejected else "none"),
         ("requests", f"{chunks:,}"),
-        ("cost", _cost(counted["pending"], account.price_per_message, gateway)),
+        ("cost", _cost_words(counted["pending"], account.price_per_message, gateway)),
         ("credit left", _credit(gateway, settings)),
         ("expected duration", _duration(ledger, campaign, chunks, account.concurrency)),
         ("dispatch", _dispatch(definition, account.timezone, settings.timezone)),
@@ -200,10 +201,10 @@ def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settin
     return Question(campaign.name, content, rows)
 
 
-def _cost(messages: int, price: Decimal | None, gateway: Descriptor) -> str:
+def _cost_words(messages: int, price: Decimal | None, gateway: Descriptor) -> str:
     if price is None:
         return f"unknown: {gateway.variables}__PRICE_PER_MESSAGE is not set"
-    return f"{messages * price:,.2f} ({messages:,} at {price})"
+    return cost(messages, price)
 
 
 def _credit(descriptor: Descriptor, settings: Settings) -> str:

@@ -10,12 +10,13 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from posthorn.delivery.guard import LISTED_SECONDS, listed, open_mark
-from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, is_titled, shown_title
+from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, is_titled, read_all, shown_title
 from posthorn.delivery.reconcile import reconcile
 from posthorn.delivery.run import CampaignRun, lock_for_lookup, open_lookup, process_name
+from posthorn.errors import Stopped
 from posthorn.ledger import deliveries, guarding, reconciling
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.guarding import Waiting
@@ -26,6 +27,7 @@ from posthorn.ledger.totals import totals
 from posthorn.models import Kind, MessageState, Phone, Report
 from posthorn.settings import Settings, load_settings
 
+_CONTROLS = 3
 _LOOKUPS_AT_ONCE = 4
 _PAGE = 200
 _BY = "reconcile --pending"
@@ -34,13 +36,18 @@ _UNSTEADY = "the provider's listing changed each time it was read: what it lacks
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """What made a ledger catch up: forgotten requests, found with the provider, unknown now, still to be sent."""
+    """What made a ledger catch up: forgotten requests, found with the provider, unknown now, still to be sent.
+
+    ``is_proven``: the provider was seen to list what it surely took. Where it has nothing of this ledger from the last week,
+    what it does not list is taken for unsent on its word alone.
+    """
 
     forgotten: int
     looked_up: int
     found: int
     unknown: int
     pending: int
+    is_proven: bool = True
 
 
 async def catch_up_campaign(
@@ -53,7 +60,7 @@ async def catch_up_campaign(
 
     Raises:
         AlreadyRunning: it is being sent, or looked after.
-        Stopped: its mark cannot be used.
+        Stopped: its mark cannot be used, or the provider does not list what it surely took.
         TryAgain, StopRun, InputError: the provider could not be asked; what was booked stands, and it may be run again.
     """
     async with open_lookup(name, settings=settings) as run:
@@ -63,6 +70,7 @@ async def catch_up_campaign(
             by_chunk, unmatched = await run.do(guarding.matched, run.delivery, mark, forgotten)
             for chunk, claims in by_chunk.items():
                 await run.do(guarding.remember, chunk, claims)
+            has_controls = await _look_for_controls(run)
             looked_up, found = await _book_pending(run, _since(forgotten), told)
             # All that these requests were for is found: then nothing of the rest can be theirs.
             if sum(claim.count for claim in unmatched) > await run.do(guarding.count_settled, run.delivery, by=_BY):
@@ -70,7 +78,8 @@ async def catch_up_campaign(
             marked = await reconcile(run)
             token = await run.do(guarding.catch_up, run.delivery, by=process_name())
             mark.note_settled(token)
-            return await run.do(_caught_up, run.delivery, len(forgotten), looked_up + marked.looked_up, found + marked.found)
+            done = await run.do(_caught_up, run.delivery, len(forgotten), looked_up + marked.looked_up, found + marked.found)
+            return replace(done, is_proven=has_controls or done.found > 0 or not done.looked_up)
 
 
 def catch_up_event(name: str, *, settings: Settings | None = None) -> CaughtUp:
@@ -107,6 +116,27 @@ def _since(forgotten: Sequence[MarkedClaim]) -> float:
     """Since when the provider is asked: a week ago, or the first forgotten claim where that is earlier."""
     earliest = min((claim.claimed_at for claim in forgotten), default=time.time())
     return min(time.time() - LISTED_SECONDS, earliest - CLOCK_SKEW_SECONDS)
+
+
+async def _look_for_controls(run: CampaignRun) -> bool:
+    """Look up some messages that the provider surely took within the last week; False where this ledger has none.
+
+    Raises:
+        Stopped: it lists none of them, so what it does not list may have been taken all the same.
+    """
+    now = time.time()
+    known = await run.do(reconciling.controls, run.delivery, now, _CONTROLS, not_before=now - LISTED_SECONDS)
+    if not known or not run.descriptor.looks_up:
+        return False
+    since = min(control.since for control in known) - LISTED_SECONDS  # dates of another zone count
+    reports, _ = await read_all(run, [control.phone for control in known], since)
+    if not {control.provider_id for control in known} & {report.provider_id for report in reports}:
+        raise Stopped(
+            f"the provider lists none of {len(known)} messages that it took within the last week by this ledger, so what it"
+            " does not list may have been taken all the same. Nothing was changed. See `posthorn doctor`: is it the same"
+            " account? Then run this again"
+        )
+    return True
 
 
 async def _book_pending(run: CampaignRun, since: float, told: Callable[[int, int], None]) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import orjson
 from tabulate import tabulate
 
 from posthorn.content import moments
+from posthorn.content.amounts import cost
 from posthorn.content.media.looks import Look
 from posthorn.content.plain import plain, plain_json, plain_lines
 from posthorn.content.recipients.rejects import Reject
@@ -163,11 +164,11 @@ class Checked:
             likeness = "the provider draws the code from its own template; `tickets preview` is only a likeness"
             return [*codes, ("pictures", likeness)]
         looks = {one.source: one for one in self.looks}
-        cost = [] if self.price is None else [("cost", f"{self.price * self.reading.valid:,.2f} at {self.price} a message")]
+        costs = [] if self.price is None else [("cost", cost(self.reading.valid, self.price))]
         return [
             ("requests", f"{self.requests:,} of up to {self.chunk_size:,} numbers"),
             ("dispatched", moments.shown(self.moment, *self.zones) if self.moment else "at once"),
-            *cost,
+            *costs,
             *(("media", _media_line(item, looks.get(item.source))) for item in self.media),
         ]
 

@@ -13,12 +13,12 @@ from posthorn.delivery.status import codes_in_words, status_rows, status_table
 from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
+from posthorn.models import TAKEN
 from posthorn.settings import load_settings
 
 NEWEST = 50
 """How many campaigns and events the overview holds."""
 
-_TAKEN = ("accepted", "scheduled", "delivered", "undelivered", "no_report")
 _MOST_CODES = 3
 
 
@@ -77,7 +77,7 @@ def _row(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
         "state": status["state"].replace("_", " "),
         "input": counted["input"],
         "left": _left(counted),
-        "taken": sum(counted[state] for state in _TAKEN),
+        "taken": sum(counted[state] for state in TAKEN),
         "delivered": counted["delivered"],
         "rejected": counted["rejected"],
         "unknown": counted["unknown"],

@@ -17,7 +17,7 @@ from typing import Any
 
 from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, is_titled, read_all
 from posthorn.delivery.run import CampaignRun, Run
-from posthorn.errors import InputError, LedgerError, Stopped
+from posthorn.errors import InputError, LedgerError, PermissionMissing, Stopped
 from posthorn.ledger import copies, guarding
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.marks import Mark, MarkedClaim, marks_folder
@@ -107,6 +107,12 @@ async def _refuse_if_listed(run: CampaignRun) -> None:
         found, _ = await listed(run, [one.phone for one in some], time.time() - LISTED_SECONDS)
     except InputError as error:  # more than the provider shows: nothing is concluded from that
         raise Stopped(f"whether this ledger is up to date cannot be looked up: {error}. Nothing was sent") from None
+    except PermissionMissing as error:
+        raise Stopped(
+            f"the account may not read reports ({error}), so nobody can tell whether some of these numbers have had the"
+            " message already. Nothing was sent. Give the API user the right to read reports in the provider's panel,"
+            " then send again"
+        ) from None
     # Another process of the same run may have sent some meanwhile: those are claimed by now.
     hits = await run.do(guarding.still_waiting, [one for one in some if one.phone in found]) if found else []
     if hits:

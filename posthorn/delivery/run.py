@@ -21,7 +21,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
 from posthorn.delivery.pace import Pace
 from posthorn.delivery.waiting import board, clock_time
-from posthorn.errors import AlreadyRunning, LedgerError, Stopped
+from posthorn.errors import AlreadyRunning, LedgerError, NotRunning, Stopped
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
 from posthorn.gateways.registry import by_name
 from posthorn.ledger import deliveries, sending
@@ -30,6 +30,7 @@ from posthorn.ledger.marks import Mark
 from posthorn.ledger.spool import Spool, import_spool
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.store.writer import LedgerWriter
+from posthorn.ledger.suppression import Watch
 from posthorn.models import Kind
 from posthorn.settings import Settings, load_settings
 from posthorn.statefolder import check_writable
@@ -47,7 +48,7 @@ class Run(Generic[_G]):
     """What the steps of one run share. ``owner`` names this process in claims; ``stopped`` says why nothing more is sent.
 
     ``guard_key`` is the lock without which this process may claim nothing, ``mark`` where its claims are noted outside the
-    ledger: None until the guard has let the run send.
+    ledger: None until the guard has let the run send. ``watch`` is what it has read of the suppression list.
 
     A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
     """
@@ -69,6 +70,7 @@ class Run(Generic[_G]):
         "slots",
         "spool",
         "stopped",
+        "watch",
     )
 
     def __init__(self, settings: Settings, ledger: Ledger, campaign: Delivery, gateway: _G, pace: Pace) -> None:
@@ -86,6 +88,7 @@ class Run(Generic[_G]):
         self.slots = asyncio.Semaphore(self.concurrency)
         self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
         self.stopped: Exception | None = None
+        self.watch = Watch()
         self._writer = LedgerWriter(ledger)
         self._board = board()
 
@@ -178,13 +181,13 @@ async def open_helper(name: str, *, settings: Settings | None = None) -> AsyncIt
     It goes on when the other process dies. Whatever stops it stops the whole run, and the other way round.
 
     Raises:
-        Stopped: nobody runs the campaign, so there is nobody to help: it waits for approval, was stopped, or is over.
+        NotRunning: nobody runs the campaign, so there is nobody to help: it waits for approval, was stopped, or is over.
         DeliveryNotFound: it was never planned.
         SettingsError: credentials are missing.
     """
     async with open_delivery(name, settings=settings) as run:
         if not _is_running(run):
-            raise Stopped(f"nobody runs {name}, so there is nobody to help; nothing was sent")
+            raise NotRunning(f"nobody runs {name}, so there is nobody to help; nothing was sent")
         check_writable(run.spool.folder)
         run.guard_key = sending.owner_key(run.owner)
         run.ledger.locks.acquire(run.guard_key)

@@ -122,7 +122,7 @@ def _claim(ledger: Ledger, run: Run[Any], first: int, last: int) -> tuple[Claim,
         raise LedgerError(f"{run.delivery.name} was not guarded; nothing is sent")
     if not ledger.locks.still_held(run.guard_key):
         raise LedgerError(f"the lock of {run.delivery.name} is lost; nothing more is sent. Run it again")
-    claimed = sending.claim(ledger, run.delivery, run.owner, first, last)
+    claimed = sending.claim(ledger, run.delivery, run.owner, first, last, run.watch)
     if claimed is None:
         return None
     if run.mark is not None:

@@ -110,3 +110,13 @@ def newest(ledger: Ledger, campaign: Delivery) -> Decision | float | None:
     if row is None or row.decided_at is None:
         return None if row is None else float(row.asked_at)
     return Decision(row.approved, row.by, row.note, row.decided_at)
+
+
+def awaited(ledger: Ledger) -> dict[int, float]:
+    """Since when a decision is awaited (seconds), by the id of each delivery whose newest question is not answered."""
+    newest = sa.select(sa.func.max(_approval.id)).group_by(_approval.campaign_id)
+    query = sa.select(_approval.campaign_id, _approval.asked_at).where(
+        _approval.id.in_(newest), _approval.decided_at.is_(None)
+    )
+    with ledger.read() as connection:
+        return {row.campaign_id: float(row.asked_at) for row in connection.execute(query)}

@@ -165,13 +165,14 @@ def mark_withdrawn(ledger: Ledger, ids: Sequence[str]) -> None:
             connection.execute(copy.update().where(copy.c.provider_id.in_(ids)).values(withdrawn_at=time.time()))
 
 
-_COUNTED = sql(
-    "SELECT k.provider_id, k.state FROM second_copy k"  # noqa: S608 - own words
-    " LEFT JOIN message m ON m.chunk_id = k.chunk_id AND m.position = k.position"
-    " WHERE k.campaign_id = :campaign AND k.withdrawn_at IS NULL"
+_COUNTS = (
+    "FROM second_copy k LEFT JOIN message m ON m.chunk_id = k.chunk_id AND m.position = k.position"  # noqa: S608 - own words
+    " WHERE k.withdrawn_at IS NULL"
     f" AND (m.state IS NULL OR m.state NOT IN ({_UNSETTLED}) AND NOT (m.{_TAKEN_WITHOUT_ID}))"
-    " AND NOT EXISTS (SELECT 1 FROM message own WHERE own.provider_id = k.provider_id) ORDER BY k.found_at, k.provider_id"
+    " AND NOT EXISTS (SELECT 1 FROM message own WHERE own.provider_id = k.provider_id)"
 )
+_COUNTED = sql(f"SELECT k.provider_id, k.state {_COUNTS} AND k.campaign_id = :campaign ORDER BY k.found_at, k.provider_id")
+_BY_DELIVERY = sql(f"SELECT k.campaign_id, count(*) AS copies {_COUNTS} GROUP BY k.campaign_id")
 
 
 def counted(ledger: Ledger, campaign: Delivery) -> dict[str, MessageState]:
@@ -179,6 +180,12 @@ def counted(ledger: Ledger, campaign: Delivery) -> dict[str, MessageState]:
     with ledger.read() as connection:
         rows = connection.execute(_COUNTED, {"campaign": campaign.id})
         return {row.provider_id: MessageState(row.state) for row in rows}
+
+
+def count_by_delivery(ledger: Ledger) -> dict[int, int]:
+    """How many copies count, by the id of the delivery that has some."""
+    with ledger.read() as connection:
+        return {row.campaign_id: row.copies for row in connection.execute(_BY_DELIVERY)}
 
 
 def adopt(ledger: Ledger, campaign: Delivery, suspect: Suspect, copy: Copy) -> bool:

@@ -84,25 +84,19 @@ def plan(ledger: Ledger, new: NewDelivery, rows: Rows, check: Callable[[int], No
     with ledger.locks.hold("planning", wait_seconds=_PLANNING_WAIT_SECONDS) as held:
         if not held:
             raise LedgerError("another campaign has been planned for ten minutes; look at it and start again")
+        _sweep(ledger)
         campaign_id = _begin(ledger, new)
-        heeded = suppression.heeded(new.kind, new.options)
-        first, last = _load(ledger, campaign_id, new.chunk_size, rows, heeded)
-        if not last:
+        staged = _stage(ledger, campaign_id, new.chunk_size, rows, suppression.heeded(new.kind, new.options))
+        if not staged.sizes:
             return None
         if check is not None:
             check(campaign_id)
         with ledger.write() as connection:
+            _show(ledger, connection, campaign_id, staged)
             connection.execute(
                 tables.campaign.update()
                 .where(tables.campaign.c.id == campaign_id)
-                .values(
-                    input=rows.input,
-                    invalid=rows.invalid,
-                    duplicate=rows.duplicate,
-                    first_chunk=first,
-                    last_chunk=last,
-                    planned_at=time.time(),
-                )
+                .values(input=rows.input, invalid=rows.invalid, duplicate=rows.duplicate, planned_at=time.time())
             )
     return get(ledger, new.name, test=new.test)
 
@@ -113,6 +107,7 @@ def forget_unfinished(ledger: Ledger, *, begun_before: float) -> int:
     with ledger.locks.hold("planning") as held:
         if not held:  # one is under way: the next time
             return 0
+        _sweep(ledger)
         with ledger.write() as connection:
             unfinished = sa.select(campaign.id).where(campaign.planned_at.is_(None), campaign.created_at < begun_before)
             ids = list(connection.execute(unfinished).scalars())
@@ -163,36 +158,74 @@ def _begin(ledger: Ledger, new: NewDelivery) -> int:
 
 def _forget(connection: Connection, campaign_id: int) -> None:
     chunks = sa.select(tables.chunk.c.id).where(tables.chunk.c.campaign_id == campaign_id)
-    for table in (tables.message, tables.attempt, tables.ticket, tables.settlement):
+    for table in (tables.message, tables.attempt, tables.ticket, tables.settlement, tables.taken_out):
         connection.execute(table.delete().where(table.c.chunk_id.in_(chunks)))
     connection.execute(tables.chunk.delete().where(tables.chunk.c.campaign_id == campaign_id))
     connection.execute(tables.campaign.delete().where(tables.campaign.c.id == campaign_id))
 
 
-def _load(ledger: Ledger, campaign_id: int, chunk_size: int, rows: Rows, heeded: Scope) -> tuple[int, int]:
-    """Write the rows in chunks of ``chunk_size``; the ids of the first and the last chunk, ``(0, 0)`` if there is none.
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """Messages that are written, and whose chunks are not: ``sizes`` of the chunks with ids from ``first`` on.
+
+    ``suppressed`` is how many of each chunk must not be messaged.
+    """
+
+    first: int
+    sizes: list[int]
+    suppressed: list[int]
+
+
+def _sweep(ledger: Ledger) -> None:
+    """Delete what an interrupted plan left: messages above the newest chunk. The planning lock is held."""
+    with ledger.write() as connection:
+        newest = _newest_chunk(connection)
+        for table in (tables.message, tables.ticket):
+            connection.execute(table.delete().where(table.c.chunk_id > newest))
+
+
+def _newest_chunk(connection: Connection) -> int:
+    newest: int = connection.execute(sa.select(sa.func.coalesce(sa.func.max(tables.chunk.c.id), 0))).scalar_one()
+    return newest
+
+
+def _stage(ledger: Ledger, campaign_id: int, chunk_size: int, rows: Rows, heeded: Scope) -> _Staged:
+    """Write the rows as the messages of chunks of ``chunk_size`` that are not there yet: nobody sees them.
 
     Who must not get what heeds that scope is suppressed from the beginning.
     """
+    out = suppression.codes(ledger, heeded)
     with ledger.read() as connection:
-        first: int = connection.execute(sa.select(sa.func.coalesce(sa.func.max(tables.chunk.c.id), 0))).scalar_one() + 1
-    chunk = first
+        first = _newest_chunk(connection) + 1
+    sizes: list[int] = []
+    suppressed: list[int] = []
     for batch in _whole_chunks(rows, chunk_size):
+        chunks = [batch[at : at + chunk_size] for at in range(0, len(batch), chunk_size)]
         with ledger.write() as connection:
-            _write_messages(
-                ledger,
-                connection,
-                campaign_id,
-                chunk,
-                [batch[at : at + chunk_size] for at in _steps(batch, chunk_size)],
-                _suppressed(connection, batch, heeded),
-            )
-        chunk += len(_steps(batch, chunk_size))
-    return (first, chunk - 1) if chunk > first else (0, 0)
+            _write_messages(ledger, connection, campaign_id, first + len(sizes), chunks, out)
+        sizes += map(len, chunks)
+        suppressed += [sum(map(out.__contains__, _phones(rows))) if out else 0 for rows in chunks]
+    return _Staged(first, sizes, suppressed)
 
 
-def _steps(batch: Sequence[Any], size: int) -> range:
-    return range(0, len(batch), size)
+def _phones(rows: Sequence[Any]) -> list[int]:
+    return [row.phone for row in rows] if isinstance(rows[0], Row) else [phone for _, phone in rows]
+
+
+def _show(ledger: Ledger, connection: Connection, campaign_id: int, staged: _Staged) -> None:
+    """Make what was staged the delivery's next wave, in the caller's transaction."""
+    wave, now = tables.wave.c, time.time()
+    numbers = sa.select(sa.func.coalesce(sa.func.max(wave.number), 0)).where(wave.campaign_id == campaign_id)
+    number = connection.execute(numbers).scalar_one() + 1
+    connection.execute(
+        tables.wave.insert().values(campaign_id=campaign_id, number=number, planned_at=now, messages=sum(staged.sizes))
+    )
+    states = {False: int(ChunkState.PENDING), True: int(ChunkState.DONE)}  # one of nobody has nothing to do
+    chunks = (
+        (chunk, campaign_id, states[out == size], size - out, out, number)
+        for chunk, (size, out) in enumerate(zip(staged.sizes, staged.suppressed, strict=True), staged.first)
+    )
+    _insert(ledger, connection, "chunk (id, campaign_id, state, pending, suppressed, wave)", chunks)
 
 
 def _whole_chunks(rows: Rows, size: int) -> Iterator[list[Any]]:
@@ -208,26 +241,11 @@ def _whole_chunks(rows: Rows, size: int) -> Iterator[list[Any]]:
         yield gathered
 
 
-def _suppressed(connection: Connection, batch: Sequence[Any], heeded: Scope) -> Mapping[int, str]:
-    """Who of the batch must not be messaged, each number with the code that its message carries."""
-    return {} if suppression.is_empty(connection) else suppression.among(connection, _phones(batch), heeded)
-
-
-def _phones(rows: Sequence[Any]) -> list[int]:
-    return [row.phone for row in rows] if isinstance(rows[0], Row) else [phone for _, phone in rows]
-
-
 def _write_messages(
-    ledger: Ledger,
-    connection: Connection,
-    campaign_id: int,
-    first: int,
-    chunks: list[list[Any]],
-    suppressed: Mapping[int, str],
+    ledger: Ledger, connection: Connection, campaign_id: int, first: int, chunks: list[list[Any]], out: Mapping[int, str]
 ) -> None:
-    """Write the chunks with ids from ``first`` and their messages (and tickets); who must not be messaged is suppressed."""
+    """Write the messages (and tickets) of the chunks with ids from ``first``; the numbers in ``out`` suppressed."""
     numbered = list(enumerate(chunks, first))
-    _write_chunks(ledger, connection, campaign_id, numbered, suppressed)
     if not isinstance(chunks[0][0], Row):
         messages = (
             (chunk, position, campaign_id, phone, 0, line, 0)
@@ -247,39 +265,18 @@ def _write_messages(
         )
         _insert(ledger, connection, "ticket (chunk_id, position, campaign_id, barcode, fields)", tickets)
     columns = "chunk_id, position, campaign_id, phone, copy, line, state"
-    if suppressed:
-        _insert(ledger, connection, f"message ({columns}, error)", _with_codes(messages, suppressed))
+    if out:
+        _insert(ledger, connection, f"message ({columns}, error)", _with_codes(messages, out))
     else:
         _insert(ledger, connection, f"message ({columns})", messages)
 
 
-def _write_chunks(
-    ledger: Ledger,
-    connection: Connection,
-    campaign_id: int,
-    numbered: Sequence[tuple[int, Sequence[Any]]],
-    suppressed: Mapping[int, str],
-) -> None:
-    """Write the chunks with their counts; one in which nobody is to be messaged has nothing to do."""
-    counts = [sum(map(suppressed.__contains__, _phones(rows))) if suppressed else 0 for _, rows in numbered]
-    states = {True: int(ChunkState.DONE), False: int(ChunkState.PENDING)}
-    _insert(
-        ledger,
-        connection,
-        "chunk (id, campaign_id, state, pending, suppressed)",
-        (
-            (chunk, campaign_id, states[out == len(rows)], len(rows) - out, out)
-            for (chunk, rows), out in zip(numbered, counts, strict=True)
-        ),
-    )
-
-
-def _with_codes(messages: Iterable[tuple[int, ...]], suppressed: Mapping[int, str]) -> Iterator[tuple[Any, ...]]:
+def _with_codes(messages: Iterable[tuple[int, ...]], out: Mapping[int, str]) -> Iterator[tuple[Any, ...]]:
     """The messages as they begin: pending, or suppressed with why."""
-    code_of, out, pending = suppressed.get, int(MessageState.SUPPRESSED), (None,)
+    code_of, suppressed, pending = out.get, int(MessageState.SUPPRESSED), (None,)
     for message in messages:
         code = code_of(message[3])
-        yield message + pending if code is None else (*message[:-1], out, code)
+        yield message + pending if code is None else (*message[:-1], suppressed, code)
 
 
 def _insert(ledger: Ledger, connection: Connection, into: str, values: Iterable[tuple[Any, ...]]) -> None:

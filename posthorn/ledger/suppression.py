@@ -16,7 +16,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.ledger.deliveries import Delivery, recount
+from posthorn.ledger.deliveries import recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, rows, sql
 from posthorn.models import OPT_OUT, OPT_OUT_SOURCES, Kind, MessageState, OptOut, Phone, Scope
@@ -32,26 +32,28 @@ CLAIM_LOCK = f"pg_advisory_xact_lock_shared({_LOCK})"
 """What a claim on PostgreSQL selects before it reads the list: held until its commit."""
 
 _ADD_LOCK = f"SELECT pg_advisory_xact_lock({_LOCK})"
-_COLUMNS = "phone, scope, source, why, by, since"
+_NUMBER = sql("UPDATE identity SET suppressions = suppressions + :count RETURNING suppressions")
+_COLUMNS = "phone, scope, source, why, by, since, number"
 _AGAIN = (
     " ON CONFLICT (phone, scope) DO UPDATE SET source = excluded.source, why = excluded.why, by = excluded.by,"
-    " since = excluded.since, removed_at = NULL, removed_by = NULL, removed_why = NULL"
+    " since = excluded.since, number = excluded.number, removed_at = NULL, removed_by = NULL, removed_why = NULL"
     " WHERE suppression.removed_at IS NOT NULL AND excluded.since > suppression.removed_at"
 )
-_ADD_EACH = f"INSERT INTO suppression ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?){_AGAIN}"  # noqa: S608 - own words
+_ADD_EACH = f"INSERT INTO suppression ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?){_AGAIN}"  # noqa: S608 - own words
 _ADD_ARRAYS = (
     f"INSERT INTO suppression ({_COLUMNS}) SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::text[], %s::text[],"  # noqa: S608
-    f" %s::text[], %s::float8[]){_AGAIN}"
+    f" %s::text[], %s::float8[], %s::bigint[]){_AGAIN}"
 )
 
-IS_SUPPRESSED = "EXISTS (SELECT 1 FROM suppression s WHERE s.phone = {phone} AND s.scope >= :scope AND s.removed_at IS NULL)"
-"""Whether a number in a statement of ours must not get what heeds ``:scope``."""
+NEWEST = "(SELECT suppressions FROM identity)"
+"""The number of the newest entry; in a claim's transaction it tells whether there is anything to read on."""
 
-_AMONG = (
-    "SELECT phone, source FROM suppression WHERE phone {among} AND scope >= :scope AND removed_at IS NULL ORDER BY scope"
-)
-_AMONG_JSON = _AMONG.format(among="IN (SELECT value FROM json_each(:phones))")
-_AMONG_ARRAY = _AMONG.format(among="= ANY(:phones::bigint[])")
+_HELD = "SELECT phone, source FROM suppression WHERE {which} AND scope >= :scope AND removed_at IS NULL ORDER BY scope"
+"""The widest scope comes last, and so gives the reason."""
+
+_SINCE = _HELD.format(which="number > :number")
+_AMONG_JSON = _HELD.format(which="phone IN (SELECT value FROM json_each(:phones))")
+_AMONG_ARRAY = _HELD.format(which="phone = ANY(:phones::bigint[])")
 _CODES = {source: f"{OPT_OUT}{source}" for source in OPT_OUT_SOURCES}
 _SUPPRESS = sql(
     "UPDATE message SET state = :suppressed, error = :error, provider_id = NULL, epoch = NULL"
@@ -105,16 +107,22 @@ def _newest_of_each(opt_outs: Sequence[OptOut], by: str, now: float) -> dict[tup
 
 def _add(ledger: Ledger, entries: Sequence[tuple[Any, ...]]) -> int:
     with ledger.write() as connection:
-        if ledger.is_sqlite:
-            return connection.exec_driver_sql(_ADD_EACH, list(entries)).rowcount
         hold_list(connection)
-        columns = tuple(list(column) for column in zip(*entries, strict=True))
+        last = connection.execute(_NUMBER, {"count": len(entries)}).scalar_one()
+        numbered = [(*entry, number) for number, entry in enumerate(entries, last - len(entries) + 1)]
+        if ledger.is_sqlite:
+            return connection.exec_driver_sql(_ADD_EACH, numbered).rowcount
+        columns = tuple(list(column) for column in zip(*numbered, strict=True))
         return connection.exec_driver_sql(_ADD_ARRAYS, columns).rowcount
 
 
 def hold_list(connection: Connection) -> None:
-    """On PostgreSQL: wait for the claims that are being committed, and keep others waiting until this commit."""
-    connection.exec_driver_sql(_ADD_LOCK)
+    """Wait for the claims that are being committed, and keep others waiting until this commit. SQLite does so by itself.
+
+    So the numbers of entries are in the order of their commits, too: whoever has read up to one has missed none before it.
+    """
+    if connection.dialect.name != "sqlite":
+        connection.exec_driver_sql(_ADD_LOCK)
 
 
 def remove(ledger: Ledger, phone: Phone, scopes: Sequence[Scope], *, by: str, why: str) -> list[Suppression]:
@@ -197,9 +205,32 @@ def counted(ledger: Ledger) -> dict[tuple[Scope, str], int]:
         return {(Scope(scope), source): count for scope, source, count in found}
 
 
-def is_empty(connection: Connection) -> bool:
-    """Whether nobody is on the list: then nothing more need be asked of it."""
-    return connection.execute(sql("SELECT phone FROM suppression LIMIT 1")).first() is None
+def codes(ledger: Ledger, scope: Scope) -> dict[int, str]:
+    """Every number that must not get what heeds ``scope``, with the code that its message is to carry."""
+    with ledger.read() as connection:
+        return {phone: _CODES[source] for phone, source in rows(connection, _SINCE, {"number": 0, "scope": int(scope)})}
+
+
+class Watch:
+    """Whom one process knows to be on the list: all of it is read once, and then what is new. About 100 bytes a number.
+
+    It may hold numbers that were removed since: who finds one here asks the list itself.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[int] = set()
+        self._scope: Scope | None = None
+        self._number = 0
+
+    def finds(self, connection: Connection, phones: Sequence[int], scope: Scope, newest: int) -> bool:
+        """Whether one of the numbers may be on the list, whose newest entry has that number, in this transaction."""
+        if scope != self._scope:
+            self._known, self._scope, self._number = set(), scope, 0
+        if newest > self._number:
+            found = rows(connection, _SINCE, {"number": self._number, "scope": int(scope)})
+            self._known.update(phone for phone, _ in found)
+            self._number = newest
+        return not self._known.isdisjoint(phones)
 
 
 def among(connection: Connection, phones: Sequence[int], scope: Scope) -> dict[int, str]:
@@ -212,15 +243,15 @@ def among(connection: Connection, phones: Sequence[int], scope: Scope) -> dict[i
 
 
 def leave_out(
-    connection: Connection, campaign: Delivery, chunk: int, positions: Sequence[int], phones: Sequence[Phone]
+    connection: Connection, scope: Scope, chunk: int, positions: Sequence[int], phones: Sequence[Phone]
 ) -> tuple[tuple[int, ...], tuple[Phone, ...]]:
     """Suppress those of a chunk's pending messages that must not go; the positions and numbers of the others."""
-    codes = among(connection, phones, heeded(campaign.kind, campaign.options))
-    told = [(position, phone) for position, phone in zip(positions, phones, strict=True) if phone in codes]
+    out = among(connection, phones, scope)
+    told = [(position, phone) for position, phone in zip(positions, phones, strict=True) if phone in out]
     if not told:  # removed from the list in this instant
         return tuple(positions), tuple(phones)
     values = {"chunk": chunk, "pending": int(MessageState.PENDING), "suppressed": int(MessageState.SUPPRESSED)}
-    connection.execute(_SUPPRESS, [{**values, "position": position, "error": codes[phone]} for position, phone in told])
+    connection.execute(_SUPPRESS, [{**values, "position": position, "error": out[phone]} for position, phone in told])
     recount(connection, "id = :chunk", chunk=chunk)
-    left = [(position, phone) for position, phone in zip(positions, phones, strict=True) if phone not in codes]
+    left = [(position, phone) for position, phone in zip(positions, phones, strict=True) if phone not in out]
     return tuple(position for position, _ in left), tuple(phone for _, phone in left)

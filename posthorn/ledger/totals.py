@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Container, Mapping, Sequence, Sized
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from posthorn.ledger import approvals, copies, parked
+from posthorn.ledger import approvals, copies, deliveries, parked
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.sending import owner_key
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import TOTALS, ChunkState, MessageState
+from posthorn.models import TAKEN, TOTALS, ChunkState, MessageState
 
 _IDS_SHOWN = 10
 _MISSED_AFTER_SECONDS = 120.0
@@ -22,19 +23,25 @@ _MISSED_AFTER_SECONDS = 120.0
 _OWN_COUNTERS = [name for name in tables.COUNTERS if name != "pending"]
 
 
+_IS_SENDING = tables.chunk.c.state == int(ChunkState.SENDING)
+_COUNTS = sa.select(
+    sa.func.coalesce(sa.func.sum(tables.chunk.c.pending).filter(sa.not_(_IS_SENDING)), 0).label("pending"),
+    sa.func.coalesce(sa.func.sum(tables.chunk.c.pending).filter(_IS_SENDING), 0).label("sending"),
+    *(sa.func.coalesce(sa.func.sum(tables.chunk.c[name]), 0).label(name) for name in _OWN_COUNTERS),
+)
+
+
 def totals(ledger: Ledger, campaign: Delivery) -> dict[str, int]:
     """How many input rows are in each state; keys and order of ``posthorn.models.TOTALS``, all present."""
-    chunk = tables.chunk
-    is_sending = chunk.c.state == int(ChunkState.SENDING)
-    query = sa.select(
-        sa.func.coalesce(sa.func.sum(chunk.c.pending).filter(sa.not_(is_sending)), 0).label("pending"),
-        sa.func.coalesce(sa.func.sum(chunk.c.pending).filter(is_sending), 0).label("sending"),
-        *(sa.func.coalesce(sa.func.sum(chunk.c[name]), 0).label(name) for name in _OWN_COUNTERS),
-    ).where(chunk.c.campaign_id == campaign.id)
+    query = _COUNTS.where(tables.chunk.c.campaign_id == campaign.id)
     with ledger.read() as connection:
-        counted = connection.execute(query).mappings().one()
+        counted = connection.execute(query).one()._asdict()
+    return _with_rejected(campaign, counted)
+
+
+def _with_rejected(campaign: Delivery, counted: Mapping[str, Any]) -> dict[str, int]:
     own = {"input": campaign.input, "invalid": campaign.invalid, "duplicate": campaign.duplicate}
-    return {name: own[name] if name in own else int(counted[name]) for name in TOTALS}
+    return {name: own[name] if name in own else int(counted.get(name, 0)) for name in TOTALS}
 
 
 def errors(ledger: Ledger, campaign: Delivery) -> dict[str, int]:
@@ -74,7 +81,8 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
     """
     counted = totals(ledger, campaign)
     second = copies.counted(ledger, campaign)
-    state = _state(ledger, campaign, counted, second)
+    keys = [campaign.lock_key, campaign.lookup_key]
+    state = _state(ledger, campaign, counted, len(second), ledger.locks.held(keys))
     because = campaign.stopped_because
     if state not in ("stopped", "running"):
         words = [one for one in (_copies_words(campaign, second), _waiting_words(campaign)) if one]
@@ -85,7 +93,7 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
         word = approvals.newest(ledger, campaign)
         if isinstance(word, float):
             state, because = (
-                "needs_attention",
+                "waiting",
                 f"waits for approval since {_moment(word)}: `posthorn campaign approve {campaign.name}`",
             )
         elif word is not None and not word.approved:
@@ -154,9 +162,43 @@ def _moment(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
-def _state(ledger: Ledger, campaign: Delivery, counted: dict[str, int], second: Mapping[str, MessageState]) -> str:
-    locks = ledger.locks
-    is_run = not locks.is_free(campaign.lock_key) and locks.is_free(campaign.lookup_key)
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How one delivery stands, in few words: what ``status`` says of it, without looking at any single message."""
+
+    delivery: Delivery
+    state: str
+    totals: dict[str, int]
+    second_copies: int
+
+    @property
+    def taken(self) -> int:
+        """How many messages the provider took."""
+        return sum(self.totals[state] for state in TAKEN)
+
+
+def summaries(ledger: Ledger) -> list[Summary]:
+    """Every delivery and how it stands, the newest first. A handful of queries, however many there are."""
+    records = deliveries.all_records(ledger)
+    query = _COUNTS.add_columns(tables.chunk.c.campaign_id).group_by(tables.chunk.c.campaign_id)
+    with ledger.read() as connection:
+        rows = {row.campaign_id: row._asdict() for row in connection.execute(query)}
+    second = copies.count_by_delivery(ledger)
+    asked = approvals.awaited(ledger)
+    running = ledger.locks.held([record.lock_key for record in records])
+    held = running | ledger.locks.held([record.lookup_key for record in records if record.lock_key in running])
+    found = []
+    for record in reversed(records):
+        counted = _with_rejected(record, rows.get(record.id, {}))
+        state = _state(ledger, record, counted, second.get(record.id, 0), held)
+        is_asked = state == "stopped" and asked.get(record.id, -1.0) >= (record.run_started_at or 0.0)
+        found.append(Summary(record, "needs_attention" if is_asked else state, counted, second.get(record.id, 0)))
+    return found
+
+
+def _state(ledger: Ledger, campaign: Delivery, counted: dict[str, int], second: int, held: Container[str]) -> str:
+    """``held`` are those of its locks that somebody holds, ``second`` is how many second copies count."""
+    is_run = campaign.lock_key in held and campaign.lookup_key not in held
     if is_run or (counted["sending"] and somebody_sends(ledger, campaign.id)):
         return "running"
     if campaign.cancelled_at is not None:

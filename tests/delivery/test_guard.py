@@ -15,6 +15,7 @@ from posthorn.delivery.deliver import Steps, deliver_campaign
 from posthorn.delivery.guard import guard
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import Run, open_run
+from posthorn.errors import Stopped
 from posthorn.gateways.serwersms.client import SerwerSms
 from posthorn.ledger.marks import marks_folder, strip
 from posthorn.ledger.store.engine import Ledger
@@ -185,6 +186,38 @@ async def test_a_sample_that_cannot_be_looked_up_stops_the_run(box: Sandbox, set
     assert status["state"] == "stopped"
     assert "500" in status["because"]
     assert box.truth()["send_requests"] == 0
+
+
+async def test_an_account_that_may_not_read_reports_is_told_which_right_is_missing(
+    box: Sandbox, settings: Settings, tmp_path: Path
+) -> None:
+    box.faults.replace([{"call": REPORTS, "fault": "error_code", "code": "1005"}])
+    status = await deliver(write_campaign(tmp_path, numbers(100)), settings)
+    assert status["state"] == "stopped"
+    assert "may not read reports" in status["because"]
+    assert "the right to read reports" in status["because"]
+    assert box.truth()["send_requests"] == 0
+
+
+async def test_a_provider_that_lists_nothing_of_what_it_took_makes_nobody_pending(
+    box: Sandbox, one_at_a_time: Settings, tmp_path: Path
+) -> None:
+    await half_sent(box, one_at_a_time, tmp_path)
+    forget_marks(one_at_a_time)
+    box.faults.replace([{"call": REPORTS, "fault": "rows_moved", "items": 10_000}])
+    with pytest.raises(Stopped, match=r"lists none of \d messages that it took") as refused:
+        await catch_up_campaign("sale", settings=one_at_a_time)
+    assert "posthorn doctor" in str(refused.value)
+    box.faults.replace([])
+    done = await catch_up_campaign("sale", settings=one_at_a_time)
+    assert (done.pending, done.is_proven) == (400, True)
+
+
+async def test_a_ledger_that_knows_nothing_says_that_nothing_was_proven(
+    box: Sandbox, settings: Settings, tmp_path: Path
+) -> None:
+    plan_file(write_campaign(tmp_path, numbers(60)), settings)
+    assert not (await catch_up_campaign("sale", settings=settings)).is_proven
 
 
 @pytest.mark.parametrize("title", ["Autumn sale", "Autumn sal", "  AUTUMN SALE! "], ids=["same", "cut", "respelt"])

@@ -172,6 +172,22 @@ async def test_a_share_that_is_cancelled_stops_the_whole_run(box: Sandbox, tmp_p
     assert box.truth()["in_flight"] == 0
 
 
+async def test_a_share_that_the_guard_refuses_is_seen_to_have_stopped_the_run(
+    box: Sandbox, tmp_path: Path, prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan_file(write_campaign(tmp_path, numbers(100)), load_settings())
+    async with open_run("sale", settings=load_settings()) as run:
+        await upload_media(run)
+        await verify_media(run)
+        monkeypatch.setenv("POSTHORN_GUARD_DIR", "/dev/null/marks")
+        state = await send_share("sale", return_state=True)
+        assert (state.type, state.name) == (StateType.FAILED, "Stopped")
+        assert "/dev/null/marks" in str(state.message)
+        await run.refresh()
+        assert "/dev/null/marks" in str(run.stopped)
+    assert box.truth()["send_requests"] == 0
+
+
 async def test_a_cancelled_lookup_goes_to_no_further_campaign(
     box: Sandbox, tmp_path: Path, prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

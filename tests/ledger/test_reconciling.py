@@ -22,7 +22,9 @@ from tests.ledger.ledgers import (
     another,
     answer,
     claimed,
+    first_chunk,
     ids,
+    last_chunk,
     planned,
     states,
 )
@@ -53,9 +55,9 @@ def test_every_unknown_message_is_told_in_pages_in_order(ledger: Ledger) -> None
         assert len(page) <= 3
         told += [(message.chunk_id, message.position) for message in page]
         after = told[-1]
-    chunks = range(campaign.first_chunk, campaign.last_chunk + 1)
+    chunks = range(first_chunk(ledger, campaign), last_chunk(ledger, campaign) + 1)
     assert told == [(chunk, position) for chunk in chunks for position in (7, 9)]
-    assert len(reconciling.unconfirmed(ledger, campaign, 100, last_chunk=campaign.first_chunk)) == 2
+    assert len(reconciling.unconfirmed(ledger, campaign, 100, last_chunk=first_chunk(ledger, campaign))) == 2
 
 
 def test_what_is_found_is_taken_with_its_id(ledger: Ledger) -> None:

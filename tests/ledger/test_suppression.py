@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from posthorn.ledger import deliveries, planning, sending, suppression, totals
 from posthorn.ledger.deliveries import Delivery
@@ -25,6 +28,7 @@ from tests.ledger.ledgers import (
     chunk_state,
     claimed,
     everything_adds_up,
+    first_chunk,
     planned,
     states,
 )
@@ -62,7 +66,7 @@ class Attendees:
         yield [Row(line, phone(line), 0, f"CODE-{line}", {}) for line in range(self.input)]
 
 
-def event(ledger: Ledger, count: int = 4, **options: object) -> Delivery:
+def gala_of(ledger: Ledger, count: int = 4, **options: object) -> Delivery:
     new = NewDelivery(Kind.EVENT, "gala", "skycore", {"mms_id": "7"}, options, chunk_size=1)
     found = planning.plan(ledger, new, Attendees(count))
     assert found is not None
@@ -164,8 +168,8 @@ def test_the_widest_scope_gives_the_reason(ledger: Ledger) -> None:
 def test_a_chunk_of_nobody_is_done_when_planned(ledger: Ledger) -> None:
     opt_out(ledger, range(10))
     campaign = planned(ledger, 30)
-    assert chunk_state(ledger, campaign.first_chunk) == ChunkState.DONE
-    assert claimed(ledger, campaign).chunk_id == campaign.first_chunk + 1
+    assert chunk_state(ledger, first_chunk(ledger, campaign)) == ChunkState.DONE
+    assert claimed(ledger, campaign).chunk_id == first_chunk(ledger, campaign) + 1
 
 
 def test_a_campaign_of_nobody_is_finished(ledger: Ledger) -> None:
@@ -184,14 +188,14 @@ def test_whoever_was_removed_is_planned(ledger: Ledger) -> None:
 def test_tickets_heed_only_all_unless_the_event_says_otherwise(ledger: Ledger) -> None:
     opt_out(ledger, [1])
     opt_out(ledger, [2], ALL, "blacklist")
-    gala = event(ledger)
+    gala = gala_of(ledger)
     assert codes(ledger, gala) == {2: "opt-out:blacklist"}
     everything_adds_up(ledger)
 
 
 def test_an_event_may_heed_marketing_opt_outs_too(ledger: Ledger) -> None:
     opt_out(ledger, [1])
-    gala = event(ledger, opt_outs="marketing")
+    gala = gala_of(ledger, opt_outs="marketing")
     opt_out(ledger, [2])
     assert codes(ledger, gala) == {1: "opt-out:reply"}
     lines = [claim.phones[0] - FIRST_PHONE for claim in iter(lambda: sending.claim(ledger, gala, OWNER, 1, LATEST), None)]
@@ -217,9 +221,9 @@ def test_a_chunk_of_which_nobody_is_left_closes_without_an_attempt(ledger: Ledge
     campaign = planned(ledger, 30)
     opt_out(ledger, range(20))
     claim = claimed(ledger, campaign)
-    assert claim.chunk_id == campaign.first_chunk + 2
-    assert chunk_state(ledger, campaign.first_chunk) == ChunkState.DONE
-    assert attempts(ledger, campaign.first_chunk) == []
+    assert claim.chunk_id == first_chunk(ledger, campaign) + 2
+    assert chunk_state(ledger, first_chunk(ledger, campaign)) == ChunkState.DONE
+    assert attempts(ledger, first_chunk(ledger, campaign)) == []
     assert states(ledger, campaign) == {"pending": 10, "suppressed": 20}
 
 
@@ -233,8 +237,8 @@ def test_nothing_is_claimed_where_all_that_is_left_has_opted_out(ledger: Ledger)
 def test_only_the_chunks_of_the_batch_are_closed(ledger: Ledger) -> None:
     campaign = planned(ledger, 30)
     opt_out(ledger, range(30))
-    assert sending.claim(ledger, campaign, OWNER, campaign.first_chunk, campaign.first_chunk) is None
-    assert chunk_state(ledger, campaign.first_chunk + 1) == ChunkState.PENDING
+    assert sending.claim(ledger, campaign, OWNER, first_chunk(ledger, campaign), first_chunk(ledger, campaign)) is None
+    assert chunk_state(ledger, first_chunk(ledger, campaign) + 1) == ChunkState.PENDING
 
 
 def test_a_message_that_is_given_back_goes_no_more_to_who_opted_out_meanwhile(ledger: Ledger) -> None:
@@ -254,7 +258,7 @@ def test_a_removal_changes_no_message_that_is_suppressed(ledger: Ledger) -> None
 
 
 def test_claims_of_tickets_heed_only_all(ledger: Ledger) -> None:
-    gala = event(ledger)
+    gala = gala_of(ledger)
     opt_out(ledger, [1])
     opt_out(ledger, [2], ALL, "refusal")
     lines = [claim.phones[0] - FIRST_PHONE for claim in iter(lambda: sending.claim(ledger, gala, OWNER, 1, LATEST), None)]
@@ -305,7 +309,67 @@ def test_a_claim_waits_for_an_opt_out_that_is_being_committed(postgres_url: str,
         thread.start()
         thread.join(0.3)
         assert thread.is_alive()
-        values = {"phone": phone(4), "scope": 0, "source": "reply", "why": "", "by": "test", "since": 1.0}
+        values = {"phone": phone(4), "scope": 0, "source": "reply", "why": "", "by": "test", "since": 1.0, "number": 1}
         connection.execute(tables.suppression.insert().values(**values))
+        connection.execute(tables.identity.update().values(suppressions=1))
     thread.join(20)
     assert found == [phone(line) for line in range(10) if line != 4]
+
+
+def test_a_process_that_watches_the_list_hears_of_every_new_entry(url: str, ledger: Ledger) -> None:
+    opt_out(ledger, [35])
+    campaign, watch = planned(ledger, 30), suppression.Watch()
+
+    def claim_next() -> list[int]:
+        claim = sending.claim(ledger, campaign, OWNER, 1, LATEST, watch)
+        assert claim is not None
+        return [number - FIRST_PHONE for number in claim.phones]
+
+    assert claim_next() == list(range(10))
+    with another(url) as other:
+        opt_out(other, [11])
+        suppression.remove(other, phone(11), [MARKETING], by="ann", why="a slip")
+        opt_out(other, [12, 22])
+        suppression.remove(other, phone(22), [MARKETING], by="ann", why="a slip")
+    assert claim_next() == [10, 11, *range(13, 20)]
+    opt_out(ledger, [22], ALL)
+    assert claim_next() == [20, 21, *range(23, 30)]
+
+
+def test_a_number_that_holds_again_is_heard_of_although_others_were_erased(ledger: Ledger) -> None:
+    opt_out(ledger, [11, 12, 13])
+    campaign, watch = planned(ledger, 30), suppression.Watch()
+    assert sending.claim(ledger, campaign, OWNER, 1, LATEST, watch) is not None
+    for line in (11, 12, 13):
+        suppression.erase(ledger, phone(line))
+    opt_out(ledger, [20])
+    sending.claim(ledger, campaign, OWNER, 1, LATEST, watch)
+    claim = sending.claim(ledger, campaign, OWNER, 1, LATEST, watch)
+    assert claim is not None
+    assert phone(20) not in claim.phones
+
+
+def test_nobody_is_claimed_who_opted_out_before_the_claims_commit_began(url: str, ledger: Ledger) -> None:
+    """At random moments: one thread claims, another opts numbers out, each by its own clock of what is over when."""
+    campaign, watch = planned(ledger, 600, chunk_size=5), suppression.Watch()
+    committing, claimed_at = [0.0], dict[int, float]()
+    listed_at = dict[int, float]()
+    with another(url) as other:
+
+        def opt_out_some() -> None:
+            lines = list(range(600))
+            random.Random(7).shuffle(lines)
+            for line in lines[:300]:
+                opt_out(other, [line])
+                listed_at[phone(line)] = time.monotonic()  # it is over by now
+
+        event.listen(ledger._engine, "commit", lambda _: committing.__setitem__(0, time.monotonic()))
+        thread = threading.Thread(target=opt_out_some)
+        thread.start()
+        while (claim := sending.claim(ledger, campaign, OWNER, 1, LATEST, watch)) is not None:
+            claimed_at |= dict.fromkeys(claim.phones, committing[0])
+        thread.join()
+    assert [number for number, at in claimed_at.items() if listed_at.get(number, at) < at] == []
+    left_out = states(ledger, campaign)["suppressed"]
+    assert len(claimed_at) == 600 - left_out
+    assert 0 < left_out < 300, "the two never met"

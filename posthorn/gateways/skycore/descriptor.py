@@ -18,6 +18,7 @@ def _account(settings: Settings) -> Account:
         account_concurrency=ours.account_concurrency,
         breaker_after=ours.breaker_after,
         min_interval_seconds=ours.min_interval_seconds,
+        price_per_message=ours.price_per_message,
     )
 
 

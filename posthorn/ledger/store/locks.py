@@ -10,7 +10,7 @@ import hashlib
 import os
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -27,6 +27,12 @@ from posthorn.statefolder import make_private
 _PATIENCE_SECONDS = 0.2  # a reader that asks whether a lock is free holds it for an instant
 _PAUSE_SECONDS = 0.02
 _NO_SOCKET = -1
+# Reading pg_locks disturbs nobody, unlike taking a lock for an instant.
+_ADVISORY = (
+    "pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+_LOCK_NUMBER = "((classid::bigint << 32) | objid::bigint)"
 
 
 class Locks(Protocol):
@@ -44,6 +50,9 @@ class Locks(Protocol):
 
     def is_free(self, key: str) -> bool:
         """Whether nobody holds the lock."""
+
+    def held(self, keys: Collection[str]) -> set[str]:
+        """Those of the locks that somebody holds: ``is_free`` for many at once."""
 
     def still_held(self, key: str) -> bool:
         """Whether this process still holds the lock; False after the database dropped the session that held it."""
@@ -107,6 +116,16 @@ class FileLocks(Locks):
             return True
 
     @override
+    def held(self, keys: Collection[str]) -> set[str]:
+        try:
+            names = {entry.name for entry in os.scandir(self._folder)}  # of most there has never been a lock, or is none
+        except FileNotFoundError:
+            return set()
+        except OSError as error:
+            raise LedgerError(f"the folder of locks {self._folder} cannot be read: {error.strerror}") from error
+        return {key for key in keys if f"{key}.lock" in names and not self.is_free(key)}
+
+    @override
     def still_held(self, key: str) -> bool:
         return key in self._held
 
@@ -167,13 +186,14 @@ class PostgresLocks(Locks):
     @override
     def is_free(self, key: str) -> bool:
         with self._guard:
-            # Reading pg_locks disturbs nobody, unlike taking the lock for an instant.
-            return not self._ask(
-                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
-                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-                " AND ((classid::bigint << 32) | objid::bigint) = :number",
-                key,
-            )
+            return not self._ask(f"SELECT count(*) FROM {_ADVISORY} AND {_LOCK_NUMBER} = :number", key)  # noqa: S608
+
+    @override
+    def held(self, keys: Collection[str]) -> set[str]:
+        with self._guard:
+            numbers: Any = self._ask(f"SELECT array_agg({_LOCK_NUMBER}) FROM {_ADVISORY}")  # noqa: S608
+        taken = set(numbers or ())
+        return {key for key in keys if _number(key) in taken}
 
     @override
     def still_held(self, key: str) -> bool:

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
@@ -21,7 +21,19 @@ def upgrade() -> None:
         sa.Column("removed_at", sa.Double(), nullable=True, comment="null while it holds; what happened before stays past"),
         sa.Column("removed_by", sa.Text(), nullable=True),
         sa.Column("removed_why", sa.Text(), nullable=True),
+        sa.Column("number", sa.BigInteger(), nullable=False, comment="of the entry's last word; who reads on begins there"),
         sa.PrimaryKeyConstraint("phone", "scope", name=op.f("pk_suppression")),
+    )
+    op.create_index("ix_suppression_number", "suppression", ["number"])
+    op.add_column(
+        "identity",
+        sa.Column(
+            "suppressions",
+            sa.BigInteger(),
+            nullable=False,
+            server_default="0",
+            comment="the number of the newest entry of the suppression list",
+        ),
     )
     op.create_table(
         "opt_out_pull",
@@ -32,5 +44,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_column("identity", "suppressions")
     op.drop_table("opt_out_pull")
     op.drop_table("suppression")

@@ -1,0 +1,38 @@
+"""`posthorn list`: every campaign and event of the ledger, and how each stands."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from posthorn.cli.output import print_json
+
+
+def list_deliveries(
+    kind: Annotated[Literal["campaign", "event"] | None, typer.Option("--kind", help="Only these.")] = None,
+    state: Annotated[
+        Literal["running", "waiting", "finished", "needs_attention", "stopped", "cancelled"] | None,
+        typer.Option("--state", help="Only those in this state."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")] = False,
+) -> None:
+    """Every campaign and event of the ledger, the newest first: state, last run, counts, delivered share, cost.
+
+    The delivered share is of those that the provider took. The cost is of those, too, at the price of the settings
+    (POSTHORN_SERWERSMS__PRICE_PER_MESSAGE, POSTHORN_SKYCORE__PRICE_PER_MESSAGE). Exit code 0, however they stand.
+
+    \b
+        posthorn list
+        posthorn list --state needs_attention
+        posthorn list --kind event --json
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
+    from posthorn.delivery.overview import as_table, listed  # noqa: PLC0415
+
+    entries = listed(kind, state)
+    if as_json:
+        print_json(entries)
+    elif entries:
+        print(as_table(entries))
+    else:
+        print("no campaign or event yet" if kind is None and state is None else "none of those")

@@ -1,0 +1,95 @@
+"""All deliveries of the ledger in one list, the newest first: for `posthorn list`. No number of a person is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from tabulate import tabulate
+
+from posthorn.content.amounts import money
+from posthorn.gateways.registry import by_name
+from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.totals import Summary, summaries
+from posthorn.settings import Settings, SettingsError, load_settings
+
+_HEADERS = ("name", "kind", "state", "when", "input", "left", "taken", "rejected", "unknown", "delivered", "cost")
+_ALIGNED = ("left",) * 4 + ("right",) * 7
+
+
+def listed(kind: str | None = None, state: str | None = None) -> list[dict[str, Any]]:
+    """An entry for each delivery, of that kind and in that state if they are given, the newest first; JSON values.
+
+    ``delivered_share`` is how many of those that the provider took are reported as delivered, 0 to 1, ``cost`` what those
+    that it took cost; both None where that cannot be told.
+    """
+    settings = load_settings()
+    ledger = Ledger(settings.database_url)
+    try:
+        entries = [_entry(one, settings) for one in summaries(ledger)]
+    finally:
+        ledger.close()
+    return [one for one in entries if kind in (None, one["kind"]) and state in (None, one["state"])]
+
+
+def as_table(entries: Sequence[dict[str, Any]]) -> str:
+    """The entries as a table, with times in the operators' zone."""
+    zone = ZoneInfo(load_settings().timezone)
+    rows = [_row(one, zone) for one in entries]
+    return tabulate(rows, headers=_HEADERS, tablefmt="simple_outline", disable_numparse=True, colalign=_ALIGNED)
+
+
+def _entry(one: Summary, settings: Settings) -> dict[str, Any]:
+    counted = one.totals
+    price = None if one.delivery.test else _price(one.delivery.gateway, settings)
+    return {
+        "name": one.delivery.name,
+        "kind": one.delivery.kind.name.lower(),
+        "test": one.delivery.test,
+        "state": one.state,
+        "planned_at": _iso(one.delivery.created_at),
+        "run_started_at": _iso(one.delivery.run_started_at),
+        "send_at": one.delivery.definition.get("send_at"),
+        "totals": counted,
+        "second_copies": one.second_copies,
+        "taken": one.taken,
+        "delivered_share": round(counted["delivered"] / one.taken, 4) if one.taken else None,
+        "cost": None if price is None else str(price * (one.taken + one.second_copies)),
+    }
+
+
+def _price(gateway: str, settings: Settings) -> Decimal | None:
+    try:
+        return by_name(gateway).account(settings).price_per_message
+    except SettingsError:  # one of a gateway that this installation does not have any more is listed all the same
+        return None
+
+
+def _row(one: dict[str, Any], zone: ZoneInfo) -> tuple[str, ...]:
+    counted, share, cost = one["totals"], one["delivered_share"], one["cost"]
+    return (
+        one["name"] + (" (test)" if one["test"] else ""),
+        one["kind"],
+        one["state"].replace("_", " "),
+        _when(one, zone),
+        f"{counted['input']:,}",
+        f"{counted['pending'] + counted['sending']:,}",
+        f"{one['taken']:,}",
+        f"{counted['rejected']:,}",
+        f"{counted['unknown']:,}",
+        "" if share is None else f"{share:.1%}",
+        "" if cost is None else money(Decimal(cost)),
+    )
+
+
+def _when(one: dict[str, Any], zone: ZoneInfo) -> str:
+    """Its last run, or when it was planned where it never ran."""
+    moment = datetime.fromisoformat(one["run_started_at"] or one["planned_at"]).astimezone(zone)
+    return f"{moment:%Y-%m-%d %H:%M}" + ("" if one["run_started_at"] else " (planned)")
+
+
+def _iso(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
