@@ -21,7 +21,7 @@ from posthorn.errors import InputError
 from posthorn.gateways import registry
 from posthorn.ledger import deliveries, reconciling, tickets
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind, MessageState, mask_phone
 from posthorn.settings import load_settings
 
@@ -126,11 +126,8 @@ def _attendee(intake: AttendeeIntake, row: int) -> Attendee:
 
 @contextmanager
 def _ledger() -> Iterator[Ledger]:
-    ledger = Ledger(load_settings().database_url)
-    try:
+    with open_ledger() as ledger:
         yield ledger
-    finally:
-        ledger.close()
 
 
 @contextmanager

@@ -21,8 +21,7 @@ from posthorn.gateways.registry import code_words
 from posthorn.ledger import deliveries, listing
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.listing import Listed
-from posthorn.ledger.store.engine import Ledger
-from posthorn.settings import load_settings
+from posthorn.ledger.store.engine import open_ledger
 
 COLUMNS = ("line", "phone", "state", "code", "meaning", "provider_id", "barcode", "sent_at", "delivered_at")
 
@@ -81,13 +80,10 @@ def export_jsonl(name: str, out: Path, *, test: bool = False) -> int:
 
 @contextmanager
 def _opened(name: str, *, test: bool) -> Iterator[tuple[Iterator[Listed], _Words]]:
-    ledger = Ledger(load_settings().database_url)
-    try:
+    with open_ledger() as ledger:
         campaign = deliveries.get(ledger, name, test=test)
         words = functools.partial(code_words, campaign.gateway)
         yield _not_erased(campaign, listing.messages(ledger, campaign)), functools.lru_cache(maxsize=1_000)(words)
-    finally:
-        ledger.close()
 
 
 def _not_erased(campaign: Delivery, messages: Iterator[Listed]) -> Iterator[Listed]:

@@ -15,7 +15,7 @@ from posthorn.errors import InputError
 from posthorn.ledger import deliveries, resolving, sending, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.spool import import_spool
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind, MessageState, mask_phone
 from posthorn.settings import load_settings
 
@@ -79,12 +79,9 @@ def resolve(name: str, numbers: Sequence[str], *, taken: bool, by: str, why: str
 def _looked_after(name: str) -> Iterator[tuple[Ledger, Delivery]]:
     """The campaign, with what a dead process left of it made known, and nobody else at it."""
     settings = load_settings()
-    ledger = Ledger(settings.database_url)
-    try:
+    with open_ledger(settings) as ledger:
         campaign = deliveries.get(ledger, name, kind=Kind.CAMPAIGN)
         lock_for_lookup(ledger, campaign)
         import_spool(settings.state_dir / "spool", ledger)
         sending.abandon_dead(ledger, campaign)
         yield ledger, deliveries.get(ledger, name, kind=Kind.CAMPAIGN)
-    finally:
-        ledger.close()

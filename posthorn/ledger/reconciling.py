@@ -162,7 +162,7 @@ _CONTROLS = (
     " WHERE {of} AND c.accepted + c.scheduled + c.delivered + c.undelivered + c.no_report > 0"
     " AND a.started_at >= :not_before"
     " AND (SELECT count(*) FROM attempt b WHERE b.chunk_id = c.id AND b.outcome <> :unsent) = 1"
-    " ORDER BY abs(a.started_at - :near), c.id LIMIT :size"
+    " ORDER BY a.started_at < :near, abs(a.started_at - :near), c.id LIMIT :size"
 )
 _CONTROLS_OF = [
     sql(_CONTROLS.format(of=of)).columns(definition=sa.JSON())
@@ -175,7 +175,10 @@ _CONTROLS_OF = [
 
 
 def controls(ledger: Ledger, campaign: Delivery, near: float, size: int, *, not_before: float) -> list[Control]:
-    """Messages that the provider surely took around ``near``, each of another chunk: a listing without them proves nothing.
+    """Messages that the provider surely took, each of another chunk: a listing without them proves nothing.
+
+    First those whose request began at ``near`` or later, the nearest first: a listing that lags may show all that was taken
+    before, and not yet what is looked for. Then the latest before it.
 
     Of other campaigns of the same gateway where this one has none. Only of chunks with one request that may have been
     carried out, made after ``not_before``: nobody could say when a message of another was taken.

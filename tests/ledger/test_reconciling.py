@@ -183,6 +183,8 @@ def test_controls_are_messages_that_were_surely_taken_near_that_time(ledger: Led
     assert controls(ledger, campaign, 1000.0 * claims[-1].chunk_id) == nearest_first
     assert controls(ledger, campaign, 0, 3) == [ids(claim)[0] for claim in claims[1:4]]
     assert controls(ledger, campaign, since=1000.0 * claims[-1].chunk_id) == nearest_first[:1], "only what is surely listed"
+    middle = [ids(claims[number])[0] for number in (3, 4, 2, 1)]
+    assert controls(ledger, campaign, 1000.0 * claims[3].chunk_id - 1) == middle, "first what was taken later"
     (control,) = reconciling.controls(ledger, campaign, 1000.0 * claims[1].chunk_id, 1, not_before=0)
     assert (control.since, control.until) == (1000.0 * claims[1].chunk_id, 1000.0 * claims[1].chunk_id + 5)
     assert (control.phone, control.campaign, control.definition) == (claims[1].phones[0], "sale", campaign.definition)

@@ -244,6 +244,18 @@ stored_file = Table(
     Column("stored_at", Double, nullable=False),
 )
 
+account_finding = Table(
+    "account_finding",
+    metadata,
+    Column("gateway", String(40), primary_key=True),
+    Column("account", String(64), primary_key=True, comment="a hash of its address and login"),
+    Column("subject", String(40), primary_key=True, comment="what is known: upload, lists_files, hold, clock …"),
+    Column("verdict", String(16), nullable=False, comment="confirmed, other or unclear"),
+    Column("value", Text, nullable=False, comment="what the program goes by"),
+    Column("seen", Text, nullable=False, comment="what was seen, for people"),
+    Column("found_at", Double, nullable=False),
+)
+
 ticket = Table(
     "ticket",
     metadata,
