@@ -66,6 +66,13 @@ class Scope(enum.IntEnum):
     ALL = 1
 
 
+class WaitsFor(enum.StrEnum):
+    """What a delivery waits for until a moment, without a process that waits. Stored: never rename."""
+
+    LAST_LOOK = "last_look"
+    HOURS = "hours"
+
+
 class Kind(enum.IntEnum):
     """What a ledger entry delivers. Stored: never renumber."""
 
