@@ -11,7 +11,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.cancelling import heeds_cancellation
-from flows.ending import already_running
+from flows.ending import NEEDS_ATTENTION, STOPPED, already_running
 from posthorn.delivery.report import Pulled
 from posthorn.errors import AlreadyRunning, GatewayError
 from tasks.publish import publish
@@ -40,7 +40,7 @@ async def delivery_reports(name: Annotated[str, Field(max_length=80)] = "") -> S
     except AlreadyRunning as error:
         return already_running(error)
     except GatewayError as error:
-        return Failed(name="Stopped", message=str(error))
+        return Failed(name=STOPPED, message=str(error))
     for changed in await with_changed_totals():
         await publish(changed)
     return _ending(pulled)
@@ -54,7 +54,9 @@ def _ending(pulled: Pulled) -> State[Any]:
     )
     if pulled.second_copies:
         message += f", second copies: {pulled.second_copies:,}"
+    if not pulled.problems and pulled.second_copies:
+        return Failed(name=NEEDS_ATTENTION, message=message)
     if not pulled.problems:
-        return Completed(name="NeedsAttention" if pulled.second_copies else None, message=message)
+        return Completed(message=message)
     message += f"; requests that failed: {len(pulled.problems):,}, the last: {pulled.problems[-1]}"
-    return Failed(name="Stopped", message=message) if len(pulled.problems) == pulled.requests else Completed(message=message)
+    return Failed(name=STOPPED, message=message) if len(pulled.problems) == pulled.requests else Completed(message=message)

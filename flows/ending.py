@@ -1,4 +1,8 @@
-"""The final state of a run, by name: what an operator sees first in the Prefect UI and what automations listen to."""
+"""The final state of a run, by name: what an operator sees first in the Prefect UI and what automations listen to.
+
+What needs a person is a failed state with a name of its own, so that nobody takes it for done. Flows have no retries: a
+failed state runs nothing again.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +10,52 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
+from posthorn.delivery.status import go_on
 from posthorn.errors import AlreadyRunning
 
 ALREADY_RUNNING = "AlreadyRunning"
 """The name of the state of a run that found another at work: it says nothing of that other one."""
 
+NEEDS_ATTENTION = "NeedsAttention"
+NOT_APPROVED = "NotApproved"
+STOPPED = "Stopped"
+WITHDRAWN = "Withdrawn"
+
+ENDINGS = frozenset({NEEDS_ATTENTION, NOT_APPROVED, STOPPED, WITHDRAWN})
+"""The names of the endings that look like failures to Prefect and are none: the ledger says the same."""
+
 
 def ending(status: Mapping[str, Any]) -> State[Any]:
-    """``Completed``, ``NeedsAttention`` (a person is asked), ``Waiting`` (goes on by itself), ``Stopped``, ``Withdrawn``."""
+    """How a run of a delivery ended: ``Completed``, ``Waiting``, ``NeedsAttention``, ``Stopped`` or ``Withdrawn``."""
     counted = status["totals"]
     left = counted["pending"] + counted["sending"]
     if status["state"] == "cancelled":
-        message = f"cancelled: {counted['cancelled']:,}"
-        if counted["unknown"] or counted["scheduled"]:
-            message += f", unknown: {counted['unknown']:,}, still kept by the provider: {counted['scheduled']:,}"
-        return Completed(name="Withdrawn", message=message)
-    if left:  # a helper may still have requests under way: the run is over all the same
-        because = status["because"] or "interrupted"
-        return Failed(name="Stopped", message=f"{because}. Not sent yet: {left:,}. Run it again when the cause is gone.")
+        return Cancelled(name=WITHDRAWN, message=_withdrawn(counted))
     if status["state"] == "waiting":
         return Completed(name="Waiting", message=status["because"])
+    if left:  # a helper may still have requests under way: the run is over all the same
+        because = status["because"] or "interrupted"
+        message = f"{because.rstrip('.')}. Sent: {_sent(counted):,}, not sent yet: {left:,}. Next: {go_on(status)}"
+        return Failed(name=STOPPED, message=message)
     if status["state"] == "needs_attention":
         message = f"unknown: {counted['unknown']:,}, rejected: {counted['rejected']:,}"
         if status["second_copies"] or status["waiting_until"]:
             message += f", second copies: {status['second_copies']:,}; {status['because']}"
-        return Completed(name="NeedsAttention", message=message)
+        return Failed(name=NEEDS_ATTENTION, message=message)
     return Completed(message=f"all {counted['input']:,} rows accounted for")
+
+
+def _withdrawn(counted: Mapping[str, int]) -> str:
+    message = f"cancelled: {counted['cancelled']:,}"
+    if counted["unknown"] or counted["scheduled"]:
+        message += f", unknown: {counted['unknown']:,}, still kept by the provider: {counted['scheduled']:,}"
+    return message
+
+
+def _sent(counted: Mapping[str, int]) -> int:
+    return sum(counted[state] for state in ("accepted", "scheduled", "delivered", "undelivered", "no_report"))
 
 
 def already_running(error: AlreadyRunning) -> State[Any]:
@@ -43,4 +65,4 @@ def already_running(error: AlreadyRunning) -> State[Any]:
 
 def not_approved(error: Exception) -> State[Any]:
     """``NotApproved``: a person said no; nothing was sent."""
-    return Completed(name="NotApproved", message=f"{error}. Nothing was sent")
+    return Failed(name=NOT_APPROVED, message=f"{error}. Nothing was sent")

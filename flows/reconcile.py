@@ -13,6 +13,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.cancelling import finish_when_cancelled, heeds_cancellation, told_to_stop
+from flows.ending import NEEDS_ATTENTION, STOPPED
 from posthorn.delivery.deliver import settle_once
 from posthorn.delivery.run import open_lookup
 from posthorn.errors import AlreadyRunning, GatewayError, InputError
@@ -64,7 +65,7 @@ async def look_after(names: Sequence[str]) -> State[Any]:
         looked_at += f"; not sent yet: {left:,} (run the campaign again to send them)"
     found = f"unknown: {unknown:,}" + (f", second copies: {copies:,}" if copies else "")
     if problems:
-        return Failed(name="Stopped", message=f"{'; '.join(problems)}. {found}; {looked_at}")
+        return Failed(name=STOPPED, message=f"{'; '.join(problems)}. {found}; {looked_at}")
     if unknown or copies:
-        return Completed(name="NeedsAttention", message=f"{found}; {looked_at}")
+        return Failed(name=NEEDS_ATTENTION, message=f"{found}; {looked_at}")
     return Completed(message=f"nothing unknown; {looked_at}")

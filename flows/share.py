@@ -12,6 +12,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.cancelling import finish_when_cancelled, heeds_cancellation
+from flows.ending import STOPPED
 from posthorn.delivery.deliver import send_all
 from posthorn.delivery.run import CampaignRun, open_helper
 from posthorn.errors import GatewayError, NotRunning, Stopped
@@ -40,7 +41,7 @@ async def send_share(name: Annotated[str, Field(min_length=1, max_length=80)]) -
     except NotRunning as error:
         return Completed(name="NotRunning", message=str(error))
     except (GatewayError, Stopped) as error:
-        return Failed(name="Stopped", message=str(error))
+        return Failed(name=STOPPED, message=str(error))
     return Completed(message=f"{requests:,} requests")
 
 

@@ -184,6 +184,7 @@ async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:
     """Run a flow, wait until the server has recorded its task runs, and raise what it raised."""
     from prefect.logging.handlers import APILogHandler  # noqa: PLC0415
 
+    from flows.ending import ALREADY_RUNNING, ENDINGS  # noqa: PLC0415
     from posthorn.errors import AlreadyRunning, PosthornError, Stopped  # noqa: PLC0415
     from posthorn.settings import SettingsError  # noqa: PLC0415
 
@@ -196,14 +197,16 @@ async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_RECORD_SECONDS):
                 await APILogHandler.aflush()
-    if state.name == "AlreadyRunning":
+    if state.name == ALREADY_RUNNING:
         raise AlreadyRunning(state.message)
     error = await state.aresult(raise_on_failure=False)
     if isinstance(error, (PosthornError, SettingsError)):
         raise error
+    if state.name in ENDINGS:
+        return
     if state.is_cancelled():
         raise Stopped(state.message or "the run was cancelled")
-    if isinstance(error, BaseException) and state.name != "Stopped":
+    if isinstance(error, BaseException):
         raise error
 
 

@@ -122,7 +122,7 @@ def status_table(status: Mapping[str, Any]) -> str:
     lines = [f"{status['kind']} {status['name']}{test}: {status['state'].replace('_', ' ')}{because}", ""]
     lines.append(tabulate(status_rows(status), headers="keys", tablefmt="simple_outline", intfmt=","))
     if status["state"] == "stopped" and "`posthorn" not in because:
-        lines += ["", f"next: {_go_on(status)}"]
+        lines += ["", f"next: {go_on(status)}"]
     if status["errors"]:
         codes = [(code, f"{count:,}", words) for code, count, words in codes_in_words(status)]
         lines += ["", tabulate(codes, headers=("code", "messages", "meaning"), **_CODES_TABLE)]
@@ -132,7 +132,7 @@ def status_table(status: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _go_on(status: Mapping[str, Any]) -> str:
+def go_on(status: Mapping[str, Any]) -> str:
     """What to do about a delivery that stopped before its end, where its reason does not say so itself."""
     command = "posthorn campaign send" if status["kind"] == Kind.CAMPAIGN.name.lower() else "posthorn tickets send"
     again = f"run `{command}` with the same file: it sends the rest"

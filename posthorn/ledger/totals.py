@@ -93,7 +93,7 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
         word = approvals.newest(ledger, campaign)
         if isinstance(word, float):
             state, because = (
-                "needs_attention",
+                "waiting",
                 f"waits for approval since {_moment(word)}: `posthorn campaign approve {campaign.name}`",
             )
         elif word is not None and not word.approved:

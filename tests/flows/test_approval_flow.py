@@ -90,7 +90,7 @@ async def test_a_person_sees_what_will_happen_and_approves_in_the_form(
         for words in ("120 of 121 rows", "30.00 (120 at 0.25)", "700 messages", "form.rejects.csv", "poster.png"):
             assert words in str(shown.data)
         status = status_now("form")
-        assert (status["state"], status["totals"]["pending"]) == ("needs_attention", 120)
+        assert (status["state"], status["totals"]["pending"]) == ("waiting", 120)
         assert "waits for approval since" in status["because"]
         assert box.truth()["send_requests"] == 0
 

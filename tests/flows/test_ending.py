@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.ending import ending
+import pytest
+
+from flows.ending import ending, not_approved
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_helper, open_lookup, open_run
 from posthorn.delivery.status import status_now
 from posthorn.errors import CreditExhausted
 from posthorn.ledger import sending
+from posthorn.models import TOTALS
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
 from tests.delivery.journey import numbers, write_campaign
+from tests.ledger.ledgers import LATEST
 
 
 async def test_a_run_that_stopped_is_stopped_though_a_helper_has_a_request_under_way(box: Sandbox, tmp_path: Path) -> None:
@@ -21,14 +25,71 @@ async def test_a_run_that_stopped_is_stopped_though_a_helper_has_a_request_under
         helping = open_helper(name)
         helper = await helping.__aenter__()
         campaign = helper.delivery
-        assert await helper.do(sending.claim, campaign, helper.owner, campaign.first_chunk, campaign.last_chunk)
+        assert await helper.do(sending.claim, campaign, helper.owner, 1, LATEST)
         run.stop(CreditExhausted("no credit left"))
     status = status_now(name)
     assert status["state"] == "running"
     state = ending(status)
     assert (state.name, state.is_failed()) == ("Stopped", True)
-    assert (state.message or "").startswith("no credit left. Not sent yet: 500")
+    assert (state.message or "").startswith("no credit left. Sent: 0, not sent yet: 500. Next: ")
     await helping.__aexit__(None, None, None)
+
+
+NOTHING = dict.fromkeys(TOTALS, 0)
+STATUS = {
+    "kind": "campaign",
+    "name": "sale",
+    "because": None,
+    "second_copies": 0,
+    "waiting_until": None,
+    "totals": {**NOTHING, "input": 1200},
+}
+
+# How the ledger says that it stands, and what the run's final state looks like: its type, its name, words of its message.
+LOOKS = {
+    "everybody is accounted for": ({"state": "finished"}, "COMPLETED", "Completed", "all 1,200 rows accounted for"),
+    "a moment is waited for": (
+        {"state": "waiting", "because": "waits until 9:00", "totals": {**NOTHING, "input": 1200, "pending": 1200}},
+        "COMPLETED",
+        "Waiting",
+        "waits until 9:00",
+    ),
+    "something is unknown": (
+        {"state": "needs_attention", "totals": {**NOTHING, "input": 1200, "unknown": 50, "accepted": 1150}},
+        "FAILED",
+        "NeedsAttention",
+        "unknown: 50, rejected: 0",
+    ),
+    "the credit ended": (
+        {"state": "stopped", "because": "no credit", "totals": {**NOTHING, "input": 1200, "pending": 200, "accepted": 1000}},
+        "FAILED",
+        "Stopped",
+        "no credit. Sent: 1,000, not sent yet: 200. Next: remove the cause (`posthorn doctor` looks for it)",
+    ),
+    "it was cancelled for good": (
+        {"state": "cancelled", "totals": {**NOTHING, "input": 1200, "cancelled": 200, "accepted": 1000}},
+        "CANCELLED",
+        "Withdrawn",
+        "cancelled: 200",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LOOKS)
+def test_a_final_state_looks_like_what_it_is(case: str) -> None:
+    status, kind, name, message = LOOKS[case]
+    state = ending({**STATUS, **status})
+    assert (state.type.value, state.name) == (kind, name)
+    assert (state.message or "").startswith(message)
+
+
+def test_a_no_is_no_green_tick() -> None:
+    state = not_approved(Exception("not approved by Ada"))
+    assert (state.type.value, state.name, state.message) == (
+        "FAILED",
+        "NotApproved",
+        "not approved by Ada. Nothing was sent",
+    )
 
 
 async def test_a_campaign_that_is_only_looked_after_is_not_running(box: Sandbox, tmp_path: Path) -> None:
