@@ -27,7 +27,7 @@ from posthorn.gateways.registry import by_name
 from posthorn.ledger import approvals, deliveries, history, media, reconciling, sending, totals
 from posthorn.ledger.approvals import Decision
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind
 from posthorn.settings import Settings, load_settings
 
@@ -248,8 +248,5 @@ def _dispatch(definition: dict[str, Any], provider_zone: str, own_zone: str) -> 
 
 @contextmanager
 def _campaign(settings: Settings, name: str, *, test: bool = False) -> Iterator[tuple[Ledger, Delivery]]:
-    ledger = Ledger(settings.database_url)
-    try:
+    with open_ledger(settings) as ledger:
         yield ledger, deliveries.get(ledger, name, test=test, kind=Kind.CAMPAIGN)
-    finally:
-        ledger.close()

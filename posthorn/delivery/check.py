@@ -38,7 +38,7 @@ from posthorn.gateways import registry
 from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.repeats import CommonNumbers
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind, Phone
 from posthorn.settings import Settings, load_settings
 
@@ -244,8 +244,5 @@ def _approval(campaign: Campaign, count: int, settings: Settings) -> Sequence[Ca
 
 @contextmanager
 def _open(settings: Settings) -> Iterator[Ledger]:
-    ledger = Ledger(settings.database_url)
-    try:
+    with open_ledger(settings) as ledger:
         yield ledger
-    finally:
-        ledger.close()

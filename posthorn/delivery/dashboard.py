@@ -12,9 +12,8 @@ from typing import Any
 from posthorn.delivery.status import codes_in_words, status_rows, status_table
 from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import TAKEN
-from posthorn.settings import load_settings
 
 NEWEST = 50
 """How many campaigns and events the overview holds."""
@@ -52,11 +51,8 @@ def show(ledger: Ledger, name: str, *, test: bool = False) -> Shown:
 
 def show_now(name: str, *, test: bool = False) -> tuple[Shown, list[dict[str, Any]]]:
     """``show`` and ``overview`` on the ledger of the settings."""
-    ledger = Ledger(load_settings().database_url)
-    try:
+    with open_ledger() as ledger:
         return show(ledger, name, test=test), overview(ledger)
-    finally:
-        ledger.close()
 
 
 def overview(ledger: Ledger) -> list[dict[str, Any]]:

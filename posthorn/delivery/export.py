@@ -21,9 +21,8 @@ from posthorn.gateways.registry import code_words
 from posthorn.ledger import deliveries, listing, tickets
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.listing import Listed
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind
-from posthorn.settings import load_settings
 
 COLUMNS = ("line", "phone", "state", "code", "meaning", "provider_id", "barcode", "sent_at", "delivered_at")
 
@@ -88,8 +87,7 @@ def export_door_list(name: str, out: Path) -> int:
     Raises:
         InputError: it cannot be written; an earlier list stays as it is.
     """
-    ledger = Ledger(load_settings().database_url)
-    try:
+    with open_ledger() as ledger:
         event = deliveries.get(ledger, name, kind=Kind.EVENT)
         with written_privately(out) as file:
             writer = csv.writer(file)
@@ -103,20 +101,15 @@ def export_door_list(name: str, out: Path) -> int:
                 code = spreadsheet_safe(ticket.barcode)
                 writer.writerow([ticket.line, *known, ticket.phone, code, ticket.state.name.lower()])
                 rows += 1
-    finally:
-        ledger.close()
     return rows
 
 
 @contextmanager
 def _opened(name: str, *, test: bool) -> Iterator[tuple[Iterator[Listed], _Words]]:
-    ledger = Ledger(load_settings().database_url)
-    try:
+    with open_ledger() as ledger:
         campaign = deliveries.get(ledger, name, test=test)
         words = functools.partial(code_words, campaign.gateway)
         yield _not_erased(campaign, listing.messages(ledger, campaign)), functools.lru_cache(maxsize=1_000)(words)
-    finally:
-        ledger.close()
 
 
 def _not_erased(campaign: Delivery, messages: Iterator[Listed]) -> Iterator[Listed]:

@@ -13,7 +13,7 @@ from posthorn.ledger import deliveries, sending
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.resolving import Meant, Which, Word
 from posthorn.ledger.spool import import_spool
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind, MessageState, Phone, mask_phone
 from posthorn.settings import Settings, load_settings
 
@@ -37,15 +37,12 @@ def looked_after(kind: Kind, name: str) -> Iterator[tuple[Ledger, Delivery]]:
         DeliveryNotFound: there is none of that name and kind.
     """
     settings = load_settings()
-    ledger = Ledger(settings.database_url)
-    try:
+    with open_ledger(settings) as ledger:
         delivery = deliveries.get(ledger, name, kind=kind)
         lock_for_lookup(ledger, delivery)
         import_spool(settings.state_dir / "spool", ledger)
         sending.abandon_dead(ledger, delivery)
         yield ledger, deliveries.get(ledger, name, kind=kind)
-    finally:
-        ledger.close()
 
 
 def named(numbers: Sequence[str], codes: Sequence[str], settings: Settings) -> Which:

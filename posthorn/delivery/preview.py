@@ -11,7 +11,7 @@ from posthorn.delivery.tickets import read_attendees
 from posthorn.errors import InputError
 from posthorn.gateways import registry
 from posthorn.ledger import deliveries, tickets
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind
 from posthorn.settings import load_settings
 
@@ -40,15 +40,12 @@ def preview(path: Path, row: int, image_format: str, out: Path) -> str:
 
 def _planned_code(event: TicketEvent, row: int) -> str | None:
     """The code that the row was planned with, or None."""
-    ledger = Ledger(load_settings().database_url)
-    try:
+    with open_ledger() as ledger:
         planned = deliveries.find(ledger, event.name)
         if planned is None:
             return None
         refuse_changes(planned, Kind.EVENT, event.definition(), differences)
         return tickets.barcodes_by_line(ledger, planned).get(row)
-    finally:
-        ledger.close()
 
 
 def _attendee(intake: AttendeeIntake, row: int) -> Attendee:

@@ -29,9 +29,9 @@ from posthorn.delivery.run import CampaignRun
 from posthorn.ledger import deliveries, reconciling, totals
 from posthorn.ledger.reconciling import DOUBTS, Decision, Unconfirmed
 from posthorn.ledger.sending import Claim
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, MessageState, Report
-from posthorn.settings import Settings, load_settings
+from posthorn.settings import Settings
 
 _RESENDS_IF_HELD = 5
 _TOO_MANY_REQUESTS = 429
@@ -56,15 +56,12 @@ class Reconciled:
 
 def findings(name: str | None = None, *, settings: Settings | None = None) -> list[str]:
     """Why lookups prove nothing of late, of one campaign or of all: one sentence each. Asks the ledger, not the provider."""
-    ledger = Ledger((settings or load_settings()).database_url)
-    try:
+    with open_ledger(settings) as ledger:
         campaign = None if name is None else deliveries.get(ledger, name, kind=Kind.CAMPAIGN)
         return [
             f"{one.messages:,} unknown messages of {one.campaign} cannot be settled: {one.what}"
             for one in reconciling.findings(ledger, campaign)
         ]
-    finally:
-        ledger.close()
 
 
 async def seconds_to_next_look(run: CampaignRun) -> float | None:

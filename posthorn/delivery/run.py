@@ -28,7 +28,7 @@ from posthorn.ledger import deliveries, sending
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.marks import Mark
 from posthorn.ledger.spool import Spool, import_spool
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.ledger.store.writer import LedgerWriter
 from posthorn.models import Kind
 from posthorn.settings import Settings, load_settings
@@ -213,8 +213,7 @@ async def open_delivery(name: str, *, test: bool = False, settings: Settings | N
 
 @asynccontextmanager
 async def _open(settings: Settings, name: str, kind: Kind, *, test: bool = False) -> AsyncIterator[Run[Any]]:
-    ledger = Ledger(settings.database_url)
-    try:
+    with open_ledger(settings) as ledger:
         campaign = deliveries.get(ledger, name, test=test, kind=kind)
         gateway = by_name(campaign.gateway)
         account = gateway.account(settings)
@@ -225,8 +224,6 @@ async def _open(settings: Settings, name: str, kind: Kind, *, test: bool = False
         finally:
             run.close()
             await run.gateway.aclose()
-    finally:
-        ledger.close()
 
 
 @asynccontextmanager
@@ -295,7 +292,7 @@ def lock_for_lookup(ledger: Ledger, campaign: Delivery) -> None:
         AlreadyRunning: another process runs it, or looks after it.
     """
     locks = ledger.locks
-    if not locks.is_free(campaign.lock_key) and locks.is_free(campaign.lookup_key):
+    if deliveries.is_run(ledger, campaign.lock_key):
         raise _already_running(ledger, campaign)  # before the run's helpers could take it for a lookup
     if not locks.acquire(campaign.lookup_key):
         raise AlreadyRunning(f"{campaign.name} is being looked after by another process")
@@ -311,8 +308,7 @@ def _already_running(ledger: Ledger, campaign: Delivery) -> AlreadyRunning:
 def _is_running(run: Run[Any]) -> bool:
     """Whether somebody runs the campaign right now. Who only plans it, or looks after it, holds its lock as well."""
     is_started = run.delivery.run_started_at is not None and run.delivery.stopped_because is None
-    locks = run.ledger.locks
-    return is_started and not locks.is_free(run.delivery.lock_key) and locks.is_free(run.delivery.lookup_key)
+    return is_started and deliveries.is_run(run.ledger, run.delivery.lock_key)
 
 
 def process_name() -> str:

@@ -12,9 +12,8 @@ from tabulate import tabulate
 from posthorn.gateways.registry import code_words
 from posthorn.ledger import copies, deliveries, totals
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind, MessageState
-from posthorn.settings import load_settings
 
 EXIT_OK = 0
 EXIT_NEEDS_ATTENTION = 3
@@ -59,11 +58,8 @@ def campaign_status(ledger: Ledger, name: str, *, test: bool = False) -> dict[st
 
 def status_now(name: str, *, test: bool = False) -> dict[str, Any]:
     """``campaign_status`` on the ledger of the settings."""
-    ledger = Ledger(load_settings().database_url)
-    try:
+    with open_ledger() as ledger:
         return campaign_status(ledger, name, test=test)
-    finally:
-        ledger.close()
 
 
 def names_to_settle() -> list[str]:
@@ -72,21 +68,15 @@ def names_to_settle() -> list[str]:
     They have messages of unknown outcome, or the provider still keeps what is not to go out. Messages that a dead process
     left in the middle of a request are of unknown outcome, too.
     """
-    ledger = Ledger(load_settings().database_url)
-    try:
+    with open_ledger() as ledger:
         records = [record for record in deliveries.all_records(ledger, Kind.CAMPAIGN) if not record.test]
         return [record.name for record in records if _is_unsettled(ledger, record)]
-    finally:
-        ledger.close()
 
 
 def names_due(within_seconds: float) -> list[str]:
     """The names of the campaigns that wait for a moment that comes within so many seconds, or has come."""
-    ledger = Ledger(load_settings().database_url)
-    try:
+    with open_ledger() as ledger:
         return [record.name for record in deliveries.due(ledger, time.time() + within_seconds)]
-    finally:
-        ledger.close()
 
 
 def _is_unsettled(ledger: Ledger, campaign: Delivery) -> bool:

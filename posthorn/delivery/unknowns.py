@@ -6,21 +6,17 @@ from tabulate import tabulate
 
 from posthorn.ledger import deliveries, reconciling
 from posthorn.ledger.reconciling import Evidence
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, mask_phone
-from posthorn.settings import load_settings
 
 _SHOWN = 50
 
 
 def unknown_table(name: str) -> str:
     """Every message of unknown outcome with its evidence, as text; of an event with the code that it is settled by."""
-    ledger = Ledger(load_settings().database_url)
-    try:
+    with open_ledger() as ledger:
         delivery = deliveries.get(ledger, name)
         evidence = reconciling.evidence_of(ledger, delivery)
-    finally:
-        ledger.close()
     is_event = delivery.kind is Kind.EVENT
     headers: tuple[str, ...] = ("line", "code", "number", "what happened")
     if not is_event:

@@ -55,12 +55,22 @@ class Delivery:
     @property
     def lookup_key(self) -> str:
         """The name of the lock that who only looks after it holds besides: a lookup, or a person's word on its tickets."""
-        return f"lookup-{self.lock_key}"
+        return lookup_key(self.lock_key)
 
 
 def lock_key(name: str, *, test: bool = False) -> str:
     """The name of the lock that makes one sender per campaign."""
     return f"{'test' if test else 'campaign'}-{name}"
+
+
+def lookup_key(run_key: str) -> str:
+    """The name of the second lock of a lookup, beside the delivery's own."""
+    return f"lookup-{run_key}"
+
+
+def is_run(ledger: Ledger, run_key: str) -> bool:
+    """Whether somebody holds that delivery to run or plan it. A lookup holds it as well, and a second lock that says so."""
+    return not ledger.locks.is_free(run_key) and ledger.locks.is_free(lookup_key(run_key))
 
 
 def find(ledger: Ledger, name: str, *, test: bool = False) -> Delivery | None:
