@@ -59,6 +59,13 @@ class ChunkState(enum.IntEnum):
     UNKNOWN = 3
 
 
+class WaitsFor(enum.StrEnum):
+    """What a delivery waits for until a moment, without a process that waits. Stored: never rename."""
+
+    LAST_LOOK = "last_look"
+    HOURS = "hours"
+
+
 class Kind(enum.IntEnum):
     """What a ledger entry delivers. Stored: never renumber."""
 

@@ -42,6 +42,7 @@ def campaign() -> None:
         strict = false                       # true: warnings block
         send_at = 2026-11-30T09:00:00+01:00  # optional: the provider dispatches then
         test = false                         # true: the provider checks the request and sends nothing
+        send_hours = "Mon-Fri 10:00-18:00"   # optional: narrower than POSTHORN_SEND_HOURS; wider needs an approval
         verify = "listed"                    # "trust": send although no list of the provider shows the files
         approve = false                      # true: a person must approve it before the first send
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
@@ -80,7 +81,7 @@ def send(
     """
     from posthorn.cli import runs  # noqa: PLC0415
     from posthorn.content.campaign import load_campaign  # noqa: PLC0415
-    from posthorn.delivery.approval import was_refused  # noqa: PLC0415
+    from posthorn.delivery.approval import may_ask  # noqa: PLC0415
     from posthorn.delivery.check import examine_campaign  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
     from posthorn.gateways import registry  # noqa: PLC0415
@@ -94,7 +95,7 @@ def send(
         refuse_if_running(settings, campaign.name, test=campaign.test)
         for line in examine_campaign(campaign, settings).announcement():
             say(line)
-        if not campaign.test and (campaign.approve or settings.approve_above is not None or was_refused(campaign.name)):
+        if may_ask(campaign, settings):
             _have_approved(file, campaign.name, yes=yes)
         say(f"campaign {campaign.name}: starting{note}")
         with runs.prefect_api(settings), following(settings.database_url, campaign.name, test=campaign.test):

@@ -73,10 +73,16 @@ def names_to_settle() -> list[str]:
         return [record.name for record in records if _is_unsettled(ledger, record)]
 
 
-def names_due(within_seconds: float) -> list[str]:
-    """The names of the campaigns that wait for a moment that comes within so many seconds, or has come."""
+def looks_due(within_seconds: float) -> list[str]:
+    """The names of the campaigns whose last look is due within so many seconds, or was."""
     with open_ledger() as ledger:
-        return [record.name for record in deliveries.due(ledger, time.time() + within_seconds)]
+        return [record.name for record in deliveries.looks_due(ledger, time.time() + within_seconds)]
+
+
+def going_on() -> list[Delivery]:
+    """The deliveries whose rest may be sent by now, and that nobody runs."""
+    with open_ledger() as ledger:
+        return [one for one in deliveries.going_on(ledger, time.time()) if ledger.locks.is_free(one.lock_key)]
 
 
 def _is_unsettled(ledger: Ledger, campaign: Delivery) -> bool:

@@ -31,6 +31,7 @@ WAIT_SECONDS = 120.0
 DEPLOYED = {
     "send-campaign/campaign",
     "send-share/share",
+    "send-rest/rest",
     "send-tickets/tickets",
     "delivery-reports/delivery-reports",
     "reconcile/reconcile",
