@@ -79,6 +79,16 @@ class Kind(enum.IntEnum):
     CAMPAIGN = 0
     EVENT = 1
 
+    @property
+    def command(self) -> str:
+        """The group of commands that looks after it: ``posthorn tickets``."""
+        return "posthorn tickets" if self is Kind.EVENT else "posthorn campaign"
+
+    @property
+    def item(self) -> str:
+        """What one recipient's copy is called."""
+        return "ticket" if self is Kind.EVENT else "message"
+
 
 TOTALS = (
     "input",
