@@ -39,7 +39,9 @@ from posthorn.content.selection import OnlyWhere, values_by_column
 from posthorn.content.warnings import Caution
 from posthorn.content.words import placeholder_problem, refuse_unshown
 from posthorn.errors import InputError
+from posthorn.hours import Hours, read_hours
 from posthorn.models import NO_LIMIT, Bounds, Media
+from posthorn.settings import HoursText
 
 MOST_TEXT = 5_000
 """Characters of a text. Ours: the provider stores it as a file and names no limit, and no handset shows more."""
@@ -130,6 +132,9 @@ class Campaign(BaseModel):
         "listed", description='What proves its files before a send; "trust" sends although no list shows them'
     )
     resend_unconfirmed: bool = Field(False, description="Send again what the provider does not know after a lookup")
+    send_hours: HoursText | None = Field(
+        None, description="Narrower hours than POSTHORN_SEND_HOURS; wider ones are asked about"
+    )
     approve: bool = Field(False, description="A person must approve it before the first send, however small it is")
     on_repeat: OnRepeat | None = Field(None, description="Where some had the same message lately: refuse, skip or send")
     allow_repeat: bool = Field(False, description='The same as on_repeat = "send"')
@@ -149,6 +154,11 @@ class Campaign(BaseModel):
     def repeat(self) -> OnRepeat:
         """What is done about numbers that have had the same message lately."""
         return self.on_repeat or ("send" if self.allow_repeat else "refuse")
+
+    @property
+    def hours(self) -> Hours | None:
+        """The hours that the file gives it."""
+        return None if self.send_hours is None else read_hours(self.send_hours)
 
     def selection(self) -> dict[str, object]:
         """The keys that say which rows of the list are meant, where they are set, as JSON values."""

@@ -31,7 +31,9 @@ from posthorn.content.selection import OnlyWhere, values_by_column
 from posthorn.content.warnings import Caution
 from posthorn.content.words import placeholder_problem
 from posthorn.errors import InputError
+from posthorn.hours import Hours, read_hours
 from posthorn.models import UNSENDABLE, Phone
+from posthorn.settings import HoursText
 
 BATCH = 5_000
 _NOT_CONTENT = frozenset(
@@ -45,10 +47,11 @@ _NOT_CONTENT = frozenset(
         "literal",
         "on_repeat",
         "only_where",
+        "send_hours",
         "strict",
     }
 )
-"""Keys that say how the list is read, or what blocks: not what a ticket is made of."""
+"""Keys that say how the list is read, what blocks, or when it is sent: not what a ticket is made of."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _FIRST_REJECTS = 100
 
@@ -112,6 +115,7 @@ class TicketEvent(BaseModel):
     literal: bool = Field(False, description="What looks like a placeholder is meant as it stands")
     strict: bool = Field(False, description="Warnings block")
     gateway: str | None = Field(None, description="Which gateway sends it, where there are several")
+    send_hours: HoursText | None = Field(None, description="Narrower hours than POSTHORN_SEND_HOURS")
     key: str | None = Field(None, description="The column that identifies rows without codes, such as an order number")
     on_repeat: OnRepeat | None = Field(None, description="Where some had the same MMS lately: refuse, skip or send")
     allow_repeat: bool = Field(False, description='The same as on_repeat = "send"')
@@ -129,6 +133,11 @@ class TicketEvent(BaseModel):
     def wanted(self, region: str) -> Wanted:
         """What the file says about its list of attendees."""
         return Wanted(region, self.column, values_by_column(self.only_where))
+
+    @property
+    def hours(self) -> Hours | None:
+        """The hours that the file gives it."""
+        return None if self.send_hours is None else read_hours(self.send_hours)
 
     def selection(self) -> dict[str, object]:
         """The keys that say which rows and codes of the list are meant, where they are set, as JSON values."""

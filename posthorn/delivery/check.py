@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from posthorn.content.event import AttendeeIntake
 from posthorn.content.recipients.phones import country_of, is_landline, rejected_kinds
 from posthorn.content.warnings import Caution
 from posthorn.delivery.checked import Checked, Merged, Reading, rejects_table
+from posthorn.delivery.hours import Dispatch, is_wider, shown_hours
 from posthorn.delivery.merge import Consent, Merge
 from posthorn.delivery.wish import Batch, CampaignWish, EventWish, ListReading, Wish, load_wish
 from posthorn.errors import InputError
@@ -73,10 +75,9 @@ def examine(wish: Wish, consent: Consent = NOTHING_ACCEPTED) -> Checked:
     with open_ledger(wish.settings) as ledger:
         planned = None if wish.test else deliveries.find(ledger, wish.name)
         merge = Merge(ledger, wish, planned, consent)
+        wish.refuse_unsendable(planned)
         if planned is not None and not merge.is_list_new:
             return _planned(ledger, planned, wish)
-        if planned is None:
-            wish.refuse_unsendable()
         listed = wish.read(None)
         reading = _read(merge, listed)
         if planned is None and not reading.valid:
@@ -119,11 +120,13 @@ def none_valid(reading: Reading, path: Path) -> str:
 
 
 def _facts(wish: Wish, *, reads: bool) -> dict[str, Any]:
-    facts: dict[str, Any] = {"name": wish.name, "gateway": wish.gateway.name, "region": wish.settings.default_region}
+    settings, now = wish.settings, datetime.now(UTC)
+    facts: dict[str, Any] = {"name": wish.name, "gateway": wish.gateway.name, "region": settings.default_region}
     if isinstance(wish, EventWish):
-        return {**facts, "mms_id": wish.event.mms_id}
+        return {**facts, "mms_id": wish.event.mms_id, "hours": shown_hours(settings, wish.hours, now)}
     assert isinstance(wish, CampaignWish)
-    campaign, account = wish.campaign, wish.gateway.account(wish.settings)
+    campaign, account = wish.campaign, wish.gateway.account(settings)
+    dispatch = Dispatch(campaign.send_at, campaign.hold_minutes)
     return {
         **facts,
         "title": campaign.title,
@@ -131,7 +134,8 @@ def _facts(wish: Wish, *, reads: bool) -> dict[str, Any]:
         "test": campaign.test,
         "chunk_size": wish.chunk_size,
         "moment": campaign.send_at,
-        "zones": (account.timezone, wish.settings.timezone),
+        "hours": None if campaign.test else shown_hours(settings, campaign.hours, now, dispatch),
+        "zones": (account.timezone, settings.timezone),
         "media": wish.media(),
         "price": account.price_per_message,
         "looks": campaign.looks(allow_loopback=wish.allows_loopback) if reads else (),
@@ -209,9 +213,13 @@ class _Counted:
 
 
 def _approval(wish: Wish, count: int) -> Sequence[Caution]:
-    above = wish.settings.approve_above
     if wish.test or wish.kind == Kind.EVENT or not count:
         return []
-    if not (wish.options().get("approve") or (above is not None and count > above)):
-        return []
-    return [Caution("approval", "a person has to approve it before the first send")]
+    above, house = wish.settings.approve_above, wish.settings.hours()
+    reasons = []
+    if wish.asks_approval or (above is not None and count > above):
+        reasons.append(Caution("approval", "a person has to approve it before the first send"))
+    if is_wider(house, wish.hours):
+        wider = f"send_hours: {wish.hours} goes beyond POSTHORN_SEND_HOURS ({house}); a person has to approve that"
+        reasons.append(Caution("approval_hours", wider))
+    return reasons

@@ -64,12 +64,11 @@ def plan_file(
 def _plan(ledger: Ledger, wish: Wish, rejects: Path, consent: Consent) -> Delivery:
     planned = None if wish.test else deliveries.find(ledger, wish.name, test=wish.test)
     merge = Merge(ledger, wish, planned, consent if consent.by else Consent(consent.accept_missing, by=process_name()))
+    wish.refuse_unsendable(planned)
     if planned is not None and not merge.is_list_new:
         as_read = {key: planned.options[key] for key in ("reading",) if key in planned.options}
         deliveries.change_options(ledger, planned, {**wish.options(), **as_read})
         return planned
-    if planned is None:
-        wish.refuse_unsendable()
     new = NewDelivery(
         kind=wish.kind,
         name=wish.name,

@@ -17,9 +17,12 @@ from posthorn.content.inputfile import OnRepeat, input_error
 from posthorn.content.recipients.intake import Intake, read_recipients
 from posthorn.content.warnings import Caution
 from posthorn.delivery.cautions import CodeLengths, campaign_cautions, event_cautions
+from posthorn.delivery.hours import is_wider, refuse_outside
 from posthorn.delivery.tickets import refuse_unsendable_event
+from posthorn.errors import InputError
 from posthorn.gateways import registry
 from posthorn.gateways.descriptor import Descriptor
+from posthorn.hours import Hours
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.known import Known, KnownNumbers, KnownTickets
 from posthorn.ledger.planning import Row
@@ -80,6 +83,14 @@ class Wish(Protocol):
         """Whether landline numbers are taken, too."""
 
     @property
+    def asks_approval(self) -> bool:
+        """Whether a person must approve it, however small it is."""
+
+    @property
+    def hours(self) -> Hours | None:
+        """The hours that its file gives it."""
+
+    @property
     def repeat(self) -> OnRepeat:
         """What is done about numbers that have had the same lately."""
 
@@ -103,7 +114,7 @@ class Wish(Protocol):
     def list_hash(self, sha256: str | None = None) -> str:
         """What tells its list from another; ``sha256`` of its bytes, where they were read already."""
 
-    def refuse_unsendable(self) -> None:
+    def refuse_unsendable(self, planned: Delivery | None) -> None:
         """Refuse what cannot be sent, whoever it is for."""
 
     def read(self, rejects: Path | None) -> ListReading:
@@ -122,6 +133,11 @@ def load_wish(path: Path, kind: Kind, settings: Settings) -> Wish:
     if kind == Kind.EVENT:
         return EventWish(load_event(path, registry.bounds_of(kind)), settings)
     return CampaignWish(load_campaign(path, registry.bounds_of(kind)), settings)
+
+
+def _limits(one: Campaign | TicketEvent) -> dict[str, Any]:
+    """When a campaign or an event may be sent, by its file."""
+    return {"send_hours": one.send_hours} if one.send_hours else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +176,16 @@ class CampaignWish:
         return self.campaign.landlines
 
     @property
+    def asks_approval(self) -> bool:
+        """Whether a person must approve it, however small it is."""
+        return self.campaign.approve
+
+    @property
+    def hours(self) -> Hours | None:
+        """The hours that its file gives it."""
+        return self.campaign.hours
+
+    @property
     def repeat(self) -> OnRepeat:
         """What is done about numbers that have had the same message lately; a test goes to nobody."""
         return "send" if self.campaign.test else self.campaign.repeat()
@@ -186,7 +212,12 @@ class CampaignWish:
     def options(self) -> dict[str, Any]:
         """What may change between runs."""
         campaign = self.campaign
-        return {"resend_unconfirmed": campaign.resend_unconfirmed, "approve": campaign.approve, "verify": campaign.verify}
+        return {
+            "resend_unconfirmed": campaign.resend_unconfirmed,
+            "approve": campaign.approve,
+            "verify": campaign.verify,
+            **_limits(campaign),
+        }
 
     def media(self) -> Sequence[Media]:
         """Its files, checked and hashed."""
@@ -196,14 +227,21 @@ class CampaignWish:
         """What tells its list from another."""
         return self.campaign.list_hash(self.settings.default_region, sha256)
 
-    def refuse_unsendable(self) -> None:
-        """Refuse what its gateway cannot do, a moment that has passed, media that cannot be used.
+    def refuse_unsendable(self, planned: Delivery | None) -> None:
+        """Refuse what its gateway cannot do, a moment that has passed or is outside the hours, media that cannot be used.
+
+        What is planned with this content was asked then.
 
         Raises:
             InputError: every problem, with the key to change.
         """
+        if planned is not None:
+            return
+        campaign, now = self.campaign, datetime.now(UTC)
         self._refuse_beyond_gateway()
-        self.campaign.check(datetime.now(UTC), allow_loopback=self.allows_loopback)
+        campaign.check(now, allow_loopback=self.allows_loopback)
+        if not campaign.test:
+            refuse_outside(self.settings, campaign.hours, now, send_at=campaign.send_at, hold_minutes=campaign.hold_minutes)
 
     def _refuse_beyond_gateway(self) -> None:
         campaign, gateway = self.campaign, self.gateway
@@ -279,6 +317,16 @@ class EventWish:
         return self.event.landlines
 
     @property
+    def asks_approval(self) -> bool:
+        """Nobody is asked about an event."""
+        return False
+
+    @property
+    def hours(self) -> Hours | None:
+        """The hours that its file gives it."""
+        return self.event.hours
+
+    @property
     def repeat(self) -> OnRepeat:
         """What is done about numbers that have had the same stored MMS lately."""
         return self.event.repeat()
@@ -294,7 +342,7 @@ class EventWish:
 
     def options(self) -> dict[str, Any]:
         """What may change between runs."""
-        return {}
+        return _limits(self.event)
 
     def media(self) -> Sequence[Media]:
         """It has none of its own: they are in the stored MMS."""
@@ -304,13 +352,19 @@ class EventWish:
         """What tells its list from another."""
         return self.event.list_hash(self.settings.default_region, sha256)
 
-    def refuse_unsendable(self) -> None:
-        """Refuse keys that the provider's parameters cannot hold, whoever the attendee is.
+    def refuse_unsendable(self, planned: Delivery | None) -> None:
+        """Refuse keys that the provider's parameters cannot hold, whoever the attendee is, and hours beyond the house's.
 
         Raises:
             InputError: which key, and why.
         """
-        refuse_unsendable_event(self.event, self._open(None))
+        if planned is None:
+            refuse_unsendable_event(self.event, self._open(None))
+        house, own = self.settings.hours(), self.event.hours
+        if is_wider(house, own):  # nobody is asked about an event
+            problem = f"{own} goes beyond POSTHORN_SEND_HOURS ({house}); an event may only narrow it"
+            raise InputError("send_hours", problem)
+        refuse_outside(self.settings, own, datetime.now(UTC))
 
     def read(self, rejects: Path | None) -> ListReading:
         """Open its list."""

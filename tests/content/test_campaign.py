@@ -98,11 +98,12 @@ def test_a_whole_file_is_read(folder):
         "chunk_size": 200,
         "gateway": None,
         "hold_minutes": None,
+        "send_hours": None,
+        "verify": "listed",
         "resend_unconfirmed": True,
         "approve": True,
         "on_repeat": None,
         "allow_repeat": True,
-        "verify": "listed",
     }
     assert campaign.recipients_path == folder / "recipients.csv"
     assert [item.name for item in campaign.media_items()] == ["poster.jpg", "map.png"]

@@ -16,6 +16,7 @@ from posthorn.errors import DeliveryChanged, InputError, NotMerged
 from posthorn.ledger import deliveries, erasing, resolving, sending
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.merging import Place, take_out
+from posthorn.ledger.resolving import Which
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind, MessageState, Phone
@@ -116,7 +117,7 @@ def test_whoever_was_taken_out_never_becomes_pending_again(way_back: str, settin
         else:
             sending.record_unknown(ledger, claim)
             phones = [Phone(int(number)) for number in numbers(3)]
-            assert resolving.resolve(ledger, delivery, phones, taken=False, by="Ada", why="no") == []
+            assert not resolving.resolve(ledger, delivery, Which(phones), taken=False, by="Ada", why="no").strangers
         found = states_of(ledger, delivery, claim.chunk_id)
         assert found == [MessageState.PENDING, MessageState.CANCELLED, MessageState.PENDING]
         everything_adds_up(ledger)
