@@ -73,10 +73,16 @@ def names_to_settle() -> list[str]:
         return [record.name for record in records if _is_unsettled(ledger, record)]
 
 
-def names_due(within_seconds: float) -> list[str]:
-    """The names of the campaigns that wait for a moment that comes within so many seconds, or has come."""
+def looks_due(within_seconds: float) -> list[str]:
+    """The names of the campaigns whose last look is due within so many seconds, or was."""
     with open_ledger() as ledger:
-        return [record.name for record in deliveries.due(ledger, time.time() + within_seconds)]
+        return [record.name for record in deliveries.looks_due(ledger, time.time() + within_seconds)]
+
+
+def going_on() -> list[Delivery]:
+    """The deliveries whose rest may be sent by now, and that nobody runs."""
+    with open_ledger() as ledger:
+        return [one for one in deliveries.going_on(ledger, time.time()) if ledger.locks.is_free(one.lock_key)]
 
 
 def _is_unsettled(ledger: Ledger, campaign: Delivery) -> bool:
@@ -124,7 +130,7 @@ def status_table(status: Mapping[str, Any]) -> str:
 
 def go_on(status: Mapping[str, Any]) -> str:
     """What to do about a delivery that stopped before its end, where its reason does not say so itself."""
-    command = "posthorn campaign send" if status["kind"] == Kind.CAMPAIGN.name.lower() else "posthorn tickets send"
+    command = f"{Kind[status['kind'].upper()].command} send"
     again = f"run `{command}` with the same file: it sends the rest"
     because = status["because"]
     if because is None or because.startswith(BY_A_PERSON):

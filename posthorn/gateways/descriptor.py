@@ -37,6 +37,7 @@ class Account:
     account_concurrency: int = 1
     breaker_after: int = 3
     min_interval_seconds: float = 0.0
+    timeout_seconds: float = 30.0
     chunk_size: int = 1
     timezone: str = "UTC"
     settle_seconds: float = 600.0

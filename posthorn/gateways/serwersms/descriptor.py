@@ -23,6 +23,7 @@ def _account(settings: Settings) -> Account:
         concurrency=ours.concurrency,
         account_concurrency=ours.account_concurrency,
         breaker_after=ours.breaker_after,
+        timeout_seconds=ours.timeout_seconds,
         chunk_size=ours.chunk_size,
         timezone=ours.timezone,
         settle_seconds=ours.settle_seconds,
