@@ -77,6 +77,7 @@ class _Uploads:
     best: str | None = None
     seen: StoredFile | None = None
     is_listed: bool = False
+    list_error: GatewayError | None = None
     is_viewed: bool | None = None
     stored_at: tuple[datetime, datetime] | None = None
 
@@ -173,9 +174,13 @@ async def _listed(gateway: SerwerSms, order: ProbeOrder, uploads: _Uploads, file
     for again in range(1 if has_waited else _LISTING_TRIES):
         if again:
             await order.wait(1.0)
-        for file in await gateway.list_files():
-            if file.id == file_id:
-                return file
+        try:
+            files = await gateway.list_files()
+        except GatewayError as error:
+            uploads.list_error = error
+            return None
+        if (found := next((file for file in files if file.id == file_id), None)) is not None:
+            return found
     return None
 
 
@@ -212,9 +217,12 @@ def _told_of_files(uploads: _Uploads) -> Sequence[Observation]:
         size = _SIZE.judged(look.condition is Condition.WHOLE, look.words)
     if not is_taken:
         return [upload, _LISTED.unclear("nothing was taken"), size, _VIEW.unclear("nothing was taken")]
+    view = _VIEW.judged(bool(uploads.is_viewed), "shown" if uploads.is_viewed else "not shown")
+    if uploads.list_error is not None:
+        return [upload, _LISTED.failed(uploads.list_error), size, view]
     how = ("within seconds", "yes") if uploads.is_listed else (_TEST_ACCOUNT, "no")
     listed = _LISTED.judged(uploads.is_listed, *how)
-    return [upload, listed, size, _VIEW.judged(bool(uploads.is_viewed), "shown" if uploads.is_viewed else "not shown")]
+    return [upload, listed, size, view]
 
 
 _TEST_ACCOUNT = "uploads succeed and none is listed, as on test accounts"
