@@ -173,6 +173,12 @@ async def test_checked_sends_go_to_the_number_that_was_named_and_nowhere(box: Sa
     assert (box.truth()["send_requests"], box.truth()["accepted"]) == (5, 0)
 
 
+async def test_what_our_own_client_forbids_is_asked_for_without_sending_it(box: Sandbox, tmp_path: Path) -> None:
+    box.serwersms.account.options = replace(box.serwersms.account.options, title_limit=80)
+    found = await told(sandbox_settings(box.url, tmp_path), test_number=OWN)
+    assert (found["a title of 41 characters is refused"].verdict, box.truth()["accepted"]) == (OTHER, 0)
+
+
 async def test_an_account_that_ignores_test_is_seen_to_send(box: Sandbox, tmp_path: Path) -> None:
     box.serwersms.account.options = replace(box.serwersms.account.options, ignores_test=True)
     found = await told(sandbox_settings(box.url, tmp_path), test_number=OWN)
