@@ -9,9 +9,10 @@ from pathlib import Path
 
 import typer
 
-from posthorn.cli.output import print_json, say
+from posthorn.cli.output import print_json
 from posthorn.content.amounts import many
 from posthorn.models import Kind
+from posthorn.process.terminal import say
 
 
 @contextmanager
