@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.gateways.descriptor import Account, Descriptor, Reader, Route, account_key
+from posthorn.gateways.probing import ProbeOrder
 from posthorn.gateways.serwersms.bounds import BOUNDS, FILE_TYPES
 from posthorn.gateways.serwersms.encodings import ENCODINGS
-from posthorn.models import Kind, Phone
+from posthorn.models import Kind, Observation, Phone
 from posthorn.settings import SerwerSmsSettings, Settings
 
 _CALLBACK_BYTES = 16_384  # a callback is one short line of parameters
@@ -55,6 +58,18 @@ def _callbacks(settings: Settings) -> Reader:
     return reader(settings.serwersms.timezone)
 
 
+def _probe(settings: Settings, order: ProbeOrder) -> AsyncIterator[Observation]:
+    from posthorn.gateways.serwersms.probe import observations  # noqa: PLC0415 - see above
+
+    return observations(settings, order)
+
+
+def _secrets(settings: Settings) -> Sequence[str]:
+    ours = settings.serwersms
+    kept = [secret.get_secret_value().strip() for secret in (ours.token, ours.password) if secret]
+    return [*kept, ours.username or ""]
+
+
 SERWERSMS = Descriptor(
     name="serwersms",
     title="SerwerSMS",
@@ -82,4 +97,6 @@ SERWERSMS = Descriptor(
     tests=True,
     file_types=FILE_TYPES,
     tells_account=True,
+    probe=_probe,
+    secrets=_secrets,
 )
