@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from posthorn.cli.operator import operator_name
-from posthorn.cli.output import print_json, say
+from posthorn.cli.output import print_json
+from posthorn.process.terminal import say
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Who must not be messaged.")
 
