@@ -18,10 +18,11 @@ from posthorn.content.recipients.rejects import spreadsheet_safe
 from posthorn.delivery.private_file import written_privately
 from posthorn.errors import InputError
 from posthorn.gateways.registry import code_words
-from posthorn.ledger import deliveries, listing
+from posthorn.ledger import deliveries, listing, tickets
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.listing import Listed
 from posthorn.ledger.store.engine import open_ledger
+from posthorn.models import Kind
 
 COLUMNS = ("line", "phone", "state", "code", "meaning", "provider_id", "barcode", "sent_at", "delivered_at")
 
@@ -75,6 +76,31 @@ def export_jsonl(name: str, out: Path, *, test: bool = False) -> int:
             )
             file.write(orjson.dumps(dict(zip(COLUMNS, values, strict=True))).decode() + "\n")
             rows += 1
+    return rows
+
+
+def export_door_list(name: str, out: Path) -> int:
+    """Write the door list of an event as CSV (mode 0600): its columns, the code, the state; returns the rows.
+
+    Cells that a spreadsheet could take for a formula are defused; numbers are digits without a plus for the same reason.
+
+    Raises:
+        InputError: it cannot be written; an earlier list stays as it is.
+    """
+    with open_ledger() as ledger:
+        event = deliveries.get(ledger, name, kind=Kind.EVENT)
+        with written_privately(out) as file:
+            writer = csv.writer(file)
+            columns: list[str] | None = None
+            rows = 0
+            for ticket in tickets.all_tickets(ledger, event):
+                if columns is None:
+                    columns = [column for column in ticket.fields if column not in ("phone", "barcode_id", "barcode")]
+                    writer.writerow(["line", *map(spreadsheet_safe, columns), "phone", "code", "state"])
+                known = [spreadsheet_safe(ticket.fields.get(column, "")) for column in columns]
+                code = spreadsheet_safe(ticket.barcode)
+                writer.writerow([ticket.line, *known, ticket.phone, code, ticket.state.name.lower()])
+                rows += 1
     return rows
 
 

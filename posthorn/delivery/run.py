@@ -31,6 +31,7 @@ from posthorn.ledger.marks import Mark
 from posthorn.ledger.spool import Spool, import_spool
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.ledger.store.writer import LedgerWriter
+from posthorn.ledger.suppression import Watch
 from posthorn.models import Kind
 from posthorn.settings import Settings, load_settings
 from posthorn.statefolder import check_writable
@@ -48,7 +49,8 @@ class Run(Generic[_G]):
     """What the steps of one run share. ``owner`` names this process in claims; ``stopped`` says why nothing more is sent.
 
     ``guard_key`` is the lock without which this process may claim nothing, ``mark`` where its claims are noted outside the
-    ledger: None until the guard has let the run send. ``gate`` says when something may be sent.
+    ledger: None until the guard has let the run send. ``gate`` says when something may be sent, ``watch`` what this process
+    has read of the suppression list.
 
     A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
     """
@@ -71,6 +73,7 @@ class Run(Generic[_G]):
         "slots",
         "spool",
         "stopped",
+        "watch",
     )
 
     def __init__(
@@ -91,6 +94,7 @@ class Run(Generic[_G]):
         self.slots = asyncio.Semaphore(self.concurrency)
         self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
         self.stopped: Exception | None = None
+        self.watch = Watch()
         self._writer = LedgerWriter(ledger)
         self._board = board()
 

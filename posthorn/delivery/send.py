@@ -135,7 +135,7 @@ def _claim(ledger: Ledger, run: Run[Any], first: int, last: int) -> tuple[Claim,
     if not ledger.locks.still_held(run.guard_key):
         raise LedgerError(f"the lock of {run.delivery.name} is lost; nothing more is sent. Run it again")
     run.gate.refuse_claim()
-    claimed = sending.claim(ledger, run.delivery, run.owner, first, last)
+    claimed = sending.claim(ledger, run.delivery, run.owner, first, last, run.watch)
     if claimed is None:
         return None
     if run.mark is not None:

@@ -130,7 +130,7 @@ def status_table(status: Mapping[str, Any]) -> str:
 
 def go_on(status: Mapping[str, Any]) -> str:
     """What to do about a delivery that stopped before its end, where its reason does not say so itself."""
-    command = "posthorn campaign send" if status["kind"] == Kind.CAMPAIGN.name.lower() else "posthorn tickets send"
+    command = f"{Kind[status['kind'].upper()].command} send"
     again = f"run `{command}` with the same file: it sends the rest"
     because = status["because"]
     if because is None or because.startswith(BY_A_PERSON):

@@ -15,11 +15,13 @@ from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.sending import owner_key
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import TAKEN, TOTALS, ChunkState, Kind, MessageState, WaitsFor
+from posthorn.models import TAKEN, TOTALS, ChunkState, MessageState, WaitsFor
 
 _IDS_SHOWN = 10
 _MISSED_AFTER_SECONDS = 120.0
 """So late after its moment nobody goes on any more: the schedule looks every minute."""
+_ASKED = "waiting"
+"""The state of what waits for a person's approval."""
 _OWN_COUNTERS = [name for name in tables.COUNTERS if name != "pending"]
 
 
@@ -95,7 +97,7 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
         word = approvals.newest(ledger, campaign)
         if isinstance(word, float):
             state, because = (
-                "waiting",
+                _ASKED,
                 f"waits for approval since {_moment(word)}: `posthorn campaign approve {campaign.name}`",
             )
         elif word is not None and not word.approved:
@@ -151,8 +153,7 @@ def _rest_words(campaign: Delivery) -> str | None:
     if campaign.goes_on_at is None or campaign.goes_on_for is None:
         return None
     moment, waits_for = _moment(campaign.goes_on_at), _GOES_ON_FOR[WaitsFor(campaign.goes_on_for)]
-    group = "campaign" if campaign.kind == Kind.CAMPAIGN else "tickets"
-    command = f"`posthorn {group} send` with the same file"
+    command = f"`{campaign.kind.command} send` with the same file"
     if _is_missed(campaign.goes_on_at):
         return f"waited {waits_for} until {moment}, and nobody went on: `make serve` does so by itself, else run {command}"
     return f"waits {waits_for} until {moment}; `make serve` goes on by itself, else run {command} then"
@@ -214,7 +215,7 @@ def summaries(ledger: Ledger) -> list[Summary]:
         counted = _with_rejected(record, rows.get(record.id, {}))
         state = _state(ledger, record, counted, second.get(record.id, 0), held)
         is_asked = state == "stopped" and asked.get(record.id, -1.0) >= (record.run_started_at or 0.0)
-        found.append(Summary(record, "needs_attention" if is_asked else state, counted, second.get(record.id, 0)))
+        found.append(Summary(record, _ASKED if is_asked else state, counted, second.get(record.id, 0)))
     return found
 
 
