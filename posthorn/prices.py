@@ -1,4 +1,4 @@
-"""What messages cost, by the country prefix of the number; and how often a number may be written to. Whole millionths inside."""
+"""What messages cost, by the country prefix of the number, in millionths; and how often a number may be written to."""
 
 from __future__ import annotations
 

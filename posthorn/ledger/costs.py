@@ -7,13 +7,13 @@ unknown, and what is under way, counts as spent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.errors import LedgerError
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, rows, sql
 from posthorn.models import Kind, MessageState
@@ -22,9 +22,7 @@ from posthorn.prices import Rate, Tariff
 TOLD_AT = 0.8
 """The part of a cap at which somebody is told."""
 
-_RESERVE = (
-    "UPDATE spending SET spent = spent + :cost WHERE scope = :scope AND spent + :cost <= :cap RETURNING spent"
-)
+_RESERVE = "UPDATE spending SET spent = spent + :cost WHERE scope = :scope AND spent + :cost <= :cap RETURNING spent"
 _HOLD = sql(
     "INSERT INTO spending (scope, spent) VALUES (:scope, 0) ON CONFLICT (scope) DO UPDATE SET spent = spending.spent"
 )
@@ -46,6 +44,10 @@ _BY_PREFIX = (
     "SELECT c.gateway, substr(CAST(m.phone AS TEXT), 1, :longest) AS digits, count(*) AS messages"  # noqa: S608
     " FROM chunk k JOIN campaign c ON c.id = k.campaign_id JOIN message m ON m.chunk_id = k.id"
     f" WHERE NOT c.test AND {_IS_SPENT} AND {{which}} GROUP BY c.gateway, 2"
+)
+_PENDING_BY_PREFIX = (
+    "SELECT substr(CAST(phone AS TEXT), 1, :longest) AS digits, count(*) AS messages FROM message"
+    " WHERE state = 0 AND chunk_id IN (SELECT id FROM chunk WHERE campaign_id = :campaign) GROUP BY 1"
 )
 _OFTEN_LOCK = "SELECT pg_advisory_xact_lock(1886352500, 2)"
 """Two claims of two campaigns would not see each other's numbers. The other lock of this family is of the opt-outs."""
@@ -90,6 +92,20 @@ class Nearing:
     spent: int
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a claim heeds besides the suppression list; caps come with a tariff. ``tell`` is called once it is durable."""
+
+    rate: Rate | None = None
+    caps: tuple[Cap, ...] = ()
+    tariff: Tariff | None = None
+    tell: Callable[[Nearing], None] = lambda _: None
+
+
+FREE = Limits()
+"""Nothing to heed."""
+
+
 def reserve(connection: Connection, caps: Sequence[Cap], cost: int) -> list[Nearing]:
     """Reserve what a claim costs, in its transaction; the caps of which much is used up by it.
 
@@ -115,29 +131,30 @@ def count_anew(ledger: Ledger, cap: Cap, tariffs: Mapping[str, Tariff]) -> int:
     """
     longest = max((tariff.longest for tariff in tariffs.values()), default=0)
     if cap.campaign_id is not None:
-        which, values = "c.id = :campaign", {"campaign": cap.campaign_id}
+        which = "c.id = :campaign"
+        values: dict[str, float] = {"campaign": cap.campaign_id}
     else:
-        which, values = "k.claimed_at >= :since AND k.claimed_at < :until", {"since": cap.since, "until": cap.until}
+        which = "k.claimed_at >= :since AND k.claimed_at < :until"
+        values = {"since": cap.since, "until": cap.until}
     query = sql((_BY_PREFIX if longest else _BY_CHUNK).format(which=which))
     with ledger.write() as connection:
         connection.execute(_HOLD, {"scope": cap.scope})
         counted = connection.execute(query, {**values, **({"longest": longest} if longest else {})}).all()
-        spent = sum(
-            tariffs[row.gateway].price(row.digits) * int(row.messages) for row in counted if row.gateway in tariffs
-        )
+        spent = sum(tariffs[row.gateway].price(row.digits) * int(row.messages) for row in counted if row.gateway in tariffs)
         kept = tables.spending
         connection.execute(kept.update().where(kept.c.scope == cap.scope).values(spent=spent))
     return spent
 
 
-def spent(ledger: Ledger, scope: str) -> int | None:
-    """What is kept as spent of a scope, in millionths; None where no cap was ever heeded there."""
+def pending_cost(ledger: Ledger, campaign: Delivery, tariff: Tariff) -> int:
+    """What everything that is still to be sent of a delivery costs, in millionths."""
+    query = sql(_PENDING_BY_PREFIX)
     with ledger.read() as connection:
-        kept = connection.execute(sa.select(tables.spending.c.spent).where(tables.spending.c.scope == scope)).scalar()
-    return None if kept is None else int(kept)
+        counted = connection.execute(query, {"campaign": campaign.id, "longest": tariff.longest}).all()
+    return sum(tariff.price(row.digits) * int(row.messages) for row in counted)
 
 
-def too_often(connection: Connection, chunk: int, rate: Rate, now: float) -> Iterable[int]:
+def too_often(connection: Connection, chunk: int, rate: Rate, now: float) -> list[int]:
     """Those numbers of a chunk's pending messages that other campaigns have written to as often as may be."""
     if connection.dialect.name != "sqlite":
         connection.exec_driver_sql(_OFTEN_LOCK)
