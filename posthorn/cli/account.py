@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from posthorn.cli.output import print_json, say
+from posthorn.cli.output import print_json
+from posthorn.process.terminal import say
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The account at the provider.")
 

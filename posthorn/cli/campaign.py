@@ -11,8 +11,9 @@ import typer
 from posthorn.cli import decisions
 from posthorn.cli.deploying import deploy as put_on_a_schedule
 from posthorn.cli.options import At, By, Cron, Failed, Json, Phones, Taken, Timezone, Why, Yes
-from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, say, show_status
+from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, show_status
 from posthorn.models import Kind
+from posthorn.process.terminal import say
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

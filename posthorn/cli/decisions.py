@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 import typer
 
-from posthorn.cli.output import print_json, say
+from posthorn.cli.output import print_json
 from posthorn.models import Kind
+from posthorn.process.terminal import say
 
 
 @contextmanager

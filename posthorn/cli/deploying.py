@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from posthorn.cli.output import say
 from posthorn.content.amounts import many
 from posthorn.models import Kind
+from posthorn.process.terminal import say
 
 
 def deploy(kind: Kind, file: Path, *, cron: str | None, at: str | None, timezone: str | None) -> None:

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from posthorn.cli.output import print_json, say
+from posthorn.cli.output import print_json
+from posthorn.process.terminal import say
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The files that the account holds at the provider.")
 

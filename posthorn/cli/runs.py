@@ -13,15 +13,15 @@ from typing import Any
 from uuid import UUID
 
 from posthorn.cli.interrupts import run_interruptibly
-from posthorn.cli.prefect_login import PrefectApi
-from posthorn.cli.prefect_server import (
+from posthorn.models import Kind
+from posthorn.process.prefect_login import PrefectApi
+from posthorn.process.prefect_server import (
     SERVER_ENVIRONMENT,
     PrefectServerError,
     local_prefect_server,
     required_api,
     standing_api,
 )
-from posthorn.models import Kind
 from posthorn.settings import Settings
 
 _RECORD_SECONDS = 5.0
