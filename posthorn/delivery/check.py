@@ -36,6 +36,7 @@ from posthorn.delivery.plan import (
     refuse_repeats,
     repeat_since,
 )
+from posthorn.delivery.probe import hold_words
 from posthorn.delivery.tickets import read_attendees, refuse_event_beyond_limits, refuse_unsendable_event
 from posthorn.errors import InputError
 from posthorn.gateways import registry
@@ -97,6 +98,7 @@ def examine_campaign(campaign: Campaign, settings: Settings, *, look_at_urls: bo
         if planned is not None:
             refuse_changes(planned, Kind.CAMPAIGN, definition, campaign_files.differences)
             return _planned(ledger, planned, campaign.selection(), _campaign_facts(campaign, settings, now))
+        hold = _hold(ledger, campaign, settings)
         refuse_beyond_gateway(campaign)
         campaign.check(now, allow_loopback=loopback)
         refuse_beyond_limits(campaign, settings, now)
@@ -120,6 +122,7 @@ def examine_campaign(campaign: Campaign, settings: Settings, *, look_at_urls: bo
         ],
         requests=-(-reading.valid // size),
         looks=campaign.looks(allow_loopback=loopback),
+        hold=hold,
         **_campaign_facts(campaign, settings, now),
     )
 
@@ -190,6 +193,13 @@ def _campaign_facts(campaign: Campaign, settings: Settings, now: datetime) -> di
         "media": campaign.media_items(allow_loopback=allows_loopback(campaign, settings)),
         "price": account.price_per_message,
     }
+
+
+def _hold(ledger: Ledger, campaign: Campaign, settings: Settings) -> tuple[int, bool, str] | None:
+    """For how many minutes the provider keeps its messages, and how sure it is that it does."""
+    if not campaign.hold_minutes or campaign.test:
+        return None
+    return campaign.hold_minutes, *hold_words(ledger, gateway_of(campaign), settings)
 
 
 def _planned(ledger: Ledger, planned: Delivery, selection: Mapping[str, object], facts: dict[str, Any]) -> Checked:

@@ -70,7 +70,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A campaign or event that can be sent, and how. ``already`` is how many messages an earlier run has dealt with."""
+    """A campaign or event that can be sent, and how. ``already`` is how many messages an earlier run has dealt with.
+
+    ``hold`` is for how many minutes the provider keeps the messages, whether that is proven of this account, and in words.
+    """
 
     kind: Kind
     name: str
@@ -90,6 +93,7 @@ class Checked:
     media: Sequence[Media] = ()
     looks: Sequence[Look] = ()
     price: Decimal | None = None
+    hold: tuple[int, bool, str] | None = None
     already: int | None = None
 
     def as_json(self) -> str:
@@ -114,6 +118,7 @@ class Checked:
             "send_at": self.moment.isoformat(sep=" ", timespec="minutes") if self.moment else None,
             "moment": self._moment(),
             "hours": self.hours._asdict() if self.hours else None,
+            "hold": None if self.hold is None else {"minutes": self.hold[0], "proven": self.hold[1]},
             "media": [_media_json(item, looks.get(item.source)) for item in self.media],
             "cost": None if self.cost is None else str(self.cost),
             "warnings": [one._asdict() for one in self.warnings],
@@ -138,6 +143,8 @@ class Checked:
         lines = [self.reading.column_line(), self._counts()]
         if self.kind is Kind.EVENT:
             lines.append(self.reading.codes_line())
+        if self.hold is not None:
+            lines.append(self._hold_line())
         return lines + [f"warning: {one.message}" for one in self.warnings]
 
     def _rows(self) -> list[tuple[str, str]]:
@@ -189,9 +196,15 @@ class Checked:
         return [
             ("requests", f"{self.requests:,} of up to {self.chunk_size:,} numbers"),
             ("dispatched", moments.shown(self.moment, *self.zones) if self.moment else "at once"),
+            *([("held", self._hold_line())] if self.hold is not None else []),
             *costs,
             *(("media", _media_line(item, looks.get(item.source))) for item in self.media),
         ]
+
+    def _hold_line(self) -> str:
+        assert self.hold is not None
+        minutes, _, words = self.hold
+        return f"for {minutes} minutes; that this works is {words}"
 
     def _counts(self) -> str:
         reading = self.reading

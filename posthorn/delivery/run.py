@@ -22,6 +22,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 from posthorn.delivery.budget import Budget
 from posthorn.delivery.hours import Clock, Gate
 from posthorn.delivery.pace import Pace
+from posthorn.delivery.place import account_of
 from posthorn.delivery.waiting import board, clock_time
 from posthorn.errors import AlreadyRunning, LedgerError, NotRunning, Stopped, Waits
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
@@ -90,7 +91,7 @@ class Run(Generic[_G]):
         self.mark: Mark | None = None
         self.pace = pace
         self.descriptor = by_name(campaign.gateway)
-        self.account = self.descriptor.account(settings)
+        self.account = account_of(ledger, self.descriptor, settings)
         self.concurrency = self.account.concurrency
         self.gate = Gate(campaign, settings, self.account.timeout_seconds, clock)
         self.budget = Budget(campaign, settings, clock)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.gateways.descriptor import Account, Descriptor, Reader, Route, account_key
+from posthorn.gateways.probing import ProbeOrder
 from posthorn.gateways.serwersms.bounds import BOUNDS, FILE_TYPES
 from posthorn.gateways.serwersms.encodings import ENCODINGS
-from posthorn.models import Kind, Phone
+from posthorn.models import Kind, Observation, Phone
 from posthorn.prices import read_prices
 from posthorn.settings import SerwerSmsSettings, Settings
 
@@ -57,6 +60,18 @@ def _callbacks(settings: Settings) -> Reader:
     return reader(settings.serwersms.timezone)
 
 
+def _probe(settings: Settings, order: ProbeOrder) -> AsyncIterator[Observation]:
+    from posthorn.gateways.serwersms.probe import observations  # noqa: PLC0415 - see above
+
+    return observations(settings, order)
+
+
+def _secrets(settings: Settings) -> Sequence[str]:
+    ours = settings.serwersms
+    kept = [secret.get_secret_value().strip() for secret in (ours.token, ours.password) if secret]
+    return [*kept, ours.username or ""]
+
+
 SERWERSMS = Descriptor(
     name="serwersms",
     title="SerwerSMS",
@@ -84,4 +99,6 @@ SERWERSMS = Descriptor(
     tests=True,
     file_types=FILE_TYPES,
     tells_account=True,
+    probe=_probe,
+    secrets=_secrets,
 )
