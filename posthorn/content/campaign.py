@@ -21,6 +21,7 @@ from pydantic import (
 
 from posthorn.content.filenames import existing
 from posthorn.content.inputfile import (
+    MaxCost,
     OnRepeat,
     Problem,
     checked_name,
@@ -132,6 +133,7 @@ class Campaign(BaseModel):
         "listed", description='What proves its files before a send; "trust" sends although no list shows them'
     )
     resend_unconfirmed: bool = Field(False, description="Send again what the provider does not know after a lookup")
+    max_cost: MaxCost | None = Field(None, description="Most that it may cost: it stops before more is spent")
     send_hours: HoursText | None = Field(
         None, description="Narrower hours than POSTHORN_SEND_HOURS; wider ones are asked about"
     )

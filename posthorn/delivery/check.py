@@ -15,9 +15,11 @@ from posthorn.content.campaign import load_campaign
 from posthorn.content.event import AttendeeIntake
 from posthorn.content.recipients.phones import country_of, is_landline, rejected_kinds
 from posthorn.content.warnings import Caution
+from posthorn.delivery.budget import beyond
 from posthorn.delivery.checked import Checked, Merged, Reading, rejects_table
 from posthorn.delivery.hours import Dispatch, is_wider, shown_hours
 from posthorn.delivery.merge import Consent, Merge
+from posthorn.delivery.probe import hold_words
 from posthorn.delivery.wish import Batch, CampaignWish, EventWish, ListReading, Wish, load_wish
 from posthorn.errors import InputError
 from posthorn.gateways import registry
@@ -25,6 +27,7 @@ from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind, Phone
+from posthorn.prices import Tariff, amount
 from posthorn.settings import Settings, load_settings
 
 MOST_REJECTS = 100_000  # who has more wants another file, not a longer list
@@ -79,11 +82,12 @@ def examine(wish: Wish, consent: Consent = NOTHING_ACCEPTED) -> Checked:
         if planned is not None and not merge.is_list_new:
             return _planned(ledger, planned, wish)
         listed = wish.read(None)
+        hold = _hold(ledger, wish) if planned is None else None
         reading = _read(merge, listed)
         if planned is None and not reading.valid:
             raise InputError(wish.list_key, none_valid(reading, listed.intake.path))
         merge.refuse()
-        cautions = merge.cautions(listed)
+        cautions = merge.cautions(listed, _beyond_cap(wish, reading))
         already = None if planned is None else planned_already(ledger, planned)
     differences = merge.differences
     return Checked(
@@ -93,6 +97,7 @@ def examine(wish: Wish, consent: Consent = NOTHING_ACCEPTED) -> Checked:
         requests=-(-differences.new // wish.chunk_size),
         already=already,
         merged=None if planned is None else _merged(merge),
+        hold=hold,
         **_facts(wish, reads=planned is None),
     )
 
@@ -121,11 +126,13 @@ def none_valid(reading: Reading, path: Path) -> str:
 
 def _facts(wish: Wish, *, reads: bool) -> dict[str, Any]:
     settings, now = wish.settings, datetime.now(UTC)
+    account = wish.gateway.account(settings)
     facts: dict[str, Any] = {"name": wish.name, "gateway": wish.gateway.name, "region": settings.default_region}
     if isinstance(wish, EventWish):
-        return {**facts, "mms_id": wish.event.mms_id, "hours": shown_hours(settings, wish.hours, now)}
+        hours = shown_hours(settings, wish.hours, now)
+        return {**facts, "mms_id": wish.event.mms_id, "hours": hours, "price": account.price_per_message}
     assert isinstance(wish, CampaignWish)
-    campaign, account = wish.campaign, wish.gateway.account(settings)
+    campaign = wish.campaign
     dispatch = Dispatch(campaign.send_at, campaign.hold_minutes)
     return {
         **facts,
@@ -169,7 +176,8 @@ def _read(merge: Merge, listed: ListReading) -> Reading:
     """Read the whole list once beside the ledger, and count what is in it."""
     intake = listed.intake
     intake.keep_rejects = MOST_REJECTS
-    counted = _Counted(listed, landlines=merge.wish.landlines)
+    tariff = None if merge.wish.test else merge.wish.gateway.account(merge.wish.settings).tariff
+    counted = _Counted(listed, tariff, landlines=merge.wish.landlines)
     for _ in merge.new_rows(counted):
         pass
     events = intake if isinstance(intake, AttendeeIntake) else None
@@ -188,14 +196,28 @@ def _read(merge: Merge, listed: ListReading) -> Reading:
         by_country=dict(counted.countries.most_common()),
         reasons=dict(intake.reasons.most_common()),
         rejects=intake.first_rejects,
+        cost=amount(counted.spent) if counted.tariff else None,
     )
 
 
-class _Counted:
-    """A list that is read, and whose numbers are counted on the way by country and kind."""
+def _beyond_cap(wish: Wish, reading: Reading) -> Sequence[Caution]:
+    sentence = beyond(wish.settings, reading.cost, wish.max_cost)
+    return [Caution("cost_cap", sentence)] if sentence else []
 
-    def __init__(self, listed: ListReading, *, landlines: bool) -> None:
+
+def _hold(ledger: Ledger, wish: Wish) -> tuple[int, bool, str] | None:
+    """For how many minutes the provider keeps its messages, and how sure it is that it does."""
+    if not isinstance(wish, CampaignWish) or not wish.campaign.hold_minutes or wish.test:
+        return None
+    return wish.campaign.hold_minutes, *hold_words(ledger, wish.gateway, wish.settings)
+
+
+class _Counted:
+    """A list that is read, and whose numbers are counted on the way by country, kind and price."""
+
+    def __init__(self, listed: ListReading, tariff: Tariff | None, *, landlines: bool) -> None:
         self._listed, self._landlines = listed, landlines
+        self.tariff, self.spent = tariff, 0
         self.intake = listed.intake
         self.countries: Counter[str] = Counter()
         self.fixed = 0
@@ -205,6 +227,7 @@ class _Counted:
             phones: list[Phone] = [one[1] if isinstance(one, tuple) else one.phone for one in batch]
             self.countries.update(map(country_of, phones))
             self.fixed += sum(map(is_landline, phones)) if self._landlines else 0
+            self.spent += self.tariff.total(phones) if self.tariff else 0
             yield batch
 
     def cautions(self) -> list[Caution]:

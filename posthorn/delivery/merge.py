@@ -105,13 +105,13 @@ class Merge:
         read = {"column": reading.intake.file.phone_title, "warnings": [one.message for one in cautions]}
         return {**self.wish.options(), "reading": read}
 
-    def cautions(self, reading: ListReading) -> list[Caution]:
+    def cautions(self, reading: ListReading, further: Sequence[Caution] = ()) -> list[Caution]:
         """What is probably a slip in the file and its list; the rows have been read.
 
         Raises:
             InputError: there is something, and the file says ``strict``.
         """
-        found = reading.cautions()
+        found = [*reading.cautions(), *further]
         refuse_if_strict(found, strict=self.wish.strict)
         return found
 

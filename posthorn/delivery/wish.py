@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from posthorn.content.event import AttendeeIntake, TicketEvent, load_event
 from posthorn.content.inputfile import OnRepeat, input_error
 from posthorn.content.recipients.intake import Intake, read_recipients
 from posthorn.content.warnings import Caution
+from posthorn.delivery.budget import refuse_unpriced
 from posthorn.delivery.cautions import CodeLengths, campaign_cautions, event_cautions
 from posthorn.delivery.hours import is_wider, refuse_outside
 from posthorn.delivery.tickets import refuse_unsendable_event
@@ -91,6 +93,10 @@ class Wish(Protocol):
         """The hours that its file gives it."""
 
     @property
+    def max_cost(self) -> Decimal | None:
+        """The most that it may cost, by its file."""
+
+    @property
     def repeat(self) -> OnRepeat:
         """What is done about numbers that have had the same lately."""
 
@@ -136,8 +142,9 @@ def load_wish(path: Path, kind: Kind, settings: Settings) -> Wish:
 
 
 def _limits(one: Campaign | TicketEvent) -> dict[str, Any]:
-    """When a campaign or an event may be sent, by its file."""
-    return {"send_hours": one.send_hours} if one.send_hours else {}
+    """When a campaign or an event may be sent, and what it may cost, by its file."""
+    hours = {"send_hours": one.send_hours} if one.send_hours else {}
+    return {**hours, **({"max_cost": str(one.max_cost)} if one.max_cost is not None else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +191,11 @@ class CampaignWish:
     def hours(self) -> Hours | None:
         """The hours that its file gives it."""
         return self.campaign.hours
+
+    @property
+    def max_cost(self) -> Decimal | None:
+        """The most that it may cost, by its file."""
+        return self.campaign.max_cost
 
     @property
     def repeat(self) -> OnRepeat:
@@ -242,6 +254,7 @@ class CampaignWish:
         campaign.check(now, allow_loopback=self.allows_loopback)
         if not campaign.test:
             refuse_outside(self.settings, campaign.hours, now, send_at=campaign.send_at, hold_minutes=campaign.hold_minutes)
+            refuse_unpriced(self.settings, self.gateway.name, campaign.max_cost)
 
     def _refuse_beyond_gateway(self) -> None:
         campaign, gateway = self.campaign, self.gateway
@@ -327,6 +340,11 @@ class EventWish:
         return self.event.hours
 
     @property
+    def max_cost(self) -> Decimal | None:
+        """The most that it may cost, by its file."""
+        return self.event.max_cost
+
+    @property
     def repeat(self) -> OnRepeat:
         """What is done about numbers that have had the same stored MMS lately."""
         return self.event.repeat()
@@ -353,7 +371,7 @@ class EventWish:
         return self.event.list_hash(self.settings.default_region, sha256)
 
     def refuse_unsendable(self, planned: Delivery | None) -> None:
-        """Refuse keys that the provider's parameters cannot hold, whoever the attendee is, and hours beyond the house's.
+        """Refuse keys that the provider's parameters cannot hold, hours beyond the house's, a cap without a price.
 
         Raises:
             InputError: which key, and why.
@@ -365,6 +383,7 @@ class EventWish:
             problem = f"{own} goes beyond POSTHORN_SEND_HOURS ({house}); an event may only narrow it"
             raise InputError("send_hours", problem)
         refuse_outside(self.settings, own, datetime.now(UTC))
+        refuse_unpriced(self.settings, self.gateway.name, self.event.max_cost)
 
     def read(self, rejects: Path | None) -> ListReading:
         """Open its list."""
