@@ -342,7 +342,11 @@ OPT_OUT_SOURCES: Mapping[str, str] = {
 """Who can say that a number must not be messaged, and what that means in words."""
 
 OPT_OUT = "opt-out:"
-SUPPRESSED_CODES: Mapping[str, str] = {f"{OPT_OUT}{source}": words for source, words in OPT_OUT_SOURCES.items()}
+TOO_OFTEN = "too often"
+SUPPRESSED_CODES: Mapping[str, str] = {
+    **{f"{OPT_OUT}{source}": words for source, words in OPT_OUT_SOURCES.items()},
+    TOO_OFTEN: "other campaigns have written to the number as often as POSTHORN_FREQUENCY_CAP allows",
+}
 """What a suppressed message carries as its ``error``: our own codes, with their meaning in words."""
 
 NO_LIMIT = sys.maxsize

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from posthorn.gateways.probing import Probe
 from posthorn.models import Bounds, Kind, News, Phone, TicketRequest
+from posthorn.prices import Tariff
 from posthorn.settings import Settings
 
 _MAX_FORM_FIELDS = 20
@@ -43,10 +44,16 @@ class Account:
     settle_seconds: float = 600.0
     last_look_seconds: float = 90.0
     price_per_message: Decimal | None = None
+    prices: Mapping[str, Decimal] = field(default_factory=dict)
     key: str = ""
     encodings: tuple[str, ...] = ()
     test_number: Phone | None = None
     clock_offset_seconds: float = 0.0
+
+    @property
+    def tariff(self) -> Tariff | None:
+        """What it charges by country prefix; None where no price is known."""
+        return None if self.price_per_message is None else Tariff.of(self.price_per_message, self.prices)
 
     @property
     def is_local(self) -> bool:

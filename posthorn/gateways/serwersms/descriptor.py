@@ -10,6 +10,7 @@ from posthorn.gateways.probing import ProbeOrder
 from posthorn.gateways.serwersms.bounds import BOUNDS, FILE_TYPES
 from posthorn.gateways.serwersms.encodings import ENCODINGS
 from posthorn.models import Kind, Observation, Phone
+from posthorn.prices import read_prices
 from posthorn.settings import SerwerSmsSettings, Settings
 
 _CALLBACK_BYTES = 16_384  # a callback is one short line of parameters
@@ -29,6 +30,7 @@ def _account(settings: Settings) -> Account:
         settle_seconds=ours.settle_seconds,
         last_look_seconds=ours.last_look_seconds,
         price_per_message=ours.price_per_message,
+        prices=read_prices(ours.prices) if ours.prices else {},
         key=account_key(ours.base_url, *_login(ours)),
         encodings=ENCODINGS if ours.upload == "auto" else (ours.upload,),
         test_number=Phone(int(ours.test_number.get_secret_value())) if ours.test_number else None,
