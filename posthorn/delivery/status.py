@@ -36,7 +36,7 @@ _MEANINGS = {
     "cancelled": "withdrawn or stopped before it was sent",
 }
 
-BY_A_PERSON = ("the run was cancelled", "a person set the run to")
+BY_A_PERSON = ("the run was cancelled", "the run was interrupted", "a person set the run to")
 """How the reasons begin of a run that a person stopped: there is no cause to remove."""
 
 _LEFT_BEHIND = "in a request when the run was killed; the next run looks them up"
