@@ -11,7 +11,7 @@ from prefect.states import Completed
 
 from flows.cancelling import heeds_cancellation
 from flows.reconcile import look_after
-from posthorn.delivery.status import names_due
+from posthorn.delivery.due import names_due
 
 EVERY_SECONDS = 60.0
 """How often it is scheduled. What would be due before its next turn is due now: a look that comes too late is none."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from prefect import task
 
 from posthorn.delivery.plan import plan_campaign
-from posthorn.delivery.status import status_now
 from posthorn.delivery.tickets import plan_event
 from posthorn.ledger.deliveries import Delivery
+from posthorn.views.status import status_now
 from tasks.news import tell
 from tasks.policy import POLICY
 

@@ -16,9 +16,9 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from posthorn.delivery.dashboard import Shown, show, show_now
 from posthorn.delivery.run import Run
-from posthorn.delivery.status import artifact_key, percent_sent, status_table
+from posthorn.views.cards import Shown, show, show_now
+from posthorn.views.status import artifact_key, percent_sent, status_table
 from tasks.news import tell, tell_ending
 from tasks.policy import POLICY
 

@@ -11,8 +11,8 @@ from prefect.logging import get_run_logger
 
 from posthorn.delivery.report import Pulled, pull_due_reports, pull_reports, pull_reports_of, recent_names
 from posthorn.delivery.run import CampaignRun, TicketRun
-from posthorn.delivery.status import artifact_key, status_now, status_rows
 from posthorn.ledger.news import apply_parked
+from posthorn.views.status import artifact_key, status_now, status_rows
 from tasks.policy import POLICY
 
 MOST_AT_ONCE = 10_000

@@ -21,8 +21,8 @@ from prefect.logging.handlers import APILogHandler
 from flows.campaign import send_campaign
 from posthorn.delivery.deliver import send_all
 from posthorn.delivery.run import open_run
-from posthorn.delivery.status import status_now
 from posthorn.sandbox.server import Sandbox
+from posthorn.views.status import status_now
 from tasks.deliver import STEPS
 from tasks.plan import plan
 from tasks.publish import publish

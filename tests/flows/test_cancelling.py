@@ -23,12 +23,12 @@ from flows.reconcile import reconcile
 from flows.share import send_share
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_lookup, open_run
-from posthorn.delivery.status import status_now
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.errors import LedgerError
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
+from posthorn.views.status import status_now
 from tests.delivery.journey import counted, deliver, numbers, write_campaign
 
 SEND = "messages/send_mms"

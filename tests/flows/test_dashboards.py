@@ -17,11 +17,11 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from flows.campaign import send_campaign
 from flows.reconcile import reconcile
 from flows.tickets import send_tickets
-from posthorn.delivery.status import status_now
 from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
+from posthorn.views.status import status_now
 from tests.delivery.event_journey import attendees, write_event
 from tests.delivery.journey import numbers, write_campaign
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from tabulate import tabulate
 
 from posthorn.gateways.registry import code_words
-from posthorn.ledger import copies, deliveries, totals
+from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind, MessageState
+from posthorn.models import Kind
 from posthorn.settings import load_settings
 
 EXIT_OK = 0
@@ -64,37 +63,6 @@ def status_now(name: str, *, test: bool = False) -> dict[str, Any]:
         return campaign_status(ledger, name, test=test)
     finally:
         ledger.close()
-
-
-def names_to_settle() -> list[str]:
-    """The names of the campaigns, tests aside, that another look may settle something of.
-
-    They have messages of unknown outcome, or the provider still keeps what is not to go out. Messages that a dead process
-    left in the middle of a request are of unknown outcome, too.
-    """
-    ledger = Ledger(load_settings().database_url)
-    try:
-        records = [record for record in deliveries.all_records(ledger, Kind.CAMPAIGN) if not record.test]
-        return [record.name for record in records if _is_unsettled(ledger, record)]
-    finally:
-        ledger.close()
-
-
-def names_due(within_seconds: float) -> list[str]:
-    """The names of the campaigns that wait for a moment that comes within so many seconds, or has come."""
-    ledger = Ledger(load_settings().database_url)
-    try:
-        return [record.name for record in deliveries.due(ledger, time.time() + within_seconds)]
-    finally:
-        ledger.close()
-
-
-def _is_unsettled(ledger: Ledger, campaign: Delivery) -> bool:
-    counted = totals.totals(ledger, campaign)
-    is_abandoned = counted["sending"] and ledger.locks.is_free(campaign.lock_key)
-    is_kept = campaign.cancelled_at is not None and counted["scheduled"]
-    is_surplus = MessageState.SCHEDULED in copies.counted(ledger, campaign).values()
-    return bool(counted["unknown"] or is_abandoned or is_kept or is_surplus)
 
 
 def status_rows(status: Mapping[str, Any]) -> list[dict[str, Any]]:

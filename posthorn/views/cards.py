@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from posthorn.delivery.status import codes_in_words, status_rows, status_table
 from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import TAKEN
 from posthorn.settings import load_settings
+from posthorn.views.status import codes_in_words, status_rows, status_table
 
 NEWEST = 50
 """How many campaigns and events the overview holds."""
