@@ -21,6 +21,7 @@
         │   ├── CreditExhausted
         │   ├── AccountBlocked
         │   ├── RequestRefused     content or configuration the provider will not have
+        │   │   └── FileRefused    bytes of a file it made nothing of: another encoding may do
         │   └── ClaimGone          the claim may be another process's by now: not one byte left
         └── OutcomeUnknown         it may have been taken: looked up, never simply sent again
 
@@ -168,6 +169,10 @@ class AccountBlocked(StopRun):
 
 class RequestRefused(StopRun):
     """The request itself is refused (content, file, parameter): the same for every recipient."""
+
+
+class FileRefused(RequestRefused):
+    """The provider made nothing of a file's bytes as they came; in another encoding it may."""
 
 
 class ClaimGone(StopRun):

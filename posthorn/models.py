@@ -209,6 +209,33 @@ class Credit:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountLimit:
+    """What an account may still send of one kind of message; ``length`` is the provider's text about one (``40/1``)."""
+
+    type: str
+    length: str
+    credit: Credit
+
+
+@dataclass(frozen=True, slots=True)
+class BlacklistPage:
+    """One page of the numbers that the provider never sends to for this account: number (None where unreadable), since."""
+
+    entries: Sequence[tuple[Phone | None, datetime | None]]
+    page: int = 1
+    pages: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CodeWords:
+    """The provider's own words about one of its error codes."""
+
+    code: str
+    type: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class News:
     """One piece of pushed news about the message that the provider calls ``provider_id``.
 

@@ -41,6 +41,7 @@ _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9_.-]*[a-z0-9])?")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 _MOST_SHOWN = 10**12
+_E164 = re.compile(r"\+[1-9][0-9]{7,14}")
 _HOST = re.compile(r"[A-Za-z0-9._:-]+")
 
 
@@ -76,6 +77,12 @@ def _checked_proxy(secret: SecretStr) -> SecretStr:
     if parts.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
         raise ValueError("expected http:// or https://; a socks proxy needs a library: pip install 'httpx[socks]'")
     return secret
+
+
+def _checked_number(secret: SecretStr) -> SecretStr:
+    if not _E164.fullmatch(secret.get_secret_value().replace(" ", "")):
+        raise ValueError("expected one number with its country code, such as +48500600700")
+    return SecretStr(secret.get_secret_value().replace(" ", ""))
 
 
 def is_loopback(url: str) -> bool:
@@ -141,6 +148,7 @@ Zone = Annotated[str, AfterValidator(_checked_zone)]
 DatabaseUrl = Annotated[str, AfterValidator(_checked_database)]
 HostNames = Annotated[str, AfterValidator(_checked_names)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_checked_proxy)]
+TestNumber = Annotated[SecretStr, AfterValidator(_checked_number)]
 Folder = Annotated[Path, AfterValidator(_checked_folder)]
 
 
@@ -153,6 +161,12 @@ class SerwerSmsSettings(BaseModel):
     token: SecretStr | None = Field(None, description="API token of the panel (recommended)")
     username: str | None = Field(None, description="API user, where there is no token")
     password: SecretStr | None = Field(None, description="Password of the API user")
+    upload: Literal["auto", "multipart", "form", "base64"] = Field(
+        "auto", description="Encoding of files from disk: multipart, form, base64; auto tries them and remembers what worked"
+    )
+    test_number: TestNumber | None = Field(
+        None, description="Your own number, as +48500600700: a send with test=true to it proves files that no listing shows"
+    )
     response_format: Literal["json", "xml"] = Field("json", description="Which format answers are asked in: json or xml")
     chunk_size: int = Field(
         100,
@@ -208,8 +222,8 @@ class SkycoreSettings(BaseModel):
 
     base_url: Url = Field("https://secure.skycore.com/API/wxml/1.3/index.php", description="Where the wxml 1.3 API is")
     api_key: SecretStr | None = Field(None, description="API key of the account")
-    transport: Literal["post", "get"] = Field(
-        "post", description="post (XML in a form field) or get (key in the URL: avoid)"
+    transport: Literal["post", "raw", "get"] = Field(
+        "post", description="post (XML in a form field), raw (XML as the body) or get (key in the URL: avoid)"
     )
     concurrency: int = Field(4, ge=1, le=64, description="Requests in flight per process")
     account_concurrency: int = Field(

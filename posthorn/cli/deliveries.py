@@ -20,7 +20,7 @@ def list_deliveries(
     """Every campaign and event of the ledger, the newest first: state, last run, counts, delivered share, cost.
 
     The delivered share is of those that the provider took. The cost is of those, too, at the price of the settings
-    (POSTHORN_SERWERSMS__PRICE_PER_MESSAGE, POSTHORN_SKYCORE__PRICE_PER_MESSAGE). Exit code 0, however they stand.
+    (POSTHORN_…__PRICE_PER_MESSAGE of its gateway). Exit code 0, however they stand.
 
     \b
         posthorn list

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -117,6 +117,9 @@ class Campaign(BaseModel):
     chunk_size: int | None = Field(None, ge=1, description="Numbers per request, instead of the setting")
     hold_minutes: int | None = Field(
         None, ge=0, le=10_080, description="The provider keeps the messages this long, so that they can be withdrawn"
+    )
+    verify: Literal["listed", "trust"] = Field(
+        "listed", description='What proves its files before a send; "trust" sends although no list shows them'
     )
     resend_unconfirmed: bool = Field(False, description="Send again what the provider does not know after a lookup")
     approve: bool = Field(False, description="A person must approve it before the first send, however small it is")

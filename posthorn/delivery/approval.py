@@ -146,7 +146,7 @@ def approver() -> str:
 def content_of(campaign: Delivery) -> str:
     """The hash of what a campaign sends and to how many: everything a person is asked to approve."""
     options = {key: value for key, value in campaign.options.items() if key != "approve"}
-    counts = [campaign.input, campaign.invalid, campaign.duplicate, campaign.first_chunk, campaign.last_chunk]
+    counts = [campaign.input, campaign.invalid, campaign.duplicate]
     content = [campaign.name, campaign.gateway, campaign.definition, options, counts]
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 

@@ -107,12 +107,17 @@ async def look_for_copies(lookup: Lookup, suspects: Sequence[Suspect]) -> list[F
 
 
 async def all_pages(gateway: CampaignGateway, **query: Any) -> list[Report]:
-    """Every page of a listing."""
+    """Every row of a listing, page by page until one shows nothing new."""
     reports: list[Report] = []
+    seen: set[str] = set()
     page = pages = 1
     while page <= pages:
         answer = await gateway.reports(page=page, **query)
-        reports += answer.reports
+        new = [report for report in answer.reports if report.provider_id not in seen]
+        if page > 1 and not new:
+            break  # a listing that only repeats itself might have no end
+        seen |= {report.provider_id for report in new}
+        reports += new
         page, pages = page + 1, answer.pages
     return reports
 

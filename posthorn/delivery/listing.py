@@ -78,10 +78,8 @@ async def read_listing(run: CampaignRun, messages: Sequence[Unconfirmed]) -> Lis
     Raises:
         TryAgain: the provider could not be asked.
     """
-    now, first = time.time(), min(message.since for message in messages)
-    controls = await run.do(
-        reconciling.controls, run.delivery, messages[0].since, _CONTROLS, not_before=now - LISTED_SECONDS
-    )
+    now, first, last = time.time(), min(message.since for message in messages), max(message.until for message in messages)
+    controls = await run.do(reconciling.controls, run.delivery, last, _CONTROLS, not_before=now - LISTED_SECONDS)
     since = min([first, *(control.since for control in controls)]) - _AROUND_SECONDS
     until = now + _AROUND_SECONDS
     phones = [*dict.fromkeys([message.phone for message in messages] + [control.phone for control in controls])]

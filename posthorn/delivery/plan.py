@@ -195,7 +195,11 @@ def rejects_path(path: Path, name: str) -> Path:
 
 def options(campaign: Campaign) -> dict[str, Any]:
     """What may change between runs of the same campaign."""
-    return {"resend_unconfirmed": campaign.resend_unconfirmed, "approve": campaign.approve}
+    return {
+        "resend_unconfirmed": campaign.resend_unconfirmed,
+        "approve": campaign.approve,
+        "verify": campaign.verify,
+    }
 
 
 def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: Path, settings: Settings) -> Delivery:

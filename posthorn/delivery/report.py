@@ -244,13 +244,17 @@ class _Round:
 
 async def _ask(gateway: CampaignGateway, do: _Do, question: Question, pulled: Pulled, most: int) -> None:
     """Ask one question, every page of its answer, and move the messages. What was not asked about is passed over."""
-    ids = frozenset(question.ids)
+    ids, seen = frozenset(question.ids), set[str]()
     page = pages = 1
     while page <= pages:
         pulled.requests += 1
         answer = await gateway.reports(ids=question.ids, page=page, limit=most)
-        pulled.moved += await do(reporting.apply_reports, [one for one in answer.reports if one.provider_id in ids])
-        page, pages = page + 1, min(answer.pages, len(ids))
+        new = [one for one in answer.reports if one.provider_id not in seen]
+        if page > 1 and not new:
+            break  # a page that repeats others
+        seen |= {one.provider_id for one in new}
+        pulled.moved += await do(reporting.apply_reports, [one for one in new if one.provider_id in ids])
+        page, pages = page + 1, min(answer.pages, len(question.ids))
 
 
 async def _expire(do: _Do, campaign: Delivery, now: float) -> int:

@@ -1,36 +1,134 @@
-"""Verifying, before anything is sent: the provider lists every file (files/index), and the account's credit will do."""
+"""Verifying, before anything is sent: the provider has every file, and the account's credit will do.
+
+The provider's list proves a file. Some accounts list none, so there are further doors: the file asked for by its id; a send
+that is only checked, to the operator's own number; the operator's word (``verify = "trust"``). An account that was never
+seen to list a file of ours goes on with a warning, for a list that is always empty says nothing.
+"""
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 from posthorn.delivery.run import CampaignRun
-from posthorn.delivery.upload import by_id, is_listed
-from posthorn.errors import CreditExhausted, PermissionMissing, TryAgain
-from posthorn.ledger import media, totals
+from posthorn.delivery.storedfile import Condition, Look
+from posthorn.delivery.upload import by_id, seen
+from posthorn.errors import CreditExhausted, OutcomeUnknown, PermissionMissing, RequestRefused, StopRun, TryAgain
+from posthorn.ledger import accounts, media, totals
+from posthorn.ledger.media import MediaRecord
+from posthorn.models import MessageState, MmsRequest, StoredFile, mask_phone
+
+LAG_SECONDS = 10.0
+"""For how long a list may not show yet what was uploaded; the retries of the task take longer."""
+
+_PROVEN = frozenset({MessageState.ACCEPTED, MessageState.SCHEDULED})
+_logger = logging.getLogger(__name__)
 
 
 class NotListed(TryAgain):
-    """A file that the provider took is not in its list (yet), or has another size there."""
+    """A file that the provider took is not to be seen there (yet), or is garbled."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One item, and what was seen of its file."""
+
+    item: MediaRecord
+    look: Look
+
+    @property
+    def words(self) -> str:
+        return f"{self.item.media.source}: {self.look.words}"
 
 
 async def verify_media(run: CampaignRun) -> int:
-    """Check every file of the campaign against the provider's list; returns how many were checked.
+    """Check that the provider has every file of the campaign; returns how many were checked.
 
     Raises:
-        NotListed: one is missing or differs in size; may be asked again, the list may lag behind.
+        NotListed: one is not to be seen, or is garbled; may be asked again, the list may lag behind.
+        StopRun: a send that was only checked was refused because of them.
     """
     items = await run.do(media.of, run.delivery)
     if not items:
         return 0
     listed = by_id(await run.gateway.list_files())
-    missing = []
-    for item in items:
-        verified = is_listed(item, listed.get(item.file_id or ""))
-        await run.do(media.keep_verified, run.delivery, item, verified=verified)
-        if not verified:
-            missing.append(item.media.source)
+    await _note_listing(run, listed)
+    looks = [_Seen(item, await seen(run, item, item.file_id or "", listed)) for item in items]
+    for one in looks:
+        await run.do(media.keep_verified, run.delivery, one.item, verified=one.look.will_do)
+        if one.look.condition is Condition.RESAVED:
+            _logger.warning("%s: %s", run.delivery.name, one.words)
+    unseen = [one for one in looks if one.look.condition is Condition.UNSEEN]
+    is_garbled = any(one.look.condition is Condition.GARBLED for one in looks)
+    door = await _second_door(run, unseen, listed) if unseen and not is_garbled else None
+    if door is not None:
+        _logger.warning("%s: %s; %s", run.delivery.name, "; ".join(one.words for one in unseen), door)
+        for one in unseen:
+            await run.do(media.keep_verified, run.delivery, one.item, verified=True)
+    missing = [] if door is not None else [one for one in looks if not one.look.will_do]
     if missing:
-        raise NotListed(f"the provider does not list (or lists with another size): {', '.join(missing)}; nothing was sent")
+        way = _what_to_do(run) if len(missing) == len(unseen) else "host it on a web server and name its URL in media"
+        raise NotListed(f"{'; '.join(one.words for one in missing)}. Nothing was sent; {way}")
     return len(items)
+
+
+async def _note_listing(run: CampaignRun, listed: Mapping[str, StoredFile]) -> None:
+    """Remember of an account that its list shows files of ours, the first time it does."""
+    known = await run.do(accounts.findings, run.delivery.gateway, run.account.key)
+    if accounts.LISTS_FILES not in known and listed.keys() & await run.do(media.stored, run.delivery.gateway):
+        await run.do(
+            accounts.keep,
+            run.delivery.gateway,
+            run.account.key,
+            accounts.LISTS_FILES,
+            verdict="confirmed",
+            value="yes",
+            seen="its list shows a file of a campaign",
+        )
+
+
+async def _second_door(run: CampaignRun, unseen: Sequence[_Seen], listed: Mapping[str, StoredFile]) -> str | None:
+    """Why files that no list shows may be sent all the same, in words; None where nothing speaks for it.
+
+    Raises:
+        StopRun: a send that was only checked was refused, so they are not there.
+    """
+    if run.delivery.options.get("verify") == "trust":
+        return 'sent all the same, for the campaign says verify = "trust"'
+    if run.account.test_number is not None and run.descriptor.tests:
+        return await _checked_by_a_send(run, unseen)
+    known = await run.do(accounts.findings, run.delivery.gateway, run.account.key)
+    given = await run.do(media.stored, run.delivery.gateway)
+    if accounts.LISTS_FILES in known and known[accounts.LISTS_FILES].value == "yes":
+        return None
+    is_fresh = any(time.time() - given.get(one.item.file_id or "", 0.0) < LAG_SECONDS for one in unseen)
+    if listed.keys() & given.keys() or is_fresh:
+        return None
+    return "this account was never seen to list a file, as test accounts do not: sent all the same"
+
+
+async def _checked_by_a_send(run: CampaignRun, unseen: Sequence[_Seen]) -> str:
+    number = run.account.test_number
+    assert number is not None
+    file_ids = [one.item.file_id for one in unseen if one.item.file_id]
+    title = str(run.delivery.definition["title"])
+    names = ", ".join(one.item.media.source for one in unseen)
+    said = f"{names}: no list shows it, and a send with test=true to {mask_phone(number)} "
+    try:
+        answer = await run.gateway.send(MmsRequest(title, [number], file_ids, test=True))
+    except (StopRun, OutcomeUnknown) as error:
+        raise RequestRefused(f"{said}failed ({error}). Nothing was sent; {_what_to_do(run)}", code=error.code) from None
+    if answer.receipts[0].state not in _PROVEN:
+        code = answer.receipts[0].error
+        raise RequestRefused(f"{said}was not taken ({code or 'no reason given'}). Nothing was sent; {_what_to_do(run)}")
+    return f"a send with test=true to {mask_phone(number)} took them"
+
+
+def _what_to_do(run: CampaignRun) -> str:
+    proof = f"set {run.descriptor.variables}__TEST_NUMBER to your own number, or " if run.descriptor.tests else ""
+    return f'{proof}verify = "trust" in the campaign\'s file to send them unproven'
 
 
 async def verify_credit(run: CampaignRun) -> None:

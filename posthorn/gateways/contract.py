@@ -30,11 +30,20 @@ class CampaignGateway(Protocol):
 
     name: str
 
-    async def upload(self, media: Media) -> str:
-        """Store one file with the provider and return its id there."""
+    async def upload(self, media: Media, *, encoding: str | None = None) -> str:
+        """Store one file with the provider and return its id there. ``encoding`` is one of the account's.
+
+        Raises ``FileRefused`` where another encoding may do.
+        """
 
     async def list_files(self) -> Sequence[StoredFile]:
         """Every file the provider holds for MMS."""
+
+    async def view_file(self, file_id: str) -> StoredFile | None:
+        """One file, which the list may not show; None where the provider says that it has none of that id."""
+
+    async def delete_file(self, file_id: str) -> bool:
+        """Delete one file; whether it was deleted."""
 
     async def send(self, request: MmsRequest, *, before: Before | None = None) -> Answer:
         """Send one chunk, once. Raises ``GatewayError``; never retries.

@@ -5,13 +5,14 @@ A descriptor is light: what a provider's package needs to call it (its HTTP clie
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
-from posthorn.models import Bounds, Kind, News, TicketRequest
+from posthorn.models import Bounds, Kind, News, Phone, TicketRequest
 from posthorn.settings import Settings
 
 _MAX_FORM_FIELDS = 20
@@ -21,6 +22,10 @@ _MAX_FORM_FIELDS = 20
 class Account:
     """The pace and the clock of an account, from whatever settings its gateway has. Times are in seconds.
 
+    ``key`` tells accounts of one gateway apart in the ledger, and tells nothing of their credentials. ``encodings`` are
+    those in which a file from disk may be uploaded, in the order in which they are tried; none where there is one way only.
+    ``test_number`` is the operator's own, to which a send that is only checked may go. ``clock_offset_seconds`` is how far
+    the provider's dates are known to be ahead.
     ``account_concurrency`` bounds the requests in flight of all processes, ``concurrency`` those of one. ``timezone`` is
     that of the provider's dates. ``chunk_size`` is how many numbers a request has where the file says nothing.
     """
@@ -36,6 +41,10 @@ class Account:
     settle_seconds: float = 600.0
     last_look_seconds: float = 90.0
     price_per_message: Decimal | None = None
+    key: str = ""
+    encodings: tuple[str, ...] = ()
+    test_number: Phone | None = None
+    clock_offset_seconds: float = 0.0
 
     @property
     def is_local(self) -> bool:
@@ -92,6 +101,11 @@ class Route:
     def address(self) -> str:
         """The end of the address to give the provider."""
         return f"{self.path}?{self.query}" if self.query else self.path
+
+
+def account_key(*parts: str) -> str:
+    """A short name for an account, made of its address and its login, that gives neither away."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _no_words(_: str) -> str:

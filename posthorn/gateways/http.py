@@ -88,6 +88,10 @@ class HttpAnswer:
         return Evidence("answer", self.status, self.body[:MAX_EVIDENCE_BYTES])
 
 
+Tap: TypeAlias = Callable[[httpx.Request, HttpAnswer | Exception], None]
+"""Told of each exchange when it is over: the request, and its answer or what came instead."""
+
+
 class AnswerTooLong(Exception):
     """More came back than this call's answer may have; the rest was not read."""
 
@@ -192,6 +196,7 @@ class HttpClients:
     how long an idle connection is kept, 0 for one request per connection: keep it well under the shortest idle time a server
     may have (0.25 is safe against the usual 5 s). ``proxy`` is the URL of one that all goes through, each request on a
     connection of its own: when a proxy closes an idle one, nobody knows. ``transport`` replaces the network in tests.
+    ``tap`` is told of every exchange.
     """
 
     def __init__(
@@ -203,8 +208,10 @@ class HttpClients:
         keepalive_seconds: float = 0.0,
         proxy: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        tap: Tap | None = None,
     ) -> None:
         _quieten()
+        self._tap = tap
         self._who = who
         self._tunnels = proxy is not None and proxy.startswith("http")  # socks writes nothing that looks like a request
         self._through = "" if proxy is None else " through the proxy of POSTHORN_PROXY_URL"
@@ -259,7 +266,7 @@ class HttpClients:
             try:
                 extensions = {"trace": trace, "timeout": self._timeouts}
                 async with asyncio.timeout(self._timeout_seconds):
-                    return await _fetch(transport, _request(method, url, extensions=extensions, **request), max_bytes)
+                    return await self._fetched(transport, _request(method, url, extensions=extensions, **request), max_bytes)
             except Exception as error:
                 if isinstance(error, GatewayError):
                     raise  # what ``before`` says of a request that it held back
@@ -268,6 +275,17 @@ class HttpClients:
                 raise self._failure(error, trace, repeatable=repeatable) from None  # h11's texts quote the wire
             finally:
                 self._free.append(transport)
+
+    async def _fetched(self, transport: httpx.AsyncBaseTransport, request: httpx.Request, max_bytes: int) -> HttpAnswer:
+        if self._tap is None:
+            return await _fetch(transport, request, max_bytes)
+        try:
+            answer = await _fetch(transport, request, max_bytes)
+        except Exception as error:
+            self._tap(request, error)
+            raise
+        self._tap(request, answer)
+        return answer
 
     def _failure(self, error: Exception, trace: Trace, *, repeatable: bool) -> GatewayError:
         what = f"{self._who} gave no complete answer ({type(error).__name__})"

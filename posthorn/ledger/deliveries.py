@@ -17,9 +17,10 @@ from posthorn.models import ChunkState, Kind, MessageState
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A planned campaign or event. ``definition`` is its frozen content, ``options`` what may change between runs.
+    """A planned campaign or event. ``definition`` is its content, ``options`` what may change between runs.
 
-    Its chunks have the ids ``first_chunk`` to ``last_chunk``; both are 0 when no row was valid.
+    ``revision`` rises with each change of the content, ``list_hash`` is of its list as it was last read. Nothing is merged
+    into one that is closed: its rows are erased.
     """
 
     id: int
@@ -33,8 +34,6 @@ class Delivery:
     input: int
     invalid: int
     duplicate: int
-    first_chunk: int
-    last_chunk: int
     created_at: float
     run_started_at: float | None
     run_by: str | None
@@ -43,6 +42,10 @@ class Delivery:
     waiting_for: str | None = None
     waiting_until: float | None = None
     copies_sought_at: float | None = None
+    revision: int = 1
+    list_hash: str | None = None
+    cleared_at: float | None = None
+    closed_at: float | None = None
 
     @property
     def lock_key(self) -> str:
@@ -53,11 +56,6 @@ class Delivery:
     def lookup_key(self) -> str:
         """The name of the lock that who only looks after it holds besides: a lookup, or a person's word on its tickets."""
         return f"lookup-{self.lock_key}"
-
-    @property
-    def chunks(self) -> int:
-        """How many chunks it has."""
-        return self.last_chunk - self.first_chunk + 1 if self.first_chunk else 0
 
 
 def lock_key(name: str, *, test: bool = False) -> str:
@@ -238,8 +236,7 @@ def _find(connection: Connection, name: str, *, test: bool) -> Delivery | None:
 
 def _record(row: sa.RowMapping) -> Delivery:
     values = {name: row[name] for name in Delivery.__slots__}
-    values.update(kind=Kind(row["kind"]), first_chunk=row["first_chunk"] or 0, last_chunk=row["last_chunk"] or 0)
-    return Delivery(**values)
+    return Delivery(**{**values, "kind": Kind(row["kind"])})
 
 
 def _update(ledger: Ledger, campaign_id: int, **values: object) -> None:

@@ -16,7 +16,7 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.models import ChunkState
 
 _CHUNKS_PER_TRANSACTION = 500
-_OF_MESSAGES = (tables.message, tables.ticket, tables.settlement)
+_OF_MESSAGES = (tables.message, tables.ticket, tables.settlement, tables.taken_out)
 
 
 def erasable(ledger: Ledger, *, ended_before: float) -> list[int]:

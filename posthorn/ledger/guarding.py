@@ -275,12 +275,15 @@ def catch_up(ledger: Ledger, campaign: Delivery, *, by: str) -> str:
     stopped = tables.campaign.update().where(
         tables.campaign.c.id == campaign.id, tables.campaign.c.stopped_because.is_not(None)
     )
+    any_chunk = sa.select(sa.func.coalesce(sa.func.min(tables.chunk.c.id), 0)).where(
+        tables.chunk.c.campaign_id == campaign.id
+    )
     with ledger.write() as connection:
         connection.execute(stopped.values(stopped_because=_CAUGHT_UP))
         connection.execute(
             tables.settlement.insert().values(
                 campaign_id=campaign.id,
-                chunk_id=campaign.first_chunk,
+                chunk_id=any_chunk.scalar_subquery(),
                 position=_BEYOND,
                 settled_at=time.time(),
                 decision="caught up",

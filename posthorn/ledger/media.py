@@ -53,6 +53,15 @@ def known_file_id(ledger: Ledger, gateway: str, fingerprint: str) -> str | None:
     return file_id
 
 
+def stored(ledger: Ledger, gateway: str) -> dict[str, float]:
+    """The ids of all files that the provider was given, and when (seconds)."""
+    query = sa.select(tables.stored_file.c.file_id, tables.stored_file.c.stored_at).where(
+        tables.stored_file.c.gateway == gateway
+    )
+    with ledger.read() as connection:
+        return {row.file_id: row.stored_at for row in connection.execute(query)}
+
+
 def keep_file_id(ledger: Ledger, campaign: Delivery, item: MediaRecord, file_id: str) -> None:
     """Remember the provider's id for this item, for the campaign and for later campaigns with the same content."""
     stored = tables.stored_file

@@ -83,24 +83,19 @@ def plan(ledger: Ledger, new: NewDelivery, rows: Rows, check: Callable[[int], No
     with ledger.locks.hold("planning", wait_seconds=_PLANNING_WAIT_SECONDS) as held:
         if not held:
             raise LedgerError("another campaign has been planned for ten minutes; look at it and start again")
+        _sweep(ledger)
         campaign_id = _begin(ledger, new)
-        first, last = _load(ledger, campaign_id, new.chunk_size, rows)
-        if not last:
+        staged = _stage(ledger, campaign_id, new.chunk_size, rows)
+        if not staged.sizes:
             return None
         if check is not None:
             check(campaign_id)
         with ledger.write() as connection:
+            _show(ledger, connection, campaign_id, staged)
             connection.execute(
                 tables.campaign.update()
                 .where(tables.campaign.c.id == campaign_id)
-                .values(
-                    input=rows.input,
-                    invalid=rows.invalid,
-                    duplicate=rows.duplicate,
-                    first_chunk=first,
-                    last_chunk=last,
-                    planned_at=time.time(),
-                )
+                .values(input=rows.input, invalid=rows.invalid, duplicate=rows.duplicate, planned_at=time.time())
             )
     return get(ledger, new.name, test=new.test)
 
@@ -111,6 +106,7 @@ def forget_unfinished(ledger: Ledger, *, begun_before: float) -> int:
     with ledger.locks.hold("planning") as held:
         if not held:  # one is under way: the next time
             return 0
+        _sweep(ledger)
         with ledger.write() as connection:
             unfinished = sa.select(campaign.id).where(campaign.planned_at.is_(None), campaign.created_at < begun_before)
             ids = list(connection.execute(unfinished).scalars())
@@ -161,28 +157,56 @@ def _begin(ledger: Ledger, new: NewDelivery) -> int:
 
 def _forget(connection: Connection, campaign_id: int) -> None:
     chunks = sa.select(tables.chunk.c.id).where(tables.chunk.c.campaign_id == campaign_id)
-    for table in (tables.message, tables.attempt, tables.ticket, tables.settlement):
+    for table in (tables.message, tables.attempt, tables.ticket, tables.settlement, tables.taken_out):
         connection.execute(table.delete().where(table.c.chunk_id.in_(chunks)))
     connection.execute(tables.chunk.delete().where(tables.chunk.c.campaign_id == campaign_id))
     connection.execute(tables.campaign.delete().where(tables.campaign.c.id == campaign_id))
 
 
-def _load(ledger: Ledger, campaign_id: int, chunk_size: int, rows: Rows) -> tuple[int, int]:
-    """Write the rows in chunks of ``chunk_size``; the ids of the first and the last chunk, ``(0, 0)`` if there is none."""
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """Messages that are written, and whose chunks are not: ``sizes`` of the chunks with ids from ``first`` on."""
+
+    first: int
+    sizes: list[int]
+
+
+def _sweep(ledger: Ledger) -> None:
+    """Delete what an interrupted plan left: messages above the newest chunk. The planning lock is held."""
+    with ledger.write() as connection:
+        newest = _newest_chunk(connection)
+        for table in (tables.message, tables.ticket):
+            connection.execute(table.delete().where(table.c.chunk_id > newest))
+
+
+def _newest_chunk(connection: Connection) -> int:
+    newest: int = connection.execute(sa.select(sa.func.coalesce(sa.func.max(tables.chunk.c.id), 0))).scalar_one()
+    return newest
+
+
+def _stage(ledger: Ledger, campaign_id: int, chunk_size: int, rows: Rows) -> _Staged:
+    """Write the rows as the messages of chunks of ``chunk_size`` that are not there yet: nobody sees them."""
     with ledger.read() as connection:
-        first: int = connection.execute(sa.select(sa.func.coalesce(sa.func.max(tables.chunk.c.id), 0))).scalar_one() + 1
-    chunk = first
+        first = _newest_chunk(connection) + 1
+    sizes: list[int] = []
     for batch in _whole_chunks(rows, chunk_size):
+        chunks = [batch[at : at + chunk_size] for at in range(0, len(batch), chunk_size)]
         with ledger.write() as connection:
-            _write_messages(
-                ledger, connection, campaign_id, chunk, [batch[at : at + chunk_size] for at in _steps(batch, chunk_size)]
-            )
-        chunk += len(_steps(batch, chunk_size))
-    return (first, chunk - 1) if chunk > first else (0, 0)
+            _write_messages(ledger, connection, campaign_id, first + len(sizes), chunks)
+        sizes += map(len, chunks)
+    return _Staged(first, sizes)
 
 
-def _steps(batch: Sequence[Any], size: int) -> range:
-    return range(0, len(batch), size)
+def _show(ledger: Ledger, connection: Connection, campaign_id: int, staged: _Staged) -> None:
+    """Make what was staged the delivery's next wave, in the caller's transaction."""
+    wave, now = tables.wave.c, time.time()
+    numbers = sa.select(sa.func.coalesce(sa.func.max(wave.number), 0)).where(wave.campaign_id == campaign_id)
+    number = connection.execute(numbers).scalar_one() + 1
+    connection.execute(
+        tables.wave.insert().values(campaign_id=campaign_id, number=number, planned_at=now, messages=sum(staged.sizes))
+    )
+    chunks = ((chunk, campaign_id, 0, size, number) for chunk, size in enumerate(staged.sizes, staged.first))
+    _insert(ledger, connection, "chunk (id, campaign_id, state, pending, wave)", chunks)
 
 
 def _whole_chunks(rows: Rows, size: int) -> Iterator[list[Any]]:
@@ -199,14 +223,8 @@ def _whole_chunks(rows: Rows, size: int) -> Iterator[list[Any]]:
 
 
 def _write_messages(ledger: Ledger, connection: Connection, campaign_id: int, first: int, chunks: list[list[Any]]) -> None:
-    """Write the chunks with ids from ``first`` and their messages (and tickets)."""
+    """Write the messages (and tickets) of the chunks with ids from ``first``."""
     numbered = list(enumerate(chunks, first))
-    _insert(
-        ledger,
-        connection,
-        "chunk (id, campaign_id, state, pending)",
-        ((chunk, campaign_id, 0, len(rows)) for chunk, rows in numbered),
-    )
     if not isinstance(chunks[0][0], Row):
         messages = (
             (chunk, position, campaign_id, phone, 0, line, 0)

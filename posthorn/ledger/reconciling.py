@@ -20,6 +20,7 @@ from posthorn.ledger.store.failures import Conflict
 from posthorn.models import MessageState, Phone
 
 _SURELY_UNSENT = "not_taken"
+_NO_CHUNK_ABOVE = 2**63 - 1
 _TAKEN_STATES = "1, 2, 5, 6, 7"
 """Accepted, scheduled, delivered, undelivered, no report: the provider took the message and lists it."""
 
@@ -94,18 +95,17 @@ def unconfirmed(
 ) -> list[Unconfirmed]:
     """Up to ``size`` messages of unknown outcome, in order, behind ``after`` (chunk, position), to ``last_chunk``."""
     where = "c.state <> 2 AND c.unknown > 0 AND m.state = 4"
-    last = campaign.last_chunk if last_chunk is None else last_chunk
-    return _select(ledger, campaign, where, size=size, after=after, last_chunk=last)
+    return _select(ledger, campaign, where, size=size, after=after, last_chunk=last_chunk)
 
 
 def without_id(ledger: Ledger, campaign: Delivery, size: int, after: tuple[int, int] = (0, 0)) -> list[Unconfirmed]:
     """Up to ``size`` messages that the provider took without naming their ids, in order, behind ``after``."""
     where = "m.campaign_id = :campaign AND m.provider_id IS NULL AND m.state IN (1, 2)"
-    return _select(ledger, campaign, where, size=size, after=after, last_chunk=campaign.last_chunk)
+    return _select(ledger, campaign, where, size=size, after=after)
 
 
 def _select(
-    ledger: Ledger, campaign: Delivery, where: str, *, size: int, after: tuple[int, int], last_chunk: int
+    ledger: Ledger, campaign: Delivery, where: str, *, size: int, after: tuple[int, int], last_chunk: int | None = None
 ) -> list[Unconfirmed]:
     query = sql(
         "SELECT m.chunk_id, m.position, m.phone, m.state, own.status, coalesce(own.ended_at, own.started_at) AS until,"  # noqa: S608 - where is one of the two above
@@ -130,7 +130,7 @@ def _select(
         "unsent": _SURELY_UNSENT,
         "chunk": after[0],
         "position": after[1],
-        "last": last_chunk,
+        "last": _NO_CHUNK_ABOVE if last_chunk is None else last_chunk,
         "size": size,
     }
     with ledger.read() as connection:
@@ -162,7 +162,7 @@ _CONTROLS = (
     " WHERE {of} AND c.accepted + c.scheduled + c.delivered + c.undelivered + c.no_report > 0"
     " AND a.started_at >= :not_before"
     " AND (SELECT count(*) FROM attempt b WHERE b.chunk_id = c.id AND b.outcome <> :unsent) = 1"
-    " ORDER BY abs(a.started_at - :near), c.id LIMIT :size"
+    " ORDER BY a.started_at < :near, abs(a.started_at - :near), c.id LIMIT :size"
 )
 _CONTROLS_OF = [
     sql(_CONTROLS.format(of=of)).columns(definition=sa.JSON())
@@ -175,7 +175,10 @@ _CONTROLS_OF = [
 
 
 def controls(ledger: Ledger, campaign: Delivery, near: float, size: int, *, not_before: float) -> list[Control]:
-    """Messages that the provider surely took around ``near``, each of another chunk: a listing without them proves nothing.
+    """Messages that the provider surely took, each of another chunk: a listing without them proves nothing.
+
+    First those whose request began at ``near`` or later, the nearest first: a listing that lags may show all that was taken
+    before, and not yet what is looked for. Then the latest before it.
 
     Of other campaigns of the same gateway where this one has none. Only of chunks with one request that may have been
     carried out, made after ``not_before``: nobody could say when a message of another was taken.
@@ -335,9 +338,10 @@ def _keep(connection: Connection, campaign: Delivery, decision: Decision, by: st
 def count_refused(ledger: Ledger, campaign: Delivery) -> int:
     """How many messages are unknown only because their request was answered with a bare HTTP 429."""
     query = sql(
-        "SELECT count(*) FROM message m JOIN attempt a ON a.chunk_id = m.chunk_id AND a.epoch = m.epoch"
-        " WHERE m.campaign_id = :campaign AND m.chunk_id BETWEEN :first AND :last AND m.state = :unknown AND a.status = 429"
+        "SELECT count(*) FROM chunk c JOIN message m ON m.chunk_id = c.id"
+        " JOIN attempt a ON a.chunk_id = m.chunk_id AND a.epoch = m.epoch"
+        " WHERE c.campaign_id = :campaign AND c.unknown > 0 AND m.state = :unknown AND a.status = 429"
     )
-    values = {"campaign": campaign.id, "first": campaign.first_chunk, "last": campaign.last_chunk}
     with ledger.read() as connection:
-        return int(connection.execute(query, {**values, "unknown": MessageState.UNKNOWN}).scalar_one())
+        values = {"campaign": campaign.id, "unknown": MessageState.UNKNOWN}
+        return int(connection.execute(query, values).scalar_one())

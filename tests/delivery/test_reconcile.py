@@ -71,6 +71,30 @@ async def test_a_429_that_was_carried_out_all_the_same_is_not_sent_again_while_t
     assert (slow_box.truth()["accepted"], slow_box.truth()["twice"]) == (500, 0)
 
 
+async def test_a_listing_that_lags_longer_than_the_settle_time_proves_nothing_by_what_was_taken_before(
+    tmp_path: Path,
+) -> None:
+    """Three chunks are listed, and the last is not yet: so the refused one before it need not be, either."""
+    async with Sandbox(speed=1, serwersms=SerwerSmsOptions(visible_after_seconds=60.0)) as box:
+        settings = impatient(box, tmp_path, settle_seconds=0.1)
+        file = write_campaign(tmp_path, numbers(250))
+        box.faults.replace([{"call": SEND, "at": [4], "fault": "status_before", "status": 401}])
+        await deliver(file, settings)
+        box.clock.advance(60)
+        box.faults.replace([{"call": SEND, "at": [1], "fault": "status_after", "status": 429, "retry_after": "0"}])
+        async with open_run("sale", settings=settings) as run:
+            await send_all(run)
+            with run.ledger.write() as connection:  # the three are nearer in time than the last one
+                refused = "(SELECT started_at FROM attempt WHERE status = 429)"
+                earlier = f"status = 200 AND started_at < {refused}"
+                connection.execute(sa.text(f"UPDATE attempt SET started_at = {refused} - 0.001 WHERE {earlier}"))
+            for _ in range(3):
+                await reconcile(run)
+                await asyncio.sleep(0.15)  # more than the settle time
+        assert (box.truth()["accepted"], box.truth()["twice"]) == (250, 0)
+        assert counted(status_of("sale", settings)) == {"accepted": 200, "unknown": 50}
+
+
 async def somebody_sends(box: Sandbox, settings: Settings, title: str, phones: list[str]) -> None:
     """Somebody else with the same account, of whom our ledger knows nothing."""
     async with SerwerSms(settings.serwersms) as gateway:

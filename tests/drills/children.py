@@ -16,6 +16,7 @@ from pathlib import Path
 
 CRASHED = 70
 _PAUSE_SECONDS = 0.005
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Child:
@@ -23,8 +24,12 @@ class Child:
 
     def __init__(self, work: Callable[[], int], log: Path | None, *, closing: tuple[int, ...] = ()) -> None:
         self.exit_code: int | None = None
+        # A signal that comes before the child has settled in would run its parent's handler in it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         self.pid = os.fork()
-        if self.pid == 0:
+        if self.pid != 0:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        else:
             code = CRASHED
             try:
                 _settle_in(log, closing)
@@ -62,8 +67,9 @@ class Child:
 
 
 def _settle_in(log: Path | None, closing: tuple[int, ...]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     for descriptor in closing:
         os.close(descriptor)
     if log is not None:

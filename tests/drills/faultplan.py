@@ -135,6 +135,8 @@ CALM = Plan(
 )
 """Nothing goes wrong."""
 
+_SETTLE_SECONDS = 0.6
+
 
 def plan_of(dice: random.Random, only: str | None = None) -> Plan:
     """A round's plan, in the mode ``only`` if it is given.
@@ -146,13 +148,16 @@ def plan_of(dice: random.Random, only: str | None = None) -> Plan:
     mode = only or drawn
     pulls_reports = mode != "hold" and dice.random() < 0.3
     titles, skew_seconds, lag_seconds = _records(dice, mode)
+    rules = _rules(dice, mode)
+    if lag_seconds > _SETTLE_SECONDS:  # then what was refused with a bare 429 and taken all the same is listed too late, too
+        rules = [rule for rule in rules if (rule["fault"], rule.get("status")) != ("status_after", 429)]
     return Plan(
         mode=mode,
-        rules=_rules(dice, mode),
+        rules=rules,
         speed=60.0 if pulls_reports else 1.0,
         latency_seconds=dice.choice((0.0, 0.0, 0.01, 0.03)),
         lag_seconds=lag_seconds,
-        settle_seconds=1.0 if mode == "resend" else 0.6,
+        settle_seconds=1.0 if mode == "resend" else _SETTLE_SECONDS,
         concurrency=dice.choice((2, 4, 8)),
         breaker_after=dice.choice((3, 10, 30)),
         chunk_size=dice.choice((25, 50, 50, 100)),

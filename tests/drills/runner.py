@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     shares = [range(job, options.rounds, options.jobs) for job in range(options.jobs)]
     jobs = [Child(partial(_share, options, share, base / f"tally-{job}"), None) for job, share in enumerate(shares)]
     try:
-        while any(job.is_alive() for job in jobs):
+        while [job for job in jobs if job.is_alive()]:  # each of them is asked: one that broke ends them all
             if any(job.exit_code for job in jobs):
                 return 1
             time.sleep(0.05)

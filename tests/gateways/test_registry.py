@@ -13,7 +13,7 @@ from posthorn.delivery.plan import plan_file
 from posthorn.errors import InputError
 from posthorn.gateways import registry
 from posthorn.models import Kind
-from posthorn.settings import Settings
+from posthorn.settings import SerwerSmsSettings, Settings
 from tests.delivery.journey import numbers, write_campaign
 
 
@@ -65,3 +65,20 @@ def test_nobody_but_its_package_its_settings_and_its_stand_in_names_a_provider()
         if names.search(path.read_text(encoding="utf-8"))
     ]
     assert [path for path in naming if not path.startswith(may_name)] == []
+
+
+def test_an_account_is_named_by_its_address_and_login_and_gives_neither_away() -> None:
+    def key(**values: str) -> str:
+        settings = Settings(serwersms=SerwerSmsSettings(**values))
+        return registry.by_name("serwersms").account(settings).key
+
+    keys = [
+        key(token="secret-token"),
+        key(token="another-token"),
+        key(token="secret-token", base_url="https://other.example"),
+        key(username="webapi_a", password="x"),
+        key(username="webapi_b", password="x"),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key(username="webapi_a", password="changed") == keys[3], "a new password is no new account"
+    assert not any(word in one for one in keys for word in ("secret", "webapi"))

@@ -3,11 +3,14 @@
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import httpx
+import orjson
 import pytest
 
-from posthorn.errors import InputError, RequestRefused, TryAgain
+from posthorn.errors import FileRefused, InputError, PermissionMissing, RequestRefused, TryAgain
+from posthorn.gateways.serwersms.client import SerwerSms
 from posthorn.models import Credit, Media, MessageState, Phone, StoredFile
-from tests.gateways.scripted import Scripted
+from tests.gateways.scripted import Scripted, settings
 
 WARSAW = ZoneInfo("Europe/Warsaw")
 both_formats = pytest.mark.parametrize("response_format", ["json", "xml"])
@@ -77,6 +80,22 @@ async def test_a_campaigns_file_that_vanished_is_the_operators_business():
 async def test_an_upload_whose_answer_is_lost_may_be_repeated():
     with pytest.raises(TryAgain):
         await Scripted(b"").gateway.add_file(url="https://example.com/a.jpg")
+
+
+@pytest.mark.parametrize(("code", "error"), [(2000, FileRefused), (4001, FileRefused), (4002, FileRefused)])
+async def test_bytes_that_are_not_seen_may_be_in_another_encoding(tmp_path, code, error):
+    (tmp_path / "a.png").write_bytes(b"123")
+    refused = Scripted({"error": {"code": code, "type": "X", "message": "no"}})
+    with pytest.raises(error):
+        await refused.gateway.add_file(path=tmp_path / "a.png")
+    with pytest.raises(RequestRefused) as caught:
+        await refused.gateway.add_file(url="https://example.com/a.png")
+    assert not isinstance(caught.value, FileRefused), "a URL has one encoding"
+
+
+@pytest.mark.parametrize("answer", [{"error": {"code": 4001, "type": "X", "message": "no"}}, {"success": True}])
+async def test_a_file_that_is_not_there_is_none(answer):
+    assert await Scripted(answer).gateway.view_file("b67d70c22d") is None
 
 
 # -- Reports --------------------------------------------------------------------------------------------------------------
@@ -329,3 +348,48 @@ async def test_an_error_whose_root_is_the_error_itself_is_read_from_xml():
 async def test_an_unknown_code_asked_for_is_refused():
     with pytest.raises(RequestRefused, match="2002"):
         await Scripted({"error": {"code": 2002}}).gateway.explain_error(77)
+
+
+# -- Parameters that only clients know ------------------------------------------------------------------------------------
+
+
+class Picky:
+    """A provider that refuses whatever its page on reports does not name, and shows ``pages`` pages."""
+
+    def __init__(self, pages: int = 1, code: int = 1006) -> None:
+        self.pages, self.code = pages, code
+        self.asked: list[dict] = []
+        self.gateway = SerwerSms(settings(), transport=httpx.MockTransport(self._answer))
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(orjson.loads(request.content))
+        if self.asked[-1].keys() & {"type", "page", "limit", "order"}:
+            return httpx.Response(200, json={"error": {"code": self.code, "type": "X", "message": "no"}})
+        texts = {**REPORT, "id": "aaaa", "type": "full"}
+        return httpx.Response(200, json={"paging": {"page": 1, "count": self.pages}, "items": [REPORT, texts]})
+
+
+async def test_parameters_that_only_clients_know_are_left_out_after_a_refusal_and_ever_after():
+    picky = Picky()
+    for _ in range(2):
+        page = await picky.gateway.reports(ids=["32039da8e9"], limit=500)
+        assert [report.provider_id for report in page.reports] == ["32039da8e9"], "text messages are passed over here"
+        assert page.passed_over == 0
+    assert [sorted(asked) for asked in picky.asked] == [["id", "limit", "order", "page", "type"], ["id"], ["id"]]
+
+
+async def test_without_page_numbers_a_second_page_is_a_reason_to_ask_for_less():
+    with pytest.raises(InputError, match="ask for fewer numbers"):
+        await Picky(pages=2).gateway.reports(phones=[Phone(48500600700)])
+
+
+async def test_a_refusal_of_both_is_the_refusal():
+    picky = Picky()
+    picky.gateway = Scripted({"error": {"code": 1005, "type": "X", "message": "no"}}).gateway
+    with pytest.raises(PermissionMissing):
+        await picky.gateway.reports(ids=["a"])
+    scripted = Scripted({"error": {"code": 1006, "type": "X", "message": "no"}})
+    with pytest.raises(RequestRefused, match="1006"):
+        await scripted.gateway.reports(ids=["a"])
+    assert len(scripted.requests) == 2
+    assert scripted.gateway._takes_pages, "nothing was learnt"

@@ -1,8 +1,10 @@
 """What goes over the wire, call by call: address, headers and body as the provider's pages have them."""
 
+import base64
 import email
 import email.policy
 from datetime import UTC, datetime
+from urllib.parse import unquote_to_bytes
 
 import orjson
 import pytest
@@ -99,8 +101,7 @@ CALLS = {
     "messages/view": (lambda g: g.view_message("32039da8e9"), "messages/view", {"id": "32039da8e9"}),
     "messages/delete of one": (lambda g: g.withdraw(["32039da8e9"]), "messages/delete", {"id": "32039da8e9"}),
     "messages/delete of many": (lambda g: g.withdraw(["a", "b"]), "messages/delete", {"id": ["a", "b"]}),
-    "account/limits": (lambda g: g.credit(), "account/limits", {}),
-    "account/limits with the type": (lambda g: g.limits(show_type=True), "account/limits", {"show_type": True}),
+    "account/limits": (lambda g: g.credit(), "account/limits", {"show_type": True}),
     "blacklist/index": (lambda g: g.blacklist(), "blacklist/index", {"page": 1}),
     "blacklist/index of one": (
         lambda g: g.blacklist(phone=A, page=2, limit=10),
@@ -136,6 +137,7 @@ async def test_error_codes_are_asked_for_by_address():
     scripted = Scripted({"error": {"code": 1000, "type": "InvalidAction", "message": "No action"}})
     said = await scripted.gateway.explain_error(1000)
     assert str(scripted.requests[0].url) == f"{BASE}/error/1000.json"
+    assert scripted.asked == {"system": "posthorn"}, "no body is empty"
     assert (said.code, said.type, said.message) == ("1000", "InvalidAction", "No action")
 
 
@@ -181,6 +183,31 @@ async def test_a_file_from_disk_carries_the_login_and_the_name_as_fields(tmp_pat
         "name": (None, None, b"Autumn"),
         "file": ("poster.jpg", "image/jpeg", PICTURE),
     }
+
+
+async def test_a_file_from_disk_goes_as_the_field_of_a_form(tmp_path):
+    path = tmp_path / "poster.jpg"
+    path.write_bytes(PICTURE)
+    scripted = Scripted({"success": True, "id": "b67d70c22d"}, **LOGIN)
+    await scripted.gateway.add_file(path=path, encoding="form")
+    (request,) = scripted.requests
+    assert request.headers["content-type"] == "application/x-www-form-urlencoded"
+    fields = {unquote_to_bytes(name): unquote_to_bytes(value.replace(b"+", b" ")) for name, value in split(request)}
+    login = {key.encode(): value.encode() for key, value in LOGIN.items()}
+    assert fields == {**login, b"type": b"mms", b"name": b"poster.jpg", b"file": PICTURE}
+
+
+def split(request):
+    return [pair.split(b"=") for pair in request.content.split(b"&")]
+
+
+async def test_a_file_from_disk_goes_as_base64_text(tmp_path):
+    path = tmp_path / "poster.jpg"
+    path.write_bytes(PICTURE)
+    scripted = Scripted({"success": True, "id": "b67d70c22d"})
+    await scripted.gateway.add_file(path=path, encoding="base64")
+    assert scripted.requests[0].headers["content-type"] == "application/json"
+    assert scripted.asked == {"type": "mms", "name": "poster.jpg", "file": base64.b64encode(PICTURE).decode()}
 
 
 async def test_the_bytes_of_a_send_over_a_real_connection():

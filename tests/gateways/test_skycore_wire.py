@@ -64,6 +64,14 @@ async def test_the_bytes_of_a_post_over_a_real_connection():
     assert [name for name, _ in parse_qsl(body.decode("ascii"), strict_parsing=True)] == ["xml"]
 
 
+async def test_a_raw_post_is_the_same_document_as_the_body():
+    request = await sent(ticket(campaign_ref="12333"), "raw")
+    assert (request.method, str(request.url)) == ("POST", BASE)
+    assert request.headers["content-type"] == "text/xml; charset=utf-8"
+    posted_one = await sent(ticket(campaign_ref="12333"))
+    assert request.content.decode("ascii") == form(posted_one)["xml"]
+
+
 @pytest.mark.parametrize("reference", [None, ""])
 async def test_a_campaign_is_named_only_when_it_is_given(reference):
     assert "CAMPAIGNREF" not in dict(posted(await sent(ticket(campaign_ref=reference))))

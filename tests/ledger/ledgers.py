@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import sqlalchemy as sa
@@ -67,9 +67,25 @@ def planned(
 
 
 def claimed(ledger: Ledger, campaign: Delivery, owner: str = OWNER) -> Claim:
-    claim = sending.claim(ledger, campaign, owner, campaign.first_chunk, campaign.last_chunk)
+    claim = sending.claim(ledger, campaign, owner, 1, LATEST)
     assert claim is not None
     return claim
+
+
+def first_chunk(ledger: Ledger, campaign: Delivery) -> int:
+    """The id of its first chunk."""
+    return _chunk(ledger, campaign, sa.func.min)
+
+
+def last_chunk(ledger: Ledger, campaign: Delivery) -> int:
+    """The id of its last chunk."""
+    return _chunk(ledger, campaign, sa.func.max)
+
+
+def _chunk(ledger: Ledger, campaign: Delivery, which: Callable[..., sa.Function[int]]) -> int:
+    chunk = tables.chunk.c
+    with ledger.read() as connection:
+        return connection.execute(sa.select(which(chunk.id)).where(chunk.campaign_id == campaign.id)).scalar_one()
 
 
 def ids(claim: Claim) -> list[str]:

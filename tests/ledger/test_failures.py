@@ -28,6 +28,8 @@ from tests.ledger.ledgers import (
     chunk_state,
     claimed,
     everything_adds_up,
+    first_chunk,
+    last_chunk,
     new_campaign,
     planned,
     states,
@@ -106,7 +108,7 @@ def test_a_claim_that_cannot_be_written_is_no_claim(trouble: str, sqlite_ledger:
     everything_adds_up(sqlite_ledger)
     sending_now = [
         chunk
-        for chunk in range(campaign.first_chunk, campaign.last_chunk + 1)
+        for chunk in range(first_chunk(sqlite_ledger, campaign), last_chunk(sqlite_ledger, campaign) + 1)
         if chunk_state(sqlite_ledger, chunk) == ChunkState.SENDING
     ]
     assert sending_now == found, "what was refused is still pending, what was granted is durable"
@@ -147,7 +149,7 @@ def test_a_disk_that_fills_up_while_several_verbs_share_a_commit_undoes_all_of_t
 
     with full(sqlite_ledger), pytest.raises(LedgerError):
         all_at_once()
-    assert chunk_state(sqlite_ledger, campaign.last_chunk) == ChunkState.PENDING
+    assert chunk_state(sqlite_ledger, last_chunk(sqlite_ledger, campaign)) == ChunkState.PENDING
     assert states(sqlite_ledger, campaign) == {"pending": 20}
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,12 +21,12 @@ from alembic.script import ScriptDirectory
 
 import posthorn.ledger.store.migrations
 from posthorn.errors import LedgerError
-from posthorn.ledger import tickets
+from posthorn.ledger import deliveries, sending, tickets
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, shown_url
 from posthorn.ledger.store.migrations import HEAD
 from posthorn.models import MessageState
-from tests.ledger.ledgers import another, planned, states
+from tests.ledger.ledgers import another, answer, claimed, everything_adds_up, planned, states
 from tests.ledger.test_tickets import gala, sent
 
 
@@ -78,6 +80,36 @@ def test_the_ids_of_attempts_that_were_replaced_before_are_remembered(empty_url:
     with another(empty_url) as ledger, ledger.read() as connection:
         replaced = connection.execute(sa.select(tables.settlement.c.replaced_id).order_by(tables.settlement.c.id)).scalars()
         assert list(replaced) == ["x as y", None, "z"]
+
+
+def test_a_delivery_of_the_old_shape_is_a_first_wave_that_was_sent_as_its_content_says(empty_url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(posthorn.ledger.store.migrations.__file__).parent))
+    old = {"title": "Autumn sale", "recipients": "ab" * 32, "send_at": "2026-11-30T08:00:00+00:00", "hold_minutes": None}
+    with another(empty_url) as ledger:
+        event = gala(ledger, 3)
+        campaign = planned(ledger, 25)
+        claim = claimed(ledger, campaign)
+        sending.record(ledger, claim, answer(claim))
+        with ledger.write() as connection:
+            config.attributes["connection"] = connection
+            command.downgrade(config, "0008")
+            for one, definition in ((campaign, old), (event, {"mms_id": "77", "barcode": "generate", "attendees": "cd"})):
+                update = sa.text("UPDATE campaign SET definition = :new WHERE id = :id")
+                connection.execute(update, {"new": json.dumps(definition), "id": one.id})
+            connection.execute(sa.text("UPDATE ticket SET fields = '{\"code\": \"A-1\"}' WHERE barcode = 'A-1'"))
+    with another(empty_url) as ledger:
+        everything_adds_up(ledger)
+        with ledger.read() as connection:
+            wave, attempt, ticket = tables.wave.c, tables.attempt.c, tables.ticket.c
+            waves = connection.execute(sa.select(wave.campaign_id, wave.number, wave.messages).order_by(wave.campaign_id))
+            assert waves.all() == [(event.id, 1, 3), (campaign.id, 1, 25)]
+            sent_as = connection.execute(sa.select(attempt.title, attempt.send_at, attempt.hold_minutes)).all()
+            assert sent_as == [("Autumn sale", datetime(2026, 11, 30, 8, tzinfo=UTC).timestamp(), None)]
+            codes = connection.execute(sa.select(ticket.barcode, ticket.listed_code).order_by(ticket.barcode)).all()
+            assert codes == [("A-0", ""), ("A-1", None), ("A-2", "")], "only A-1 stands in its row"
+        assert deliveries.get(ledger, "gala").definition == {"mms_id": "77", "barcode": "generate"}
+        assert "recipients" not in deliveries.get(ledger, "sale").definition
 
 
 def test_a_ledger_of_a_later_version_is_refused_and_left_alone(empty_url: str) -> None:

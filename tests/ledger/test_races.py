@@ -24,6 +24,7 @@ from tests.ledger.ledgers import (
     answer,
     claimed,
     everything_adds_up,
+    first_chunk,
     ids,
     planned,
     states,
@@ -69,14 +70,14 @@ def test_a_claim_and_a_cancellation_at_once_leave_no_number_both_sent_to_and_can
             sa.text(
                 "INSERT INTO attempt (chunk_id, epoch, owner, started_at, outcome) VALUES (:id, 1, :owner, 1, 'sending')"
             ),
-            {"id": campaign.first_chunk, "owner": OWNER},
+            {"id": first_chunk(postgres_ledger, campaign), "owner": OWNER},
         )
         context = meanwhile(lambda: deliveries.cancel(postgres_ledger, campaign))
         problems = context.__enter__()
         wait_until_it_waits(postgres_ledger)
     context.__exit__(None, None, None)
     assert problems == []
-    claim = sending.Claim(campaign.first_chunk, 1, OWNER, tuple(range(10)), ())
+    claim = sending.Claim(first_chunk(postgres_ledger, campaign), 1, OWNER, tuple(range(10)), ())
     assert states(postgres_ledger, campaign) == {"pending": 10}, "they are in flight"
     sending.record(postgres_ledger, claim, answer(claim))
     assert states(postgres_ledger, campaign) == {"accepted": 10}

@@ -22,7 +22,9 @@ from tests.ledger.ledgers import (
     another,
     answer,
     claimed,
+    first_chunk,
     ids,
+    last_chunk,
     planned,
     states,
 )
@@ -53,9 +55,9 @@ def test_every_unknown_message_is_told_in_pages_in_order(ledger: Ledger) -> None
         assert len(page) <= 3
         told += [(message.chunk_id, message.position) for message in page]
         after = told[-1]
-    chunks = range(campaign.first_chunk, campaign.last_chunk + 1)
+    chunks = range(first_chunk(ledger, campaign), last_chunk(ledger, campaign) + 1)
     assert told == [(chunk, position) for chunk in chunks for position in (7, 9)]
-    assert len(reconciling.unconfirmed(ledger, campaign, 100, last_chunk=campaign.first_chunk)) == 2
+    assert len(reconciling.unconfirmed(ledger, campaign, 100, last_chunk=first_chunk(ledger, campaign))) == 2
 
 
 def test_what_is_found_is_taken_with_its_id(ledger: Ledger) -> None:
@@ -181,6 +183,8 @@ def test_controls_are_messages_that_were_surely_taken_near_that_time(ledger: Led
     assert controls(ledger, campaign, 1000.0 * claims[-1].chunk_id) == nearest_first
     assert controls(ledger, campaign, 0, 3) == [ids(claim)[0] for claim in claims[1:4]]
     assert controls(ledger, campaign, since=1000.0 * claims[-1].chunk_id) == nearest_first[:1], "only what is surely listed"
+    middle = [ids(claims[number])[0] for number in (3, 4, 2, 1)]
+    assert controls(ledger, campaign, 1000.0 * claims[3].chunk_id - 1) == middle, "first what was taken later"
     (control,) = reconciling.controls(ledger, campaign, 1000.0 * claims[1].chunk_id, 1, not_before=0)
     assert (control.since, control.until) == (1000.0 * claims[1].chunk_id, 1000.0 * claims[1].chunk_id + 5)
     assert (control.phone, control.campaign, control.definition) == (claims[1].phones[0], "sale", campaign.definition)

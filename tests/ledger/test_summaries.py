@@ -12,7 +12,7 @@ from posthorn.ledger.copies import Copy
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState
-from tests.ledger.ledgers import PENDING, REJECTED, UNKNOWN, another, answer, claimed, planned
+from tests.ledger.ledgers import PENDING, REJECTED, UNKNOWN, another, answer, claimed, first_chunk, planned
 
 
 def sent(ledger: Ledger, name: str, first: int, *states: MessageState) -> Delivery:
@@ -30,7 +30,7 @@ def various(ledger: Ledger) -> None:
     sent(ledger, "stopped", 300, PENDING)
     deliveries.cancel(ledger, sent(ledger, "cancelled", 400, PENDING))
     copied = sent(ledger, "copied", 500)
-    copies.keep(ledger, copied, [Copy("surplus", copied.first_chunk, 0, MessageState.ACCEPTED, "listed beside it")])
+    copies.keep(ledger, copied, [Copy("surplus", first_chunk(ledger, copied), 0, MessageState.ACCEPTED, "listed beside it")])
     approvals.ask(ledger, planned(ledger, 10, name="asked", first=600), "ab" * 32)
     asked = planned(ledger, 10, name="asked before its last run", first=700)
     approvals.ask(ledger, asked, "ab" * 32)

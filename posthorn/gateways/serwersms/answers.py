@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 from xml.etree.ElementTree import Element
@@ -20,7 +19,18 @@ import orjson
 from posthorn.errors import GatewayError, RequestRefused
 from posthorn.gateways import xml
 from posthorn.gateways.serwersms import codes
-from posthorn.models import Answer, Credit, MessageState, MmsRequest, Phone, Receipt, Report, StoredFile, mask_phone
+from posthorn.models import (
+    AccountLimit,
+    Answer,
+    Credit,
+    MessageState,
+    MmsRequest,
+    Phone,
+    Receipt,
+    Report,
+    StoredFile,
+    mask_phone,
+)
 
 Plain = dict[str, Any]
 
@@ -41,33 +51,6 @@ _SEPARATORS = str.maketrans("", "", " -.()/\u00a0")
 
 _NO_RECEIPT = Receipt(MessageState.UNKNOWN)
 _TRUE = (True, 1, "1", "true", "True", "TRUE")
-
-
-@dataclass(frozen=True, slots=True)
-class AccountLimit:
-    """One line of account/limits: what may still be sent of ``type``; ``chars_limit`` is the provider's text (``40/1``)."""
-
-    type: str
-    chars_limit: str
-    credit: Credit
-
-
-@dataclass(frozen=True, slots=True)
-class BlacklistPage:
-    """One page of the account's blacklist: number (None where unreadable) and since when."""
-
-    entries: Sequence[tuple[Phone | None, datetime | None]]
-    page: int = 1
-    pages: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderError:
-    """The provider's own words about one of its error codes."""
-
-    code: str
-    type: str
-    message: str
 
 
 class Unreadable(ValueError):
@@ -342,6 +325,12 @@ def report_of(item: Plain, zone: ZoneInfo) -> Report | None:
     )
 
 
+def may_be_of(kind: str, item: Plain, kinds: Sequence[str]) -> bool:
+    """Whether a report is of a message of that kind, or of none that is known."""
+    word = (text(item.get("type")) or kind).strip().lower()
+    return word == kind or word not in kinds
+
+
 def phone_of(number: Any) -> Phone | None:
     """A number of an answer as E.164 digits; nine digits without a prefix are Polish."""
     spellings = _spellings(number)
@@ -388,6 +377,6 @@ def account_limit(item: Plain) -> AccountLimit:
     """One entry of account/limits (account page)."""
     return AccountLimit(
         type=text(item.get("type")) or "",
-        chars_limit=text(item.get("chars_limit")) or "",
+        length=text(item.get("chars_limit")) or "",
         credit=credit_of(item.get("value")),
     )

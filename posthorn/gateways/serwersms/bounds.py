@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from posthorn.models import Bounds
 
+FILE_TYPES = ("mms", "voice")  # sending-mms page
+
 BOUNDS = Bounds(
     title_characters=40,  # sending-mms page: "Available is 40 characters"
     files_per_message=10,  # sending-mms page

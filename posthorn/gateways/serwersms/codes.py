@@ -145,6 +145,9 @@ CODES: dict[int, Rule] = {
 _UNHEARD_OF = Rule("an error this version does not know", RequestRefused, item=UNKNOWN)
 
 INVALID_ID = "1004"
+FILE_NOT_SEEN = frozenset({"2000", "4001", "4002"})
+"""What files/add says of a file that came in an encoding in which it is not seen: nothing, nowhere, no picture."""
+NO_SUCH_FILE = frozenset({INVALID_ID, "4001"})
 NO_MESSAGES = "3330"
 TOO_MANY_RECORDS = "3331"
 INVALID_RECIPIENT = "3103"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from posthorn.gateways.contract import CampaignGateway
-from posthorn.gateways.descriptor import Account, Descriptor, Reader, Route
+from posthorn.gateways.descriptor import Account, Descriptor, Reader, Route, account_key
 from posthorn.gateways.serwersms.bounds import BOUNDS
-from posthorn.models import Kind
-from posthorn.settings import Settings
+from posthorn.gateways.serwersms.encodings import ENCODINGS
+from posthorn.models import Kind, Phone
+from posthorn.settings import SerwerSmsSettings, Settings
 
 _CALLBACK_BYTES = 16_384  # a callback is one short line of parameters
 
@@ -24,7 +25,15 @@ def _account(settings: Settings) -> Account:
         settle_seconds=ours.settle_seconds,
         last_look_seconds=ours.last_look_seconds,
         price_per_message=ours.price_per_message,
+        key=account_key(ours.base_url, *_login(ours)),
+        encodings=ENCODINGS if ours.upload == "auto" else (ours.upload,),
+        test_number=Phone(int(ours.test_number.get_secret_value())) if ours.test_number else None,
     )
+
+
+def _login(ours: SerwerSmsSettings) -> tuple[str, ...]:
+    token = ours.token.get_secret_value().strip() if ours.token else ""
+    return (token,) if token else ("", ours.username or "")
 
 
 def _open(settings: Settings) -> CampaignGateway:

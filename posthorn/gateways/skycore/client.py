@@ -14,20 +14,21 @@ from typing import Any, NoReturn, Self
 import httpx
 
 from posthorn.errors import GatewayError, InputError, OutcomeUnknown, RecipientRefused, RequestRefused, TryAgain
-from posthorn.gateways.http import Before, HttpAnswer, HttpClients, Trace, refusal
+from posthorn.gateways.http import Before, HttpAnswer, HttpClients, Tap, Trace, refusal
 from posthorn.gateways.skycore import answers, codes, requests
 from posthorn.models import Answer, MessageState, Receipt, TicketRequest
 from posthorn.settings import SettingsError, SkycoreSettings
 
 _API_KEY = "POSTHORN_SKYCORE__API_KEY"
 _KEEPALIVE_SECONDS = 0.25  # one ticket per request: worth keeping a connection, far from the time a server may drop it
+_RAW_XML = {"Content-Type": "text/xml; charset=utf-8"}  # as the vendor's latest introduction has it
 _LONGEST_URL = 8000  # Apache refuses request lines of more than 8190 bytes, with a status that proves nothing
 
 
 class Skycore:
     """The ticket gateway. Use as ``async with``, or call ``aclose``; one per process, shared by all tasks of a loop.
 
-    ``transport`` replaces the network in tests.
+    ``transport`` replaces the network in tests, ``tap`` is told of every exchange.
 
     Raises:
         SettingsError: the API key is not set, or cannot stand in a request.
@@ -36,11 +37,16 @@ class Skycore:
     name = "skycore"
 
     def __init__(
-        self, settings: SkycoreSettings, *, proxy: str | None = None, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        settings: SkycoreSettings,
+        *,
+        proxy: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        tap: Tap | None = None,
     ) -> None:
         self._api_key = _checked_key(settings)
         self._base_url = settings.base_url
-        self._posts = settings.transport == "post"
+        self._transport = settings.transport
         self._http = HttpClients(
             codes.WHO,
             concurrency=settings.concurrency,
@@ -48,6 +54,7 @@ class Skycore:
             keepalive_seconds=_KEEPALIVE_SECONDS,
             proxy=proxy,
             transport=transport,
+            tap=tap,
         )
 
     async def __aenter__(self) -> Self:
@@ -112,9 +119,10 @@ class Skycore:
         self, action: str, parameters: requests.Parameters, *, repeatable: bool, trace: Trace | None = None
     ) -> tuple[answers.Told, HttpAnswer]:
         """One call: what was answered in XML, or the error that its absence comes to."""
-        if self._posts:
-            method, url = "POST", self._base_url
-            body: dict[str, Any] = {"data": {"xml": requests.document(action, self._api_key, parameters)}}
+        if self._transport != "get":
+            method, url, document = "POST", self._base_url, requests.document(action, self._api_key, parameters)
+            is_raw = self._transport == "raw"
+            body: dict[str, Any] = {"content": document, "headers": _RAW_XML} if is_raw else {"data": {"xml": document}}
         else:
             method, url, body = "GET", f"{self._base_url}?{requests.query(action, self._api_key, parameters)}", {}
             if len(url) > _LONGEST_URL:

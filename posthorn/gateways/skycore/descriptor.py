@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from posthorn.gateways.contract import TicketGateway
-from posthorn.gateways.descriptor import Account, Descriptor, Reader, Route
+from posthorn.gateways.descriptor import Account, Descriptor, Reader, Route, account_key
 from posthorn.gateways.skycore.bounds import BOUNDS, MAX_POSTBACK_BYTES
 from posthorn.models import Kind, TicketRequest
 from posthorn.settings import Settings
@@ -18,6 +18,7 @@ def _account(settings: Settings) -> Account:
         account_concurrency=ours.account_concurrency,
         breaker_after=ours.breaker_after,
         min_interval_seconds=ours.min_interval_seconds,
+        key=account_key(ours.base_url, ours.api_key.get_secret_value().strip() if ours.api_key else ""),
         price_per_message=ours.price_per_message,
     )
 

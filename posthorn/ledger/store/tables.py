@@ -5,6 +5,26 @@ A message's state stands in its row; while its chunk is being sent only the chun
 from its messages in the same transaction that moves them, so they cannot drift. Messages and attempts carry no foreign key:
 checking it for every row would double the time of a large plan, and rows are only ever written beside their chunk.
 
+**Waves.** A delivery's chunks are those with its id, and nothing else says which they are. Each belongs to the ``wave`` that
+planned it; a chunk's members never change. Messages and tickets of a wave that is still being planned are there already,
+but not their chunks: whoever joins ``chunk`` does not see them, and ids above the newest chunk's are an unfinished plan's.
+
+**The row as its file says it.** A campaign's row is its number. A ticket's row has ``listed_code`` and ``listed_phone``
+beside what was sent, wherever a decision in the ledger made them differ: null means "the same as is sent", an empty
+``listed_code`` that the row has no code and one was made for it. A number sent to instead of the listed one is set in
+``message.phone``, a code that replaces the listed one in ``ticket.barcode``, and the code that is no good any more goes to
+``void_code`` (one without a place belongs to nobody: a proof's). Whoever changes one of them sets the listed one first.
+
+**Taken out.** A row in ``taken_out`` is a person's lasting word (an absence that was accepted, a cancellation) that nothing
+more is to go to that message: ``recount`` makes it cancelled whenever it would be pending. It may have left before.
+
+**As it was sent.** An attempt keeps the title, the moment (``send_at``) and the hold that its request named: the campaign's
+may change afterwards. ``campaign.revision`` rises with each change of its content; a claim names the revision it sends.
+
+**Approval.** A decision covers its content and the waves up to ``approval.wave``.
+
+**Erased.** From ``closed_at`` on nothing is merged any more; ``erased_code`` keeps what codes an event had, as keyed hashes.
+
 Partial indexes are partial on PostgreSQL too, as the migrations say: its option is not repeated here, for that would import
 its dialect on every ledger.
 """
@@ -69,14 +89,12 @@ campaign = Table(
     Column("name", String(80), nullable=False),
     Column("test", Boolean, nullable=False, comment="a check by the provider: nothing is sent"),
     Column("gateway", String(40), nullable=False),
-    Column("definition", JSON, nullable=False, comment="the frozen content that identifies it"),
+    Column("definition", JSON, nullable=False, comment="its content, frozen once something has left"),
     Column("options", JSON, nullable=False, comment="what steers the run and may change between runs"),
     Column("rejects_file", Text),
     Column("input", Integer, nullable=False, server_default="0"),
     Column("invalid", Integer, nullable=False, server_default="0"),
     Column("duplicate", Integer, nullable=False, server_default="0"),
-    Column("first_chunk", BigInteger, comment="its chunks are first_chunk to last_chunk"),
-    Column("last_chunk", BigInteger),
     Column("created_at", Double, nullable=False),
     Column("planned_at", Double, comment="null while its rows are still being written"),
     Column("run_started_at", Double),
@@ -88,6 +106,10 @@ campaign = Table(
     Column("waiting_for", String(20), comment="what goes on by itself at waiting_until: last_look"),
     Column("waiting_until", Double),
     Column("copies_sought_at", Double, comment="when second copies were last looked for"),
+    Column("revision", Integer, nullable=False, server_default="1", comment="raised by every change of its content"),
+    Column("list_hash", String(64), comment="of the list as it was last read, and of what was chosen of it"),
+    Column("cleared_at", Double, comment="when its run last asked who has had the same message, and was let go on"),
+    Column("closed_at", Double, comment="when erasing began: nothing is merged any more"),
     UniqueConstraint("name", "test"),
     sqlite_autoincrement=True,  # a number is never used twice, so no late writer meets another campaign
 )
@@ -104,9 +126,19 @@ chunk = Table(
     Column("finished_at", Double),
     Column("reported_at", Double, comment="when its reports were last asked for"),
     *(Column(name, Integer, nullable=False, server_default="0") for name in COUNTERS),
+    Column("wave", Integer, nullable=False, server_default="1"),
 )
 Index("ix_chunk_campaign_id", chunk.c.campaign_id, chunk.c.id)
 Index("ix_chunk_open", chunk.c.campaign_id, chunk.c.id, sqlite_where=text("state <> 2"))
+
+wave = Table(
+    "wave",
+    metadata,
+    Column("campaign_id", ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False, comment="1 is the first plan"),
+    Column("planned_at", Double, nullable=False),
+    Column("messages", Integer, nullable=False, comment="how many it planned"),
+)
 
 message = Table(
     "message",
@@ -159,6 +191,9 @@ attempt = Table(
     Column("trace", String(12), comment="how far the request got"),
     Column("problem", Text, comment="one sentence, without numbers"),
     Column("raw", LargeBinary, comment="the answer, kept where it was not clean"),
+    Column("title", Text, comment="the title, the moment and the hold that the request named"),
+    Column("send_at", Double),
+    Column("hold_minutes", Integer),
     sqlite_with_rowid=False,
 )
 
@@ -175,6 +210,7 @@ media = Table(
     Column("size", BigInteger),
     Column("file_id", String(64)),
     Column("verified_at", Double),
+    Column("refused", Text, comment="why the provider refused the file: it may be replaced"),
 )
 
 approval = Table(
@@ -189,6 +225,7 @@ approval = Table(
     Column("approved", Boolean),
     Column("by", Text),
     Column("note", Text),
+    Column("wave", Integer, comment="the newest wave that was shown"),
 )
 
 stored_file = Table(
@@ -200,6 +237,18 @@ stored_file = Table(
     Column("stored_at", Double, nullable=False),
 )
 
+account_finding = Table(
+    "account_finding",
+    metadata,
+    Column("gateway", String(40), primary_key=True),
+    Column("account", String(64), primary_key=True, comment="a hash of its address and login"),
+    Column("subject", String(40), primary_key=True, comment="what is known: upload, lists_files, hold, clock …"),
+    Column("verdict", String(16), nullable=False, comment="confirmed, other or unclear"),
+    Column("value", Text, nullable=False, comment="what the program goes by"),
+    Column("seen", Text, nullable=False, comment="what was seen, for people"),
+    Column("found_at", Double, nullable=False),
+)
+
 ticket = Table(
     "ticket",
     metadata,
@@ -208,7 +257,41 @@ ticket = Table(
     Column("campaign_id", Integer, nullable=False),
     Column("barcode", String(64), nullable=False),
     Column("fields", JSON, nullable=False, comment="the attendee's other columns"),
+    Column("listed_code", String(64), comment="the row's own code where it differs; empty where the row has none"),
+    Column("listed_phone", BigInteger, comment="the row's own number where it differs"),
     UniqueConstraint("campaign_id", "barcode"),
+    sqlite_with_rowid=False,
+)
+
+taken_out = Table(
+    "taken_out",
+    metadata,
+    Column("chunk_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("campaign_id", Integer, nullable=False),
+    Column("taken_at", Double, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+void_code = Table(
+    "void_code",
+    metadata,
+    Column("campaign_id", Integer, primary_key=True, autoincrement=False),
+    Column("code", String(64), primary_key=True),
+    Column("chunk_id", BigInteger, comment="the ticket that had it; null for a code that was never an attendee's"),
+    Column("position", Integer),
+    Column("voided_at", Double, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+erased_code = Table(
+    "erased_code",
+    metadata,
+    Column("hash", String(32), primary_key=True, comment="of a code of an erased event, keyed by the ledger"),
+    Column("campaign_id", Integer, primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
 )
 
