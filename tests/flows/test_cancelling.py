@@ -19,6 +19,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
 
 from flows.campaign import send_campaign
+from flows.continue_due import continue_due
 from flows.reconcile import reconcile
 from flows.share import send_share
 from posthorn.delivery.plan import plan_file
@@ -87,6 +88,19 @@ async def test_ctrl_c_ends_as_cancelled_and_is_shown(box: Sandbox, tmp_path: Pat
     assert (await newest_run(prefect)).state.type == StateType.CANCELLED
     assert "stopped: the run was cancelled" in await card("sale")
     assert counted(status_now("sale"))["accepted"] == box.truth()["accepted"]
+
+
+async def test_what_a_killed_run_left_shown_is_put_right_by_the_flow_of_every_minute(box: Sandbox, tmp_path: Path) -> None:
+    box.latency_seconds = 0.5
+    flow = await child(write_campaign(tmp_path, numbers(600)))
+    async with asyncio.timeout(60):
+        while not (box.truth()["requests"].get(SEND) and (await card("sale")).startswith("running")):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        flow.kill()
+        await flow.communicate()
+    assert (await card("sale")).startswith("running"), "nobody could say it"
+    assert (await continue_due(return_state=True)).is_completed()
+    assert (await card("sale")).startswith("stopped")
 
 
 async def test_an_error_that_ends_a_run_leaves_no_card_that_says_it_runs(
