@@ -17,10 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from posthorn.cli.crash import guarded
-from posthorn.cli.output import fail, say
-from posthorn.cli.prefect_login import PrefectApi
-from posthorn.cli.prefect_server import (
+from posthorn.process.crash import guarded
+from posthorn.process.prefect_login import PrefectApi
+from posthorn.process.prefect_server import (
     SERVER_ENVIRONMENT,
     PrefectServerError,
     bound_command,
@@ -28,8 +27,9 @@ from posthorn.cli.prefect_server import (
     serving_prefect_server,
     stop,
 )
-from posthorn.cli.proxies import spare_loopback
-from posthorn.cli.surroundings import settle
+from posthorn.process.proxies import spare_loopback
+from posthorn.process.surroundings import settle
+from posthorn.process.terminal import fail, say
 from posthorn.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from prefect import settings as prefect
 from prefect.settings import temporary_settings
 from starlette.datastructures import Headers, MutableHeaders
 
-from posthorn.cli.output import fail
 from posthorn.loopback import refusal
+from posthorn.process.terminal import fail
 from posthorn.settings import SettingsError, load_settings
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 
 from deployments.automations import ensure_automations
 from deployments.limits import ensure_limits
-from posthorn.cli.crash import guarded
-from posthorn.cli.output import fail
-from posthorn.cli.prefect_server import PrefectServerError, required_api
-from posthorn.cli.surroundings import settle
+from posthorn.process.crash import guarded
+from posthorn.process.prefect_server import PrefectServerError, required_api
+from posthorn.process.surroundings import settle
+from posthorn.process.terminal import fail
 from posthorn.settings import Settings, SettingsError, load_settings
 
 POOL = "posthorn"

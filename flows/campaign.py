@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,18 +53,21 @@ async def send_campaign(
         name, test = await plan(campaign_file, workers)
         while await approved(name, test=test):
             await plan(campaign_file, workers)  # its file may have changed while a person thought about it
-        try:
-            async with open_run(name, test=test, by=run_by) as run:
-                await refuse_refused(run)
-                with finish_when_cancelled(run):
-                    await deliver(run, workers)
-        except (GatewayError, Stopped):
-            pass  # the ledger has the reason, and the ending says it
+        await send_planned(name, test=test, by=run_by, workers=workers)
     except AlreadyRunning as error:
         return already_running(error)
     except NotApproved as error:
         return not_approved(error)
     return ending(await publish(name, test=test))
+
+
+async def send_planned(name: str, *, test: bool = False, by: str = "", workers: int = 1) -> None:
+    """Send what is planned and approved. Why it ended early, if it did, the ledger has, and the ending says it."""
+    with suppress(GatewayError, Stopped):
+        async with open_run(name, test=test, by=by) as run:
+            await refuse_refused(run)
+            with finish_when_cancelled(run):
+                await deliver(run, workers)
 
 
 async def deliver(run: CampaignRun, workers: int) -> None:

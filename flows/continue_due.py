@@ -11,25 +11,29 @@ from prefect.states import Completed
 
 from flows.cancelling import heeds_cancellation
 from flows.reconcile import look_after
-from posthorn.delivery.due import names_due
+from flows.rest import start_rests
+from posthorn.delivery.due import going_on, looks_due
 from tasks.publish import publish
 from tasks.report import wrongly_shown
 
 EVERY_SECONDS = 60.0
-"""How often it is scheduled. What would be due before its next turn is due now: a look that comes too late is none."""
+"""How often it is scheduled. A look that would be due before its next turn is due now: one that comes too late is none."""
 
 
 @flow(name="continue-due", flow_run_name="continue due", persist_result=False)
 @heeds_cancellation
 async def continue_due() -> State[Any]:
-    """Go on with every campaign that waits for a moment that has come. Nothing is sent.
+    """Go on with every campaign and event that waits for a moment that has come.
 
-    A held campaign of which something was sent twice is looked at close before its dispatch, and surplus copies are
-    withdrawn. One that is still being run is left alone: it does that itself. Where a run was killed, nobody could show how
-    its campaign stands: that is done here.
+    A run of its own is started for each that may send its rest now: `send-rest`. A held campaign of which something was sent
+    twice is looked at close before its dispatch, and surplus copies are withdrawn. One that is still being run is left
+    alone: it does that itself. Where a run was killed, nobody could show how its delivery stands: that is done here.
     """
-    names = await asyncio.to_thread(names_due, EVERY_SECONDS)  # not a task: most turns find nothing
-    state = await look_after(names) if names else Completed(message="nothing is due")
+    rests = await asyncio.to_thread(going_on)  # not a task: most turns find nothing
+    await start_rests(rests)
+    names = await asyncio.to_thread(looks_due, EVERY_SECONDS)
+    state = await look_after(names) if names else None
     for name in await wrongly_shown():
         await publish(name)
-    return state
+    started = ", ".join(one.name for one in rests)
+    return state or Completed(message=f"goes on: {started}" if rests else "nothing is due")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,15 +43,18 @@ async def send_tickets(
     """
     try:
         name = await plan_tickets(event_file)
-        try:
-            async with open_ticket_run(name, by=run_by) as run:
-                with finish_when_cancelled(run):
-                    await preflight(run)
-                    async with progress(run):
-                        await deliver_event(run, STEPS)
-                    await report_tickets(run)
-        except (GatewayError, Stopped):
-            pass  # the ledger has the reason, and the ending says it
+        await send_planned_tickets(name, by=run_by)
     except AlreadyRunning as error:
         return already_running(error)
     return ending(await publish(name))
+
+
+async def send_planned_tickets(name: str, *, by: str = "") -> None:
+    """Send what is planned. Why it ended early, if it did, the ledger has, and the ending says it."""
+    with suppress(GatewayError, Stopped):
+        async with open_ticket_run(name, by=by) as run:
+            with finish_when_cancelled(run):
+                await preflight(run)
+                async with progress(run):
+                    await deliver_event(run, STEPS)
+                await report_tickets(run)

@@ -5,6 +5,7 @@
     PosthornError
     ├── InputError                 the operator's file, argument or row is wrong; nothing was sent
     ├── Stopped                    this run sends nothing more, for a reason that no single request has
+    │   ├── Waits                  until a moment, which the ledger keeps: it goes on by itself
     │   └── NotRunning             there is no run that could be helped
     ├── LedgerError                the durable record refuses or cannot be reached
     │   ├── DeliveryChanged        same name, other content: what differs is said
@@ -22,7 +23,8 @@
         │   ├── AccountBlocked
         │   ├── RequestRefused     content or configuration the provider will not have
         │   │   └── FileRefused    bytes of a file it made nothing of: another encoding may do
-        │   └── ClaimGone          the claim may be another process's by now: not one byte left
+        │   ├── ClaimGone          the claim may be another process's by now: not one byte left
+        │   └── HeldBack           its moment passed while it waited to leave: not one byte left
         └── OutcomeUnknown         it may have been taken: looked up, never simply sent again
 
 Wrong settings are ``posthorn.settings.SettingsError``, outside the tree: they concern no delivery.
@@ -53,6 +55,15 @@ class InputError(PosthornError):
 
 class Stopped(PosthornError):
     """Nothing more is sent in this run, for a reason that no single request has."""
+
+
+class Waits(Stopped):
+    """Nothing more is sent before ``until`` (seconds since 1970); ``reason`` is one of ``posthorn.models.WaitsFor``."""
+
+    def __init__(self, message: str, *, reason: str, until: float) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.until = until
 
 
 class NotRunning(Stopped):
@@ -177,6 +188,14 @@ class FileRefused(RequestRefused):
 
 class ClaimGone(StopRun):
     """The request was held back: its claim cannot be shown to be ours any more, so another process may have taken over."""
+
+
+class HeldBack(StopRun):
+    """The request was held back: its moment passed while it waited to leave. ``because`` is why the run stops with it."""
+
+    def __init__(self, because: Stopped) -> None:
+        super().__init__(f"held back: {because}")
+        self.because = because
 
 
 class OutcomeUnknown(GatewayError):

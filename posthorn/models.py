@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, NewType
@@ -59,11 +59,35 @@ class ChunkState(enum.IntEnum):
     UNKNOWN = 3
 
 
+class Scope(enum.IntEnum):
+    """Which messages somebody must not get. Stored: never renumber. Whoever heeds one heeds the higher ones, too."""
+
+    MARKETING = 0
+    ALL = 1
+
+
+class WaitsFor(enum.StrEnum):
+    """What a delivery waits for until a moment, without a process that waits. Stored: never rename."""
+
+    LAST_LOOK = "last_look"
+    HOURS = "hours"
+
+
 class Kind(enum.IntEnum):
     """What a ledger entry delivers. Stored: never renumber."""
 
     CAMPAIGN = 0
     EVENT = 1
+
+    @property
+    def command(self) -> str:
+        """The group of commands that looks after it: ``posthorn tickets``."""
+        return "posthorn tickets" if self is Kind.EVENT else "posthorn campaign"
+
+    @property
+    def item(self) -> str:
+        """What one recipient's copy is called."""
+        return "ticket" if self is Kind.EVENT else "message"
 
 
 TOTALS = (
@@ -252,6 +276,35 @@ class News:
     happened_at: datetime | None = None
     gateway: str | None = None
 
+
+@dataclass(frozen=True, slots=True)
+class OptOut:
+    """One number that must not be messaged. ``source`` is one of ``OPT_OUT_SOURCES``, ``why`` says it for people.
+
+    ``happened_at`` is when the person, or the provider, said so; None means just now. ``gateway`` is who told us.
+    """
+
+    phone: Phone
+    scope: Scope
+    source: str
+    why: str = ""
+    happened_at: datetime | None = None
+    gateway: str | None = None
+
+
+OPT_OUT_SOURCES: Mapping[str, str] = {
+    "person": "somebody here put the number on the suppression list",
+    "file": "a file put the number on the suppression list",
+    "blacklist": "the number is on the provider's blacklist",
+    "refusal": "the provider refused an earlier message: the number is blacklisted",
+    "reply": "the number answered with a stop word",
+    "unsubscribed": "the number was unsubscribed at the provider",
+}
+"""Who can say that a number must not be messaged, and what that means in words."""
+
+OPT_OUT = "opt-out:"
+SUPPRESSED_CODES: Mapping[str, str] = {f"{OPT_OUT}{source}": words for source, words in OPT_OUT_SOURCES.items()}
+"""What a suppressed message carries as its ``error``: our own codes, with their meaning in words."""
 
 NO_LIMIT = sys.maxsize
 """A bound that its provider does not set."""

@@ -34,6 +34,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
+from posthorn.hours import Hours, read_hours
+
 PREFIX = "POSTHORN_"
 _DEFAULT_REGION = "PL"
 _NUMBER = re.compile(r"[+-]?\d{1,12}(\.\d{1,6})?")
@@ -141,6 +143,10 @@ def _checked_names(names: str) -> str:
     return ",".join(listed)
 
 
+def _checked_hours(text: str) -> str:
+    return str(read_hours(text))
+
+
 Url = Annotated[str, AfterValidator(_checked_url)]
 BaseUrl = Annotated[Url, AfterValidator(lambda url: url.rstrip("/"))]  # paths are put behind it
 Region = Annotated[str, AfterValidator(_checked_region)]
@@ -150,6 +156,8 @@ HostNames = Annotated[str, AfterValidator(_checked_names)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_checked_proxy)]
 TestNumber = Annotated[SecretStr, AfterValidator(_checked_number)]
 Folder = Annotated[Path, AfterValidator(_checked_folder)]
+HoursText = Annotated[str, AfterValidator(_checked_hours)]
+"""As ``posthorn.hours`` writes them, so that the same hours are the same text."""
 
 
 class SerwerSmsSettings(BaseModel):
@@ -260,7 +268,12 @@ class Settings(BaseSettings):
         None,
         description="Folder of the guard's marks: outside the ledger's, in no backup of it (~/.local/state/posthorn/marks)",
     )
-    timezone: Zone = Field("Europe/Warsaw", description="The operators' time zone: moments are shown in it")
+    timezone: Zone = Field(
+        "Europe/Warsaw", description="The operators' time zone: moments are shown in it, and hours are meant in it"
+    )
+    send_hours: HoursText | None = Field(
+        None, description="When messages may reach people, such as Mon-Fri 08:00-20:00, Sat 09:00-18:00; empty: any time"
+    )
     proxy_url: ProxyUrl | None = Field(
         None, description="Proxy for calls to providers only, where a network demands one; http://host:port"
     )
@@ -284,6 +297,10 @@ class Settings(BaseSettings):
     )
     serwersms: SerwerSmsSettings = Field(default_factory=SerwerSmsSettings, description="SerwerSMS.pl, for campaigns")
     skycore: SkycoreSettings = Field(default_factory=SkycoreSettings, description="Skycore, for barcode tickets")
+
+    def hours(self) -> Hours | None:
+        """When messages may reach people; None: at any time."""
+        return None if self.send_hours is None else read_hours(self.send_hours)
 
     def own_names(self) -> frozenset[str]:
         """The host names of ``host_names``."""

@@ -20,7 +20,7 @@ POSTGRES_URL = "POSTHORN_TEST_POSTGRES_URL"
 LONG = ("flows", "system", "drills", "cli", "delivery")
 # What these start (browsers, Prefect servers, commands) shares the machine with the other tests and may be starved by them:
 # a failure counts if it happens twice. What proves "never twice" without them (ledger, delivery, drills) fails at once.
-SECOND_GO = ("flows", "system", "cli", "deployments", "sandbox", "webhooks")
+SECOND_GO = ("flows", "system", "cli", "deployments", "gateways", "sandbox", "webhooks")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""`posthorn campaign …`: check, send, approve, status, report, reconcile, resolve, cancel, export."""
+"""`posthorn campaign …`: check, send, deploy, approve, status, report, reconcile, resolve, resend, cancel, export."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from posthorn.cli.operator import operator_name
-from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, print_json, say, show_status
+from posthorn.cli import decisions
+from posthorn.cli.deploying import deploy as put_on_a_schedule
+from posthorn.cli.options import At, By, Cron, Failed, Json, Phones, Taken, Timezone, Why, Yes
+from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, show_status
+from posthorn.models import Kind
+from posthorn.process.terminal import say
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -17,7 +21,6 @@ File = Annotated[
     Path, typer.Argument(metavar="FILE", help="The campaign file (TOML); `posthorn campaign --help` shows one.")
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The campaign's name, as in its file.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 Test = Annotated[bool, typer.Option("--test", help="The test of that name (test = true in its file).")]
 
 
@@ -40,6 +43,7 @@ def campaign() -> None:
         strict = false                       # true: warnings block
         send_at = 2026-11-30T09:00:00+01:00  # optional: the provider dispatches then
         test = false                         # true: the provider checks the request and sends nothing
+        send_hours = "Mon-Fri 10:00-18:00"   # optional: narrower than POSTHORN_SEND_HOURS; wider needs an approval
         verify = "listed"                    # "trust": send although no list of the provider shows the files
         approve = false                      # true: a person must approve it before the first send
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
@@ -78,11 +82,10 @@ def send(
     """
     from posthorn.cli import runs  # noqa: PLC0415
     from posthorn.content.campaign import load_campaign  # noqa: PLC0415
-    from posthorn.delivery.approval import was_refused  # noqa: PLC0415
+    from posthorn.delivery.approval import may_ask  # noqa: PLC0415
     from posthorn.delivery.check import examine_campaign  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
     from posthorn.gateways import registry  # noqa: PLC0415
-    from posthorn.models import Kind  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
@@ -93,7 +96,7 @@ def send(
         refuse_if_running(settings, campaign.name, test=campaign.test)
         for line in examine_campaign(campaign, settings).announcement():
             say(line)
-        if not campaign.test and (campaign.approve or settings.approve_above is not None or was_refused(campaign.name)):
+        if may_ask(campaign, settings):
             _have_approved(file, campaign.name, yes=yes)
         say(f"campaign {campaign.name}: starting{note}")
         with runs.prefect_api(settings), following(settings.database_url, campaign.name, test=campaign.test):
@@ -101,43 +104,34 @@ def send(
     _end(campaign.name, test=campaign.test, as_json=as_json)
 
 
+@app.command(short_help="Have Prefect send it on a schedule.")
+def deploy(file: File, cron: Cron = None, at: At = None, timezone: Timezone = None) -> None:
+    """Add a deployment for this campaign to the Prefect server, with a schedule or for starting it by hand.
+
+    The server is the one of `make serve`, or of PREFECT_API_URL; a worker of the pool `posthorn` runs it. The same command
+    again replaces it. Each run sends what is not sent yet: nobody gets the message twice, however often it runs. One that
+    needs an approval waits for it when it starts; `posthorn campaign approve NAME` may be said before.
+
+    \b
+        posthorn campaign deploy sale.toml --at 2026-12-01T09:00:00
+        posthorn campaign deploy sale.toml --cron "0 9 * * Mon" --timezone Europe/Warsaw
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
+    put_on_a_schedule(Kind.CAMPAIGN, file, cron=cron, at=at, timezone=timezone)
+
+
 @app.command(short_help="Approve it, or refuse to.")
 def approve(
     name: Name,
-    by: Annotated[
-        str,
-        typer.Option(
-            "--by",
-            help="Who decides; kept in the ledger.",
-            default_factory=operator_name,
-            show_default="your account's name",
-        ),
-    ],
+    by: By,
     note: Annotated[str, typer.Option("--note", help="Anything worth keeping.")] = "",
     refuse: Annotated[bool, typer.Option("--refuse", help="Do not send it; a run that is under way stops.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Approve a campaign that waits for it, after a look at what it will send; a flow run that waits goes on.
 
     The approval is for exactly what is shown: whatever changes afterwards has to be approved again.
     """
-    from posthorn.cli import runs  # noqa: PLC0415
-    from posthorn.content.plain import plain_lines  # noqa: PLC0415
-    from posthorn.delivery.approval import decide, shown  # noqa: PLC0415
-    from posthorn.errors import InputError  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
-
-    question = shown(name)
-    print(plain_lines(question.as_text()), flush=True)
-    if not yes and not sys.stdin.isatty():
-        raise InputError("--yes", "there is no terminal to ask at; look at the table, and say --yes")
-    if not yes:
-        typer.confirm("Refuse it?" if refuse else "Send this?", abort=True, err=True)
-    waiting = decide(name, approved=not refuse, by=by, note=note, content=question.content)
-    woken = runs.resume_paused(load_settings(), waiting, approve=not refuse, by=by, note=note) if waiting else 0
-    word = "refused" if refuse else "approved"
-    go_on = f"{woken} waiting flow run goes on" if woken else "`posthorn campaign send` sends it"
-    say(f"{name}: {word} by {by}" + ("" if refuse and not woken else f"; {go_on}"))
+    decisions.approve(name, by=by, note=note, refuse=refuse, yes=yes)
 
 
 @app.command(short_help="How it stands: one line per state.")
@@ -187,7 +181,8 @@ def reconcile(
         _catch_up(name, as_json=as_json)
     import asyncio  # noqa: PLC0415
 
-    from posthorn.delivery.reconcile import findings, unknown_table  # noqa: PLC0415
+    from posthorn.delivery.reconcile import findings  # noqa: PLC0415
+    from posthorn.delivery.unknowns import unknown_table  # noqa: PLC0415
     from posthorn.delivery.withdraw import reconcile_named  # noqa: PLC0415
     from posthorn.views.status import exit_code, status_now  # noqa: PLC0415
 
@@ -209,18 +204,10 @@ def reconcile(
 @app.command(short_help="Settle what is unknown yourself.")
 def resolve(
     name: Name,
-    taken: Annotated[bool, typer.Option("--sent/--not-sent", help="Whether the message went out.")],
-    why: Annotated[str, typer.Option("--why", help="How you know; kept in the ledger.")],
-    by: Annotated[
-        str,
-        typer.Option(
-            "--by",
-            help="Who decides it; kept in the ledger.",
-            default_factory=operator_name,
-            show_default="your account's name",
-        ),
-    ],
-    phone: Annotated[list[str] | None, typer.Option("--phone", help="Number of an unknown message; repeatable.")] = None,
+    taken: Taken,
+    why: Why,
+    by: By,
+    phone: Phones = None,
     everything: Annotated[bool, typer.Option("--all", help="Every unknown message of the campaign.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -228,23 +215,56 @@ def resolve(
 
     --sent: they were taken. --not-sent: they were not, and the next `campaign send` sends them (never, if the campaign was
     cancelled). Look for the number in the provider's panel first: who is sent to again may get the message twice.
-    """
-    from posthorn.delivery.resolve import resolve as settle  # noqa: PLC0415
-    from posthorn.errors import AlreadyRunning, InputError  # noqa: PLC0415
+
+    \b
+        posthorn campaign resolve sale --phone "+48 500 600 700" --sent --why "it is in the panel"
+        posthorn campaign resolve sale --all --not-sent --why "the panel has none of them"
+    """  # noqa: D301 - see deploy
+    from posthorn.errors import InputError  # noqa: PLC0415
 
     if bool(phone) == everything:
         raise InputError("--phone", "say which messages: --phone NUMBER (repeatable), or --all")
-    try:
-        done = settle(name, phone or [], taken=taken, by=by, why=why)
-    except AlreadyRunning as error:
-        say(f"{error}; nothing was settled. Wait until that is over, and say it again")
-        raise typer.Exit(3) from None
-    word = done.state.name.lower()
-    if as_json:
-        told = {"name": name, "resolved": done.resolved, "state": word, "unknown": done.unknown, "next": done.next}
-        print_json({**told, "by": by, "why": why})
-    else:
-        say(f"{done.resolved:,} settled as {word} by {by}; {done.unknown:,} still unknown\nnext: {done.next}")
+    numbers = phone or []
+    decisions.resolve(Kind.CAMPAIGN, name, numbers=numbers, codes=[], taken=taken, by=by, why=why, as_json=as_json)
+
+
+@app.command(short_help="Have what failed sent a second time.")
+def resend(
+    name: Name,
+    why: Why,
+    by: By,
+    phone: Phones = None,
+    failed: Failed = False,
+    although_taken: Annotated[
+        bool, typer.Option("--although-taken", help="With --phone: also what was taken or delivered already.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Have messages sent again on purpose: they become pending, and the next `campaign send` sends them.
+
+    Only what was rejected, reported as not delivered, or never reported on; with --although-taken what the provider took,
+    too: somebody then gets it twice. Who asked for it and why is kept. What is unknown has to be resolved first.
+
+    \b
+        posthorn campaign resend sale --failed --why "the picture was refused; it is another one now"
+        posthorn campaign resend sale --phone "+48 500 600 700" --why "her phone was off all weekend"
+    """  # noqa: D301 - see deploy
+    from posthorn.errors import InputError  # noqa: PLC0415
+
+    if bool(phone) == failed:
+        raise InputError("resend", "say which messages: --phone NUMBER (repeatable), or --failed")
+    decisions.resend(
+        Kind.CAMPAIGN,
+        name,
+        numbers=phone or [],
+        codes=[],
+        failed=failed,
+        everything=False,
+        although_taken=although_taken,
+        by=by,
+        why=why,
+        as_json=as_json,
+    )
 
 
 def _catch_up(name: str, *, as_json: bool) -> NoReturn:
@@ -252,7 +272,7 @@ def _catch_up(name: str, *, as_json: bool) -> NoReturn:
     import asyncio  # noqa: PLC0415
 
     from posthorn.delivery.catchup import catch_up_campaign  # noqa: PLC0415
-    from posthorn.delivery.reconcile import unknown_table  # noqa: PLC0415
+    from posthorn.delivery.unknowns import unknown_table  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
     from posthorn.views.status import exit_code, status_now  # noqa: PLC0415
 

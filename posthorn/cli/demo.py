@@ -12,8 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from posthorn.cli.output import following, say, show_status
+from posthorn.cli.output import following, show_status
 from posthorn.cli.samples import write_campaign, write_event
+from posthorn.process.terminal import say
 
 _INBOX = "inbox.jsonl"
 

@@ -97,8 +97,8 @@ def _state_folder(settings: Settings) -> Finding:
 
 def _proxies(settings: Settings) -> Iterator[Finding]:
     """Proxies of the environment, which only a Prefect server elsewhere is called through, and the one for providers."""
-    from posthorn.cli.prefect_server import configured_api  # noqa: PLC0415
-    from posthorn.cli.proxies import UnusableProxy, names, settle_for  # noqa: PLC0415
+    from posthorn.process.prefect_server import configured_api  # noqa: PLC0415
+    from posthorn.process.proxies import UnusableProxy, names, settle_for  # noqa: PLC0415
 
     if settings.proxy_url is not None:
         yield Finding("proxy", True, "providers are called through that of POSTHORN_PROXY_URL; loopback never is")
@@ -217,7 +217,7 @@ def _ticket_gateway(gateway: Descriptor, what: str, settings: Settings) -> Findi
 def _prefect(settings: Settings) -> Finding:
     import httpx  # noqa: PLC0415
 
-    from posthorn.cli.prefect_server import PrefectServerError, standing_api  # noqa: PLC0415
+    from posthorn.process.prefect_server import PrefectServerError, standing_api  # noqa: PLC0415
 
     try:
         standing = standing_api(settings.state_dir)

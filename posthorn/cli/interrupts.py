@@ -18,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
-from posthorn.cli.output import say
 from posthorn.errors import Stopped
+from posthorn.process.terminal import say
 
 _T = TypeVar("_T")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

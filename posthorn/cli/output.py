@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import typer
 
-from posthorn.content.plain import plain, plain_lines
+from posthorn.content.plain import plain
 from posthorn.errors import InputError
 from posthorn.models import TAKEN
+from posthorn.process.terminal import say
 
 if TYPE_CHECKING:
     from posthorn.delivery.waiting import Board
@@ -25,24 +26,12 @@ POLL_SECONDS = 0.5
 PLAIN_EVERY_SECONDS = 5.0
 
 
-def fail(error: Exception, code: int) -> int:
-    """Say what is wrong, on standard error; returns the exit code."""
-    for line in plain_lines(str(error)).split("\n") if str(error).strip() else [type(error).__name__]:
-        print(f"posthorn: {line}", file=sys.stderr)
-    return code
-
-
 def cannot_listen(host: str, port: int, error: Exception) -> InputError:
     """What to say where a server of ours cannot have its address."""
     said = getattr(error, "strerror", None) or error
     return InputError(
         "--port", f"{plain(host, most=80)}:{port} cannot be listened on ({said}); name another --host or --port"
     )
-
-
-def say(line: str) -> None:
-    """One line for the person who watches, on standard error, so that standard output stays a report."""
-    print(plain_lines(line), file=sys.stderr, flush=True)
 
 
 def print_json(content: object) -> None:

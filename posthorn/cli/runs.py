@@ -13,8 +13,9 @@ from typing import Any
 from uuid import UUID
 
 from posthorn.cli.interrupts import run_interruptibly
-from posthorn.cli.prefect_login import PrefectApi
-from posthorn.cli.prefect_server import (
+from posthorn.models import Kind
+from posthorn.process.prefect_login import PrefectApi
+from posthorn.process.prefect_server import (
     SERVER_ENVIRONMENT,
     PrefectServerError,
     local_prefect_server,
@@ -107,19 +108,19 @@ def send_tickets(event_file: str) -> None:
     run_interruptibly(lambda: _let_in(_recorded(lambda: flow(event_file, return_state=True))))
 
 
-def deploy_event(
-    settings: Settings, name: str, event_file: Path, *, cron: str | None, at: datetime | None, timezone: str
+def deploy(
+    kind: Kind, settings: Settings, name: str, file: Path, *, cron: str | None, at: datetime | None, timezone: str
 ) -> str:
-    """Add a deployment for one event to the configured Prefect server, or that of `make serve`; returns its name.
+    """Add a deployment for one campaign or event to the configured Prefect server, or that of `make serve`; its name.
 
     Raises:
         PrefectServerError: there is no server.
-        InputError: the schedule cannot be read.
+        InputError: the schedule cannot be read, or the name is that of a deployment for all of its kind.
     """
     os.environ.update(required_api(settings.state_dir).variables())
-    from deployments.events import deploy_event as deploy  # noqa: PLC0415  # Prefect takes a second to import
+    from deployments.own import deploy as put  # noqa: PLC0415  # Prefect takes a second to import
 
-    return asyncio.run(deploy(name, event_file, cron=cron, at=at, timezone=timezone))
+    return asyncio.run(put(kind, name, file, cron=cron, at=at, timezone=timezone))
 
 
 def resume_paused(settings: Settings, flow_run_ids: Sequence[str], *, approve: bool, by: str, note: str) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from posthorn.cli.prefect_server import bound_command
 from posthorn.errors import InputError
+from posthorn.process.prefect_server import bound_command
 
 _TOKEN = "demo-token"  # noqa: S105 - the sandbox's own
 

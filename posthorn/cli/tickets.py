@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from posthorn.cli.operator import operator_name
-from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, say, show_status
+from posthorn.cli import decisions
+from posthorn.cli.deploying import deploy as put_on_a_schedule
+from posthorn.cli.options import At, By, Cron, Failed, Json, Phones, Taken, Timezone, Why
+from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, show_status
+from posthorn.models import Kind
+from posthorn.process.terminal import say
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The event file (TOML); `posthorn tickets --help` shows one.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The event's name, as in its file.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
-By = Annotated[
-    str,
-    typer.Option(
-        "--by", help="Who decides it; kept in the ledger.", default_factory=operator_name, show_default="your account's name"
-    ),
-]
-Why = Annotated[str, typer.Option("--why", help="Why; kept in the ledger.")]
+
+Codes = Annotated[list[str] | None, typer.Argument(metavar="[CODE]...", help="Codes of tickets.")]
 
 
 @app.callback()
@@ -64,7 +61,6 @@ def send(file: File, as_json: Json = False) -> None:
     from posthorn.delivery.check import examine_event  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
     from posthorn.gateways import registry  # noqa: PLC0415
-    from posthorn.models import Kind  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
@@ -82,39 +78,17 @@ def send(file: File, as_json: Json = False) -> None:
 
 
 @app.command(short_help="Have Prefect send them on a schedule.")
-def deploy(
-    file: File,
-    cron: Annotated[str | None, typer.Option("--cron", help="When, as in '0 9 1 12 *'.")] = None,
-    at: Annotated[str | None, typer.Option("--at", help="When, once, as in 2026-12-01T09:00:00.")] = None,
-    timezone: Annotated[
-        str | None, typer.Option("--timezone", help="Time zone of --cron and --at (POSTHORN_TIMEZONE).")
-    ] = None,
-) -> None:
+def deploy(file: File, cron: Cron = None, at: At = None, timezone: Timezone = None) -> None:
     """Add a deployment for this event to the Prefect server, with a schedule or for starting it by hand.
 
     The server is the one of `make serve`, or of PREFECT_API_URL; a worker of the pool `posthorn` runs it. The same command
     again replaces it. Each run sends what is not sent yet: nobody gets a ticket twice, however often it runs.
-    """
-    from posthorn.cli import runs  # noqa: PLC0415
-    from posthorn.content import moments  # noqa: PLC0415
-    from posthorn.delivery.check import check_event  # noqa: PLC0415
-    from posthorn.errors import InputError  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
 
-    if cron is not None and at is not None:
-        raise InputError("--at", "say either --cron or --at")
-    settings = load_settings()
-    zone = moments.checked_zone(timezone or settings.timezone)
-    now = datetime.now(UTC)
-    moment = moments.read_at(at, zone, zone_is_given=timezone is not None, now=now) if at else None
-    event = check_event(file)
-    deployed = runs.deploy_event(settings, event.name, file.absolute(), cron=cron, at=moment, timezone=zone)
-    for oddity in moments.oddities(moment, now, zone, key="--at") if moment else ():
-        say(f"warning: {oddity.message}")
-    when = f"cron {cron} ({zone})" if cron else "by hand, in the Prefect UI"
-    if moment:
-        when = f"once, at {moments.shown(moment, zone, settings.timezone)}"
-    say(f"{deployed}: {event.reading.valid:,} tickets; starts {when}")
+    \b
+        posthorn tickets deploy jazz.toml --at 2026-12-01T09:00:00
+        posthorn tickets deploy jazz.toml --cron "0 9 * * *" --timezone Europe/Warsaw
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
+    put_on_a_schedule(Kind.EVENT, file, cron=cron, at=at, timezone=timezone)
 
 
 @app.command(short_help="How it stands, with every unknown ticket.")
@@ -131,7 +105,7 @@ def preview(
     image_format: Annotated[Literal["png", "svg"], typer.Option("--format", help="png or svg.")] = "png",
 ) -> None:
     """Draw one attendee's code. A likeness only: the provider draws the real one, from its own template."""
-    from posthorn.delivery.desk import preview as draw  # noqa: PLC0415
+    from posthorn.delivery.preview import preview as draw  # noqa: PLC0415
 
     target = out or Path(f"row-{row}.{image_format}")
     code = draw(file, row, image_format, target)
@@ -144,7 +118,7 @@ def export(
     csv: Annotated[Path, typer.Option("--csv", help="Where to write the door list (mode 0600: it holds numbers).")],
 ) -> None:
     """Write the door list: the attendees' columns, number, code and state, safe to open in a spreadsheet."""
-    from posthorn.delivery.desk import export_door_list  # noqa: PLC0415
+    from posthorn.delivery.export import export_door_list  # noqa: PLC0415
 
     say(f"{csv}: {export_door_list(name, csv):,} tickets")
 
@@ -154,37 +128,65 @@ def resend(
     name: Name,
     why: Why,
     by: By,
-    phone: Annotated[str | None, typer.Option("--phone", help="The tickets of this number.")] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Every ticket that was rejected or not delivered.")] = False,
+    code: Codes = None,
+    phone: Phones = None,
+    failed: Failed = False,
     everything: Annotated[bool, typer.Option("--all", help="Every ticket that is not unknown.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Have tickets sent again with the same codes: they become pending, and the next `tickets send` sends them.
 
     This can deliver a ticket a second time, on purpose; who asked for it and why is kept. Unknown tickets have to be
     resolved first.
-    """
-    from posthorn.delivery.desk import resend as send_again  # noqa: PLC0415
-    from posthorn.errors import InputError  # noqa: PLC0415
-    from posthorn.ledger.tickets import FAILED, RESENDABLE  # noqa: PLC0415
 
-    if [phone is not None, failed, everything].count(True) != 1:
-        raise InputError("resend", "say which tickets: --phone NUMBER, --failed or --all")
-    count = send_again(name, FAILED if failed else RESENDABLE, phone, by=by, why=why)
-    say(f"{count:,} tickets are pending again; `posthorn tickets send` sends them" if count else "no such ticket")
+    \b
+        posthorn tickets resend jazz-night --failed --why "the template was wrong"
+        posthorn tickets resend jazz-night JAZZ-0001 JAZZ-0002 --why "they deleted it"
+        posthorn tickets resend jazz-night --phone "+1 650 253 0000" --why "a new handset"
+    """  # noqa: D301 - see deploy
+    from posthorn.errors import InputError  # noqa: PLC0415
+
+    if [bool(code), bool(phone), failed, everything].count(True) != 1:
+        raise InputError("resend", "say which tickets: codes, --phone NUMBER, --failed or --all")
+    decisions.resend(
+        Kind.EVENT,
+        name,
+        numbers=phone or [],
+        codes=code or [],
+        failed=failed,
+        everything=everything,
+        although_taken=True,
+        by=by,
+        why=why,
+        as_json=as_json,
+    )
 
 
 @app.command(short_help="Settle unknown tickets yourself.")
 def resolve(
     name: Name,
-    code: Annotated[list[str], typer.Argument(metavar="CODE...", help="The codes of unknown tickets.")],
-    taken: Annotated[bool, typer.Option("--sent/--not-sent", help="Whether the ticket went out.")],
+    taken: Taken,
     why: Why,
     by: By,
+    code: Codes = None,
+    phone: Phones = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every unknown ticket of the event.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Settle tickets of unknown outcome yourself: --sent closes them, --not-sent has the next run send them."""
-    from posthorn.delivery.desk import resolve as settle  # noqa: PLC0415
+    """Settle tickets of unknown outcome yourself: --sent closes them, --not-sent has the next run send them.
 
-    say(f"{settle(name, code, taken=taken, by=by, why=why):,} resolved as {'sent' if taken else 'not sent'} by {by}")
+    All that you name, or none. `posthorn tickets status NAME` lists the unknown ones with their codes.
+
+    \b
+        posthorn tickets resolve jazz-night JAZZ-0001 --sent --why "she showed it at the door"
+        posthorn tickets resolve jazz-night --all --not-sent --why "the provider's log has none of them"
+    """  # noqa: D301 - see deploy
+    from posthorn.errors import InputError  # noqa: PLC0415
+
+    if [bool(code), bool(phone), everything].count(True) != 1:
+        raise InputError("resolve", "say which tickets: codes, --phone NUMBER (repeatable), or --all")
+    numbers, codes = phone or [], code or []
+    decisions.resolve(Kind.EVENT, name, numbers=numbers, codes=codes, taken=taken, by=by, why=why, as_json=as_json)
 
 
 @app.command(short_help="After a restore: what was sent since is unknown.")
@@ -214,11 +216,11 @@ def reconcile(
 
 
 def _end(name: str, *, as_json: bool) -> None:
-    from posthorn.delivery.desk import unknown_tickets  # noqa: PLC0415
+    from posthorn.delivery.unknowns import unknown_table  # noqa: PLC0415
     from posthorn.views.status import exit_code, status_now  # noqa: PLC0415
 
     now = status_now(name)
     show_status(now, as_json=as_json)
     if now["totals"]["unknown"] and not as_json:
-        print("\n" + unknown_tickets(name))
+        print("\n" + unknown_table(name))
     raise typer.Exit(exit_code(now))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posthorn.cli.output import cannot_listen, say
+from posthorn.cli.output import cannot_listen
+from posthorn.process.terminal import say
 
 if TYPE_CHECKING:
     from posthorn.settings import Settings

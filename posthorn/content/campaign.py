@@ -31,7 +31,9 @@ from posthorn.content.selection import OnlyWhere, values_by_column
 from posthorn.content.warnings import Caution
 from posthorn.content.words import placeholder_problem, refuse_unshown
 from posthorn.errors import InputError
+from posthorn.hours import Hours, read_hours
 from posthorn.models import NO_LIMIT, Bounds, Media
+from posthorn.settings import HoursText
 
 MOST_TEXT = 5_000
 """Characters of a text. Ours: the provider stores it as a file and names no limit, and no handset shows more."""
@@ -122,6 +124,9 @@ class Campaign(BaseModel):
         "listed", description='What proves its files before a send; "trust" sends although no list shows them'
     )
     resend_unconfirmed: bool = Field(False, description="Send again what the provider does not know after a lookup")
+    send_hours: HoursText | None = Field(
+        None, description="Narrower hours than POSTHORN_SEND_HOURS; wider ones are asked about"
+    )
     approve: bool = Field(False, description="A person must approve it before the first send, however small it is")
     allow_repeat: bool = Field(False, description="Send although the same message went to some of these numbers lately")
 
@@ -136,6 +141,11 @@ class Campaign(BaseModel):
     def wanted(self, region: str) -> Wanted:
         """What the file says about its list of recipients."""
         return Wanted(region, self.column, values_by_column(self.only_where))
+
+    @property
+    def hours(self) -> Hours | None:
+        """The hours that the file gives it."""
+        return None if self.send_hours is None else read_hours(self.send_hours)
 
     def selection(self) -> dict[str, object]:
         """The keys that say which rows of the list are meant, where they are set, as JSON values."""

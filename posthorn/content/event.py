@@ -31,11 +31,15 @@ from posthorn.content.selection import OnlyWhere, values_by_column
 from posthorn.content.warnings import Caution
 from posthorn.content.words import placeholder_problem
 from posthorn.errors import InputError
+from posthorn.hours import Hours, read_hours
 from posthorn.models import UNSENDABLE, Phone
+from posthorn.settings import HoursText
 
 BATCH = 5_000
-_NOT_CONTENT = frozenset({"allow_repeat", "column", "barcode_column", "only_where", "landlines", "literal", "strict"})
-"""Keys that say how the list is read, or what blocks: not what a ticket is made of."""
+_NOT_CONTENT = frozenset(
+    {"allow_repeat", "column", "barcode_column", "only_where", "landlines", "literal", "strict", "send_hours"}
+)
+"""Keys that say how the list is read, what blocks, or when it is sent: not what a ticket is made of."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _FIRST_REJECTS = 100
 
@@ -99,6 +103,7 @@ class TicketEvent(BaseModel):
     literal: bool = Field(False, description="What looks like a placeholder is meant as it stands")
     strict: bool = Field(False, description="Warnings block")
     gateway: str | None = Field(None, description="Which gateway sends it, where there are several")
+    send_hours: HoursText | None = Field(None, description="Narrower hours than POSTHORN_SEND_HOURS")
     allow_repeat: bool = Field(False, description="Send although the same MMS went to some of these numbers lately")
 
     _folder: Path = PrivateAttr(default=Path())
@@ -111,6 +116,11 @@ class TicketEvent(BaseModel):
     def wanted(self, region: str) -> Wanted:
         """What the file says about its list of attendees."""
         return Wanted(region, self.column, values_by_column(self.only_where))
+
+    @property
+    def hours(self) -> Hours | None:
+        """The hours that the file gives it."""
+        return None if self.send_hours is None else read_hours(self.send_hours)
 
     def selection(self) -> dict[str, object]:
         """The keys that say which rows and codes of the list are meant, where they are set, as JSON values."""

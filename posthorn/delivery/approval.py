@@ -20,14 +20,16 @@ from tabulate import tabulate
 
 from posthorn.content import moments
 from posthorn.content.amounts import cost
-from posthorn.delivery.run import CampaignRun, process_name
+from posthorn.content.campaign import Campaign
+from posthorn.delivery.hours import effective_hours, is_wider, own_hours
+from posthorn.delivery.run import CampaignRun, Run, process_name
 from posthorn.errors import DeliveryNotFound, GatewayError, InputError, Stopped
 from posthorn.gateways.descriptor import Descriptor
 from posthorn.gateways.registry import by_name
 from posthorn.ledger import approvals, deliveries, history, media, reconciling, sending, totals
 from posthorn.ledger.approvals import Decision
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind
 from posthorn.settings import Settings, load_settings
 
@@ -127,6 +129,20 @@ async def refuse_refused(run: CampaignRun) -> None:
         raise Stopped(_refusal(decision.by, decision.note))
 
 
+async def heed_approval(run: Run[Any]) -> None:
+    """Have the run send in hours that go beyond those of the house, where a person approved that."""
+    if is_wider(run.settings.hours(), own_hours(run.delivery.options)):
+        decision = await run.do(approvals.decision_on, run.delivery, content_of(run.delivery))
+        if decision is not None and decision.approved:
+            run.gate.widen()
+
+
+def may_ask(campaign: Campaign, settings: Settings) -> bool:
+    """Whether somebody may have to be asked about a campaign, by its file and the rules of the house; a look tells."""
+    is_ruled = campaign.approve or settings.approve_above is not None or is_wider(settings.hours(), campaign.hours)
+    return not campaign.test and (is_ruled or was_refused(campaign.name))
+
+
 def _refusal(by: str, note: str) -> str:
     return f"not approved by {by}" + (f": {note}" if note else "")
 
@@ -162,7 +178,11 @@ def _needs_approval(ledger: Ledger, campaign: Delivery, decision: Decision | Non
         return not decision.approved
     above = settings.approve_above
     to_send = campaign.input - campaign.invalid - campaign.duplicate
-    return bool(campaign.options.get("approve")) or (above is not None and to_send > above)
+    return (
+        bool(campaign.options.get("approve"))
+        or (above is not None and to_send > above)
+        or is_wider(settings.hours(), own_hours(campaign.options))
+    )
 
 
 def _to_send_again(ledger: Ledger, campaign: Delivery, counted: dict[str, int]) -> int:
@@ -195,6 +215,7 @@ def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settin
         ("credit left", _credit(gateway, settings)),
         ("expected duration", _duration(ledger, campaign, chunks, account.concurrency)),
         ("dispatch", _dispatch(definition, account.timezone, settings.timezone)),
+        *_hours(campaign, settings),
         *_as_read(campaign.options.get("reading", {})),
         ("content", content[:12]),
     ]
@@ -237,6 +258,13 @@ def _as_read(reading: Mapping[str, Any]) -> list[tuple[str, str]]:
     return column + [("warning", message) for message in reading.get("warnings", ())]
 
 
+def _hours(campaign: Delivery, settings: Settings) -> list[tuple[str, str]]:
+    house, own = settings.hours(), own_hours(campaign.options)
+    hours = effective_hours(house, own, is_approved=True)
+    wider = f", beyond those of the house ({house})" if is_wider(house, own) else ""
+    return [("hours", f"{hours} ({settings.timezone}){wider}")] if hours else []
+
+
 def _dispatch(definition: dict[str, Any], provider_zone: str, own_zone: str) -> str:
     if definition.get("send_at"):
         moment = datetime.fromisoformat(definition["send_at"])
@@ -248,8 +276,5 @@ def _dispatch(definition: dict[str, Any], provider_zone: str, own_zone: str) -> 
 
 @contextmanager
 def _campaign(settings: Settings, name: str, *, test: bool = False) -> Iterator[tuple[Ledger, Delivery]]:
-    ledger = Ledger(settings.database_url)
-    try:
+    with open_ledger(settings) as ledger:
         yield ledger, deliveries.get(ledger, name, test=test, kind=Kind.CAMPAIGN)
-    finally:
-        ledger.close()

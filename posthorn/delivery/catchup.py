@@ -22,7 +22,7 @@ from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.guarding import Waiting
 from posthorn.ledger.marks import MarkedClaim
 from posthorn.ledger.reconciling import Decision
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.ledger.totals import totals
 from posthorn.models import Kind, MessageState, Phone, Report
 from posthorn.settings import Settings, load_settings
@@ -90,8 +90,7 @@ def catch_up_event(name: str, *, settings: Settings | None = None) -> CaughtUp:
         Stopped: its mark cannot be used.
     """
     settings = settings or load_settings()
-    ledger = Ledger(settings.database_url)
-    try:
+    with open_ledger(settings) as ledger:
         event = deliveries.get(ledger, name, kind=Kind.EVENT)
         lock_for_lookup(ledger, event)
         with closing(open_mark(settings, ledger, event)) as mark:
@@ -103,8 +102,6 @@ def catch_up_event(name: str, *, settings: Settings | None = None) -> CaughtUp:
                 _suspect_all(ledger, event, unmatched)
             mark.note_settled(guarding.catch_up(ledger, event, by=process_name()))
             return _caught_up(ledger, event, len(forgotten), 0, 0)
-    finally:
-        ledger.close()
 
 
 def _caught_up(ledger: Ledger, campaign: Delivery, forgotten: int, looked_up: int, found: int) -> CaughtUp:

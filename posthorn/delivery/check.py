@@ -21,24 +21,26 @@ from posthorn.content.recipients.phones import country_of, is_landline, rejected
 from posthorn.content.warnings import Caution, refuse_if_strict
 from posthorn.delivery.cautions import CodeLengths, campaign_cautions, event_cautions
 from posthorn.delivery.checked import Checked, Reading, rejects_table
+from posthorn.delivery.hours import Dispatch, is_wider, shown_hours
 from posthorn.delivery.plan import (
     allows_loopback,
     chunk_size_of,
     gateway_of,
     read_rows,
     refuse_beyond_gateway,
+    refuse_beyond_hours,
     refuse_changes,
     refuse_other_selection,
     refuse_repeats,
     repeat_since,
 )
-from posthorn.delivery.tickets import read_attendees, refuse_unsendable_event
+from posthorn.delivery.tickets import read_attendees, refuse_unsendable_event, refuse_wider
 from posthorn.errors import InputError
 from posthorn.gateways import registry
 from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.repeats import CommonNumbers
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind, Phone
 from posthorn.settings import Settings, load_settings
 
@@ -91,9 +93,10 @@ def examine_campaign(campaign: Campaign, settings: Settings, *, look_at_urls: bo
         planned = deliveries.find(ledger, campaign.name) if not campaign.test else None
         if planned is not None:
             refuse_changes(planned, Kind.CAMPAIGN, definition, campaign_files.differences)
-            return _planned(ledger, planned, campaign.selection(), _campaign_facts(campaign, settings))
+            return _planned(ledger, planned, campaign.selection(), _campaign_facts(campaign, settings, now))
         refuse_beyond_gateway(campaign)
         campaign.check(now, allow_loopback=loopback)
+        refuse_beyond_hours(campaign, settings, now)
         common = _common(ledger, Kind.CAMPAIGN, campaign.name, definition, skip=campaign.allow_repeat or campaign.test)
         rows = read_rows(campaign, settings, None)
         reading = _read(rows, common, landlines=campaign.landlines)
@@ -109,7 +112,7 @@ def examine_campaign(campaign: Campaign, settings: Settings, *, look_at_urls: bo
         warnings=[*cautions, *_approval(campaign, reading.valid, settings)],
         requests=-(-reading.valid // size),
         looks=campaign.looks(allow_loopback=loopback),
-        **_campaign_facts(campaign, settings),
+        **_campaign_facts(campaign, settings, now),
     )
 
 
@@ -120,12 +123,15 @@ def examine_event(event: TicketEvent, settings: Settings) -> Checked:
         InputError: it could not be sent; every problem is named.
         DeliveryChanged: its name is taken by other content.
     """
+    now = datetime.now(UTC)
     gateway = registry.chosen(Kind.EVENT, event.gateway).name
+    refuse_wider(event, settings)
     facts: dict[str, Any] = {
         "name": event.name,
         "gateway": gateway,
         "mms_id": event.mms_id,
         "region": settings.default_region,
+        "hours": shown_hours(settings, event.hours, now),
     }
     with _open(settings) as ledger:
         definition = event.definition()
@@ -156,7 +162,7 @@ def none_valid(reading: Reading, path: Path) -> str:
     return f"{said}\nreasons: {reading.reasons_line()}\n{rejects_table(reading.rejects[:_FIRST_ROWS])}"
 
 
-def _campaign_facts(campaign: Campaign, settings: Settings) -> dict[str, Any]:
+def _campaign_facts(campaign: Campaign, settings: Settings, now: datetime) -> dict[str, Any]:
     account = gateway_of(campaign).account(settings)
     return {
         "name": campaign.name,
@@ -167,6 +173,9 @@ def _campaign_facts(campaign: Campaign, settings: Settings) -> dict[str, Any]:
         "test": campaign.test,
         "chunk_size": chunk_size_of(campaign, settings),
         "moment": campaign.send_at,
+        "hours": None
+        if campaign.test
+        else shown_hours(settings, campaign.hours, now, Dispatch(campaign.send_at, campaign.hold_minutes)),
         "zones": (account.timezone, settings.timezone),
         "media": campaign.media_items(allow_loopback=allows_loopback(campaign, settings)),
         "price": account.price_per_message,
@@ -236,16 +245,19 @@ def _common(ledger: Ledger, kind: Kind, name: str, definition: Mapping[str, Any]
 
 
 def _approval(campaign: Campaign, count: int, settings: Settings) -> Sequence[Caution]:
-    above = settings.approve_above
-    if campaign.test or not (campaign.approve or (above is not None and count > above)):
+    if campaign.test:
         return []
-    return [Caution("approval", "a person has to approve it before the first send")]
+    above, house = settings.approve_above, settings.hours()
+    reasons = []
+    if campaign.approve or (above is not None and count > above):
+        reasons.append(Caution("approval", "a person has to approve it before the first send"))
+    if is_wider(house, campaign.hours):
+        wider = f"send_hours: {campaign.hours} goes beyond POSTHORN_SEND_HOURS ({house}); a person has to approve that"
+        reasons.append(Caution("approval_hours", wider))
+    return reasons
 
 
 @contextmanager
 def _open(settings: Settings) -> Iterator[Ledger]:
-    ledger = Ledger(settings.database_url)
-    try:
+    with open_ledger(settings) as ledger:
         yield ledger
-    finally:
-        ledger.close()

@@ -17,6 +17,7 @@ from posthorn.content.media.looks import Look
 from posthorn.content.plain import plain, plain_json, plain_lines
 from posthorn.content.recipients.rejects import Reject
 from posthorn.content.warnings import Caution
+from posthorn.delivery.hours import ShownHours
 from posthorn.models import Kind, Media
 
 _SHOWN_REASONS = 8
@@ -83,6 +84,7 @@ class Checked:
     chunk_size: int = 1
     requests: int = 0
     moment: datetime | None = None
+    hours: ShownHours | None = None
     zones: tuple[str, str] = ("UTC", "UTC")
     media: Sequence[Media] = ()
     looks: Sequence[Look] = ()
@@ -108,6 +110,7 @@ class Checked:
             "requests": self.requests,
             "send_at": self.moment.isoformat(sep=" ", timespec="minutes") if self.moment else None,
             "moment": self._moment(),
+            "hours": self.hours._asdict() if self.hours else None,
             "media": [_media_json(item, looks.get(item.source)) for item in self.media],
             "cost": None if self.price is None else str(self.price * self.reading.valid),
             "warnings": [one._asdict() for one in self.warnings],
@@ -147,6 +150,8 @@ class Checked:
         if len(reading.by_country) > 1 or self.region not in reading.by_country:
             rows += self._countries()
         rows += self._tail()
+        if self.hours:
+            rows.append(("hours", str(self.hours)))
         rows += [("warning", one.message) for one in self.warnings]
         if self.already is not None:
             rows.append(("dealt with", f"{self.already:,} by an earlier run; sending goes on with the rest"))

@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from posthorn.delivery.approval import heed_approval
 from posthorn.delivery.copies import find_second_copies
 from posthorn.delivery.exchange import campaign_exchange
 from posthorn.delivery.guard import guard
@@ -112,6 +113,7 @@ async def send_pending(run: Run[Any], exchange: Exchange, steps: Steps = PLAIN) 
     if not pending:
         return 0
     await steps.guard(run)
+    await heed_approval(run)
     gate = asyncio.Semaphore(BATCHES_AT_ONCE)
 
     async def send_one(first: int, last: int) -> int:

@@ -6,9 +6,8 @@ import time
 
 from posthorn.ledger import copies, deliveries, totals
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind, MessageState
-from posthorn.settings import load_settings
 
 
 def names_to_settle() -> list[str]:
@@ -17,21 +16,21 @@ def names_to_settle() -> list[str]:
     They have messages of unknown outcome, or the provider still keeps what is not to go out. Messages that a dead process
     left in the middle of a request are of unknown outcome, too.
     """
-    ledger = Ledger(load_settings().database_url)
-    try:
+    with open_ledger() as ledger:
         records = [record for record in deliveries.all_records(ledger, Kind.CAMPAIGN) if not record.test]
         return [record.name for record in records if _is_unsettled(ledger, record)]
-    finally:
-        ledger.close()
 
 
-def names_due(within_seconds: float) -> list[str]:
-    """The names of the campaigns that wait for a moment that comes within so many seconds, or has come."""
-    ledger = Ledger(load_settings().database_url)
-    try:
-        return [record.name for record in deliveries.due(ledger, time.time() + within_seconds)]
-    finally:
-        ledger.close()
+def looks_due(within_seconds: float) -> list[str]:
+    """The names of the campaigns whose last look is due within so many seconds, or was."""
+    with open_ledger() as ledger:
+        return [record.name for record in deliveries.looks_due(ledger, time.time() + within_seconds)]
+
+
+def going_on() -> list[Delivery]:
+    """The deliveries whose rest may be sent by now, and that nobody runs."""
+    with open_ledger() as ledger:
+        return [one for one in deliveries.going_on(ledger, time.time()) if ledger.locks.is_free(one.lock_key)]
 
 
 def _is_unsettled(ledger: Ledger, campaign: Delivery) -> bool:

@@ -18,11 +18,11 @@ from posthorn.content.recipients.rejects import spreadsheet_safe
 from posthorn.delivery.private_file import written_privately
 from posthorn.errors import InputError
 from posthorn.gateways.registry import code_words
-from posthorn.ledger import deliveries, listing
+from posthorn.ledger import deliveries, listing, tickets
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.listing import Listed
-from posthorn.ledger.store.engine import Ledger
-from posthorn.settings import load_settings
+from posthorn.ledger.store.engine import open_ledger
+from posthorn.models import Kind
 
 COLUMNS = ("line", "phone", "state", "code", "meaning", "provider_id", "barcode", "sent_at", "delivered_at")
 
@@ -79,15 +79,37 @@ def export_jsonl(name: str, out: Path, *, test: bool = False) -> int:
     return rows
 
 
+def export_door_list(name: str, out: Path) -> int:
+    """Write the door list of an event as CSV (mode 0600): its columns, the code, the state; returns the rows.
+
+    Cells that a spreadsheet could take for a formula are defused; numbers are digits without a plus for the same reason.
+
+    Raises:
+        InputError: it cannot be written; an earlier list stays as it is.
+    """
+    with open_ledger() as ledger:
+        event = deliveries.get(ledger, name, kind=Kind.EVENT)
+        with written_privately(out) as file:
+            writer = csv.writer(file)
+            columns: list[str] | None = None
+            rows = 0
+            for ticket in tickets.all_tickets(ledger, event):
+                if columns is None:
+                    columns = [column for column in ticket.fields if column not in ("phone", "barcode_id", "barcode")]
+                    writer.writerow(["line", *map(spreadsheet_safe, columns), "phone", "code", "state"])
+                known = [spreadsheet_safe(ticket.fields.get(column, "")) for column in columns]
+                code = spreadsheet_safe(ticket.barcode)
+                writer.writerow([ticket.line, *known, ticket.phone, code, ticket.state.name.lower()])
+                rows += 1
+    return rows
+
+
 @contextmanager
 def _opened(name: str, *, test: bool) -> Iterator[tuple[Iterator[Listed], _Words]]:
-    ledger = Ledger(load_settings().database_url)
-    try:
+    with open_ledger() as ledger:
         campaign = deliveries.get(ledger, name, test=test)
         words = functools.partial(code_words, campaign.gateway)
         yield _not_erased(campaign, listing.messages(ledger, campaign)), functools.lru_cache(maxsize=1_000)(words)
-    finally:
-        ledger.close()
 
 
 def _not_erased(campaign: Delivery, messages: Iterator[Listed]) -> Iterator[Listed]:

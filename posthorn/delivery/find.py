@@ -10,7 +10,7 @@ from tabulate import tabulate
 from posthorn.content.recipients.phones import PhoneReader, Reason
 from posthorn.errors import InputError
 from posthorn.ledger.history import Entry, history
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Phone, mask_phone
 from posthorn.settings import Settings, load_settings
 
@@ -23,11 +23,8 @@ def find_messages(number: str, *, as_json: bool) -> str:
     """
     settings = load_settings()
     phone = read_phone(number, settings)
-    ledger = Ledger(settings.database_url)
-    try:
+    with open_ledger(settings) as ledger:
         entries = history(ledger, phone)
-    finally:
-        ledger.close()
     if as_json:
         return orjson.dumps(entries, option=orjson.OPT_INDENT_2).decode()
     if not entries:

@@ -22,14 +22,13 @@ from posthorn.ledger import copies, guarding
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.marks import Mark, MarkedClaim, marks_folder
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind, MessageState, Phone, Report
+from posthorn.models import MessageState, Phone, Report
 from posthorn.settings import Settings
 
 LISTED_SECONDS = 7 * 86_400.0
 """How far back that is looked up; a message of a week ago is surely listed, if it was taken."""
 
 _LEAST_OF_A_TITLE = 8
-_COMMAND = {Kind.CAMPAIGN: "campaign", Kind.EVENT: "tickets"}
 
 
 async def guard(run: Run[Any]) -> None:
@@ -79,7 +78,7 @@ def _behind(campaign: Delivery, mark: Mark, forgotten: Sequence[MarkedClaim]) ->
 
 
 def _way_on(campaign: Delivery, then: str = "send it again") -> str:
-    return f"Run `posthorn {_COMMAND[campaign.kind]} reconcile {campaign.name} --pending`, then {then}"
+    return f"Run `{campaign.kind.command} reconcile {campaign.name} --pending`, then {then}"
 
 
 def refuse_to_cancel(settings: Settings, ledger: Ledger, campaign: Delivery) -> None:

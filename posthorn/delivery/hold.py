@@ -11,9 +11,6 @@ import time
 from posthorn.delivery.run import CampaignRun
 from posthorn.ledger import copies, deliveries
 
-LAST_LOOK = "last_look"
-"""The reason, as the ledger keeps it."""
-
 FOR_LAST_LOOK = "for its last look: all is sent, some of it again, and a late copy can be withdrawn until it is dispatched"
 """The reason, as the run says it."""
 
@@ -33,7 +30,7 @@ async def note_last_look(run: CampaignRun, *, after: float = 0.0) -> float | Non
         now = time.time()
         ahead = [one for one in begun if one + hold_seconds > now]
         moment = min((one for one in (_moment(run, one, hold_seconds) for one in ahead) if one > after), default=None)
-    await run.do(deliveries.note_waiting, run.delivery, LAST_LOOK, moment)
+    await run.do(deliveries.note_last_look, run.delivery, moment)
     return moment
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from posthorn.ledger import deliveries, erasing, marks, planning
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.settings import Settings
 
 _logger = logging.getLogger(__name__)
@@ -36,8 +36,7 @@ def tidy(settings: Settings) -> Tidied:
     """
     now = time.time()
     count = messages = 0
-    ledger = Ledger(settings.database_url)
-    try:
+    with open_ledger(settings) as ledger:
         ended_before = now - settings.retention_days * _DAY_SECONDS
         old = set(erasing.erasable(ledger, ended_before=ended_before))
         for campaign in deliveries.all_records(ledger):
@@ -49,8 +48,6 @@ def tidy(settings: Settings) -> Tidied:
                         count += 1
         parked = erasing.erase_parked(ledger, received_before=now - PARKED_DAYS * _DAY_SECONDS)
         return Tidied(count, messages, parked, planning.forget_unfinished(ledger, begun_before=now - _DAY_SECONDS))
-    finally:
-        ledger.close()
 
 
 def _erase(settings: Settings, ledger: Ledger, campaign: Delivery) -> int:

@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from posthorn.content.amounts import money
 from posthorn.gateways.registry import by_name
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import open_ledger
 from posthorn.ledger.totals import Summary, summaries
 from posthorn.settings import Settings, SettingsError, load_settings
 
@@ -27,11 +27,8 @@ def listed(kind: str | None = None, state: str | None = None) -> list[dict[str, 
     that it took cost; both None where that cannot be told.
     """
     settings = load_settings()
-    ledger = Ledger(settings.database_url)
-    try:
+    with open_ledger(settings) as ledger:
         entries = [_entry(one, settings) for one in summaries(ledger)]
-    finally:
-        ledger.close()
     return [one for one in entries if kind in (None, one["kind"]) and state in (None, one["state"])]
 
 

@@ -9,9 +9,8 @@ from tabulate import tabulate
 
 from posthorn.ledger import parked
 from posthorn.ledger.parked import Kept
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import mask_phone
-from posthorn.settings import load_settings
 
 _SHOWN = 50
 _MOST = 10_000
@@ -20,12 +19,9 @@ _HEADERS = ("received", "id", "number", "says", "why it is not applied")
 
 def list_parked(*, as_json: bool) -> str:
     """Parked news with masked numbers, as a table or as JSON; what contradicts a message comes first."""
-    ledger = Ledger(load_settings().database_url)
-    try:
+    with open_ledger() as ledger:
         kept = parked.listed(ledger, _MOST if as_json else _SHOWN)
         count, contradictory = parked.count_parked(ledger), parked.count_contradictory(ledger)
-    finally:
-        ledger.close()
     if as_json:
         news = [dict(zip(_KEYS, (*_row(one), one.contradicts, one.campaign), strict=True)) for one in kept]
         told = {"parked": count, "contradictory": contradictory, "news": news}

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from posthorn.delivery.run import Run
-from posthorn.errors import ClaimGone, LedgerError, Unreachable
+from posthorn.errors import ClaimGone, HeldBack, LedgerError, Stopped, Unreachable
 from posthorn.ledger import sending
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.store.engine import Ledger
@@ -36,8 +36,13 @@ async def let_leave(run: Run[Any], claimed: Claim, proven_at: float) -> None:
 
     Raises:
         ClaimGone: it is not ours any more, it stands in no mark, or the ledger is gone. Nothing may leave.
+        HeldBack: its hours have ended since.
         Unreachable: it cannot be told in time; the request may be made again.
     """
+    try:
+        run.gate.refuse_to_leave()
+    except Stopped as because:
+        raise HeldBack(because) from None
     if run.mark is not None and run.mark.problem is not None:
         raise ClaimGone(f"{run.mark.path} could not be written ({run.mark.problem.strerror}); nothing more is sent")
     if _is_fresh(proven_at) and not run.ledger.locks.may_be_gone(run.guard_key):

@@ -13,10 +13,12 @@ from typing import Any
 
 from posthorn.content import inputfile
 from posthorn.content.campaign import Campaign, differences, load_campaign
+from posthorn.content.event import TicketEvent
 from posthorn.content.inputfile import input_error
 from posthorn.content.recipients.intake import Intake, read_recipients
 from posthorn.content.warnings import Caution, refuse_if_strict
 from posthorn.delivery.cautions import campaign_cautions
+from posthorn.delivery.hours import refuse_outside
 from posthorn.delivery.run import try_lock
 from posthorn.errors import AlreadyRunning, DeliveryChanged, InputError
 from posthorn.gateways import registry
@@ -101,6 +103,16 @@ def refuse_beyond_gateway(campaign: Campaign) -> None:
     ]
     if problems:
         raise input_error(problems)
+
+
+def refuse_beyond_hours(campaign: Campaign, settings: Settings, now: datetime) -> None:
+    """Refuse a campaign whose messages would reach people outside the hours.
+
+    Raises:
+        InputError: with the key to change.
+    """
+    if not campaign.test:
+        refuse_outside(settings, campaign.hours, now, send_at=campaign.send_at, hold_minutes=campaign.hold_minutes)
 
 
 _WAYS_ON = {
@@ -199,7 +211,13 @@ def options(campaign: Campaign) -> dict[str, Any]:
         "resend_unconfirmed": campaign.resend_unconfirmed,
         "approve": campaign.approve,
         "verify": campaign.verify,
+        **limits(campaign),
     }
+
+
+def limits(one: Campaign | TicketEvent) -> dict[str, Any]:
+    """When a campaign or an event may be sent, by its file."""
+    return {"send_hours": one.send_hours} if one.send_hours else {}
 
 
 def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: Path, settings: Settings) -> Delivery:
@@ -207,6 +225,7 @@ def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: 
     now = datetime.now(UTC)
     refuse_beyond_gateway(campaign)
     campaign.check(now, allow_loopback=loopback)
+    refuse_beyond_hours(campaign, settings, now)
     rejects = rejects_path(path, campaign.name)
     rows = read_rows(campaign, settings, rejects)
     cautions = campaign_cautions(campaign, rows.file, settings, now, loopback=loopback, look_at_urls=False)

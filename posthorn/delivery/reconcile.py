@@ -14,8 +14,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
-from tabulate import tabulate
-
 from posthorn.delivery.listing import (
     CLOCK_SKEW_SECONDS,
     LISTED_SECONDS,
@@ -31,12 +29,11 @@ from posthorn.delivery.run import CampaignRun
 from posthorn.ledger import deliveries, reconciling, totals
 from posthorn.ledger.reconciling import DOUBTS, Decision, Unconfirmed
 from posthorn.ledger.sending import Claim
-from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind, MessageState, Report, mask_phone
-from posthorn.settings import Settings, load_settings
+from posthorn.ledger.store.engine import open_ledger
+from posthorn.models import Kind, MessageState, Report
+from posthorn.settings import Settings
 
 _RESENDS_IF_HELD = 5
-_SHOWN = 50
 _TOO_MANY_REQUESTS = 429
 _HEED_SECONDS = 1.0
 _DOUBTS_SAID = 3
@@ -57,32 +54,14 @@ class Reconciled:
     unknown: int
 
 
-def unknown_table(name: str) -> str:
-    """Every message of unknown outcome with its evidence, masked, as text: what an operator decides by."""
-    ledger = Ledger(load_settings().database_url)
-    try:
-        rows = reconciling.evidence_of(ledger, deliveries.get(ledger, name))
-    finally:
-        ledger.close()
-    shown = [
-        (row.chunk_id, row.line, mask_phone(row.phone), row.problem, row.evidence or "not looked up yet") for row in rows
-    ]
-    return tabulate(
-        shown[:_SHOWN], headers=("chunk", "line", "number", "what happened", "what the provider lists"), maxcolwidths=50
-    ) + (f"\nand {len(shown) - _SHOWN:,} more" if len(shown) > _SHOWN else "")
-
-
 def findings(name: str | None = None, *, settings: Settings | None = None) -> list[str]:
     """Why lookups prove nothing of late, of one campaign or of all: one sentence each. Asks the ledger, not the provider."""
-    ledger = Ledger((settings or load_settings()).database_url)
-    try:
+    with open_ledger(settings) as ledger:
         campaign = None if name is None else deliveries.get(ledger, name, kind=Kind.CAMPAIGN)
         return [
             f"{one.messages:,} unknown messages of {one.campaign} cannot be settled: {one.what}"
             for one in reconciling.findings(ledger, campaign)
         ]
-    finally:
-        ledger.close()
 
 
 async def seconds_to_next_look(run: CampaignRun) -> float | None:

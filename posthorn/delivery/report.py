@@ -23,7 +23,7 @@ from posthorn.ledger import copies, deliveries, reporting
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.news import apply_parked
 from posthorn.ledger.reporting import WAITING_STATES, OpenChunk, Question
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.ledger.store.writer import LedgerWriter
 from posthorn.models import Kind, MessageState
 from posthorn.settings import Settings, SettingsError, load_settings
@@ -93,8 +93,7 @@ async def pull_due_reports(settings: Settings | None = None, clock: Callable[[],
         AlreadyRunning: another process is at it.
     """
     settings = settings or load_settings()
-    ledger = Ledger(settings.database_url)
-    try:
+    with open_ledger(settings) as ledger:
         if not ledger.locks.acquire(_LOCK):
             raise AlreadyRunning("the delivery reports are being pulled already, by another process")
         writer = LedgerWriter(ledger)
@@ -102,8 +101,6 @@ async def pull_due_reports(settings: Settings | None = None, clock: Callable[[],
             return await _Round(settings, ledger, writer.do, clock()).run()
         finally:
             writer.close()
-    finally:
-        ledger.close()
 
 
 def is_due(chunk: OpenChunk, campaign: Delivery, now: float) -> bool:
@@ -126,14 +123,11 @@ def is_search_due(campaign: Delivery, newest_attempt: float, now: float) -> bool
 
 def recent_names(settings: Settings | None = None, clock: Callable[[], float] = time.time) -> list[str]:
     """The campaigns and events whose totals reports may still change, or may have changed in the last day."""
-    ledger = Ledger((settings or load_settings()).database_url)
-    try:
+    with open_ledger(settings) as ledger:
         since = clock() - NO_REPORT_AFTER_SECONDS - _A_DAY_SECONDS
         waiting = {chunk.campaign_id for chunk in reporting.open_chunks(ledger)}
         records = [record for record in deliveries.all_records(ledger) if not record.test]
         return [record.name for record in records if record.id in waiting or _last_begun(record) > since]
-    finally:
-        ledger.close()
 
 
 @dataclass(frozen=True, slots=True)

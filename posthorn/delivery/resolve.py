@@ -1,31 +1,25 @@
 """A person's word on messages of unknown outcome: what was looked up in the provider's panel, or asked of the recipient.
 
-Sends nothing. While the campaign is being sent, nobody's word is taken: its run may settle the same messages.
+Sends nothing. While the delivery is being sent, nobody's word is taken: its run may settle the same messages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from posthorn.delivery.find import read_phone
-from posthorn.delivery.run import lock_for_lookup
+from posthorn.delivery.meant import looked_after, named, refuse_others
 from posthorn.errors import InputError
-from posthorn.ledger import deliveries, resolving, sending, totals
-from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.spool import import_spool
-from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind, MessageState, mask_phone
+from posthorn.ledger import resolving, totals
+from posthorn.models import Kind, MessageState
 from posthorn.settings import load_settings
-
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """What a person's word did: how many messages are settled, the state they have now, how many are unknown still."""
 
+    kind: Kind
     name: str
     resolved: int
     state: MessageState
@@ -34,57 +28,40 @@ class Resolved:
     @property
     def next(self) -> str:
         """What to do now."""
+        command = self.kind.command
         if self.state == MessageState.PENDING:
-            return "send the campaign's file again with `posthorn campaign send`: it sends to those that were not sent to"
+            return f"run `{command} send` with the same file again: it sends to those that were not sent to"
         if self.unknown:
-            return f"`posthorn campaign reconcile {self.name}` shows what is still unknown"
-        return f"nothing is left to settle; `posthorn campaign status {self.name}` shows how it stands"
+            return f"`{command} {_look(self.kind)} {self.name}` shows what is still unknown"
+        return f"nothing is left to settle; `{command} status {self.name}` shows how it stands"
 
 
-def resolve(name: str, numbers: Sequence[str], *, taken: bool, by: str, why: str) -> Resolved:
-    """Settle unknown messages of a campaign: those to ``numbers``, or all of them if that is empty; all or none.
+def resolve(
+    kind: Kind, name: str, *, numbers: Sequence[str] = (), codes: Sequence[str] = (), taken: bool, by: str, why: str
+) -> Resolved:
+    """Settle unknown messages: those to ``numbers``, those with ``codes``, or all where neither is given; all or none.
 
-    What was taken is accepted; what was not is pending, or cancelled where the campaign was.
+    What was taken is accepted; what was not is pending, or cancelled where the delivery was.
 
     Raises:
-        AlreadyRunning: the campaign is being sent, or looked after by another process.
-        DeliveryNotFound: there is no campaign of that name.
-        InputError: a number cannot be read, or is of no unknown message of the campaign; nothing was settled.
+        AlreadyRunning: the delivery is being sent, or looked after by another process.
+        DeliveryNotFound: there is none of that name and kind.
+        InputError: a number cannot be read, or what is named is no unknown message of it; nothing was settled.
     """
-    settings = load_settings()
     if not why.strip():
         raise InputError("--why", "say how you know; it is kept with the decision")
-    phones = [read_phone(number, settings) for number in numbers]
-    with _looked_after(name) as (ledger, campaign):
-        chosen = phones or resolving.unknown_phones(ledger, campaign)
-        if not chosen:
-            raise InputError(
-                "NAME", f"no message of {name} is unknown; `posthorn campaign status {name}` shows how it stands"
-            )
-        strangers = resolving.resolve(ledger, campaign, chosen, taken=taken, by=by, why=why)
-        if strangers:
-            listed = ", ".join(mask_phone(phone) for phone in strangers[:_SHOWN])
-            more = f" and {len(strangers) - _SHOWN:,} more" if len(strangers) > _SHOWN else ""
-            raise InputError(
-                "--phone",
-                f"{listed}{more}: no unknown message of {name}; nothing was settled."
-                f" `posthorn campaign reconcile {name}` shows the unknown ones",
-            )
-        unknown = totals.totals(ledger, campaign)["unknown"]
-    state = MessageState.CANCELLED if campaign.cancelled_at is not None else MessageState.PENDING
-    return Resolved(name, len(set(chosen)), MessageState.ACCEPTED if taken else state, unknown)
+    which = named(numbers, codes, load_settings())
+    with looked_after(kind, name) as (ledger, delivery):
+        word = resolving.resolve(ledger, delivery, which, taken=taken, by=by, why=why)
+        refuse_others(delivery, word, f"no unknown {kind.item}", "settled", _look(kind))
+        if not word.moved:
+            status = f"`{kind.command} status {name}` shows how it stands"
+            raise InputError("NAME", f"no {kind.item} of {name} is unknown; {status}")
+        unknown = totals.totals(ledger, delivery)["unknown"]
+    state = MessageState.CANCELLED if delivery.cancelled_at is not None else MessageState.PENDING
+    return Resolved(kind, name, word.moved, MessageState.ACCEPTED if taken else state, unknown)
 
 
-@contextmanager
-def _looked_after(name: str) -> Iterator[tuple[Ledger, Delivery]]:
-    """The campaign, with what a dead process left of it made known, and nobody else at it."""
-    settings = load_settings()
-    ledger = Ledger(settings.database_url)
-    try:
-        campaign = deliveries.get(ledger, name, kind=Kind.CAMPAIGN)
-        lock_for_lookup(ledger, campaign)
-        import_spool(settings.state_dir / "spool", ledger)
-        sending.abandon_dead(ledger, campaign)
-        yield ledger, deliveries.get(ledger, name, kind=Kind.CAMPAIGN)
-    finally:
-        ledger.close()
+def _look(kind: Kind) -> str:
+    """The command that lists what is unknown: of tickets every status does, for nobody can be asked about them."""
+    return "status" if kind is Kind.EVENT else "reconcile"

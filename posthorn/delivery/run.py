@@ -19,17 +19,19 @@ from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
+from posthorn.delivery.hours import Clock, Gate
 from posthorn.delivery.pace import Pace
 from posthorn.delivery.waiting import board, clock_time
-from posthorn.errors import AlreadyRunning, LedgerError, NotRunning, Stopped
+from posthorn.errors import AlreadyRunning, LedgerError, NotRunning, Stopped, Waits
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
 from posthorn.gateways.registry import by_name
 from posthorn.ledger import deliveries, sending
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.marks import Mark
 from posthorn.ledger.spool import Spool, import_spool
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.ledger.store.writer import LedgerWriter
+from posthorn.ledger.suppression import Watch
 from posthorn.models import Kind
 from posthorn.settings import Settings, load_settings
 from posthorn.statefolder import check_writable
@@ -50,7 +52,8 @@ class Run(Generic[_G]):
     """What the steps of one run share. ``owner`` names this process in claims; ``stopped`` says why nothing more is sent.
 
     ``guard_key`` is the lock without which this process may claim nothing, ``mark`` where its claims are noted outside the
-    ledger: None until the guard has let the run send.
+    ledger: None until the guard has let the run send. ``gate`` says when something may be sent, ``watch`` what this process
+    has read of the suppression list.
 
     A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
     """
@@ -62,6 +65,7 @@ class Run(Generic[_G]):
         "concurrency",
         "delivery",
         "descriptor",
+        "gate",
         "gateway",
         "guard_key",
         "ledger",
@@ -72,9 +76,12 @@ class Run(Generic[_G]):
         "slots",
         "spool",
         "stopped",
+        "watch",
     )
 
-    def __init__(self, settings: Settings, ledger: Ledger, campaign: Delivery, gateway: _G, pace: Pace) -> None:
+    def __init__(
+        self, settings: Settings, ledger: Ledger, campaign: Delivery, gateway: _G, pace: Pace, clock: Clock = time.time
+    ) -> None:
         self.settings = settings
         self.ledger = ledger
         self.delivery = campaign
@@ -86,9 +93,11 @@ class Run(Generic[_G]):
         self.descriptor = by_name(campaign.gateway)
         self.account = self.descriptor.account(settings)
         self.concurrency = self.account.concurrency
+        self.gate = Gate(campaign, settings, self.account.timeout_seconds, clock)
         self.slots = asyncio.Semaphore(self.concurrency)
         self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
         self.stopped: Exception | None = None
+        self.watch = Watch()
         self._writer = LedgerWriter(ledger)
         self._board = board()
 
@@ -133,7 +142,7 @@ TicketRun: TypeAlias = Run[TicketGateway]
 
 @asynccontextmanager
 async def open_run(
-    name: str, *, test: bool = False, by: str = "", settings: Settings | None = None
+    name: str, *, test: bool = False, by: str = "", settings: Settings | None = None, clock: Clock = time.time
 ) -> AsyncIterator[CampaignRun]:
     """Run a planned campaign: hold its lock, and tell the ledger at the end how the run ended.
 
@@ -144,15 +153,17 @@ async def open_run(
         DeliveryNotFound: it was never planned.
         SettingsError: credentials are missing.
     """
-    async with open_delivery(name, test=test, settings=settings) as run, _running(run, by):
+    async with open_delivery(name, test=test, settings=settings, clock=clock) as run, _running(run, by):
         yield run
 
 
 @asynccontextmanager
-async def open_ticket_run(name: str, *, by: str = "", settings: Settings | None = None) -> AsyncIterator[TicketRun]:
+async def open_ticket_run(
+    name: str, *, by: str = "", settings: Settings | None = None, clock: Clock = time.time
+) -> AsyncIterator[TicketRun]:
     """``open_run`` for a planned event."""
     settings = settings or load_settings()
-    async with _open(settings, name, Kind.EVENT) as run, _running(run, by):
+    async with _open(settings, name, Kind.EVENT, clock=clock) as run, _running(run, by):
         yield run
 
 
@@ -175,7 +186,9 @@ async def open_lookup(name: str, *, settings: Settings | None = None) -> AsyncIt
 
 
 @asynccontextmanager
-async def open_helper(name: str, *, settings: Settings | None = None) -> AsyncIterator[CampaignRun]:
+async def open_helper(
+    name: str, *, settings: Settings | None = None, clock: Clock = time.time
+) -> AsyncIterator[CampaignRun]:
     """Send for a campaign whose run is another process's: no lock but one's own, no beginning and no end of the run.
 
     It goes on when the other process dies. Whatever stops it stops the whole run, and the other way round.
@@ -185,7 +198,7 @@ async def open_helper(name: str, *, settings: Settings | None = None) -> AsyncIt
         DeliveryNotFound: it was never planned.
         SettingsError: credentials are missing.
     """
-    async with open_delivery(name, settings=settings) as run:
+    async with open_delivery(name, settings=settings, clock=clock) as run:
         if not _is_running(run):
             raise NotRunning(f"nobody runs {name}, so there is nobody to help; nothing was sent")
         check_writable(run.spool.folder)
@@ -198,38 +211,40 @@ async def open_helper(name: str, *, settings: Settings | None = None) -> AsyncIt
             run.stop(error)
             raise
         finally:
-            if run.stopped is not None and run.ledger.locks.still_held(run.guard_key):
+            stops_all = run.stopped is not None and not isinstance(run.stopped, Waits)
+            if stops_all and run.ledger.locks.still_held(run.guard_key):
                 deliveries.stop_run(run.ledger, run.delivery, because=_reason(run.stopped) or "a helper stopped")
 
 
 @asynccontextmanager
-async def open_delivery(name: str, *, test: bool = False, settings: Settings | None = None) -> AsyncIterator[CampaignRun]:
+async def open_delivery(
+    name: str, *, test: bool = False, settings: Settings | None = None, clock: Clock = time.time
+) -> AsyncIterator[CampaignRun]:
     """What the steps need of a planned campaign, without being the one that runs it: enough to pull its reports.
 
     Raises:
         DeliveryNotFound: it was never planned.
         SettingsError: credentials are missing.
     """
-    async with _open(settings or load_settings(), name, Kind.CAMPAIGN, test=test) as run:
+    async with _open(settings or load_settings(), name, Kind.CAMPAIGN, test=test, clock=clock) as run:
         yield run
 
 
 @asynccontextmanager
-async def _open(settings: Settings, name: str, kind: Kind, *, test: bool = False) -> AsyncIterator[Run[Any]]:
-    ledger = Ledger(settings.database_url)
-    try:
+async def _open(
+    settings: Settings, name: str, kind: Kind, *, test: bool = False, clock: Clock = time.time
+) -> AsyncIterator[Run[Any]]:
+    with open_ledger(settings) as ledger:
         campaign = deliveries.get(ledger, name, test=test, kind=kind)
         gateway = by_name(campaign.gateway)
         account = gateway.account(settings)
         pace = Pace(account.breaker_after, min_interval_seconds=account.min_interval_seconds)
-        run: Run[Any] = Run(settings, ledger, campaign, gateway.open(settings), pace)
+        run: Run[Any] = Run(settings, ledger, campaign, gateway.open(settings), pace, clock)
         try:
             yield run
         finally:
             run.close()
             await run.gateway.aclose()
-    finally:
-        ledger.close()
 
 
 @asynccontextmanager
@@ -243,8 +258,16 @@ async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
     except BaseException as error:
         run.stop(error if isinstance(error, Exception) else InterruptedError(INTERRUPTED))
         with suppress(LedgerError):  # the first error says more
-            deliveries.end_run(run.ledger, run.delivery, started, stopped_because=_reason(run.stopped))
+            _end(run, started)
         raise
+    else:
+        _end(run, started)
+
+
+def _end(run: Run[Any], started: float) -> None:
+    """Tell the ledger how the run ended: what it waits for now, or why it stopped."""
+    if isinstance(run.stopped, Waits):
+        deliveries.end_run(run.ledger, run.delivery, started, goes_on_for=run.stopped.reason, goes_on_at=run.stopped.until)
     else:
         deliveries.end_run(run.ledger, run.delivery, started, stopped_because=_reason(run.stopped))
 
@@ -298,7 +321,7 @@ def lock_for_lookup(ledger: Ledger, campaign: Delivery) -> None:
         AlreadyRunning: another process runs it, or looks after it.
     """
     locks = ledger.locks
-    if not locks.is_free(campaign.lock_key) and locks.is_free(campaign.lookup_key):
+    if deliveries.is_run(ledger, campaign.lock_key):
         raise _already_running(ledger, campaign)  # before the run's helpers could take it for a lookup
     if not locks.acquire(campaign.lookup_key):
         raise AlreadyRunning(f"{campaign.name} is being looked after by another process")
@@ -314,8 +337,7 @@ def _already_running(ledger: Ledger, campaign: Delivery) -> AlreadyRunning:
 def _is_running(run: Run[Any]) -> bool:
     """Whether somebody runs the campaign right now. Who only plans it, or looks after it, holds its lock as well."""
     is_started = run.delivery.run_started_at is not None and run.delivery.stopped_because is None
-    locks = run.ledger.locks
-    return is_started and not locks.is_free(run.delivery.lock_key) and locks.is_free(run.delivery.lookup_key)
+    return is_started and deliveries.is_run(run.ledger, run.delivery.lock_key)
 
 
 def process_name() -> str:

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 from posthorn.delivery.permit import clock_seconds, let_leave
 from posthorn.delivery.run import Run
-from posthorn.errors import ClaimGone, GatewayError, InputError, LedgerError, SlowDown, Stopped, TryAgain
+from posthorn.errors import ClaimGone, GatewayError, HeldBack, InputError, LedgerError, SlowDown, Stopped, TryAgain, Waits
 from posthorn.gateways.contract import Before
-from posthorn.ledger import sending
+from posthorn.ledger import deliveries, sending
 from posthorn.ledger.sending import Claim, ClaimLost
 from posthorn.ledger.spool import hold_answer, hold_not_taken, keep_answer, keep_not_taken
 from posthorn.ledger.store.engine import Ledger
@@ -98,7 +98,7 @@ async def _worker(run: Run[Any], exchange: Exchange, batch: _Batch) -> int:
             await run.pace.wait()
             if run.is_stopped() or batch.is_claimed:
                 break
-            held = await run.do(_claim, run, batch.first, batch.last)
+            held = await _claimed(run, batch)
             if held is None:
                 batch.is_claimed = True
                 break
@@ -112,6 +112,18 @@ async def _worker(run: Run[Any], exchange: Exchange, batch: _Batch) -> int:
     return requests
 
 
+async def _claimed(run: Run[Any], batch: _Batch) -> tuple[Claim, float] | None:
+    """``_claim`` in the ledger's thread; None where there is nothing to claim, or no more may be: the run stops then."""
+    try:
+        return await run.do(_claim, run, batch.first, batch.last)
+    except Stopped as reason:
+        if not run.is_stopped():
+            run.stop(reason)
+            if isinstance(reason, Waits):  # at once: whoever is killed before its end is gone on with all the same
+                await run.do(deliveries.note_going_on, run.delivery, reason.reason, reason.until)
+        return None
+
+
 def _claim(ledger: Ledger, run: Run[Any], first: int, last: int) -> tuple[Claim, float] | None:
     """Claim a chunk, if this process still has its lock: a database may have dropped the session that held it.
 
@@ -122,7 +134,8 @@ def _claim(ledger: Ledger, run: Run[Any], first: int, last: int) -> tuple[Claim,
         raise LedgerError(f"{run.delivery.name} was not guarded; nothing is sent")
     if not ledger.locks.still_held(run.guard_key):
         raise LedgerError(f"the lock of {run.delivery.name} is lost; nothing more is sent. Run it again")
-    claimed = sending.claim(ledger, run.delivery, run.owner, first, last)
+    run.gate.refuse_claim()
+    claimed = sending.claim(ledger, run.delivery, run.owner, first, last, run.watch)
     if claimed is None:
         return None
     if run.mark is not None:
@@ -148,6 +161,8 @@ def _notice(run: Run[Any], outcome: _Outcome) -> None:
         run.pace.answered()
         if outcome.stop is not None:
             run.stop(outcome.stop)
+    elif isinstance(outcome, HeldBack):
+        run.stop(outcome.because)
     elif isinstance(outcome, InputError) or outcome.stops_run:
         run.stop(outcome)
     else:

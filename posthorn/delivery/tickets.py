@@ -10,13 +10,23 @@ import asyncio
 import functools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from posthorn.content.event import AttendeeIntake, TicketEvent, differences, fill, load_event
 from posthorn.content.warnings import Caution, refuse_if_strict
 from posthorn.delivery.cautions import CodeLengths, event_cautions
-from posthorn.delivery.plan import planning_lock, reading_options, refuse_changes, refuse_other_selection, refuse_repeat
+from posthorn.delivery.hours import is_wider, refuse_outside
+from posthorn.delivery.plan import (
+    as_read,
+    limits,
+    planning_lock,
+    reading_options,
+    refuse_changes,
+    refuse_other_selection,
+    refuse_repeat,
+)
 from posthorn.delivery.run import TicketRun
 from posthorn.errors import InputError, SlowDown
 from posthorn.gateways import registry
@@ -57,6 +67,8 @@ def plan_event_file(path: Path, settings: Settings) -> Delivery:
             if planned is not None:
                 refuse_changes(planned, Kind.EVENT, definition, differences)
                 refuse_other_selection(planned, event.selection())
+                refuse_wider(event, settings)
+                deliveries.change_options(ledger, planned, {**limits(event), **as_read(planned)})
                 return planned
             return _plan(ledger, event, definition, path, settings)
     finally:
@@ -80,10 +92,25 @@ def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
     gateway.check_ticket(_request(definition, Phone(48500600700), "x", anybody))
 
 
+def refuse_wider(event: TicketEvent, settings: Settings) -> None:
+    """Refuse an event that would be sent outside the hours of the house: nobody is asked about an event.
+
+    Raises:
+        InputError: its hours go beyond them, or leave no moment.
+    """
+    house = settings.hours()
+    if is_wider(house, event.hours):
+        raise InputError(
+            "send_hours", f"{event.hours} goes beyond POSTHORN_SEND_HOURS ({house}); an event may only narrow it"
+        )
+    refuse_outside(settings, event.hours, datetime.now(UTC))
+
+
 def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: Path, settings: Settings) -> Delivery:
     rejects = path.parent / f"{event.name}.rejects.csv"
     rows = read_attendees(event, settings, rejects)
     refuse_unsendable_event(event, rows)
+    refuse_wider(event, settings)
     if event.strict:
         refuse_if_strict(_all_cautions(event, settings), strict=True)
     if rows.sha256 != definition["attendees"]:
@@ -93,7 +120,7 @@ def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: 
         name=event.name,
         gateway=registry.chosen(Kind.EVENT, event.gateway).name,
         definition=definition,
-        options=reading_options(rows.file.phone_title, event.selection(), []),
+        options={**limits(event), **reading_options(rows.file.phone_title, event.selection(), [])},
         chunk_size=1,
         rejects_file=str(rejects.absolute()),
     )

@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from posthorn.delivery.place import Place
 from posthorn.delivery.run import CampaignRun
 from posthorn.delivery.storedfile import Condition, Look, look_at
 from posthorn.errors import FileRefused, GatewayError, PermissionMissing, RequestRefused
+from posthorn.gateways.contract import CampaignGateway
 from posthorn.ledger import accounts, media
-from posthorn.ledger.media import MediaRecord
-from posthorn.models import StoredFile
+from posthorn.models import Media, StoredFile
 
 
 async def upload_media(run: CampaignRun) -> int:
@@ -36,9 +37,9 @@ async def upload_media(run: CampaignRun) -> int:
         known = item.file_id
         if known is None and item.media.sha256 is not None:  # what stands behind a URL may have changed since
             known = await run.do(media.known_file_id, run.delivery.gateway, item.fingerprint)
-        if known is None or not (await seen(run, item, known, listed)).will_do:
+        if known is None or not (await seen(run.gateway, item.media, known, listed)).will_do:
             try:
-                known = await _uploaded(run, item)
+                known = await store(run, item.media)
             except GatewayError as error:  # the provider's answer does not say which file it was
                 error.args = (f"{item.media.source}: {error}",)
                 raise
@@ -52,54 +53,60 @@ def by_id(files: Sequence[StoredFile]) -> Mapping[str, StoredFile]:
     return {file.id: file for file in files}
 
 
-async def seen(run: CampaignRun, item: MediaRecord, file_id: str, listed: Mapping[str, StoredFile]) -> Look:
+async def seen(gateway: CampaignGateway, item: Media, file_id: str, listed: Mapping[str, StoredFile]) -> Look:
     """What the provider shows of the file: in its list, or where that does not hold it, when asked for it by its id."""
     file = listed.get(file_id)
     if file is None:
         with suppress(RequestRefused, PermissionMissing):  # an account that may not ask so has a list all the same
-            file = await run.gateway.view_file(file_id)
-    return await asyncio.to_thread(look_at, item.media, file)
+            file = await gateway.view_file(file_id)
+    return await asyncio.to_thread(look_at, item, file)
 
 
-async def _uploaded(run: CampaignRun, item: MediaRecord) -> str:
-    encodings = run.account.encodings if item.media.path is not None else ()
+async def store(place: Place, item: Media) -> str:
+    """Upload one file in the first encoding that is seen to be understood; its id at the provider.
+
+    Raises:
+        RequestRefused: it is understood in none.
+        GatewayError: as any upload.
+    """
+    encodings = place.account.encodings if item.path is not None else ()
     if not encodings:
-        return await run.gateway.upload(item.media)
-    known = await run.do(accounts.findings, run.delivery.gateway, run.account.key)
+        return await place.gateway.upload(item)
+    known = await place.do(accounts.findings, place.descriptor.name, place.account.key)
     remembered = known[accounts.UPLOAD].value if accounts.UPLOAD in known else None
     problems = []
     for encoding in sorted(encodings, key=lambda one: one != remembered):
         try:
-            file_id = await run.gateway.upload(item.media, encoding=encoding)
+            file_id = await place.gateway.upload(item, encoding=encoding)
         except FileRefused as error:
             problems.append(f"as {encoding}: {error}")
             continue
-        found = await seen(run, item, file_id, by_id(await run.gateway.list_files()))
+        found = await seen(place.gateway, item, file_id, by_id(await place.gateway.list_files()))
         if found.condition is not Condition.GARBLED:
             if found.will_do and encoding != remembered:
-                await _remember(run, encoding, found)
+                await _remember(place, encoding, found)
             return file_id
         problems.append(f"as {encoding}: {found.words}")
         with suppress(GatewayError):  # it only lies about
-            await run.gateway.delete_file(file_id)
-    raise RequestRefused(_refused(run, problems))
+            await place.gateway.delete_file(file_id)
+    raise RequestRefused(_refused(place, problems))
 
 
-async def _remember(run: CampaignRun, encoding: str, found: Look) -> None:
-    await run.do(
+async def _remember(place: Place, encoding: str, found: Look) -> None:
+    await place.do(
         accounts.keep,
-        run.delivery.gateway,
-        run.account.key,
+        place.descriptor.name,
+        place.account.key,
         accounts.UPLOAD,
         verdict="confirmed",
         value=encoding,
-        seen=f"a file of a campaign came as {encoding}; {found.words}",
+        seen=f"a file came as {encoding}; {found.words}",
     )
 
 
-def _refused(run: CampaignRun, problems: Sequence[str]) -> str:
-    said = f"{run.descriptor.title} does not understand the file ({'; '.join(problems)}). Nothing was sent"
+def _refused(place: Place, problems: Sequence[str]) -> str:
+    said = f"{place.descriptor.title} does not understand the file ({'; '.join(problems)}). Nothing was sent"
     host = "host it on a web server and name its URL in media"
-    if len(run.account.encodings) > 1:
+    if len(place.account.encodings) > 1:
         return f"{said}; {host}"
-    return f"{said}; set {run.descriptor.variables}__UPLOAD=auto, or {host}"
+    return f"{said}; set {place.descriptor.variables}__UPLOAD=auto, or {host}"

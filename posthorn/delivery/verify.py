@@ -55,7 +55,7 @@ async def verify_media(run: CampaignRun) -> int:
         return 0
     listed = by_id(await run.gateway.list_files())
     await _note_listing(run, listed)
-    looks = [_Seen(item, await seen(run, item, item.file_id or "", listed)) for item in items]
+    looks = [_Seen(item, await seen(run.gateway, item.media, item.file_id or "", listed)) for item in items]
     for one in looks:
         await run.do(media.keep_verified, run.delivery, one.item, verified=one.look.will_do)
         if one.look.condition is Condition.RESAVED:

@@ -20,7 +20,7 @@ from posthorn.delivery.reconcile import Reconciled, reconcile
 from posthorn.delivery.run import CampaignRun, open_lookup, open_run
 from posthorn.errors import AlreadyRunning, GatewayError, InputError
 from posthorn.ledger import copies, deliveries, reporting, totals
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, MessageState, Report
 from posthorn.settings import load_settings
 
@@ -269,10 +269,7 @@ async def _reports_of(run: CampaignRun, ids: Sequence[str]) -> list[Report]:
 def _stop_claims(name: str) -> tuple[int, int]:
     """How many messages were cancelled before, and how many are now because nothing more is sent."""
     settings = load_settings()
-    ledger = Ledger(settings.database_url)
-    try:
+    with open_ledger(settings) as ledger:
         campaign = deliveries.get(ledger, name, kind=Kind.CAMPAIGN)
         refuse_to_cancel(settings, ledger, campaign)
         return totals.totals(ledger, campaign)["cancelled"], deliveries.cancel(ledger, campaign)
-    finally:
-        ledger.close()

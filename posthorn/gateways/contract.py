@@ -11,7 +11,10 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from posthorn.models import (
+    AccountLimit,
     Answer,
+    BlacklistPage,
+    CodeWords,
     Credit,
     Media,
     MmsRequest,
@@ -74,6 +77,35 @@ class CampaignGateway(Protocol):
 
     async def aclose(self) -> None:
         """Close the connections."""
+
+
+class FileStore(Protocol):
+    """The files of an account: what a gateway with ``file_types`` has beside its contract. ``type`` is one of them."""
+
+    async def list_files(self, *, type: str) -> Sequence[StoredFile]:  # noqa: A002 - the field's word
+        """Every file of that type."""
+
+    async def add_file(self, *, type: str, url: str, name: str | None = None) -> str:  # noqa: A002 - see above
+        """Have the provider fetch a file; its id there. One from disk is uploaded with ``upload``."""
+
+    async def view_file(self, file_id: str, *, type: str) -> StoredFile | None:  # noqa: A002 - see above
+        """One file, or None where there is none of that id."""
+
+    async def delete_file(self, file_id: str, *, type: str) -> bool:  # noqa: A002 - see above
+        """Delete one file; whether it was deleted."""
+
+
+class AccountDesk(Protocol):
+    """What a gateway with ``tells_account`` says of its account."""
+
+    async def limits(self) -> Sequence[AccountLimit]:
+        """What may still be sent, by kind of message."""
+
+    async def blacklist(self, *, phone: Phone | None = None, page: int = 1, limit: int | None = None) -> BlacklistPage:
+        """One page of the numbers that the provider never sends to; ``phone`` looks for one."""
+
+    async def explain_error(self, code: int) -> CodeWords:
+        """The provider's own words about one of its codes."""
 
 
 class TicketGateway(Protocol):

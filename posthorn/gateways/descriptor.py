@@ -36,6 +36,7 @@ class Account:
     account_concurrency: int = 1
     breaker_after: int = 3
     min_interval_seconds: float = 0.0
+    timeout_seconds: float = 30.0
     chunk_size: int = 1
     timezone: str = "UTC"
     settle_seconds: float = 600.0
@@ -124,8 +125,9 @@ class Descriptor:
     credentials are missing. ``variables`` is the prefix of its settings, ``credentials`` names those of its login.
 
     The abilities: ``looks_up`` (it can be asked what became of a message), ``holds`` (it keeps messages until a moment),
-    ``withdraws`` (it takes back what it keeps), ``uploads`` (it takes files),
-    ``tests`` (it checks a request without sending it).
+    ``withdraws`` (it takes back what it keeps), ``uploads`` (it takes files), ``tests`` (it checks a request without
+    sending it), ``file_types`` (it is a ``FileStore`` of these, the one for messages first), ``tells_account`` (it is an
+    ``AccountDesk``).
     """
 
     name: str
@@ -144,6 +146,8 @@ class Descriptor:
     withdraws: bool = False
     uploads: bool = False
     tests: bool = False
+    file_types: tuple[str, ...] = ()
+    tells_account: bool = False
 
     def check_credentials(self, settings: Settings) -> None:
         """Refuse early where the credentials are missing.

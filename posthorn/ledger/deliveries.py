@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from posthorn.errors import DeliveryNotFound
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, change, sql
-from posthorn.models import ChunkState, Kind, MessageState
+from posthorn.models import ChunkState, Kind, MessageState, WaitsFor
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class Delivery:
 
     ``revision`` rises with each change of the content, ``list_hash`` is of its list as it was last read. Nothing is merged
     into one that is closed: its rows are erased.
+    Its chunks have the ids ``first_chunk`` to ``last_chunk``; both are 0 when no row was valid. ``waiting_until`` is the
+    moment of a last look at what was sent again, ``goes_on_at`` the one from which its rest is sent by itself.
     """
 
     id: int
@@ -46,6 +48,8 @@ class Delivery:
     list_hash: str | None = None
     cleared_at: float | None = None
     closed_at: float | None = None
+    goes_on_for: str | None = None
+    goes_on_at: float | None = None
 
     @property
     def lock_key(self) -> str:
@@ -55,12 +59,22 @@ class Delivery:
     @property
     def lookup_key(self) -> str:
         """The name of the lock that who only looks after it holds besides: a lookup, or a person's word on its tickets."""
-        return f"lookup-{self.lock_key}"
+        return lookup_key(self.lock_key)
 
 
 def lock_key(name: str, *, test: bool = False) -> str:
     """The name of the lock that makes one sender per campaign."""
     return f"{'test' if test else 'campaign'}-{name}"
+
+
+def lookup_key(run_key: str) -> str:
+    """The name of the second lock of a lookup, beside the delivery's own."""
+    return f"lookup-{run_key}"
+
+
+def is_run(ledger: Ledger, run_key: str) -> bool:
+    """Whether somebody holds that delivery to run or plan it. A lookup holds it as well, and a second lock that says so."""
+    return not ledger.locks.is_free(run_key) and ledger.locks.is_free(lookup_key(run_key))
 
 
 def find(ledger: Ledger, name: str, *, test: bool = False) -> Delivery | None:
@@ -114,24 +128,30 @@ def change_options(ledger: Ledger, campaign: Delivery, options: dict[str, Any]) 
     _update(ledger, campaign.id, options=options)
 
 
-def note_waiting(ledger: Ledger, campaign: Delivery, reason: str, until: float | None) -> None:
-    """Keep what the campaign waits for and until when (seconds); ``until`` None: it does not wait for that any more."""
-    waiting = (
-        {"waiting_for": None, "waiting_until": None} if until is None else {"waiting_for": reason, "waiting_until": until}
-    )
-    query = tables.campaign.update().where(tables.campaign.c.id == campaign.id)
-    if until is None:
-        query = query.where(tables.campaign.c.waiting_for == reason)
-    with ledger.write() as connection:
-        connection.execute(query.values(**waiting))
+def note_last_look(ledger: Ledger, campaign: Delivery, at: float | None) -> None:
+    """Keep the moment (seconds) of the last look at what was sent again; None: none is to come."""
+    _update(ledger, campaign.id, waiting_for=None if at is None else WaitsFor.LAST_LOOK, waiting_until=at)
 
 
-def due(ledger: Ledger, before: float) -> list[Delivery]:
-    """The campaigns that wait for a moment before that time (seconds), the earliest first."""
-    campaign = tables.campaign
-    query = sa.select(campaign).where(campaign.c.waiting_until < before, campaign.c.planned_at.is_not(None))
-    with ledger.read() as connection:
-        return [_record(row) for row in connection.execute(query.order_by(campaign.c.waiting_until)).mappings()]
+def note_going_on(ledger: Ledger, campaign: Delivery, reason: str, at: float) -> None:
+    """Keep the moment (seconds) at which the rest of it is sent by itself, and what it waits for until then."""
+    _update(ledger, campaign.id, goes_on_for=reason, goes_on_at=at)
+
+
+def looks_due(ledger: Ledger, before: float) -> list[Delivery]:
+    """The campaigns whose last look is due before that time (seconds), the earliest first."""
+    row = tables.campaign.c
+    return _due(ledger, row.waiting_until, row.waiting_until < before)
+
+
+def going_on(ledger: Ledger, before: float) -> list[Delivery]:
+    """The deliveries of which the rest may be sent from a moment before that time (seconds), the earliest first.
+
+    One that was stopped or cancelled meanwhile does not go on by itself.
+    """
+    row = tables.campaign.c
+    is_open = sa.and_(row.stopped_because.is_(None), row.cancelled_at.is_(None))
+    return _due(ledger, row.goes_on_at, sa.and_(row.goes_on_at < before, is_open))
 
 
 def note_sought(ledger: Ledger, campaign: Delivery, at: float) -> None:
@@ -149,13 +169,29 @@ def stop_run(ledger: Ledger, campaign: Delivery, *, because: str) -> None:
         )
 
 
-def end_run(ledger: Ledger, campaign: Delivery, started_at: float, *, stopped_because: str | None) -> None:
-    """Note that the run that started then is over, and why where it stopped early; a run that took over is not concerned."""
+def end_run(
+    ledger: Ledger,
+    campaign: Delivery,
+    started_at: float,
+    *,
+    stopped_because: str | None = None,
+    goes_on_for: str | None = None,
+    goes_on_at: float | None = None,
+) -> None:
+    """Note that the run that started then is over: why it stopped early, or when and for what reason it goes on by itself.
+
+    A run that took over is not concerned.
+    """
     with ledger.write() as connection:
         connection.execute(
             tables.campaign.update()
             .where(tables.campaign.c.id == campaign.id, tables.campaign.c.run_started_at == started_at)
-            .values(run_ended_at=time.time(), stopped_because=stopped_because)
+            .values(
+                run_ended_at=time.time(),
+                stopped_because=stopped_because,
+                goes_on_for=goes_on_for,
+                goes_on_at=goes_on_at,
+            )
         )
 
 
@@ -232,6 +268,12 @@ def _find(connection: Connection, name: str, *, test: bool) -> Delivery | None:
         .first()
     )
     return None if row is None else _record(row)
+
+
+def _due(ledger: Ledger, moment: sa.Column[float], is_due: sa.ColumnElement[bool]) -> list[Delivery]:
+    query = sa.select(tables.campaign).where(is_due, tables.campaign.c.planned_at.is_not(None)).order_by(moment)
+    with ledger.read() as connection:
+        return [_record(row) for row in connection.execute(query).mappings()]
 
 
 def _record(row: sa.RowMapping) -> Delivery:

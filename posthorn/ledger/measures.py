@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from posthorn.ledger.deliveries import lock_key
+from posthorn.ledger.deliveries import is_run, lock_key
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.ledger.store.tables import COUNTERS
 from posthorn.ledger.totals import somebody_sends
@@ -125,7 +125,7 @@ def _standing(ledger: Ledger, row: sa.RowMapping) -> Standing:
     states |= {"sending": int(row["sending"])} | {name: int(row[name]) for name in COUNTERS if name != "pending"}
     is_open = bool(states["pending"] or states["sending"])
     may_run = is_open or (row["run_started_at"] is not None and row["run_ended_at"] is None)
-    is_running = (may_run and not ledger.locks.is_free(lock_key(row["name"]))) or (
+    is_running = (may_run and is_run(ledger, lock_key(row["name"]))) or (
         states["sending"] > 0 and somebody_sends(ledger, row["id"])
     )
     has_begun = row["run_started_at"] is not None and row["cancelled_at"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -60,6 +61,21 @@ def stored(ledger: Ledger, gateway: str) -> dict[str, float]:
     )
     with ledger.read() as connection:
         return {row.file_id: row.stored_at for row in connection.execute(query)}
+
+
+def used_by(ledger: Ledger, gateway: str, file_ids: Sequence[str]) -> list[str]:
+    """Campaigns with one of these files of which something is still to be sent, or kept by the provider."""
+    open_chunk = sa.or_(*(tables.chunk.c[state] > 0 for state in ("pending", "scheduled", "unknown")))
+    query = (
+        sa.select(tables.campaign.c.name)
+        .distinct()
+        .join(tables.media, tables.media.c.campaign_id == tables.campaign.c.id)
+        .join(tables.chunk, tables.chunk.c.campaign_id == tables.campaign.c.id)
+        .where(tables.campaign.c.gateway == gateway, tables.media.c.file_id.in_(file_ids), open_chunk)
+        .order_by(tables.campaign.c.name)
+    )
+    with ledger.read() as connection:
+        return list(connection.execute(query).scalars())
 
 
 def keep_file_id(ledger: Ledger, campaign: Delivery, item: MediaRecord, file_id: str) -> None:

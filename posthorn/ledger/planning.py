@@ -6,7 +6,7 @@ An interrupted plan is not a campaign: the next plan of that name starts afresh.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.errors import LedgerError
+from posthorn.ledger import suppression
 from posthorn.ledger.deliveries import Delivery, get
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind, Media, Phone
+from posthorn.models import ChunkState, Kind, Media, MessageState, Phone, Scope
 
 _ROWS_PER_TRANSACTION = 50_000  # large: a random index grows faster in few transactions; others still get their turn
 _PLANNING_WAIT_SECONDS = 600
@@ -85,7 +86,7 @@ def plan(ledger: Ledger, new: NewDelivery, rows: Rows, check: Callable[[int], No
             raise LedgerError("another campaign has been planned for ten minutes; look at it and start again")
         _sweep(ledger)
         campaign_id = _begin(ledger, new)
-        staged = _stage(ledger, campaign_id, new.chunk_size, rows)
+        staged = _stage(ledger, campaign_id, new.chunk_size, rows, suppression.heeded(new.kind, new.options))
         if not staged.sizes:
             return None
         if check is not None:
@@ -165,10 +166,14 @@ def _forget(connection: Connection, campaign_id: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Staged:
-    """Messages that are written, and whose chunks are not: ``sizes`` of the chunks with ids from ``first`` on."""
+    """Messages that are written, and whose chunks are not: ``sizes`` of the chunks with ids from ``first`` on.
+
+    ``suppressed`` is how many of each chunk must not be messaged.
+    """
 
     first: int
     sizes: list[int]
+    suppressed: list[int]
 
 
 def _sweep(ledger: Ledger) -> None:
@@ -184,17 +189,27 @@ def _newest_chunk(connection: Connection) -> int:
     return newest
 
 
-def _stage(ledger: Ledger, campaign_id: int, chunk_size: int, rows: Rows) -> _Staged:
-    """Write the rows as the messages of chunks of ``chunk_size`` that are not there yet: nobody sees them."""
+def _stage(ledger: Ledger, campaign_id: int, chunk_size: int, rows: Rows, heeded: Scope) -> _Staged:
+    """Write the rows as the messages of chunks of ``chunk_size`` that are not there yet: nobody sees them.
+
+    Who must not get what heeds that scope is suppressed from the beginning.
+    """
+    out = suppression.codes(ledger, heeded)
     with ledger.read() as connection:
         first = _newest_chunk(connection) + 1
     sizes: list[int] = []
+    suppressed: list[int] = []
     for batch in _whole_chunks(rows, chunk_size):
         chunks = [batch[at : at + chunk_size] for at in range(0, len(batch), chunk_size)]
         with ledger.write() as connection:
-            _write_messages(ledger, connection, campaign_id, first + len(sizes), chunks)
+            _write_messages(ledger, connection, campaign_id, first + len(sizes), chunks, out)
         sizes += map(len, chunks)
-    return _Staged(first, sizes)
+        suppressed += [sum(map(out.__contains__, _phones(rows))) if out else 0 for rows in chunks]
+    return _Staged(first, sizes, suppressed)
+
+
+def _phones(rows: Sequence[Any]) -> list[int]:
+    return [row.phone for row in rows] if isinstance(rows[0], Row) else [phone for _, phone in rows]
 
 
 def _show(ledger: Ledger, connection: Connection, campaign_id: int, staged: _Staged) -> None:
@@ -205,8 +220,12 @@ def _show(ledger: Ledger, connection: Connection, campaign_id: int, staged: _Sta
     connection.execute(
         tables.wave.insert().values(campaign_id=campaign_id, number=number, planned_at=now, messages=sum(staged.sizes))
     )
-    chunks = ((chunk, campaign_id, 0, size, number) for chunk, size in enumerate(staged.sizes, staged.first))
-    _insert(ledger, connection, "chunk (id, campaign_id, state, pending, wave)", chunks)
+    states = {False: int(ChunkState.PENDING), True: int(ChunkState.DONE)}  # one of nobody has nothing to do
+    chunks = (
+        (chunk, campaign_id, states[out == size], size - out, out, number)
+        for chunk, (size, out) in enumerate(zip(staged.sizes, staged.suppressed, strict=True), staged.first)
+    )
+    _insert(ledger, connection, "chunk (id, campaign_id, state, pending, suppressed, wave)", chunks)
 
 
 def _whole_chunks(rows: Rows, size: int) -> Iterator[list[Any]]:
@@ -222,8 +241,10 @@ def _whole_chunks(rows: Rows, size: int) -> Iterator[list[Any]]:
         yield gathered
 
 
-def _write_messages(ledger: Ledger, connection: Connection, campaign_id: int, first: int, chunks: list[list[Any]]) -> None:
-    """Write the messages (and tickets) of the chunks with ids from ``first``."""
+def _write_messages(
+    ledger: Ledger, connection: Connection, campaign_id: int, first: int, chunks: list[list[Any]], out: Mapping[int, str]
+) -> None:
+    """Write the messages (and tickets) of the chunks with ids from ``first``; the numbers in ``out`` suppressed."""
     numbered = list(enumerate(chunks, first))
     if not isinstance(chunks[0][0], Row):
         messages = (
@@ -243,7 +264,19 @@ def _write_messages(ledger: Ledger, connection: Connection, campaign_id: int, fi
             for position, row in enumerate(rows)
         )
         _insert(ledger, connection, "ticket (chunk_id, position, campaign_id, barcode, fields)", tickets)
-    _insert(ledger, connection, "message (chunk_id, position, campaign_id, phone, copy, line, state)", messages)
+    columns = "chunk_id, position, campaign_id, phone, copy, line, state"
+    if out:
+        _insert(ledger, connection, f"message ({columns}, error)", _with_codes(messages, out))
+    else:
+        _insert(ledger, connection, f"message ({columns})", messages)
+
+
+def _with_codes(messages: Iterable[tuple[int, ...]], out: Mapping[int, str]) -> Iterator[tuple[Any, ...]]:
+    """The messages as they begin: pending, or suppressed with why."""
+    code_of, suppressed, pending = out.get, int(MessageState.SUPPRESSED), (None,)
+    for message in messages:
+        code = code_of(message[3])
+        yield message + pending if code is None else (*message[:-1], suppressed, code)
 
 
 def _insert(ledger: Ledger, connection: Connection, into: str, values: Iterable[tuple[Any, ...]]) -> None:

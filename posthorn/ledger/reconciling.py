@@ -296,28 +296,33 @@ def findings(ledger: Ledger, campaign: Delivery | None = None) -> list[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Why a message of unknown outcome still is: what happened to its request, what the last lookup showed."""
+    """Why a message of unknown outcome still is: what happened to its request, what the last lookup showed.
+
+    ``code`` is a ticket's.
+    """
 
     chunk_id: int
     line: int
     phone: Phone
     problem: str | None
     evidence: str | None
+    code: str | None = None
 
 
 def evidence_of(ledger: Ledger, campaign: Delivery) -> list[Evidence]:
     """The evidence on every message of unknown outcome, in order."""
     query = sql(
-        "SELECT m.chunk_id, m.line, m.phone, own.problem,"
+        "SELECT m.chunk_id, m.line, m.phone, own.problem, t.barcode,"
         " (SELECT s.evidence FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
         " ORDER BY s.id DESC LIMIT 1) AS evidence"
         " FROM chunk c JOIN message m ON m.chunk_id = c.id"
         " LEFT JOIN attempt own ON own.chunk_id = m.chunk_id AND own.epoch = m.epoch"
+        " LEFT JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position"
         " WHERE c.campaign_id = :campaign AND c.unknown > 0 AND m.state = :unknown ORDER BY m.chunk_id, m.position"
     )
     with ledger.read() as connection:
         rows = connection.execute(query, {"campaign": campaign.id, "unknown": MessageState.UNKNOWN})
-        return [Evidence(row.chunk_id, row.line, Phone(row.phone), row.problem, row.evidence) for row in rows]
+        return [Evidence(row.chunk_id, row.line, Phone(row.phone), row.problem, row.evidence, row.barcode) for row in rows]
 
 
 def _keep(connection: Connection, campaign: Delivery, decision: Decision, by: str, now: float) -> None:

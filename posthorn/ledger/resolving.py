@@ -1,75 +1,154 @@
-"""A person's word on messages of unknown outcome. It is kept with who and why, and settles all that it names or none."""
+"""A person's word on single messages: what became of one that is unknown, or that one is to be sent again.
+
+It is kept with who and why, and is carried out for everything that it names or for nothing. A message whose request is under
+way is never moved.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.ledger import reconciling
+from posthorn.ledger import settlements
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
-from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import MessageState, Phone
+from posthorn.models import ChunkState, MessageState, Phone
 
-_PHONES_PER_QUERY = 500
+FAILED = (MessageState.REJECTED, MessageState.UNDELIVERED)
+"""States of a message that surely reached nobody: sent again, it arrives once."""
+RESENDABLE = (*FAILED, MessageState.NO_REPORT, MessageState.ACCEPTED, MessageState.DELIVERED)
+"""States from which a person may have a message sent again. An unknown one has to be resolved first."""
+
+_NAMED_PER_QUERY = 500
 
 
-def resolve(ledger: Ledger, campaign: Delivery, phones: Sequence[Phone], *, taken: bool, by: str, why: str) -> list[Phone]:
-    """A person settles unknown messages: they were taken, or they were not and are pending again (cancelled, if it was).
+@dataclass(frozen=True, slots=True)
+class Which:
+    """The messages that are meant: to these numbers, with these codes, or all of them where neither is given."""
 
-    Returns the numbers that are no unknown message of the campaign. Where there is one, nothing is settled.
+    phones: Sequence[Phone] = ()
+    codes: Sequence[str] = ()
+
+
+EVERYTHING = Which()
+
+
+class Meant(NamedTuple):
+    """One message that is meant, as it stands. ``is_sending`` is whether its request is under way."""
+
+    chunk_id: int
+    position: int
+    phone: Phone
+    code: str | None
+    state: MessageState
+    provider_id: str | None
+    is_sending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a person's word did: how many messages were moved; who is meant and could not be, in which case nothing was.
+
+    ``strangers`` are numbers and codes without any message, ``others`` messages in another state than the word is good for.
     """
+
+    moved: int = 0
+    strangers: tuple[Phone | str, ...] = ()
+    others: tuple[Meant, ...] = ()
+
+
+def resolve(ledger: Ledger, delivery: Delivery, which: Which, *, taken: bool, by: str, why: str) -> Word:
+    """A person settles unknown messages: they were taken, or they were not and are pending again (cancelled, if it was)."""
     if taken:
         state, change = MessageState.ACCEPTED, "error = NULL"  # its epoch stays: a later lookup may still find its id
     else:
-        state = MessageState.PENDING if campaign.cancelled_at is None else MessageState.CANCELLED
+        state = MessageState.PENDING if delivery.cancelled_at is None else MessageState.CANCELLED
         change = "error = NULL, provider_id = NULL, epoch = NULL"
     with ledger.write() as connection:
-        for chunk in sorted({row.chunk_id for row in _unknown_of(connection, campaign, phones)}):
-            hold_chunks(connection, "id = :chunk", chunk=chunk)
-        found = _unknown_of(connection, campaign, phones)  # as it is now that nobody else can change it
-        strangers = sorted(set(phones) - {row.phone for row in found})
-        if strangers:
-            return strangers
+        found, word = _chosen(connection, delivery, which, (MessageState.UNKNOWN,))
         for row in found:
-            where = {"chunk": row.chunk_id, "position": row.position}
-            statement = f"UPDATE message SET state = :state, {change} WHERE chunk_id = :chunk AND position = :position"  # noqa: S608
-            connection.execute(sql(statement), {**where, "state": int(state)})
-            _keep_word(connection, campaign, row, state, by, why)
-        for chunk in sorted({row.chunk_id for row in found}):
-            recount(connection, "id = :chunk", chunk=chunk)
-    return []
+            _move(connection, row, state, change)
+            settlements.keep(connection, delivery.id, row, "resolved", state, by=by, why=why)
+        _count_anew(connection, found)
+    return word
 
 
-def unknown_phones(ledger: Ledger, campaign: Delivery) -> list[Phone]:
-    """The number of every message of unknown outcome, in order."""
-    return [row.phone for row in reconciling.evidence_of(ledger, campaign)]
+def resend(ledger: Ledger, delivery: Delivery, which: Which, states: Sequence[MessageState], *, by: str, why: str) -> Word:
+    """A person has messages sent again that are in one of these states: they are pending.
+
+    A code stays the same. Which attempt the new one replaces stands in the evidence, and its id is bound for ever: news of
+    it is old.
+    """
+    with ledger.write() as connection:
+        found, word = _chosen(connection, delivery, which, states)
+        for row in found:
+            _move(connection, row, MessageState.PENDING, "error = NULL, provider_id = NULL, epoch = NULL")
+            _keep_resend(connection, delivery, row, by, why)
+        _count_anew(connection, found)
+    return word
 
 
-def _unknown_of(connection: Connection, campaign: Delivery, phones: Sequence[Phone]) -> Sequence[Any]:
-    """The unknown messages of the campaign to these numbers; also in a chunk whose rest is pending."""
-    message = tables.message.c
-    query = sa.select(message.chunk_id, message.position, message.phone).where(
-        message.campaign_id == campaign.id, message.state == int(MessageState.UNKNOWN)
-    )
-    slices = [phones[at : at + _PHONES_PER_QUERY] for at in range(0, len(phones), _PHONES_PER_QUERY)]
-    return [row for some in slices for row in connection.execute(query.where(message.phone.in_(some)))]
+def _chosen(
+    connection: Connection, delivery: Delivery, which: Which, states: Sequence[MessageState]
+) -> tuple[list[Meant], Word]:
+    """The messages to move, their chunks held, and what is to be said; none where one that is named cannot be."""
+    for chunk in sorted({row.chunk_id for row in _meant(connection, delivery, which, states)}):
+        hold_chunks(connection, "id = :chunk", chunk=chunk)
+    found = list(_meant(connection, delivery, which, states))  # as it is now that nobody else can change it
+    fit = [row for row in found if row.state in states and not row.is_sending]
+    if not (which.phones or which.codes):
+        return fit, Word(len(fit))
+    of_fit: set[Phone | str | None] = {row.code if which.codes else row.phone for row in fit}
+    others = tuple(row for row in found if (row.code if which.codes else row.phone) not in of_fit)
+    known = {row.code if which.codes else row.phone for row in found}
+    asked: Sequence[Phone | str] = which.codes or which.phones
+    strangers = tuple(one for one in dict.fromkeys(asked) if one not in known)
+    return ([], Word(0, strangers, others)) if strangers or others else (fit, Word(len(fit)))
 
 
-def _keep_word(connection: Connection, campaign: Delivery, row: Any, state: MessageState, by: str, why: str) -> None:
+_MEANT = (
+    "SELECT m.chunk_id, m.position, m.phone, t.barcode, m.state, m.provider_id, c.state AS chunk_state"
+    " FROM message m JOIN chunk c ON c.id = m.chunk_id"
+    " LEFT JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position"
+    " WHERE m.campaign_id = :delivery AND c.campaign_id = :delivery AND "
+)
+
+
+def _meant(connection: Connection, delivery: Delivery, which: Which, states: Sequence[MessageState]) -> Iterator[Meant]:
+    """The messages that are meant in whatever state; where all are, those in ``states``."""
+    named: Sequence[str | int]
+    if which.codes:
+        where, named = "t.campaign_id = :delivery AND t.barcode IN :some", which.codes
+    elif which.phones:
+        where, named = "m.phone IN :some", which.phones
+    else:
+        counters = " + ".join(f"c.{state.name.lower()}" for state in states)  # so that few chunks are looked into
+        where, named = f"{counters} > 0 AND m.state IN :some", [int(state) for state in states]
+    query = sql(f"{_MEANT}{where} ORDER BY m.chunk_id, m.position").bindparams(sa.bindparam("some", expanding=True))
+    for at in range(0, len(named), _NAMED_PER_QUERY):
+        some = named[at : at + _NAMED_PER_QUERY]
+        for row in connection.execute(query, {"delivery": delivery.id, "some": some}).all():
+            state, is_sending = MessageState(row.state), row.chunk_state == ChunkState.SENDING
+            yield Meant(row.chunk_id, row.position, Phone(row.phone), row.barcode, state, row.provider_id, is_sending)
+
+
+def _move(connection: Connection, row: Meant, state: MessageState, change: str) -> None:
     connection.execute(
-        tables.settlement.insert().values(
-            campaign_id=campaign.id,
-            chunk_id=row.chunk_id,
-            position=row.position,
-            settled_at=time.time(),
-            decision="resolved",
-            state=int(state),
-            by=by,
-            evidence=why,
-        )
+        sql(f"UPDATE message SET state = :state, {change} WHERE chunk_id = :chunk AND position = :position"),  # noqa: S608
+        {"state": int(state), "chunk": row.chunk_id, "position": row.position},
     )
+
+
+def _keep_resend(connection: Connection, delivery: Delivery, row: Meant, by: str, why: str) -> None:
+    before = f"{why}; was {row.state.name.lower()} as {row.provider_id or 'no id'}"
+    pending, former = MessageState.PENDING, row.provider_id
+    settlements.keep(connection, delivery.id, row, "resend", pending, by=by, why=before, replaced_id=former)
+
+
+def _count_anew(connection: Connection, found: Sequence[Meant]) -> None:
+    for chunk in sorted({row.chunk_id for row in found}):
+        recount(connection, "id = :chunk", chunk=chunk)

@@ -16,11 +16,13 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.errors import Evidence, GatewayError, LedgerError
+from posthorn.ledger import suppression
 from posthorn.ledger.copies import Copy, keep_within
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, change, rows, sql
 from posthorn.ledger.store.failures import Conflict
+from posthorn.ledger.suppression import NEWEST, Watch
 from posthorn.models import Answer, ChunkState, Kind, MessageState, Phone, Receipt
 
 _RAW_KEPT_BYTES = 65_536
@@ -33,16 +35,19 @@ _CLAIM = (
     " (SELECT id FROM chunk WHERE campaign_id = :campaign AND state = 0 AND state <> 2 AND id BETWEEN :first AND :last"
     " AND NOT EXISTS (SELECT 1 FROM campaign WHERE id = :campaign"
     " AND (cancelled_at IS NOT NULL OR stopped_because IS NOT NULL))"
-    " ORDER BY id LIMIT 1{skip_locked}) RETURNING id, epoch"
+    " ORDER BY id LIMIT 1{skip_locked}) RETURNING id, epoch{lock}"
 )
 """``state <> 2`` says nothing new, but lets SQLite use the index of the chunks that are not done."""
-_CLAIMS = {True: _CLAIM.format(skip_locked=""), False: _CLAIM.format(skip_locked=" FOR UPDATE SKIP LOCKED")}
+_CLAIMS = {
+    True: _CLAIM.format(skip_locked="", lock=""),
+    False: _CLAIM.format(skip_locked=" FOR UPDATE SKIP LOCKED", lock=f", {suppression.CLAIM_LOCK}"),
+}
 _ATTEMPT = (
     "INSERT INTO attempt (chunk_id, epoch, owner, started_at, outcome) VALUES (:chunk, :epoch, :owner, :now, 'sending')"
 )
 _PENDING = "SELECT position, phone FROM message WHERE chunk_id = :chunk AND state = 0 ORDER BY position"
-_PENDING_JSON = f"SELECT json_group_array(position), json_group_array(phone) FROM ({_PENDING})"  # noqa: S608
-_PENDING_ARRAYS = f"SELECT array_agg(position), array_agg(phone) FROM ({_PENDING}) AS pending"  # noqa: S608
+_PENDING_JSON = f"SELECT json_group_array(position), json_group_array(phone), {NEWEST} FROM ({_PENDING})"  # noqa: S608
+_PENDING_ARRAYS = f"SELECT array_agg(position), array_agg(phone), {NEWEST} FROM ({_PENDING}) AS pending"  # noqa: S608
 _TICKETS = "SELECT position, barcode, fields FROM ticket WHERE chunk_id = :chunk"
 _GUARD = (
     "UPDATE chunk SET finished_at = :now WHERE id = :id AND epoch = :epoch AND owner = :owner AND state IN ({states})"
@@ -84,36 +89,58 @@ class Claim:
     tickets: tuple[tuple[str, dict[str, str]], ...] = ()
 
 
-def claim(ledger: Ledger, campaign: Delivery, owner: str, first: int, last: int) -> Claim | None:
+def claim(ledger: Ledger, campaign: Delivery, owner: str, first: int, last: int, watch: Watch | None = None) -> Claim | None:
     """Claim the next pending chunk with an id from ``first`` to ``last``, durably; None when there is none left.
 
-    Nothing is claimed of a campaign that is cancelled, or whose run has stopped in whatever process.
+    Nothing is claimed of a campaign that is cancelled, or whose run has stopped in whatever process. Who must not be
+    messaged is suppressed in the same transaction; a chunk of which nobody is left is closed, and the next one claimed.
+    ``watch`` is what this process has read of the suppression list.
     """
+    watch = watch or Watch()
+    claimed = _claim(ledger, campaign, owner, (first, last), watch)
+    while claimed is not None and not claimed.positions:
+        claimed = _claim(ledger, campaign, owner, (first, last), watch)
+    return claimed
+
+
+def _claim(ledger: Ledger, campaign: Delivery, owner: str, chunks: tuple[int, int], watch: Watch) -> Claim | None:
+    """The next claim; of a chunk in which nobody was left, one of nobody, and the chunk is done."""
     now = time.time()
     with ledger.write() as connection:
         claimed = rows(
             connection,
             _CLAIMS[ledger.is_sqlite],
-            {"owner": owner, "now": now, "campaign": campaign.id, "first": first, "last": last},
+            {"owner": owner, "now": now, "campaign": campaign.id, "first": chunks[0], "last": chunks[1]},
         )
         if not claimed:
             return None
-        ((chunk, epoch),) = claimed
-        change(connection, _ATTEMPT, {"chunk": chunk, "epoch": epoch, "owner": owner, "now": now})
-        positions, phones = _pending(ledger, connection, chunk)
+        chunk, epoch = claimed[0][:2]
+        positions, phones, newest = _pending(ledger, connection, chunk)
+        scope = suppression.heeded(campaign.kind, campaign.options)
+        if watch.finds(connection, phones, scope, newest):
+            positions, phones = suppression.leave_out(connection, scope, chunk, positions, phones)
         if not positions:
-            raise LedgerError(f"chunk {chunk} is pending but holds no pending message; nothing is sent for it")
+            recount(connection, "id = :chunk", ends_sending=True, chunk=chunk)
+            return Claim(chunk, epoch, owner, (), ())
+        change(connection, _ATTEMPT, {"chunk": chunk, "epoch": epoch, "owner": owner, "now": now})
         found = _tickets(connection, chunk, positions) if campaign.kind == Kind.EVENT else ()
     return Claim(chunk, epoch, owner, positions, phones, found)
 
 
-def _pending(ledger: Ledger, connection: Connection, chunk: int) -> tuple[tuple[int, ...], tuple[Phone, ...]]:
-    """Positions and numbers of a chunk's pending messages; as one row, for the driver takes its time over each."""
+def _pending(ledger: Ledger, connection: Connection, chunk: int) -> tuple[tuple[int, ...], tuple[Phone, ...], int]:
+    """Positions and numbers of a chunk's pending messages, and the number of the suppression list's newest entry.
+
+    As one row, for the driver takes its time over each.
+    """
     if ledger.is_sqlite:
-        ((positions, phones),) = rows(connection, _PENDING_JSON, {"chunk": chunk})
-        return tuple(orjson.loads(positions)), tuple(orjson.loads(phones))
-    ((positions, phones),) = rows(connection, _PENDING_ARRAYS, {"chunk": chunk})
-    return tuple(positions or ()), tuple(phones or ())
+        ((listed, numbers, newest),) = rows(connection, _PENDING_JSON, {"chunk": chunk})
+        positions, phones = tuple(orjson.loads(listed)), tuple(orjson.loads(numbers))
+    else:
+        ((listed, numbers, newest),) = rows(connection, _PENDING_ARRAYS, {"chunk": chunk})
+        positions, phones = tuple(listed or ()), tuple(numbers or ())
+    if not positions:
+        raise LedgerError(f"chunk {chunk} is pending but holds no pending message; nothing is sent for it")
+    return positions, phones, newest
 
 
 def _tickets(connection: Connection, chunk: int, positions: Sequence[int]) -> tuple[tuple[str, dict[str, str]], ...]:

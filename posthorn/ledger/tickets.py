@@ -1,8 +1,7 @@
-"""Tickets: the codes behind an event's messages, the door list, and what an operator decides about single tickets."""
+"""Tickets: the codes behind an event's messages, and which ticket a postback can only be about."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,23 +9,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from posthorn.ledger import settlements
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
 from posthorn.ledger.parked import AHEAD_SECONDS, CLOCK_SKEW_SECONDS
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import MessageState, Phone
-
-RESENDABLE = (
-    MessageState.ACCEPTED,
-    MessageState.REJECTED,
-    MessageState.DELIVERED,
-    MessageState.UNDELIVERED,
-    MessageState.NO_REPORT,
-)
-"""States from which an operator may have a ticket sent again. An unknown one has to be resolved first."""
-
-FAILED = (MessageState.REJECTED, MessageState.UNDELIVERED)
 
 _CLOCK_SKEW_SECONDS = 60.0
 """How far the clocks of the machine that sends and of the one that receives postbacks may be apart."""
@@ -67,34 +56,6 @@ def barcodes_by_line(ledger: Ledger, event: Delivery) -> dict[int, str]:
     return {ticket.line: ticket.barcode for ticket in all_tickets(ledger, event)}
 
 
-def resolve(ledger: Ledger, event: Delivery, barcode: str, *, taken: bool, by: str, why: str) -> bool:
-    """A person settles an unknown ticket: it was taken, or it was not and is pending again. False if it is not unknown."""
-    with ledger.write() as connection:
-        found = _held(connection, event, "t.barcode = :barcode AND m.state = :unknown", barcode=barcode)
-        for row in found:
-            state = MessageState.ACCEPTED if taken else MessageState.PENDING
-            _set(connection, row, state, provider_id=row.provider_id, error=None)
-            _keep(connection, row, "resolved", state, by, why)
-        return bool(found)
-
-
-def resend(
-    ledger: Ledger, event: Delivery, states: Sequence[MessageState], *, phone: Phone | None, by: str, why: str
-) -> int:
-    """A person has tickets sent again: those in ``states`` (of one number, if given) are pending again; how many.
-
-    The code stays the same. Which attempt it replaces stands in the evidence.
-    """
-    where = "m.state IN :states" + (" AND m.phone = :phone" if phone is not None else "")
-    with ledger.write() as connection:
-        found = _held(connection, event, where, states=[int(state) for state in states], phone=phone)
-        for row in found:
-            before = f"was {MessageState(row.state).name.lower()} as {row.provider_id or 'no id'}"
-            _set(connection, row, MessageState.PENDING, provider_id=None, error=None)
-            _keep(connection, row, "resend", MessageState.PENDING, by, f"{why}; {before}", replaced_id=row.provider_id)
-    return len(found)
-
-
 def settle_by_postback(
     ledger: Ledger,
     phone: Phone,
@@ -120,10 +81,22 @@ def settle_by_postback(
         about = _without_id(connection, phone, mms_id, received_at)  # as it is now that nobody else can change it
         if len(about) != 1 or about[0].is_sending or not _is_timely(about[0], received_at, happened_at):
             return False
-        _set(connection, about[0], MessageState.ACCEPTED, provider_id=provider_id, error=None)
+        _bind(connection, about[0], provider_id)
         evidence = f"a postback with its number and template names it {provider_id}"
-        _keep(connection, about[0], "found", MessageState.ACCEPTED, "postback", evidence)
+        taken = MessageState.ACCEPTED
+        settlements.keep(connection, about[0].campaign_id, about[0], "found", taken, by="postback", why=evidence)
     return True
+
+
+def _bind(connection: Connection, place: Any, provider_id: str) -> None:
+    """Call the ticket at this place taken, under this id."""
+    message = tables.message
+    connection.execute(
+        message.update()
+        .where(message.c.chunk_id == place.chunk_id, message.c.position == place.position)
+        .values(state=int(MessageState.ACCEPTED), provider_id=provider_id, error=None, epoch=None)
+    )
+    recount(connection, "id = :chunk", chunk=place.chunk_id)
 
 
 def _is_anybodys(connection: Connection, provider_id: str) -> bool:
@@ -167,59 +140,4 @@ def _may_be_of_another(connection: Connection, about: Any, phone: Phone, mms_id:
     return any(
         str(row.definition["mms_id"]) == mms_id and (row.chunk_id, row.position) != (about.chunk_id, about.position)
         for row in connection.execute(_RESOLVED, {"phone": phone})
-    )
-
-
-def _held(connection: Connection, event: Delivery, where: str, **values: Any) -> Sequence[Any]:
-    """What ``_find`` finds, its chunks held, as it is now that nobody else can change it."""
-    for chunk in sorted({row.chunk_id for row in _find(connection, event, where, **values)}):
-        hold_chunks(connection, "id = :chunk", chunk=chunk)
-    return _find(connection, event, where, **values)
-
-
-def _find(connection: Connection, event: Delivery, where: str, **values: Any) -> Sequence[Any]:
-    query = sql(
-        "SELECT m.chunk_id, m.position, m.campaign_id, m.state, m.provider_id FROM message m"  # noqa: S608 - own words
-        " JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position JOIN chunk c ON c.id = m.chunk_id"
-        f" WHERE t.campaign_id = :event AND c.state <> 1 AND {where}"
-    )
-    if "states" in values:
-        query = query.bindparams(sa.bindparam("states", expanding=True))
-    given = {name: value for name, value in values.items() if value is not None}
-    if ":unknown" in where:
-        given["unknown"] = MessageState.UNKNOWN
-    return connection.execute(query, {"event": event.id, **given}).all()
-
-
-def _set(connection: Connection, row: Any, state: MessageState, *, provider_id: str | None, error: str | None) -> None:
-    connection.execute(
-        tables.message.update()
-        .where(tables.message.c.chunk_id == row.chunk_id, tables.message.c.position == row.position)
-        .values(state=int(state), provider_id=provider_id, error=error, epoch=None)
-    )
-    recount(connection, "id = :chunk", chunk=row.chunk_id)
-
-
-def _keep(
-    connection: Connection,
-    row: Any,
-    decision: str,
-    state: MessageState,
-    by: str,
-    why: str,
-    *,
-    replaced_id: str | None = None,
-) -> None:
-    connection.execute(
-        tables.settlement.insert().values(
-            campaign_id=row.campaign_id,
-            chunk_id=row.chunk_id,
-            position=row.position,
-            settled_at=time.time(),
-            decision=decision,
-            state=int(state),
-            by=by,
-            evidence=why,
-            replaced_id=replaced_id,
-        )
     )

@@ -15,11 +15,13 @@ from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.sending import owner_key
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import TAKEN, TOTALS, ChunkState, MessageState
+from posthorn.models import TAKEN, TOTALS, ChunkState, MessageState, WaitsFor
 
 _IDS_SHOWN = 10
 _MISSED_AFTER_SECONDS = 120.0
 """So late after its moment nobody goes on any more: the schedule looks every minute."""
+_ASKED = "waiting"
+"""The state of what waits for a person's approval."""
 _OWN_COUNTERS = [name for name in tables.COUNTERS if name != "pending"]
 
 
@@ -97,15 +99,17 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
     state = _state(ledger, campaign, counted, len(second), ledger.locks.held(keys))
     because = campaign.stopped_because
     if state not in ("stopped", "running"):
-        words = [one for one in (_copies_words(campaign, second), _waiting_words(campaign)) if one]
+        words = [one for one in (_copies_words(campaign, second), _rest_words(campaign), _look_words(campaign)) if one]
         because = "; ".join(words) or because
     elif state == "running" and because is None and campaign.waiting_until is not None:
         because = f"its last look at what was sent again is at {_moment(campaign.waiting_until)}, close before the dispatch"
+    elif state == "stopped" and because is None:
+        because = _rest_words(campaign)
     if state == "stopped":
         word = approvals.newest(ledger, campaign)
         if isinstance(word, float):
             state, because = (
-                "waiting",
+                _ASKED,
                 f"waits for approval since {_moment(word)}: `posthorn campaign approve {campaign.name}`",
             )
         elif word is not None and not word.approved:
@@ -120,7 +124,7 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
         "errors": errors(ledger, campaign),
         "test": campaign.test,
         "because": because,
-        "waiting_until": _iso(campaign.waiting_until),
+        "waiting_until": _iso(min(moments)) if (moments := _waits(campaign)) else None,
         "second_copies": len(second),
         "contradictory_news": parked.count_contradictory(ledger, campaign),
     }
@@ -148,12 +152,31 @@ def _some(ids: Sequence[str]) -> str:
     return ", ".join(ids[:_IDS_SHOWN]) + more
 
 
-def _waiting_words(campaign: Delivery) -> str | None:
-    """What it waits for, until when, and who goes on then; None where it waits for nothing."""
+def _waits(campaign: Delivery) -> list[float]:
+    """The moments that it waits for."""
+    return [moment for moment in (campaign.waiting_until, campaign.goes_on_at) if moment is not None]
+
+
+_GOES_ON_FOR = {WaitsFor.HOURS: "for its hours"}
+
+
+def _rest_words(campaign: Delivery) -> str | None:
+    """When the rest of it is sent, and by whom; None where it waits for no moment to send."""
+    if campaign.goes_on_at is None or campaign.goes_on_for is None:
+        return None
+    moment, waits_for = _moment(campaign.goes_on_at), _GOES_ON_FOR[WaitsFor(campaign.goes_on_for)]
+    command = f"`{campaign.kind.command} send` with the same file"
+    if _is_missed(campaign.goes_on_at):
+        return f"waited {waits_for} until {moment}, and nobody went on: `make serve` does so by itself, else run {command}"
+    return f"waits {waits_for} until {moment}; `make serve` goes on by itself, else run {command} then"
+
+
+def _look_words(campaign: Delivery) -> str | None:
+    """When its last look is due, and who takes it; None where none is to come."""
     if campaign.waiting_until is None:
         return None
     moment, command = _moment(campaign.waiting_until), f"`posthorn campaign reconcile {campaign.name}`"
-    if is_missed(campaign):
+    if _is_missed(campaign.waiting_until):
         return f"the last look before the dispatch was due at {moment}, and nobody took it; {command} looks what went out"
     return (
         f"waits until {moment} for the last look at what was sent again, close before its dispatch;"
@@ -161,9 +184,9 @@ def _waiting_words(campaign: Delivery) -> str | None:
     )
 
 
-def is_missed(campaign: Delivery) -> bool:
-    """Whether the moment that the campaign waits for has passed, and nobody went on with it."""
-    return campaign.waiting_until is not None and time.time() > campaign.waiting_until + _MISSED_AFTER_SECONDS
+def _is_missed(moment: float) -> bool:
+    """Whether the moment has passed, and nobody went on at it."""
+    return time.time() > moment + _MISSED_AFTER_SECONDS
 
 
 def _iso(seconds: float | None) -> str | None:
@@ -204,7 +227,7 @@ def summaries(ledger: Ledger) -> list[Summary]:
         counted = _with_rejected(record, rows.get(record.id, {}))
         state = _state(ledger, record, counted, second.get(record.id, 0), held)
         is_asked = state == "stopped" and asked.get(record.id, -1.0) >= (record.run_started_at or 0.0)
-        found.append(Summary(record, "needs_attention" if is_asked else state, counted, second.get(record.id, 0)))
+        found.append(Summary(record, _ASKED if is_asked else state, counted, second.get(record.id, 0)))
     return found
 
 
@@ -216,8 +239,9 @@ def _state(ledger: Ledger, campaign: Delivery, counted: dict[str, int], second: 
     if campaign.cancelled_at is not None:
         return "cancelled"
     if counted["pending"] or counted["sending"]:
-        return "stopped"
-    if campaign.waiting_until is not None and not is_missed(campaign) and not second:
+        goes_on = campaign.goes_on_at is not None and campaign.stopped_because is None
+        return "waiting" if goes_on and not _is_missed(campaign.goes_on_at or 0.0) else "stopped"
+    if campaign.waiting_until is not None and not _is_missed(campaign.waiting_until) and not second:
         return "waiting"
     asks = counted["unknown"] or counted["rejected"] or second or campaign.waiting_until is not None
     return "needs_attention" if asks else "finished"

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import TAKEN, Kind
 from posthorn.settings import Settings, load_settings
 from posthorn.views import charts
@@ -56,21 +56,15 @@ def card(ledger: Ledger, name: str, settings: Settings, *, test: bool = False) -
 def card_now(name: str, *, test: bool = False) -> Card:
     """``card`` on the ledger of the settings."""
     settings = load_settings()
-    ledger = Ledger(settings.database_url)
-    try:
+    with open_ledger() as ledger:
         return card(ledger, name, settings, test=test)
-    finally:
-        ledger.close()
 
 
 def card_and_overview(name: str, *, test: bool = False) -> tuple[Card, str]:
     """The card of one delivery, and the page of all of them, on the ledger of the settings."""
     settings = load_settings()
-    ledger = Ledger(settings.database_url)
-    try:
+    with open_ledger() as ledger:
         return card(ledger, name, settings, test=test), overview(ledger, settings)
-    finally:
-        ledger.close()
 
 
 def _headline(status: Mapping[str, Any]) -> str:

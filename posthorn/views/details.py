@@ -7,9 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from posthorn.ledger import deliveries, reconciling
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, mask_phone
-from posthorn.settings import load_settings
 from posthorn.views.markdown import table, written
 
 MOST_ROWS = 200
@@ -23,12 +22,9 @@ def unknown_page(name: str) -> str:
     Raises:
         DeliveryNotFound: there is none of that name.
     """
-    ledger = Ledger(load_settings().database_url)
-    try:
+    with open_ledger() as ledger:
         delivery = deliveries.get(ledger, name)
         evidence = reconciling.evidence_of(ledger, delivery)
-    finally:
-        ledger.close()
     parts = [f"# {written(name)}: {len(evidence):,} unknown"]
     if not evidence:
         return f"{parts[0]}\n\nNothing is unknown any more.\n"

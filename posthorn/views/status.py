@@ -11,9 +11,8 @@ from tabulate import tabulate
 from posthorn.gateways.registry import code_words
 from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind
-from posthorn.settings import load_settings
 
 EXIT_OK = 0
 EXIT_NEEDS_ATTENTION = 3
@@ -58,11 +57,8 @@ def campaign_status(ledger: Ledger, name: str, *, test: bool = False) -> dict[st
 
 def status_now(name: str, *, test: bool = False) -> dict[str, Any]:
     """``campaign_status`` on the ledger of the settings."""
-    ledger = Ledger(load_settings().database_url)
-    try:
+    with open_ledger() as ledger:
         return campaign_status(ledger, name, test=test)
-    finally:
-        ledger.close()
 
 
 def status_rows(status: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -102,7 +98,7 @@ def status_table(status: Mapping[str, Any]) -> str:
 
 def go_on(status: Mapping[str, Any]) -> str:
     """What to do about a delivery that stopped before its end, where its reason does not say so itself."""
-    command = "posthorn campaign send" if status["kind"] == Kind.CAMPAIGN.name.lower() else "posthorn tickets send"
+    command = f"{Kind[status['kind'].upper()].command} send"
     again = f"run `{command}` with the same file: it sends the rest"
     because = status["because"]
     if because is None or because.startswith(BY_A_PERSON):

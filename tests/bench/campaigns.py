@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posthorn.cli.prefect_server import stop
+from posthorn.process.prefect_server import stop
 from tests.bench.scene import CHUNK, PATIENCE_SECONDS, Scene, scene
 
 _A_DAY_SECONDS = 24 * 3600

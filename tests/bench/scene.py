@@ -17,8 +17,8 @@ import httpx
 import psycopg
 from sqlalchemy.engine import make_url
 
-from posthorn.cli.prefect_server import bound_command, stop
 from posthorn.cli.sandbox_process import sandbox_process
+from posthorn.process.prefect_server import bound_command, stop
 from tests.delivery.journey import PNG
 
 CONCURRENCY = 8

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.cli.prefect_login import PrefectApi, new_login, recorded, recorded_api
-from posthorn.cli.prefect_server import PrefectServerError, serving_prefect_server, standing_api
+from posthorn.process.prefect_login import PrefectApi, new_login, recorded, recorded_api
+from posthorn.process.prefect_server import PrefectServerError, serving_prefect_server, standing_api
 from tests.commands import Desk
 
 LOGIN = "posthorn:the-login-of-the-server-of-this-folder"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from posthorn.cli.surroundings import refusal
+from posthorn.process.surroundings import refusal
 from tests.commands import COMMAND, PATIENCE_SECONDS, Desk, Ended
 from tests.delivery.journey import numbers, write_campaign
 

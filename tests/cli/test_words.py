@@ -176,13 +176,27 @@ REASON = ("--why", "they called", "--by", "Ada")
         (("--failed",), ["accepted", "pending", "unknown"]),
         (("--all",), ["pending", "pending", "unknown"]),
         (("--phone", "+16502530000"), ["pending", "rejected", "unknown"]),
-        (("--phone", "+16502530002"), ["accepted", "rejected", "unknown"]),
+        (("T00000", "T00001"), ["pending", "pending", "unknown"]),
     ],
 )
 def test_only_the_tickets_that_are_named_are_sent_again(which: tuple[str, ...], expected: list[str], gala: Desk) -> None:
     ended = gala.run("tickets", "resend", "gala", *which, *REASON)
     assert ended.code == 0, ended.err
     assert states() == expected
+
+
+@pytest.mark.parametrize(
+    ("which", "words"),
+    [
+        (("--phone", "+16502530002"), "`posthorn tickets resolve gala` settles that first"),
+        (("T00000", "T00002"), "`posthorn tickets resolve gala` settles that first"),
+        (("NOBODYS",), "NOBODYS: no ticket that can be sent again of gala; nothing was changed"),
+    ],
+)
+def test_what_cannot_be_sent_again_is_refused_whole(which: tuple[str, ...], words: str, gala: Desk) -> None:
+    ended = gala.run("tickets", "resend", "gala", *which, *REASON)
+    assert (ended.code, words in ended.err) == (2, True), ended.err
+    assert states() == ["accepted", "rejected", "unknown"]
 
 
 @pytest.mark.parametrize("which", [(), ("--failed", "--all"), ("--all", "--phone", "+16502530000")])

@@ -97,6 +97,8 @@ def test_a_whole_file_is_read(folder):
         "chunk_size": 200,
         "gateway": None,
         "hold_minutes": None,
+        "send_hours": None,
+        "verify": "listed",
         "resend_unconfirmed": True,
         "approve": True,
         "allow_repeat": True,

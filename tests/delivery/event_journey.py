@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from posthorn.delivery.deliver import deliver_event
+from posthorn.delivery.hours import Clock
 from posthorn.delivery.run import open_ticket_run
 from posthorn.delivery.tickets import plan_event_file, preflight_event
 from posthorn.errors import GatewayError, Stopped
@@ -37,11 +39,11 @@ def write_event(folder: Path, rows: Sequence[str], *, header: str = "phone,barco
     return file
 
 
-async def send_event(file: Path, settings: Settings) -> dict[str, Any]:
+async def send_event(file: Path, settings: Settings, *, clock: Clock = time.time) -> dict[str, Any]:
     """Plan, preflight, send; returns the status. What stops the run is in the status, not raised."""
     event = plan_event_file(file, settings)
     try:
-        async with open_ticket_run(event.name, settings=settings) as run:
+        async with open_ticket_run(event.name, settings=settings, clock=clock) as run:
             await preflight_event(run)
             await deliver_event(run)
     except (GatewayError, Stopped):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from posthorn.delivery.deliver import deliver_campaign
+from posthorn.delivery.hours import Clock
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_run
 from posthorn.delivery.upload import upload_media
@@ -36,11 +38,11 @@ def write_campaign(folder: Path, phones: Sequence[str], *, name: str = "sale", *
     return file
 
 
-async def deliver(file: Path, settings: Settings) -> dict[str, Any]:
+async def deliver(file: Path, settings: Settings, *, clock: Clock = time.time) -> dict[str, Any]:
     """Plan, upload, verify, send; returns the status. What stops the run is in the status, not raised."""
     campaign = plan_file(file, settings)
     try:
-        async with open_run(campaign.name, test=campaign.test, settings=settings) as run:
+        async with open_run(campaign.name, test=campaign.test, settings=settings, clock=clock) as run:
             await upload_media(run)
             await verify_media(run)
             await deliver_campaign(run)

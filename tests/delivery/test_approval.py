@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -66,6 +68,21 @@ async def test_the_rule_of_the_house_is_for_more_than_so_many(
     monkeypatch.setenv("POSTHORN_APPROVE_ABOVE", above)
     planned(tmp_path, approve="false")
     assert (await asked() is not None) == is_asked
+
+
+async def test_hours_beyond_those_of_the_house_are_asked_about_and_hold_once_approved(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTHORN_SEND_HOURS", "Mon-Fri 08:00-20:00")
+    file = planned(tmp_path, approve="false", send_hours='"Mon-Fri 08:00-22:00"')
+    late = datetime(2099, 11, 27, 21, tzinfo=ZoneInfo("Europe/Warsaw")).timestamp()
+    question = await asked()
+    assert question is not None
+    assert "Mon-Fri 08:00-22:00 (Europe/Warsaw), beyond those of the house (Mon-Fri 08:00-20:00)" in question.as_text()
+    assert (await deliver(file, load_settings(), clock=lambda: late))["state"] == "waiting", "nobody has said yes"
+    approval.decide("sale", approved=True, by="Ada", content=question.content)
+    assert await asked() is None
+    assert (await deliver(file, load_settings(), clock=lambda: late))["state"] == "finished"
 
 
 async def test_a_test_is_never_asked_about(tmp_path: Path) -> None:

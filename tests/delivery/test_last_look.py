@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from posthorn.delivery.deliver import settle_once
-from posthorn.delivery.due import names_due
 from posthorn.delivery.run import open_lookup
 from posthorn.delivery.withdraw import cancel_campaign, reconcile_named
 from posthorn.ledger import deliveries, totals
@@ -117,15 +116,15 @@ async def test_the_last_look_of_a_run_that_was_killed_is_due_at_its_moment(
     assert begun.run_started_at is not None
     assert begun.waiting_until is not None
     assert HOLD_SECONDS - 105 < begun.waiting_until - begun.run_started_at < HOLD_SECONDS - 60
-    assert names_due(60) == [], "not now: it is close before the dispatch"
-    assert names_due(HOLD_SECONDS) == ["sale"]
+    assert looks_due(60) == [], "not now: it is close before the dispatch"
+    assert looks_due(HOLD_SECONDS) == ["sale"]
 
 
 async def test_whoever_takes_the_last_look_withdraws_what_came_late(box: Sandbox, held: Settings, tmp_path: Path) -> None:
     await kill_while_it_waits(held, tmp_path)
     await box.release_late()
-    assert names_due(60) == ["sale"]
-    while names_due(60):
+    assert looks_due(60) == ["sale"]
+    while looks_due(60):
         async with open_lookup("sale", settings=held) as run:
             await settle_once(run)
     status = status_of("sale", held)
@@ -149,7 +148,7 @@ async def test_a_last_look_that_nobody_took_is_said(box: Sandbox, held: Settings
     await kill_while_it_waits(held, tmp_path)
     await box.release_late()
     ledger = Ledger(held.database_url)
-    deliveries.note_waiting(ledger, deliveries.get(ledger, "sale"), "last_look", 1_000_000.0)
+    deliveries.note_last_look(ledger, deliveries.get(ledger, "sale"), 1_000_000.0)
     ledger.close()
     status = status_of("sale", held)
     assert (status["state"], exit_code(status)) == ("needs_attention", 3)

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.delivery import check, desk
-from posthorn.delivery.desk import export_door_list, resend, resolve
+from posthorn.delivery import check
+from posthorn.delivery.export import export_door_list
+from posthorn.delivery.meant import looked_after
+from posthorn.delivery.preview import preview
+from posthorn.delivery.resend import resend_named
+from posthorn.delivery.resolve import resolve
 from posthorn.delivery.tickets import plan_event_file
 from posthorn.errors import CreditExhausted, DeliveryChanged, InputError, OutcomeUnknown
 from posthorn.gateways.skycore.client import Skycore
-from posthorn.ledger.tickets import RESENDABLE
-from posthorn.models import Answer, MessageState, Receipt
+from posthorn.models import Answer, Kind, MessageState, Receipt
 from posthorn.sandbox.server import Sandbox
 from tests.delivery.event_journey import attendees, send_event, ticket_settings, tickets_of, write_event
 from tests.delivery.journey import counted, status_of
@@ -161,13 +164,16 @@ async def test_resolve_and_resend_are_kept_with_who_and_why(
 
     first, second = [one.barcode for one in tickets_of(settings) if one.state == MessageState.UNKNOWN]
     with pytest.raises(InputError, match="no unknown ticket"):
-        resolve("gala", ["T00000"], taken=True, by="Ada", why="wrong one")
-    assert resolve("gala", [first], taken=True, by="Ada", why="she showed it at the door") == 1
-    assert resolve("gala", [second], taken=False, by="Ada", why="the provider says no") == 1
+        resolve(Kind.EVENT, "gala", codes=["T00000"], taken=True, by="Ada", why="wrong one")
+    settled = resolve(Kind.EVENT, "gala", codes=[first], taken=True, by="Ada", why="she showed it at the door")
+    assert (settled.resolved, settled.unknown) == (1, 1)
+    assert resolve(Kind.EVENT, "gala", codes=[second], taken=False, by="Ada", why="the provider says no").resolved == 1
     assert counted(status_of("gala", settings)) == {"accepted": 4, "pending": 1}
     assert counted(await send_event(file, settings)) == {"accepted": 5}
 
-    assert resend("gala", RESENDABLE, "+1 650 253 0004", by="Bob", why="lost her phone") == 1
+    number = ["+1 650 253 0004"]
+    done = resend_named(Kind.EVENT, "gala", numbers=number, although_taken=True, by="Bob", why="lost her phone")
+    assert done.resent == 1
     assert counted(await send_event(file, settings)) == {"accepted": 5}
     truth = box.truth()["skycore"]
     assert (truth["accepted"], truth["twice"]) == (5, 1), "the one that Bob asked for, and no other"
@@ -318,25 +324,25 @@ def test_an_event_that_could_never_be_sent_is_refused_before_it_is_planned(
 
 def test_a_preview_shows_the_code_that_is_sent_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ticket_settings("http://127.0.0.1:1", tmp_path)
-    monkeypatch.setattr(desk, "load_settings", lambda: settings)
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
     file = write_event(tmp_path, ["+16502530001", "+16502530002"], header="phone", barcode='"generate"')
     with pytest.raises(InputError, match="no code yet"):
-        desk.preview(file, 2, "png", tmp_path / "code.png")
+        preview(file, 2, "png", tmp_path / "code.png")
     plan_event_file(file, settings)
-    assert desk.preview(file, 2, "png", tmp_path / "code.png") == tickets_of(settings)[0].barcode
+    assert preview(file, 2, "png", tmp_path / "code.png") == tickets_of(settings)[0].barcode
     write_event(tmp_path, ["+16502539999", "+16502530001"], header="phone", barcode='"generate"')
     with pytest.raises(DeliveryChanged):
-        desk.preview(file, 2, "png", tmp_path / "code.png")
+        preview(file, 2, "png", tmp_path / "code.png")
 
 
 async def test_a_run_waits_for_a_persons_decision_and_then_sends(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = ticket_settings(box.url, tmp_path)
-    monkeypatch.setattr(desk, "load_settings", lambda: settings)
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
     file = write_event(tmp_path, attendees(3))
     plan_event_file(file, settings)
-    with desk._exclusive("gala"):
+    with looked_after(Kind.EVENT, "gala"):
         sending = asyncio.create_task(send_event(file, settings))
         done, _ = await asyncio.wait({sending}, timeout=0.7)
         assert not done

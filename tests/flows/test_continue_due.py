@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.deployments.runner import RunnerDeployment
 
 from flows.campaign import send_campaign
 from flows.continue_due import continue_due
 from flows.delivery_reports import delivery_reports
 from flows.ending import ending
 from flows.reconcile import reconcile
-from posthorn.delivery.due import names_due
+from flows.rest import DEPLOYMENT, send_rest
+from posthorn.delivery.due import looks_due
 from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
@@ -56,12 +61,56 @@ async def test_the_last_look_of_a_run_that_was_killed_is_taken_by_the_schedule(b
     state = ending(status_now("sale"))
     assert (state.name, state.is_completed()) == ("Waiting", True)
     await box.release_late()
-    while names_due(60):  # each request has a moment of its own
+    while looks_due(60):  # each request has a moment of its own
         await continue_due(return_state=True)
     status = status_now("sale")
     assert (status["state"], status["waiting_until"], status["second_copies"]) == ("finished", None, 0)
     box.clock.advance(HOLD_SECONDS + 120)
     assert (box.truth()["dispatched"], box.truth()["withdrawn"]) == (300, 50)
+
+
+@pytest.fixture
+async def rests(prefect: PrefectClient) -> PrefectClient:
+    """The deployment that rests are started with; no worker takes them here, the test does."""
+    await prefect.create_work_pool(WorkPoolCreate(name="rests", type="process"), overwrite=True)
+    deployment = RunnerDeployment.from_entrypoint("flows.rest.send_rest", DEPLOYMENT.split("/")[1], work_pool_name="rests")
+    await deployment.aapply()
+    assert deployment.full_name == DEPLOYMENT
+    return prefect
+
+
+async def _started(client: PrefectClient) -> list[dict[str, object]]:
+    return [run.parameters for run in await client.read_flow_runs() if run.deployment_id]
+
+
+async def test_what_waited_for_its_hours_goes_on_by_its_name(
+    box: Sandbox, tmp_path: Path, rests: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = datetime.now(ZoneInfo("Europe/Warsaw")) + timedelta(days=3)
+    monkeypatch.setenv("POSTHORN_SEND_HOURS", f"{closed:%a} 00:00-24:00")
+    file = write_campaign(tmp_path, numbers(120))
+    state = await send_campaign(str(file), return_state=True)
+    assert (state.name, state.is_completed(), box.truth()["send_requests"]) == ("Waiting", True, 0)
+    assert "waits for its hours until" in (state.message or "")
+    assert (await continue_due(return_state=True)).message == "nothing is due"
+
+    monkeypatch.delenv("POSTHORN_SEND_HOURS")
+    _comes_round()
+    file.unlink()
+    (tmp_path / "recipients.csv").unlink()
+    for _ in range(2):
+        assert (await continue_due(return_state=True)).message == "goes on: sale"
+    assert await _started(rests) == [{"name": "sale"}], "once, however long no worker takes it"
+    assert (await send_rest("sale", return_state=True)).name == "Completed"
+    assert counted(status_now("sale")) == {"accepted": 120}
+    assert (await continue_due(return_state=True)).message == "nothing is due"
+
+
+def _comes_round() -> None:
+    """Have the moment come that it waits for."""
+    ledger = Ledger(load_settings().database_url)
+    deliveries.note_going_on(ledger, deliveries.get(ledger, "sale"), "hours", time.time() - 1)
+    ledger.close()
 
 
 async def test_where_nothing_is_due_nobody_is_asked_and_nothing_is_started(
@@ -80,7 +129,7 @@ async def test_what_is_due_beside_its_run_is_left_to_it(
 ) -> None:
     running = asyncio.create_task(send_campaign(str(campaign_file(tmp_path)), return_state=True))
     await until_it_waits(load_settings(), seconds=60)
-    assert names_due(60) == ["sale"]
+    assert looks_due(60) == ["sale"]
     state = await continue_due(return_state=True)
     assert state.is_completed()
     assert not running.done()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -55,6 +57,13 @@ def new_campaign(name: str = "sale", *, chunk_size: int = 10, test: bool = False
         test=test,
         media=[Media("poster.png", "poster.png", "image/png", "/poster.png", "ab" * 32, 7)],
     )
+
+
+def delivery(**given: Any) -> Delivery:
+    """A delivery that stands in no ledger; keywords give what matters."""
+    usual: dict[str, Any] = {field.name: None for field in dataclasses.fields(Delivery)}
+    usual.update(id=1, kind=Kind.CAMPAIGN, name="sale", test=False, gateway="serwersms", definition={}, options={})
+    return Delivery(**{**usual, **given})
 
 
 def planned(

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import erasing, parked, reporting, sending, tickets, totals
+from posthorn.ledger import erasing, parked, reporting, resolving, sending, totals
 from posthorn.ledger.news import apply_parked, take_news
 from posthorn.ledger.parked import CLOCK_SKEW_SECONDS, News
+from posthorn.ledger.resolving import EVERYTHING
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, Phone, Receipt, Report, may_be_same_number
@@ -160,7 +161,7 @@ def test_resending_everything_leaves_the_unknown_alone(ledger: Ledger) -> None:
     """A copy may be out there: a person resolves it first."""
     event = gala(ledger, 4)
     sent(ledger, event, (S.UNKNOWN, None), (S.ACCEPTED, "x"), (S.UNDELIVERED, "y"), (S.REJECTED, None))
-    assert tickets.resend(ledger, event, tickets.RESENDABLE, phone=None, by="ops", why="a wrong door") == 3
+    assert resolving.resend(ledger, event, EVERYTHING, resolving.RESENDABLE, by="ops", why="a wrong door").moved == 3
     assert by_code(ledger, event)["A-0"] == (S.UNKNOWN, None)
 
 

@@ -148,10 +148,13 @@ def test_the_requests_that_a_surplus_copy_may_come_of(ledger: Ledger) -> None:
 
 def test_what_waits_for_a_moment_is_found_by_it(ledger: Ledger) -> None:
     campaign = planned(ledger, 10)
-    deliveries.note_waiting(ledger, campaign, "last_look", 1_000.0)
-    assert [one.name for one in deliveries.due(ledger, 1_001.0)] == ["sale"]
-    assert deliveries.due(ledger, 1_000.0) == []
-    deliveries.note_waiting(ledger, campaign, "hours", None)
-    assert deliveries.due(ledger, 1_001.0), "that reason is not what it waits for"
-    deliveries.note_waiting(ledger, campaign, "last_look", None)
-    assert deliveries.due(ledger, 1_001.0) == []
+    deliveries.note_last_look(ledger, campaign, 1_000.0)
+    deliveries.note_going_on(ledger, campaign, "hours", 2_000.0)
+    assert [one.name for one in deliveries.looks_due(ledger, 1_001.0)] == ["sale"]
+    assert deliveries.looks_due(ledger, 1_000.0) == []
+    deliveries.note_last_look(ledger, campaign, None)
+    assert deliveries.looks_due(ledger, 1_001.0) == []
+    assert [one.name for one in deliveries.going_on(ledger, 2_001.0)] == ["sale"], "the one wait is not the other"
+    assert deliveries.going_on(ledger, 2_000.0) == []
+    deliveries.stop_run(ledger, campaign, because="not approved by Ada")
+    assert deliveries.going_on(ledger, 2_001.0) == []

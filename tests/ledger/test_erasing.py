@@ -7,9 +7,10 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import deliveries, erasing, reconciling, sending, tickets
+from posthorn.ledger import deliveries, erasing, reconciling, resolving, sending
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.reconciling import Decision
+from posthorn.ledger.resolving import Which
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, Receipt
 from tests.ledger.ledgers import UNKNOWN, answer, claimed, ids, planned
@@ -85,7 +86,7 @@ def test_no_kept_answer_outlives_the_numbers(ledger: Ledger) -> None:
 def test_no_evidence_and_no_ticket_outlives_the_numbers(ledger: Ledger) -> None:
     event = gala(ledger, 3)
     sent(ledger, event, (S.ACCEPTED, "x"), (S.UNKNOWN, None))
-    tickets.resolve(ledger, event, "A-1", taken=True, by="ops", why="asked +48500000001")
+    resolving.resolve(ledger, event, Which(codes=["A-1"]), taken=True, by="ops", why="asked +48500000001")
     assert rows(ledger, "SELECT count(*) FROM settlement") == 1
     erasing.erase(ledger, event)
     assert [rows(ledger, f"SELECT count(*) FROM {table}") for table in ("settlement", "ticket", "message")] == [0, 0, 0]

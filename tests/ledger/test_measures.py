@@ -57,6 +57,15 @@ def test_one_that_began_and_that_nobody_runs_is_stopped(ledger: Ledger) -> None:
     assert [one.is_stopped for one in standings(ledger)] == [False]
 
 
+def test_a_delivery_that_is_only_looked_up_does_not_run(ledger: Ledger) -> None:
+    campaign = planned(ledger, 10)
+    ledger.locks.acquire(campaign.lookup_key)
+    ledger.locks.acquire(campaign.lock_key)
+    assert [one.is_running for one in standings(ledger)] == [False]
+    ledger.locks.release(campaign.lookup_key)
+    assert [one.is_running for one in standings(ledger)] == [True]
+
+
 def test_what_is_long_over_is_not_shown_unless_something_is_open(ledger: Ledger) -> None:
     for at, (name, said) in enumerate({"old": (), "old and unknown": (UNKNOWN,), "new": ()}.items()):
         finished(ledger, name, 100 * at, *said)

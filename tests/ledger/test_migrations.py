@@ -21,7 +21,8 @@ from alembic.script import ScriptDirectory
 
 import posthorn.ledger.store.migrations
 from posthorn.errors import LedgerError
-from posthorn.ledger import deliveries, sending, tickets
+from posthorn.ledger import deliveries, resolving, sending
+from posthorn.ledger.resolving import EVERYTHING
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, shown_url
 from posthorn.ledger.store.migrations import HEAD
@@ -73,7 +74,7 @@ def test_the_ids_of_attempts_that_were_replaced_before_are_remembered(empty_url:
     with another(empty_url) as ledger:
         event = gala(ledger, 3)
         sent(ledger, event, (MessageState.ACCEPTED, "x as y"), (MessageState.REJECTED, None), (MessageState.ACCEPTED, "z"))
-        tickets.resend(ledger, event, tickets.RESENDABLE, phone=None, by="ops", why="it was rejected as no id")
+        resolving.resend(ledger, event, EVERYTHING, resolving.RESENDABLE, by="ops", why="it was rejected as no id")
         with ledger.write() as connection:
             config.attributes["connection"] = connection
             command.downgrade(config, "0003")

@@ -1,15 +1,17 @@
-"""A person's word: it settles everything it names or nothing, and is kept with who and why."""
+"""A person's word: it settles, or sends again, everything it names or nothing, and is kept with who and why."""
 
 from __future__ import annotations
 
+import pytest
 import sqlalchemy as sa
 
 from posthorn.ledger import deliveries, reconciling, resolving, sending
 from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.resolving import EVERYTHING, FAILED, RESENDABLE, Which
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, Phone, Receipt
-from tests.ledger.ledgers import ACCEPTED, UNKNOWN, answer, claimed, planned, states
+from tests.ledger.ledgers import ACCEPTED, PENDING, REJECTED, UNKNOWN, answer, claimed, ids, planned, states
 
 
 def in_doubt(ledger: Ledger) -> tuple[Delivery, list[Phone]]:
@@ -18,11 +20,17 @@ def in_doubt(ledger: Ledger) -> tuple[Delivery, list[Phone]]:
     for doubtful in ([UNKNOWN] * 3, []):
         claim = claimed(ledger, campaign)
         sending.record(ledger, claim, answer(claim, *doubtful))
-    return campaign, resolving.unknown_phones(ledger, campaign)
+    return campaign, unknown_phones(ledger, campaign)
 
 
-def word(ledger: Ledger, campaign: Delivery, phones: list[Phone], *, taken: bool) -> list[Phone]:
-    return resolving.resolve(ledger, campaign, phones, taken=taken, by="Ada", why="seen in the panel")
+def unknown_phones(ledger: Ledger, campaign: Delivery) -> list[Phone]:
+    return [one.phone for one in reconciling.evidence_of(ledger, campaign)]
+
+
+def word(ledger: Ledger, campaign: Delivery, phones: list[Phone], *, taken: bool) -> list[Phone | str]:
+    """Who is named and is no unknown message of the campaign."""
+    said = resolving.resolve(ledger, campaign, Which(phones), taken=taken, by="Ada", why="seen in the panel")
+    return [*(one.phone for one in said.others), *said.strangers]
 
 
 def kept(ledger: Ledger) -> list[tuple[str, str, str, int]]:
@@ -81,9 +89,79 @@ def test_an_id_of_what_was_called_not_sent_is_found_again_by_a_later_lookup(ledg
     """It may have gone out after all: then its row is the message's own, and it is not sent a third time."""
     campaign = planned(ledger, 1)
     sending.record(ledger, claimed(ledger, campaign), Answer([Receipt(UNKNOWN, "x")], anomalies=["two items"]))
-    word(ledger, campaign, resolving.unknown_phones(ledger, campaign), taken=False)
+    word(ledger, campaign, unknown_phones(ledger, campaign), taken=False)
     sending.record_unknown(ledger, claimed(ledger, campaign))
     assert reconciling.bound_ids(ledger, ["x"]) == set()
     (message,) = reconciling.unconfirmed(ledger, campaign, 10)
     found = reconciling.Decision(message, "found", MessageState(ACCEPTED), "listed as sent", "x")
     assert reconciling.settle(ledger, campaign, [found], by="test") == 1
+
+
+def in_every_state(ledger: Ledger) -> tuple[Delivery, dict[MessageState, Phone]]:
+    """A chunk with one message in each state that an answer can leave, and one number of each."""
+    campaign = planned(ledger, 10)
+    claim = claimed(ledger, campaign)
+    outcomes = [*MessageState, MessageState.ACCEPTED][:10]
+    receipts = [
+        Receipt(state, None if state in (PENDING, REJECTED, UNKNOWN) else provider_id)
+        for state, provider_id in zip(outcomes, ids(claim), strict=True)
+    ]
+    sending.record(ledger, claim, Answer(receipts))
+    return campaign, dict(zip(outcomes, claim.phones, strict=True))
+
+
+def again(ledger: Ledger, campaign: Delivery, which: Which, chosen: tuple[MessageState, ...]) -> resolving.Word:
+    return resolving.resend(ledger, campaign, which, chosen, by="Ada", why="the picture was refused")
+
+
+def test_what_failed_is_sent_again_and_nothing_else_of_its_chunk(ledger: Ledger) -> None:
+    campaign, phones = in_every_state(ledger)
+    before = states(ledger, campaign)
+    assert again(ledger, campaign, EVERYTHING, FAILED).moved == 2
+    after = states(ledger, campaign)
+    assert after.pop("pending") == 3
+    assert after == {name: count for name, count in before.items() if name not in ("pending", "rejected", "undelivered")}
+    wanted = {phones[state] for state in (PENDING, *FAILED)}
+    assert set(claimed(ledger, campaign).phones) == wanted
+    assert [(decision, by) for decision, by, _, _ in kept(ledger)] == [("resend", "Ada")] * 2
+    assert "the picture was refused; was undelivered as id-" in " ".join(evidence for _, _, evidence, _ in kept(ledger))
+
+
+def test_the_id_of_an_attempt_that_is_replaced_is_nobodys_for_ever(ledger: Ledger) -> None:
+    campaign, phones = in_every_state(ledger)
+    with ledger.read() as connection:
+        where = tables.message.c.phone == phones[MessageState.UNDELIVERED]
+        (former,) = connection.execute(sa.select(tables.message.c.provider_id).where(where)).scalars()
+    again(ledger, campaign, Which([phones[MessageState.UNDELIVERED]]), FAILED)
+    assert reconciling.bound_ids(ledger, [former]) == {former}
+
+
+@pytest.mark.parametrize("state", [one for one in MessageState if one not in RESENDABLE])
+def test_no_word_has_these_sent_again(state: MessageState, ledger: Ledger) -> None:
+    campaign, phones = in_every_state(ledger)
+    before = states(ledger, campaign)
+    said = again(ledger, campaign, Which([phones[MessageState.REJECTED], phones[state]]), RESENDABLE)
+    assert [(one.phone, one.state) for one in said.others] == [(phones[state], state)]
+    assert states(ledger, campaign) == before
+    assert kept(ledger) == []
+
+
+def test_what_is_under_way_is_not_moved(ledger: Ledger) -> None:
+    """One of its chunk was refused before; the rest is in a request right now."""
+    campaign = planned(ledger, 10)
+    claim = claimed(ledger, campaign)
+    sending.record(ledger, claim, answer(claim, REJECTED, PENDING))
+    under_way = claimed(ledger, campaign)
+    assert again(ledger, campaign, EVERYTHING, FAILED).moved == 0
+    (one,) = again(ledger, campaign, Which([claim.phones[8]]), FAILED).others
+    assert one.is_sending
+    sending.record(ledger, under_way, answer(under_way))
+    assert states(ledger, campaign) == {"accepted": 9, "rejected": 1}
+
+
+def test_a_number_of_another_campaign_is_a_stranger(ledger: Ledger) -> None:
+    campaign, _ = in_every_state(ledger)
+    other = planned(ledger, 1, name="other", first=100)
+    sending.record(ledger, (claim := claimed(ledger, other)), answer(claim, REJECTED))
+    assert again(ledger, campaign, Which(claim.phones), RESENDABLE).strangers == claim.phones
+    assert states(ledger, other) == {"rejected": 1}

@@ -11,7 +11,7 @@ from posthorn.ledger import approvals, copies, deliveries, sending, totals
 from posthorn.ledger.copies import Copy
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import MessageState
+from posthorn.models import MessageState, WaitsFor
 from tests.ledger.ledgers import PENDING, REJECTED, UNKNOWN, another, answer, claimed, first_chunk, planned
 
 
@@ -39,7 +39,9 @@ def various(ledger: Ledger) -> None:
     approvals.decide(ledger, decided, "ab" * 32, approved=True, by="Ada")
     planned(ledger, 10, name="test", test=True, first=900)
     waits = sent(ledger, "waiting", 1000)
-    deliveries.note_waiting(ledger, waits, "last_look", time.time() + 600)
+    deliveries.note_last_look(ledger, waits, time.time() + 600)
+    rests = planned(ledger, 10, name="outside its hours", first=1100)
+    deliveries.note_going_on(ledger, rests, WaitsFor.HOURS, time.time() + 600)
 
 
 def told_alone(ledger: Ledger) -> dict[str, tuple[str, dict[str, int], int]]:

@@ -11,10 +11,11 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.errors import LedgerError
-from posthorn.ledger import planning, sending, tickets
+from posthorn.ledger import planning, resolving, sending, tickets
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.news import News, apply_parked, take_news
 from posthorn.ledger.planning import NewDelivery, Row
+from posthorn.ledger.resolving import EVERYTHING, Which
 from posthorn.ledger.spool import Spool, import_spool
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
@@ -76,10 +77,10 @@ def test_the_door_list_tells_every_ticket_in_pages(ledger: Ledger) -> None:
 def test_a_person_settles_an_unknown_ticket_once(taken: bool, state: str, ledger: Ledger) -> None:
     event = gala(ledger, 2)
     sent(ledger, event, (S.UNKNOWN, None), (S.ACCEPTED, "x"))
-    assert tickets.resolve(ledger, event, "A-0", taken=taken, by="ops", why="asked the attendee")
+    assert resolving.resolve(ledger, event, Which(codes=["A-0"]), taken=taken, by="ops", why="asked the attendee").moved
     assert states(ledger, event) == ({"accepted": 2} if taken else {"accepted": 1, "pending": 1})
-    assert not tickets.resolve(ledger, event, "A-0", taken=taken, by="ops", why="again")
-    assert not tickets.resolve(ledger, event, "A-1", taken=taken, by="ops", why="it is not unknown")
+    assert not resolving.resolve(ledger, event, Which(codes=["A-0"]), taken=taken, by="ops", why="again").moved
+    assert not resolving.resolve(ledger, event, Which(codes=["A-1"]), taken=taken, by="ops", why="it is not unknown").moved
     with ledger.read() as connection:
         kept = connection.execute(sa.select(tables.settlement.c.by, tables.settlement.c.evidence)).all()
     assert [tuple(row) for row in kept] == [("ops", "asked the attendee")]
@@ -88,7 +89,7 @@ def test_a_person_settles_an_unknown_ticket_once(taken: bool, state: str, ledger
 def test_a_person_has_failed_tickets_sent_again(ledger: Ledger) -> None:
     event = gala(ledger)
     sent(ledger, event, (S.REJECTED, None), (S.UNKNOWN, None), (S.ACCEPTED, "x"), (S.UNDELIVERED, "y"))
-    assert tickets.resend(ledger, event, tickets.FAILED, phone=None, by="ops", why="phone was off") == 2
+    assert resolving.resend(ledger, event, EVERYTHING, resolving.FAILED, by="ops", why="phone was off").moved == 2
     assert states(ledger, event) == {"pending": 2, "unknown": 1, "accepted": 1}
     again = claimed(ledger, event)
     assert (again.epoch, again.tickets) == (2, (("A-0", {"seat": "1"}),))
@@ -97,8 +98,8 @@ def test_a_person_has_failed_tickets_sent_again(ledger: Ledger) -> None:
 def test_tickets_in_flight_are_left_alone(ledger: Ledger) -> None:
     event = gala(ledger, 2)
     claim = claimed(ledger, event)
-    assert tickets.resend(ledger, event, (S.PENDING,), phone=None, by="ops", why="-") == 1
-    assert not tickets.resolve(ledger, event, "A-0", taken=True, by="ops", why="-")
+    assert resolving.resend(ledger, event, EVERYTHING, (S.PENDING,), by="ops", why="-").moved == 1
+    assert not resolving.resolve(ledger, event, Which(codes=["A-0"]), taken=True, by="ops", why="-").moved
     sending.record(ledger, claim, Answer([Receipt(S.ACCEPTED, "x")]))
     assert states(ledger, event) == {"accepted": 1, "pending": 1}
 
@@ -111,7 +112,7 @@ def test_an_answer_left_in_a_spool_does_not_undo_a_persons_resend(ledger: Ledger
     spool.append(claim, {"receipts": [[int(S.ACCEPTED), "x", None]], "anomalies": [], "raw": ""})
     spool.close()
     sending.record(ledger, claim, Answer([Receipt(S.ACCEPTED, "x")]))
-    tickets.resend(ledger, event, tickets.RESENDABLE, phone=None, by="ops", why="the attendee deleted it")
+    resolving.resend(ledger, event, EVERYTHING, resolving.RESENDABLE, by="ops", why="the attendee deleted it")
     assert import_spool(spool.folder, ledger) == 0
     assert states(ledger, event) == {"pending": 2}
 
@@ -217,7 +218,7 @@ def test_news_of_a_replaced_attempt_says_nothing_of_the_new_one(state: MessageSt
     event = gala(ledger, 3)
     sent(ledger, event, (S.ACCEPTED, "x"), (S.ACCEPTED, "y"), (S.ACCEPTED, "first"))
     phone = Phone(FIRST_PHONE + 2)
-    tickets.resend(ledger, event, (S.ACCEPTED,), phone=phone, by="ops", why="again")
+    resolving.resend(ledger, event, Which([phone]), (S.ACCEPTED,), by="ops", why="again")
     push = News("first", state, phone, "77")
     take_news(ledger, [push])
     sending.record_unknown(ledger, claimed(ledger, event))
@@ -232,7 +233,7 @@ def test_news_of_a_replaced_attempt_says_nothing_of_the_new_one(state: MessageSt
 def test_news_of_an_attempt_that_a_person_called_not_taken_settles_no_other(is_sent_again: bool, ledger: Ledger) -> None:
     event = gala(ledger, 2)
     sent(ledger, event, (S.UNKNOWN, None), (S.UNKNOWN, None))
-    tickets.resolve(ledger, event, "A-0", taken=False, by="ops", why="the attendee says no")
+    resolving.resolve(ledger, event, Which(codes=["A-0"]), taken=False, by="ops", why="the attendee says no")
     if is_sent_again:
         sent(ledger, event, (S.ACCEPTED, "again"))
     take_news(ledger, [News("first", S.DELIVERED, Phone(FIRST_PHONE), "77")])
@@ -242,7 +243,7 @@ def test_news_of_an_attempt_that_a_person_called_not_taken_settles_no_other(is_s
 def test_news_tells_the_id_of_a_ticket_that_a_person_called_taken(ledger: Ledger) -> None:
     event = gala(ledger, 3)
     sent(ledger, event, (S.ACCEPTED, "x"), (S.ACCEPTED, "y"), (S.UNKNOWN, None))
-    tickets.resolve(ledger, event, "A-2", taken=True, by="ops", why="asked the attendee")
+    resolving.resolve(ledger, event, Which(codes=["A-2"]), taken=True, by="ops", why="asked the attendee")
     assert take_news(ledger, [News("z", S.UNDELIVERED, Phone(FIRST_PHONE + 2), "77")]) == 1
     assert by_code(ledger, event)["A-2"] == (S.UNDELIVERED, "z")
 
@@ -281,9 +282,11 @@ def test_a_late_answer_and_a_persons_decision_at_once_do_not_overwrite_each_othe
         late = meanwhile(lambda: sending.record(postgres_ledger, claim, Answer([Receipt(S.ACCEPTED, "x")])))
         problems = late.__enter__()
         wait_until_it_waits(postgres_ledger)
-        resolved: list[bool] = []
+        resolved: list[int] = []
         person = meanwhile(
-            lambda: resolved.append(tickets.resolve(postgres_ledger, event, "A-0", taken=False, by="ops", why="-"))
+            lambda: resolved.append(
+                resolving.resolve(postgres_ledger, event, Which(codes=["A-0"]), taken=False, by="ops", why="-").moved
+            )
         )
         problems_too = person.__enter__()
     person.__exit__(None, None, None)
@@ -325,8 +328,10 @@ def test_what_a_person_decides_is_for_one_event(ledger: Ledger) -> None:
         outcomes = (S.ACCEPTED, f"{event.name}-1"), (S.REJECTED, None), (S.UNKNOWN, None)
         sent(ledger, event, *outcomes)
     before = by_code(ledger, friday)
-    assert tickets.resend(ledger, monday, tickets.RESENDABLE, phone=None, by="ops", why="again") == 2
-    assert tickets.resend(ledger, monday, tickets.RESENDABLE, phone=Phone(FIRST_PHONE), by="ops", why="again") == 0
-    assert tickets.resolve(ledger, monday, "A-2", taken=False, by="ops", why="asked")
+    assert resolving.resend(ledger, monday, EVERYTHING, resolving.RESENDABLE, by="ops", why="again").moved == 2
+    assert (
+        resolving.resend(ledger, monday, Which([Phone(FIRST_PHONE)]), resolving.RESENDABLE, by="ops", why="again").moved == 0
+    )
+    assert resolving.resolve(ledger, monday, Which(codes=["A-2"]), taken=False, by="ops", why="asked").moved
     assert states(ledger, monday) == {"pending": 4}
     assert by_code(ledger, friday) == before

@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from posthorn.cli.prefect_server import local_prefect_server
 from posthorn.cli.samples import write_campaign, write_event
 from posthorn.cli.sandbox_process import SandboxProcess, sandbox_process
 from posthorn.content.media.barcode import decode
+from posthorn.process.prefect_server import local_prefect_server
 from tests.commands import Desk, told
 from tests.system.browser import CHROMIUM, Page, chromium
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.cli.prefect_server import local_prefect_server
 from posthorn.cli.sandbox_process import SandboxProcess, sandbox_process
+from posthorn.process.prefect_server import local_prefect_server
 from tests.commands import Desk, order
 
 

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from posthorn.cli.prefect_login import PrefectApi
+from posthorn.process.prefect_login import PrefectApi
 
 OPEN = {("get", "/health"), ("get", "/ready")}
 SOCKETS = (

@@ -24,7 +24,7 @@ from typing import Any
 import httpx
 import pytest
 
-from posthorn.cli.prefect_login import PrefectApi
+from posthorn.process.prefect_login import PrefectApi
 from tests.commands import Desk
 from tests.system.browser import CHROMIUM, Browser, Page, chromium, wait_for
 

@@ -21,8 +21,8 @@ from typing import Any
 import httpx
 import pytest
 
-from posthorn.cli.prefect_login import recorded_api
 from posthorn.cli.sandbox_process import SandboxProcess
+from posthorn.process.prefect_login import recorded_api
 from tests.commands import Desk, told
 from tests.delivery.journey import numbers, write_campaign
 
@@ -31,6 +31,7 @@ WAIT_SECONDS = 120.0
 DEPLOYED = {
     "send-campaign/campaign",
     "send-share/share",
+    "send-rest/rest",
     "send-tickets/tickets",
     "delivery-reports/delivery-reports",
     "reconcile/reconcile",

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from posthorn.cli.prefect_server import PrefectServer, serving_prefect_server
 from posthorn.cli.sandbox_process import SandboxProcess
+from posthorn.process.prefect_server import PrefectServer, serving_prefect_server
 from tests.commands import PATIENCE_SECONDS, Desk, told
 from tests.delivery.journey import numbers, write_campaign
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.gateways.descriptor import Account, Descriptor, Reader, Route, account_key
-from posthorn.gateways.serwersms.bounds import BOUNDS
+from posthorn.gateways.serwersms.bounds import BOUNDS, FILE_TYPES
 from posthorn.gateways.serwersms.encodings import ENCODINGS
 from posthorn.models import Kind, Phone
 from posthorn.settings import SerwerSmsSettings, Settings
@@ -20,6 +20,7 @@ def _account(settings: Settings) -> Account:
         concurrency=ours.concurrency,
         account_concurrency=ours.account_concurrency,
         breaker_after=ours.breaker_after,
+        timeout_seconds=ours.timeout_seconds,
         chunk_size=ours.chunk_size,
         timezone=ours.timezone,
         settle_seconds=ours.settle_seconds,
@@ -79,4 +80,6 @@ SERWERSMS = Descriptor(
     withdraws=True,
     uploads=True,
     tests=True,
+    file_types=FILE_TYPES,
+    tells_account=True,
 )

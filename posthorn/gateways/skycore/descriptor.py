@@ -17,6 +17,7 @@ def _account(settings: Settings) -> Account:
         concurrency=ours.concurrency,
         account_concurrency=ours.account_concurrency,
         breaker_after=ours.breaker_after,
+        timeout_seconds=ours.timeout_seconds,
         min_interval_seconds=ours.min_interval_seconds,
         key=account_key(ours.base_url, ours.api_key.get_secret_value().strip() if ours.api_key else ""),
         price_per_message=ours.price_per_message,

@@ -27,6 +27,7 @@ from posthorn.ledger.store import tables
 from posthorn.ledger.store.failures import explained, shown
 from posthorn.ledger.store.locks import FileLocks, Locks, PostgresLocks
 from posthorn.ledger.store.migrations import HEAD
+from posthorn.settings import Settings, load_settings
 from posthorn.statefolder import make_private
 
 _BUSY_TIMEOUT_SECONDS = 30
@@ -55,6 +56,21 @@ _SERVER_SIDE: dict[str, str] = {
     "idle_in_transaction_session_timeout": "60s",
 }
 _SET_SERVER_SIDE = "SELECT " + ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SERVER_SIDE.items())
+
+
+@contextmanager
+def open_ledger(settings: Settings | None = None) -> Iterator[Ledger]:
+    """The ledger that the settings name, open for the block; without any, those of the environment.
+
+    Raises:
+        LedgerError: the database cannot be reached, or is of a later version of Posthorn.
+        SettingsError: the environment's settings are wrong.
+    """
+    ledger = Ledger((settings or load_settings()).database_url)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
 
 
 class Ledger:

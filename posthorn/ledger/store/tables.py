@@ -79,6 +79,13 @@ identity = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("uuid", String(32), nullable=False, comment="names this ledger in spool files and locks"),
     Column("created_at", Double, nullable=False),
+    Column(
+        "suppressions",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="the number of the newest entry of the suppression list",
+    ),
 )
 
 campaign = Table(
@@ -110,6 +117,8 @@ campaign = Table(
     Column("list_hash", String(64), comment="of the list as it was last read, and of what was chosen of it"),
     Column("cleared_at", Double, comment="when its run last asked who has had the same message, and was let go on"),
     Column("closed_at", Double, comment="when erasing began: nothing is merged any more"),
+    Column("goes_on_for", String(20), comment="what the rest of it waits for: hours"),
+    Column("goes_on_at", Double, comment="from when the rest is sent by itself"),
     UniqueConstraint("name", "test"),
     sqlite_autoincrement=True,  # a number is never used twice, so no late writer meets another campaign
 )
@@ -341,3 +350,26 @@ parked_report = Table(
     Column("contradicts", String(40), comment="what does not fit the message that has its id; such news is never applied"),
 )
 Index("ix_parked_report_provider_id", parked_report.c.provider_id)
+
+suppression = Table(
+    "suppression",
+    metadata,
+    Column("phone", BigInteger, primary_key=True, autoincrement=False),
+    Column("scope", SmallInteger, primary_key=True, autoincrement=False, comment="0 marketing, 1 all"),
+    Column("source", String(20), nullable=False, comment="who said so, as a word"),
+    Column("why", Text, nullable=False),
+    Column("by", Text, nullable=False, comment="the person, or the gateway"),
+    Column("since", Double, nullable=False, comment="when the person, or the provider, said so"),
+    Column("removed_at", Double, comment="null while it holds; what happened before stays past"),
+    Column("removed_by", Text),
+    Column("removed_why", Text),
+    Column("number", BigInteger, nullable=False, comment="of the entry's last word; who reads on begins there"),
+)
+Index("ix_suppression_number", suppression.c.number)
+
+opt_out_pull = Table(
+    "opt_out_pull",
+    metadata,
+    Column("gateway", String(40), primary_key=True),
+    Column("pulled_at", Double, nullable=False, comment="when the last pull that ended well began"),
+)

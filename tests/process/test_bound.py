@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from posthorn.cli.prefect_server import bound_command
+from posthorn.process.prefect_server import bound_command
 
 
 def test_a_bound_process_starts_where_no_installation_has_loaded_anything_before() -> None:

@@ -1,7 +1,8 @@
-"""A deployment of one event's own: its tickets on a schedule, or at one moment, without touching prefect.yaml."""
+"""A deployment of one campaign's or event's own: on a schedule, or at one moment, without touching prefect.yaml."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -16,24 +17,42 @@ from pydantic import ValidationError
 from deployments.automations import HEARTBEAT_SECONDS
 from deployments.setup import POOL
 from posthorn.errors import InputError
+from posthorn.models import Kind
 
-FLOW = "flows.tickets.send_tickets"
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    """Which flow sends one of a kind: its entrypoint, its parameter for the file, the deployment for any file."""
+
+    entrypoint: str
+    parameter: str
+    for_all: str
+    what: str
 
 
-async def deploy_event(name: str, event_file: Path, *, cron: str | None, at: datetime | None, timezone: str) -> str:
-    """Create or replace the deployment ``send-tickets/<name>``; returns its full name.
+FLOWS = {
+    Kind.CAMPAIGN: _Flow("flows.campaign.send_campaign", "campaign_file", "campaign", "the message"),
+    Kind.EVENT: _Flow("flows.tickets.send_tickets", "event_file", "tickets", "a ticket"),
+}
+
+
+async def deploy(kind: Kind, name: str, file: Path, *, cron: str | None, at: datetime | None, timezone: str) -> str:
+    """Create or replace the deployment ``send-campaign/<name>`` or ``send-tickets/<name>``; returns its full name.
 
     Runs take place in the present folder, on whatever machine's worker takes them: the file and ``.env`` must be there.
 
     Raises:
-        InputError: the schedule cannot be read.
+        InputError: the schedule cannot be read, or the name is that of the deployment for all of its kind.
     """
+    flow = FLOWS[kind]
+    if name == flow.for_all:
+        raise InputError("name", f"the deployment called {name} is the one for any file; give the file another name")
     deployment = RunnerDeployment.from_entrypoint(
-        FLOW,
+        flow.entrypoint,
         name=name,
-        description=f"The tickets of the event {name}. Running it again is safe: nobody gets a ticket twice.",
-        tags=["posthorn", "tickets"],
-        parameters={"event_file": str(event_file)},
+        description=f"The {kind.name.lower()} {name}. Running it again is safe: nobody gets {flow.what} twice.",
+        tags=["posthorn", flow.for_all],
+        parameters={flow.parameter: str(file)},
         schedules=_schedules(cron, at, timezone),
         work_pool_name=POOL,
         concurrency_limit=1,
@@ -48,7 +67,7 @@ async def deploy_event(name: str, event_file: Path, *, cron: str | None, at: dat
 
 
 async def _forget_other_schedules(deployment: RunnerDeployment) -> None:
-    """Prefect replaces a schedule of the same slug, and keeps the others: an event would start when it does not any more."""
+    """Prefect replaces a schedule of the same slug, and keeps the others: it would start when it does not any more."""
     kept = {schedule.slug for schedule in deployment.schedules or ()}
     async with get_client() as client:
         try:

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from posthorn.cli.prefect_login import PrefectApi, new_login, recorded, recorded_api
-from posthorn.cli.proxies import UnusableProxy, settle_for, spare_loopback
+from posthorn.process.prefect_login import PrefectApi, new_login, recorded, recorded_api
+from posthorn.process.proxies import UnusableProxy, settle_for, spare_loopback
 from posthorn.settings import is_loopback
 from posthorn.statefolder import check_writable
 

@@ -1,4 +1,4 @@
-"""An event's own deployment: when it starts, alone; the same command again replaces its schedule, whatever kind it was."""
+"""A deployment of one campaign's or event's own: when it starts, alone; the same command again replaces its schedule."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.server.schemas.schedules import CronSchedule, RRuleSchedule
 
 from deployments.automations import HEARTBEAT_SECONDS
-from deployments.events import deploy_event
+from deployments.own import deploy
 from deployments.setup import POOL
 from posthorn.errors import InputError
+from posthorn.models import Kind
 
 THREE_YEARS = timedelta(days=1_100)
 
@@ -28,7 +29,7 @@ async def test_only_the_newest_schedule_starts_it(prefect: PrefectClient, tmp_pa
         (None, later, ["once"]),
         (None, None, []),
     ]:
-        name = await deploy_event("gala", tmp_path / "gala.toml", cron=cron, at=at, timezone="Europe/Warsaw")
+        name = await deploy(Kind.EVENT, "gala", tmp_path / "gala.toml", cron=cron, at=at, timezone="Europe/Warsaw")
         deployment = await prefect.read_deployment_by_name(name)
         assert [schedule.slug for schedule in deployment.schedules] == slugs
 
@@ -37,7 +38,7 @@ async def deployed(
     prefect: PrefectClient, file: Path, *, cron: str | None = None, at: datetime | None = None, timezone: str
 ) -> DeploymentResponse:
     await prefect.create_work_pool(WorkPoolCreate(name=POOL, type="process"), overwrite=True)
-    name = await deploy_event("gala", file, cron=cron, at=at, timezone=timezone)
+    name = await deploy(Kind.EVENT, "gala", file, cron=cron, at=at, timezone=timezone)
     return await prefect.read_deployment_by_name(name)
 
 
@@ -78,7 +79,7 @@ async def test_a_cron_is_read_in_its_zone(prefect: PrefectClient, tmp_path: Path
 async def test_a_moment_that_has_passed_in_its_zone_is_refused(offset: timedelta, tmp_path: Path) -> None:
     at = (datetime.now(UTC) + timedelta(hours=14) + offset).replace(tzinfo=None)  # Kiribati is that far ahead
     with pytest.raises(InputError, match="has passed"):
-        await deploy_event("gala", tmp_path / "gala.toml", cron=None, at=at, timezone="Pacific/Kiritimati")
+        await deploy(Kind.EVENT, "gala", tmp_path / "gala.toml", cron=None, at=at, timezone="Pacific/Kiritimati")
 
 
 async def test_two_runs_of_one_event_never_go_side_by_side(prefect: PrefectClient, tmp_path: Path) -> None:
@@ -94,3 +95,20 @@ async def test_its_processes_send_heartbeats_and_run_in_this_folder(prefect: Pre
         "env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)},
     }
     assert deployment.parameters == {"event_file": str(tmp_path / "gala.toml")}
+
+
+async def test_a_campaign_has_one_like_an_event(prefect: PrefectClient, tmp_path: Path) -> None:
+    await prefect.create_work_pool(WorkPoolCreate(name=POOL, type="process"), overwrite=True)
+    at = (datetime.now(UTC) + timedelta(days=30)).replace(microsecond=0)
+    name = await deploy(Kind.CAMPAIGN, "sale", tmp_path / "sale.toml", cron=None, at=at, timezone="UTC")
+    deployment = await prefect.read_deployment_by_name(name)
+    assert name == "send-campaign/sale"
+    assert deployment.parameters == {"campaign_file": str(tmp_path / "sale.toml")}
+    assert deployment.entrypoint == "flows.campaign.send_campaign"
+    assert await starts(deployment) == [at]
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Kind.CAMPAIGN, "campaign"), (Kind.EVENT, "tickets")])
+async def test_the_deployment_for_any_file_is_never_replaced(kind: Kind, name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give the file another name"):
+        await deploy(kind, name, tmp_path / "x.toml", cron=None, at=None, timezone="UTC")

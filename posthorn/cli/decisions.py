@@ -1,0 +1,91 @@
+"""What a person decides about a delivery, said once for campaigns and events: approve, resolve, resend."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import typer
+
+from posthorn.cli.output import print_json
+from posthorn.models import Kind
+from posthorn.process.terminal import say
+
+
+@contextmanager
+def not_beside_a_run(undone: str) -> Iterator[None]:
+    """Say that nothing was ``undone`` where another process is at the delivery, and end with exit code 3."""
+    from posthorn.errors import AlreadyRunning  # noqa: PLC0415
+
+    try:
+        yield
+    except AlreadyRunning as error:
+        say(f"{error}; nothing was {undone}. Wait until that is over, and say it again")
+        raise typer.Exit(3) from None
+
+
+def resolve(
+    kind: Kind, name: str, *, numbers: Sequence[str], codes: Sequence[str], taken: bool, by: str, why: str, as_json: bool
+) -> None:
+    """Settle unknown messages by a person's word, and say what that did."""
+    from posthorn.delivery.resolve import resolve as settle  # noqa: PLC0415
+
+    with not_beside_a_run("settled"):
+        done = settle(kind, name, numbers=numbers, codes=codes, taken=taken, by=by, why=why)
+    word = done.state.name.lower()
+    if as_json:
+        told = {"name": name, "resolved": done.resolved, "state": word, "unknown": done.unknown, "next": done.next}
+        print_json({**told, "by": by, "why": why})
+    else:
+        say(f"{done.resolved:,} settled as {word} by {by}; {done.unknown:,} still unknown\nnext: {done.next}")
+
+
+def resend(
+    kind: Kind,
+    name: str,
+    *,
+    numbers: Sequence[str],
+    codes: Sequence[str],
+    failed: bool,
+    everything: bool,
+    although_taken: bool,
+    by: str,
+    why: str,
+    as_json: bool,
+) -> None:
+    """Have messages sent a second time by a person's word, and say what that did."""
+    from posthorn.delivery.resend import resend_all, resend_failed, resend_named  # noqa: PLC0415
+
+    with not_beside_a_run("changed"):
+        if failed:
+            done = resend_failed(kind, name, by=by, why=why)
+        elif everything:
+            done = resend_all(kind, name, by=by, why=why)
+        else:
+            done = resend_named(kind, name, numbers=numbers, codes=codes, although_taken=although_taken, by=by, why=why)
+    if as_json:
+        print_json({"name": name, "resent": done.resent, "next": done.next, "by": by, "why": why})
+    else:
+        say(f"{done.resent:,} to be sent again, decided by {by}\nnext: {done.next}")
+
+
+def approve(name: str, *, by: str, note: str, refuse: bool, yes: bool) -> None:
+    """Show what waits for an approval, ask, and keep the answer; flow runs that wait for it go on."""
+    from posthorn.cli import runs  # noqa: PLC0415
+    from posthorn.content.plain import plain_lines  # noqa: PLC0415
+    from posthorn.delivery.approval import decide, shown  # noqa: PLC0415
+    from posthorn.errors import InputError  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
+
+    question = shown(name)
+    print(plain_lines(question.as_text()), flush=True)
+    if not yes and not sys.stdin.isatty():
+        raise InputError("--yes", "there is no terminal to ask at; look at the table, and say --yes")
+    if not yes:
+        typer.confirm("Refuse it?" if refuse else "Send this?", abort=True, err=True)
+    waiting = decide(name, approved=not refuse, by=by, note=note, content=question.content)
+    woken = runs.resume_paused(load_settings(), waiting, approve=not refuse, by=by, note=note) if waiting else 0
+    word = "refused" if refuse else "approved"
+    go_on = f"{woken} waiting flow run goes on" if woken else "`posthorn campaign send` sends it"
+    say(f"{name}: {word} by {by}" + ("" if refuse and not woken else f"; {go_on}"))

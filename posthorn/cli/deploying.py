@@ -1,0 +1,37 @@
+"""Putting one campaign or event on a schedule of its own, said once for both."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from posthorn.content.amounts import many
+from posthorn.models import Kind
+from posthorn.process.terminal import say
+
+
+def deploy(kind: Kind, file: Path, *, cron: str | None, at: str | None, timezone: str | None) -> None:
+    """Check the file, and add (or replace) its deployment on the Prefect server; say when it starts."""
+    from posthorn.cli import runs  # noqa: PLC0415
+    from posthorn.content import moments  # noqa: PLC0415
+    from posthorn.delivery.check import check_campaign, check_event  # noqa: PLC0415
+    from posthorn.errors import InputError  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
+
+    if cron is not None and at is not None:
+        raise InputError("--at", "say either --cron or --at")
+    settings = load_settings()
+    zone = moments.checked_zone(timezone or settings.timezone)
+    now = datetime.now(UTC)
+    moment = moments.read_at(at, zone, zone_is_given=timezone is not None, now=now) if at else None
+    checked = (check_event if kind is Kind.EVENT else check_campaign)(file)
+    if moment and checked.moment and moment >= checked.moment:
+        dispatched = moments.shown(checked.moment, settings.timezone)
+        raise InputError("--at", f"its send_at is {dispatched}, which will have passed; name an earlier --at, or change it")
+    deployed = runs.deploy(kind, settings, checked.name, file.absolute(), cron=cron, at=moment, timezone=zone)
+    for oddity in moments.oddities(moment, now, zone, key="--at") if moment else ():
+        say(f"warning: {oddity.message}")
+    when = f"cron {cron} ({zone})" if cron else "by hand, in the Prefect UI"
+    if moment:
+        when = f"once, at {moments.shown(moment, zone, settings.timezone)}"
+    say(f"{deployed}: {many(checked.reading.valid, kind.item)}; starts {when}")

@@ -1,0 +1,100 @@
+"""`posthorn files …`: what lies at the provider."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from posthorn.cli.output import print_json
+from posthorn.process.terminal import say
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The files that the account holds at the provider.")
+
+FileId = Annotated[str, typer.Argument(metavar="ID", help="The file's id there, as `posthorn files list` shows it.")]
+Type = Annotated[str | None, typer.Option("--type", help="Which files: mms (as without it) or voice.")]
+Gateway = Annotated[str | None, typer.Option("--gateway", help="Which gateway, where several keep files.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
+
+
+@app.callback()
+def files() -> None:
+    """The files that the account holds at the provider. Campaigns upload theirs by themselves."""
+
+
+@app.command("list")
+def list_files(kind: Type = None, gateway: Gateway = None, as_json: Json = False) -> None:
+    """Every file of the account: id, name, size, when it was stored (in the provider's time). A test account lists none."""
+    from posthorn.delivery import providerfiles  # noqa: PLC0415
+
+    found = asyncio.run(providerfiles.listed(*providerfiles.keeper(gateway, kind)))
+    if as_json:
+        print_json([asdict(one) for one in found])
+    else:
+        print(providerfiles.as_table(found) if found else "no files; a test account lists none, whatever it holds")
+
+
+@app.command()
+def add(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A path, or a URL that the provider fetches.")],
+    name: Annotated[str | None, typer.Option("--name", help="How it is shown in the account.")] = None,
+    kind: Type = None,
+    gateway: Gateway = None,
+    as_json: Json = False,
+) -> None:
+    """Store a file and print its id. Voice files are taken by URL only.
+
+    A file from disk is uploaded in the encoding that the account understands, as those of campaigns are.
+    """
+    from posthorn.content.plain import plain  # noqa: PLC0415
+    from posthorn.delivery import providerfiles  # noqa: PLC0415
+
+    file_id, how = asyncio.run(providerfiles.added(*providerfiles.keeper(gateway, kind), source, name))
+    if as_json:
+        print_json({"id": file_id, "seen": how})
+    else:
+        print(file_id)
+        say(f"{plain(source, most=200)}: {how}")
+
+
+@app.command()
+def view(file_id: FileId, kind: Type = None, gateway: Gateway = None, as_json: Json = False) -> None:
+    """One file, also one that the list does not show. Exit code 2 where there is none of that id."""
+    from posthorn.delivery import providerfiles  # noqa: PLC0415
+
+    found = asyncio.run(providerfiles.viewed(*providerfiles.keeper(gateway, kind), file_id))
+    if as_json:
+        print_json(asdict(found))
+    else:
+        print(providerfiles.as_table([found]))
+
+
+@app.command()
+def delete(
+    file_ids: Annotated[list[str], typer.Argument(metavar="ID…", help="The files' ids there.")],
+    kind: Type = None,
+    gateway: Gateway = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete files at the provider. What becomes of a scheduled MMS that uses one is documented nowhere.
+
+    Campaigns that still need one are named first; they upload it again when they go on. Exit code 2 where one was not there.
+    """
+    from posthorn.content.plain import plain  # noqa: PLC0415
+    from posthorn.delivery import providerfiles  # noqa: PLC0415
+    from posthorn.errors import InputError  # noqa: PLC0415
+
+    keeper = providerfiles.keeper(gateway, kind)
+    for name in providerfiles.used_by(keeper[0], file_ids):
+        say(f"{name} still needs one of them: what the provider keeps for a later moment may go out without its picture")
+    if not yes and not sys.stdin.isatty():
+        raise InputError("--yes", "there is no terminal to ask at; look at the ids, and say --yes")
+    if not yes:
+        typer.confirm(f"Delete {len(file_ids):,} at the provider?", abort=True, err=True)
+    left = asyncio.run(providerfiles.deleted(*keeper, file_ids))
+    say(f"deleted {len(file_ids) - len(left):,} of {len(file_ids):,}")
+    if left:
+        raise InputError("ID", f"not there, or not deleted: {', '.join(plain(one, most=64) for one in left)}")

@@ -1,0 +1,25 @@
+"""Arguments and options that commands of both groups have, so that they are called the same and say the same."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from posthorn.cli.operator import operator_name
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
+By = Annotated[
+    str,
+    typer.Option(
+        "--by", help="Who decides it; kept in the ledger.", default_factory=operator_name, show_default="your account's name"
+    ),
+]
+Why = Annotated[str, typer.Option("--why", help="Why, or how you know; kept in the ledger.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask again.")]
+Taken = Annotated[bool, typer.Option("--sent/--not-sent", help="Whether it went out.")]
+Phones = Annotated[list[str] | None, typer.Option("--phone", help="What goes to this number; repeatable.")]
+Failed = Annotated[bool, typer.Option("--failed", help="Everything that was rejected, or reported as not delivered.")]
+Cron = Annotated[str | None, typer.Option("--cron", help="When, as in '0 9 1 12 *'.")]
+At = Annotated[str | None, typer.Option("--at", help="When, once, as in 2026-12-01T09:00:00.")]
+Timezone = Annotated[str | None, typer.Option("--timezone", help="Time zone of --cron and --at (POSTHORN_TIMEZONE).")]

@@ -1,0 +1,94 @@
+"""What work at a provider needs, with or without a delivery: its gateway, its account, and the ledger.
+
+A run is such a place. What an operator does there by hand (files, limits, a probe) opens one without a delivery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from posthorn.errors import InputError
+from posthorn.gateways import registry
+from posthorn.gateways.contract import CampaignGateway
+from posthorn.gateways.descriptor import Account, Descriptor
+from posthorn.ledger import accounts
+from posthorn.ledger.accounts import AccountFinding
+from posthorn.ledger.store.engine import Ledger
+from posthorn.settings import Settings, load_settings
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Place(Protocol):
+    """Where something is done at a provider."""
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """The gateway, as everybody may know it."""
+
+    @property
+    def account(self) -> Account:
+        """The account of the settings."""
+
+    @property
+    def gateway(self) -> CampaignGateway:
+        """The gateway, opened."""
+
+    async def do(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run one of the ledger's verbs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A place without a delivery."""
+
+    settings: Settings
+    descriptor: Descriptor
+    account: Account
+    gateway: Any
+    ledger: Ledger
+
+    async def do(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run one of the ledger's verbs, here and now: nothing else is under way."""
+        return verb(self.ledger, *args, **kwargs)
+
+
+def able(name: str | None, has: Callable[[Descriptor], object], what: str) -> Descriptor:
+    """The gateway of that name, or without a name the first that can do it.
+
+    Raises:
+        InputError: it cannot, or there is none of that name; those that can are named.
+    """
+    those = [one for one in registry.GATEWAYS if has(one)]
+    for one in those:
+        if name is None or one.name == name:
+            return one
+    raise InputError("--gateway", f"expected one that {what}: {', '.join(one.name for one in those) or 'none does'}")
+
+
+@asynccontextmanager
+async def at(descriptor: Descriptor) -> AsyncIterator[Counter]:
+    """Open the gateway of the settings, and the ledger.
+
+    Raises:
+        SettingsError: credentials are missing.
+    """
+    settings = load_settings()
+    gateway = descriptor.open(settings)
+    try:
+        ledger = Ledger(settings.database_url)
+        try:
+            yield Counter(settings, descriptor, descriptor.account(settings), gateway, ledger)
+        finally:
+            ledger.close()
+    finally:
+        await gateway.aclose()
+
+
+def known_of(ledger: Ledger, descriptor: Descriptor, account: Account) -> Mapping[str, AccountFinding]:
+    """What is known of the account, by subject."""
+    return accounts.findings(ledger, descriptor.name, account.key)
