@@ -30,6 +30,7 @@ from posthorn.delivery.run import INTERRUPTED, Run
 from posthorn.delivery.waiting import Board, watched
 from posthorn.errors import Stopped
 from posthorn.ledger.deliveries import Delivery
+from posthorn.views.status import BY_A_PERSON
 from tasks.publish import publish
 
 _P = ParamSpec("_P")
@@ -119,7 +120,7 @@ def heeds_cancellation(flow: _Flow[_P]) -> _Flow[_P]:
 def _cancelled(word: Word, message: str | None, data: Exception | None = None) -> State[Any]:
     """Why it was cancelled and how it ended; a run that was stopped by the word names it already."""
     reason, said = word.reason or _CANCELLED, message or "nothing was sent by this run"
-    return Cancelled(message=said if said.startswith(reason) else f"{reason}; {said}", data=data)
+    return Cancelled(message=said if said.startswith(BY_A_PERSON) else f"{reason}; {said}", data=data)
 
 
 async def _shown(word: Word) -> str | None:

@@ -81,18 +81,26 @@ async def progress(run: Run[Any]) -> AsyncIterator[None]:
     finally:
         follower.cancel()
         await asyncio.wait([follower])
+        await _tell_news(run)
 
 
 async def _follow(run: Run[Any], shown: Card) -> None:
     while True:
         await asyncio.sleep(PROGRESS_EVERY_SECONDS)
         try:
+            await _tell_news(run)
             now = await _card(run)
             if now.page != shown.page:
                 await _put(now.key, now.page, now.headline)
                 shown = now
         except Exception:  # noqa: BLE001 - what cannot be shown stops no send
             get_run_logger().warning("the progress could not be shown", exc_info=True)
+
+
+async def _tell_news(run: Run[Any]) -> None:
+    """Tell automations that a cap is used up but for little."""
+    for said in run.budget.take_news():
+        tell("cost", {**(await _card(run)).status, "because": said})
 
 
 async def _card(run: Run[Any]) -> Card:

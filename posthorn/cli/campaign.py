@@ -10,7 +10,7 @@ import typer
 
 from posthorn.cli import decisions
 from posthorn.cli.deploying import deploy as put_on_a_schedule
-from posthorn.cli.options import At, By, Cron, Failed, Json, Phones, Taken, Timezone, Why, Yes
+from posthorn.cli.options import At, By, Cron, Csv, Failed, Json, Jsonl, Phones, Plain, Taken, Timezone, Why, Yes
 from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, show_status
 from posthorn.models import Kind
 from posthorn.process.terminal import say
@@ -43,6 +43,7 @@ def campaign() -> None:
         strict = false                       # true: warnings block
         send_at = 2026-11-30T09:00:00+01:00  # optional: the provider dispatches then
         test = false                         # true: the provider checks the request and sends nothing
+        max_cost = 500.00                    # optional: it stops before it costs more
         send_hours = "Mon-Fri 10:00-18:00"   # optional: narrower than POSTHORN_SEND_HOURS; wider needs an approval
         verify = "listed"                    # "trust": send although no list of the provider shows the files
         approve = false                      # true: a person must approve it before the first send
@@ -324,25 +325,17 @@ def cancel(name: Name, as_json: Json = False) -> None:
 
 
 @app.command(short_help="Write every message to a file.")
-def export(
-    name: Name,
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write CSV, safe for spreadsheets.")] = None,
-    jsonl: Annotated[Path | None, typer.Option("--jsonl", metavar="FILE", help="Write JSON lines.")] = None,
-    test: Test = False,
-) -> None:
+def export(name: Name, csv: Csv = None, jsonl: Jsonl = None, plain: Plain = False, test: Test = False) -> None:
     """Write every message with its number, state, the provider's code in words and its id, and the times in UTC.
 
     The file holds numbers in full, so only its owner may read it. One of that name is replaced once all is written.
     Rejected rows are not in it: they are in the rejects file.
-    """
-    from posthorn.delivery.export import export_csv, export_jsonl  # noqa: PLC0415
 
-    if csv is None and jsonl is None:
-        raise typer.BadParameter("say where to: --csv FILE, --jsonl FILE, or both")
-    if csv is not None:
-        say(f"{csv}: {export_csv(name, csv, test=test):,} messages")
-    if jsonl is not None:
-        say(f"{jsonl}: {export_jsonl(name, jsonl, test=test):,} messages")
+    \b
+        posthorn campaign export sale --csv sale.csv
+        posthorn campaign export sale --jsonl sale.jsonl
+    """  # noqa: D301 - see deploy
+    decisions.export(Kind.CAMPAIGN, name, csv=csv, jsonl=jsonl, plain=plain, test=test)
 
 
 def _have_approved(file: Path, name: str, *, yes: bool) -> None:

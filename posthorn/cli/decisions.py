@@ -1,14 +1,16 @@
-"""What a person decides about a delivery, said once for campaigns and events: approve, resolve, resend."""
+"""What a person decides about a delivery, or has written down, said once for campaigns and events."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
 from posthorn.cli.output import print_json
+from posthorn.content.amounts import many
 from posthorn.models import Kind
 from posthorn.process.terminal import say
 
@@ -89,3 +91,17 @@ def approve(name: str, *, by: str, note: str, refuse: bool, yes: bool) -> None:
     word = "refused" if refuse else "approved"
     go_on = f"{woken} waiting flow run goes on" if woken else "`posthorn campaign send` sends it"
     say(f"{name}: {word} by {by}" + ("" if refuse and not woken else f"; {go_on}"))
+
+
+def export(kind: Kind, name: str, *, csv: Path | None, jsonl: Path | None, plain: bool = False, test: bool = False) -> None:
+    """Write a delivery to the files that are named, and say how many rows each has."""
+    from posthorn.delivery.export import export_csv, export_jsonl  # noqa: PLC0415
+    from posthorn.errors import InputError  # noqa: PLC0415
+
+    if csv is None and jsonl is None:
+        raise InputError("--csv", "say where to: --csv FILE, --jsonl FILE, or both")
+    rows = "code" if kind is Kind.EVENT else "message"
+    if csv is not None:
+        say(f"{csv}: {many(export_csv(kind, name, csv, test=test, plain=plain), rows)}")
+    if jsonl is not None:
+        say(f"{jsonl}: {many(export_jsonl(kind, name, jsonl, test=test), rows)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,3 +24,10 @@ Failed = Annotated[bool, typer.Option("--failed", help="Everything that was reje
 Cron = Annotated[str | None, typer.Option("--cron", help="When, as in '0 9 1 12 *'.")]
 At = Annotated[str | None, typer.Option("--at", help="When, once, as in 2026-12-01T09:00:00.")]
 Timezone = Annotated[str | None, typer.Option("--timezone", help="Time zone of --cron and --at (POSTHORN_TIMEZONE).")]
+Csv = Annotated[
+    Path | None, typer.Option("--csv", metavar="FILE", help="Write CSV for spreadsheets: codes and numbers as text.")
+]
+Jsonl = Annotated[Path | None, typer.Option("--jsonl", metavar="FILE", help="Write JSON lines.")]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="With --csv, for programs: each value as it is, without the mark of UTF-8.")
+]

@@ -9,7 +9,7 @@ import typer
 
 from posthorn.cli import decisions
 from posthorn.cli.deploying import deploy as put_on_a_schedule
-from posthorn.cli.options import At, By, Cron, Failed, Json, Phones, Taken, Timezone, Why
+from posthorn.cli.options import At, By, Cron, Csv, Failed, Json, Jsonl, Phones, Plain, Taken, Timezone, Why
 from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, show_status
 from posthorn.models import Kind
 from posthorn.process.terminal import say
@@ -113,14 +113,17 @@ def preview(
 
 
 @app.command(short_help="Write the door list.")
-def export(
-    name: Name,
-    csv: Annotated[Path, typer.Option("--csv", help="Where to write the door list (mode 0600: it holds numbers).")],
-) -> None:
-    """Write the door list: the attendees' columns, number, code and state, safe to open in a spreadsheet."""
-    from posthorn.delivery.export import export_door_list  # noqa: PLC0415
+def export(name: Name, csv: Csv = None, jsonl: Jsonl = None, plain: Plain = False) -> None:
+    """Write the door list: the attendees' columns, number, code, whether it lets them in, and the state of the ticket.
 
-    say(f"{csv}: {export_door_list(name, csv):,} tickets")
+    Codes that are void, and tickets that were cancelled, are in it, marked: valid is no. The file holds numbers in full, so
+    only its owner may read it. One of that name is replaced once all is written.
+
+    \b
+        posthorn tickets export jazz-night --csv door.csv
+        posthorn tickets export jazz-night --csv door.csv --plain      # for a scanner's program
+    """  # noqa: D301 - see deploy
+    decisions.export(Kind.EVENT, name, csv=csv, jsonl=jsonl, plain=plain)
 
 
 @app.command(short_help="Have tickets sent a second time, with the same codes.")

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from posthorn.content import inputfile
 from posthorn.content.filenames import existing
-from posthorn.content.inputfile import checked_name, read_model, sha256_of, unknown_gateway
+from posthorn.content.inputfile import MaxCost, checked_name, read_model, sha256_of, unknown_gateway
 from posthorn.content.media.barcode import new_barcode_id
 from posthorn.content.plain import plain
 from posthorn.content.recipients.codes import CodeRules, WrongCode, alike_caution, code_column, wrong_code
@@ -37,9 +37,9 @@ from posthorn.settings import HoursText
 
 BATCH = 5_000
 _NOT_CONTENT = frozenset(
-    {"allow_repeat", "column", "barcode_column", "only_where", "landlines", "literal", "strict", "send_hours"}
+    {"allow_repeat", "column", "barcode_column", "only_where", "landlines", "literal", "strict", "send_hours", "max_cost"}
 )
-"""Keys that say how the list is read, what blocks, or when it is sent: not what a ticket is made of."""
+"""Keys that say how the list is read, what blocks, when it is sent and what it may cost: not what a ticket is made of."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _FIRST_REJECTS = 100
 
@@ -103,6 +103,7 @@ class TicketEvent(BaseModel):
     literal: bool = Field(False, description="What looks like a placeholder is meant as it stands")
     strict: bool = Field(False, description="Warnings block")
     gateway: str | None = Field(None, description="Which gateway sends it, where there are several")
+    max_cost: MaxCost | None = Field(None, description="Most that it may cost: it stops before more is spent")
     send_hours: HoursText | None = Field(None, description="Narrower hours than POSTHORN_SEND_HOURS")
     allow_repeat: bool = Field(False, description="Send although the same MMS went to some of these numbers lately")
 

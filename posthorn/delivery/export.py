@@ -1,127 +1,113 @@
-"""Exporting a campaign: every message with its number and where it stands, as CSV for spreadsheets or as JSON lines.
+"""Exports: every message of a campaign with where it stands; an event's door list, with every code that may be shown there.
 
-The file holds numbers in full, so only its owner may read it; it never appears half written, and replaces an earlier one.
+As CSV for spreadsheets, plain CSV or JSON lines for programs. The file holds numbers in full, so only its owner may read it;
+it never appears half written, and replaces an earlier one. No cell is cut.
 """
 
 from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import orjson
 
-from posthorn.content.recipients.rejects import spreadsheet_safe
+from posthorn.content.spreadsheet import MARK, as_cell, as_text
+from posthorn.delivery.doorlist import door_list
+from posthorn.delivery.erased import refuse_incomplete
 from posthorn.delivery.private_file import written_privately
-from posthorn.errors import InputError
 from posthorn.gateways.registry import code_words
-from posthorn.ledger import deliveries, listing, tickets
+from posthorn.ledger import deliveries, listing
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.listing import Listed
-from posthorn.ledger.store.engine import open_ledger
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind
 
-COLUMNS = ("line", "phone", "state", "code", "meaning", "provider_id", "barcode", "sent_at", "delivered_at")
+Value: TypeAlias = str | int | None
+COLUMNS = ("line", "phone", "state", "code", "meaning", "provider_id", "sent_at", "delivered_at")
+_IDENTIFIERS = frozenset({"phone", "code", "provider_id"})
+"""Columns whose cells identify something: a spreadsheet must not read them as numbers."""
 
-_Words = Callable[[str], str]
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What is exported: the names of its columns, which of them are ``identifiers``, and its rows."""
+
+    columns: tuple[str, ...]
+    identifiers: frozenset[str]
+    rows: Iterable[tuple[Value, ...]]
 
 
-def export_csv(name: str, out: Path, *, test: bool = False) -> int:
-    """Write every message of a campaign or event as CSV; returns how many.
+def export_csv(kind: Kind, name: str, out: Path, *, test: bool = False, plain: bool = False) -> int:
+    """Write every message, or the door list, as CSV; returns the rows.
 
-    Cells that a spreadsheet could take for a formula are defused; numbers are digits without a plus for the same reason.
+    For spreadsheets: UTF-8 with its mark, formulas defused, codes and numbers as text. ``plain``: each value as it is.
 
     Raises:
-        DeliveryNotFound: there is none of that name.
+        DeliveryNotFound: there is none of that name and kind.
         InputError: the file cannot be written, or the numbers were erased; an earlier file stays as it is.
     """
-    safe = functools.lru_cache(maxsize=1_000)(spreadsheet_safe)
-    with _opened(name, test=test) as (messages, words), written_privately(out) as file:
+    with _table(kind, name, test=test) as table, written_privately(out) as file:
+        if not plain:
+            file.write(MARK)
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        cells = [_plain if plain else _cell(column in table.identifiers) for column in table.columns]
+        writer.writerow(table.columns if plain else map(as_cell, table.columns))
         rows = 0
-        for one in messages:
-            code, provider_id = safe(one.error or ""), spreadsheet_safe(one.provider_id or "")
-            barcode = spreadsheet_safe(one.barcode or "")
-            meaning, sent, delivered = safe(words(one.error or "")), _moment(one.sent_at), _moment(one.delivered_at)
-            writer.writerow((one.line, one.phone, one.state, code, meaning, provider_id, barcode, sent, delivered))
-            rows += 1
+        for rows, row in enumerate(table.rows, start=1):  # noqa: B007 - used after the loop
+            writer.writerow([cell(value) for cell, value in zip(cells, row, strict=True)])
     return rows
 
 
-def export_jsonl(name: str, out: Path, *, test: bool = False) -> int:
-    """Write every message of a campaign or event as JSON lines, numbers as E.164; returns how many.
+def export_jsonl(kind: Kind, name: str, out: Path, *, test: bool = False) -> int:
+    """Write every message, or the door list, as JSON lines; returns the rows.
 
     Raises:
         DeliveryNotFound, InputError: as ``export_csv``.
     """
-    with _opened(name, test=test) as (messages, words), written_privately(out) as file:
+    with _table(kind, name, test=test) as table, written_privately(out) as file:
         rows = 0
-        for one in messages:
-            meaning = words(one.error) or None if one.error else None
-            sent, delivered = _moment(one.sent_at) or None, _moment(one.delivered_at) or None
-            values = (
-                one.line,
-                f"+{one.phone}",
-                one.state,
-                one.error,
-                meaning,
-                one.provider_id,
-                one.barcode,
-                sent,
-                delivered,
-            )
-            file.write(orjson.dumps(dict(zip(COLUMNS, values, strict=True))).decode() + "\n")
-            rows += 1
+        for rows, row in enumerate(table.rows, start=1):  # noqa: B007 - used after the loop
+            file.write(orjson.dumps(dict(zip(table.columns, row, strict=True))).decode() + "\n")
     return rows
 
 
-def export_door_list(name: str, out: Path) -> int:
-    """Write the door list of an event as CSV (mode 0600): its columns, the code, the state; returns the rows.
+def _plain(value: Value) -> str:
+    return "" if value is None else str(value)
 
-    Cells that a spreadsheet could take for a formula are defused; numbers are digits without a plus for the same reason.
 
-    Raises:
-        InputError: it cannot be written; an earlier list stays as it is.
-    """
-    with open_ledger() as ledger:
-        event = deliveries.get(ledger, name, kind=Kind.EVENT)
-        with written_privately(out) as file:
-            writer = csv.writer(file)
-            columns: list[str] | None = None
-            rows = 0
-            for ticket in tickets.all_tickets(ledger, event):
-                if columns is None:
-                    columns = [column for column in ticket.fields if column not in ("phone", "barcode_id", "barcode")]
-                    writer.writerow(["line", *map(spreadsheet_safe, columns), "phone", "code", "state"])
-                known = [spreadsheet_safe(ticket.fields.get(column, "")) for column in columns]
-                code = spreadsheet_safe(ticket.barcode)
-                writer.writerow([ticket.line, *known, ticket.phone, code, ticket.state.name.lower()])
-                rows += 1
-    return rows
+def _cell(is_identifier: bool) -> Callable[[Value], str]:
+    """How a cell of such a column is written for a spreadsheet."""
+    written = as_text if is_identifier else functools.lru_cache(maxsize=1_000)(as_cell)
+    return lambda value: "" if value is None else str(value) if isinstance(value, int) else written(value)
 
 
 @contextmanager
-def _opened(name: str, *, test: bool) -> Iterator[tuple[Iterator[Listed], _Words]]:
+def _table(kind: Kind, name: str, *, test: bool) -> Iterator[Table]:
     with open_ledger() as ledger:
-        campaign = deliveries.get(ledger, name, test=test)
-        words = functools.partial(code_words, campaign.gateway)
-        yield _not_erased(campaign, listing.messages(ledger, campaign)), functools.lru_cache(maxsize=1_000)(words)
+        delivery = deliveries.get(ledger, name, test=test, kind=kind)
+        if kind is Kind.EVENT:
+            columns, rows = door_list(ledger, delivery)
+            yield Table(columns, frozenset({"phone", "code"}), rows)
+        else:
+            yield Table(COLUMNS, _IDENTIFIERS, _messages(ledger, delivery))
 
 
-def _not_erased(campaign: Delivery, messages: Iterator[Listed]) -> Iterator[Listed]:
-    """The messages; there is one for every row that was not rejected, unless the numbers were erased, or are being."""
+def _messages(ledger: Ledger, campaign: Delivery) -> Iterator[tuple[Value, ...]]:
+    words = functools.lru_cache(maxsize=1_000)(functools.partial(code_words, campaign.gateway))
     count = 0
-    for count, one in enumerate(messages, start=1):  # noqa: B007 - used after the loop
-        yield one
-    if count != campaign.input - campaign.invalid - campaign.duplicate:
-        raise InputError("export", f"the numbers of {campaign.name} were erased; its status still has the counts")
+    for count, one in enumerate(listing.messages(ledger, campaign), start=1):  # noqa: B007 - used after the loop
+        meaning = words(one.error) or None if one.error else None
+        sent, delivered = _moment(one.sent_at), _moment(one.delivered_at)
+        yield one.line, f"+{one.phone}", one.state, one.error, meaning, one.provider_id, sent, delivered
+    refuse_incomplete(campaign, count)
 
 
 @functools.lru_cache(maxsize=1_000)
-def _moment(seconds: float | None) -> str:
-    """``2026-11-30T08:00:00Z``; empty for None."""
-    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+def _moment(seconds: float | None) -> str | None:
+    """``2026-11-30T08:00:00Z``."""
+    return None if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -23,8 +23,12 @@ _CLOCK_SKEW_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """One attendee's ticket as the ledger holds it; ``fields`` are the attendee's other columns."""
+    """One attendee's ticket as the ledger holds it; ``fields`` are the attendee's other columns.
 
+    ``listed_code`` and ``listed_phone`` are as the list says them, ``is_out`` is whether nothing more is to go to it.
+    """
+
+    place: tuple[int, int]
     line: int
     phone: Phone
     barcode: str
@@ -32,12 +36,26 @@ class Ticket:
     state: MessageState
     provider_id: str | None
     error: str | None
+    listed_code: str
+    listed_phone: Phone
+    is_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VoidCode:
+    """A code that lets nobody in any more, and why; ``place`` is that of the ticket that had it, None for a proof's."""
+
+    code: str
+    place: tuple[int, int] | None
+    why: str
 
 
 _PAGES = sql(
-    "SELECT m.chunk_id, m.position, m.line, m.phone, m.state, m.provider_id, m.error, t.barcode, t.fields"  # noqa: S608 - own words
-    " FROM chunk k JOIN message m ON m.chunk_id = k.id"
+    "SELECT m.chunk_id, m.position, m.line, m.phone, m.state, m.provider_id, m.error, t.barcode, t.fields,"  # noqa: S608 - own words
+    " coalesce(t.listed_code, t.barcode) AS listed_code, coalesce(t.listed_phone, m.phone) AS listed_phone,"
+    " o.chunk_id IS NOT NULL AS is_out FROM chunk k JOIN message m ON m.chunk_id = k.id"
     " JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position"
+    " LEFT JOIN taken_out o ON o.chunk_id = m.chunk_id AND o.position = m.position"
     f" WHERE k.campaign_id = :event AND {BEHIND} {IN_ORDER}"
 ).columns(fields=sa.JSON())
 
@@ -47,8 +65,27 @@ def all_tickets(ledger: Ledger, event: Delivery, page_size: int = 5_000) -> Iter
     for page in pages(ledger, _PAGES, {"event": event.id}, page_size):
         for row in page:
             yield Ticket(
-                row.line, Phone(row.phone), row.barcode, row.fields, MessageState(row.state), row.provider_id, row.error
+                (row.chunk_id, row.position),
+                row.line,
+                Phone(row.phone),
+                row.barcode,
+                row.fields,
+                MessageState(row.state),
+                row.provider_id,
+                row.error,
+                row.listed_code,
+                Phone(row.listed_phone),
+                bool(row.is_out),
             )
+
+
+def void_codes(ledger: Ledger, event: Delivery) -> list[VoidCode]:
+    """The codes of the event that are void, oldest first."""
+    void = tables.void_code.c
+    query = sa.select(void.code, void.chunk_id, void.position, void.why).where(void.campaign_id == event.id)
+    with ledger.read() as connection:
+        rows = connection.execute(query.order_by(void.voided_at, void.code)).all()
+    return [VoidCode(row.code, None if row.chunk_id is None else (row.chunk_id, row.position), row.why) for row in rows]
 
 
 def barcodes_by_line(ledger: Ledger, event: Delivery) -> dict[int, str]:

@@ -22,7 +22,7 @@ OVERVIEW = "posthorn-overview"
 NEWEST = 50
 """How many deliveries it holds."""
 
-_HEADS = ("delivery", "kind", "last run", "state", "rows:", "sent:", "delivered:", "left:", "rejected:", "unknown:", "cost:")
+_HEADS = ("delivery", "state", "last run", "sent:", "of:", "delivered:", "cost:")
 _CALLS = ("needs_attention", "stopped", "waiting")
 
 
@@ -31,10 +31,10 @@ def overview(ledger: Ledger, settings: Settings) -> str:
     newest = [(one, totals.status(ledger, one)) for one in reversed(deliveries.all_records(ledger)[-NEWEST:])]
     calling = [(one, status) for one, status in newest if status["state"] in _CALLS]
     others = [(one, status) for one, status in newest if status["state"] not in _CALLS]
-    parts = ["# Deliveries"]
+    parts = ["# Deliveries", f"Times are those of {settings.timezone}."]
     if calling:
-        rows = [(*_row(one, status, settings)[:4], prose(status["because"] or _words(status))) for one, status in calling]
-        parts += ["## Somebody has to look, or to decide", table((*_HEADS[:4], "why"), rows)]
+        rows = [(*_row(one, status, settings)[:3], prose(status["because"] or _words(status))) for one, status in calling]
+        parts += ["## Somebody has to look, or to decide", table((*_HEADS[:3], "why"), rows)]
     if newest:
         parts += ["## All", table(_HEADS, [_row(one, status, settings) for one, status in [*calling, *others]])]
     else:
@@ -50,15 +50,11 @@ def _row(delivery: Delivery, status: Mapping[str, Any], settings: Settings) -> t
     unbalanced = "" if status["balanced"] else ", **NOT BALANCED**"
     return (
         link(delivery.name + (" (test)" if delivery.test else ""), artifact_key(status["kind"], delivery.name)),
-        status["kind"],
-        _moment(delivery.run_started_at, settings.timezone) if delivery.run_started_at else "not yet",
         (f"**{state}**" if status["state"] in _CALLS else state) + unbalanced,
-        f"{counted['input']:,}",
+        _moment(delivery.run_started_at, settings.timezone) if delivery.run_started_at else "not yet",
         f"{taken:,}",
-        f"{counted['delivered']:,}" + (f" ({100 * counted['delivered'] // to_send} %)" if to_send else ""),
-        f"{counted['pending'] + counted['sending']:,}",
-        f"{counted['rejected']:,}",
-        f"{counted['unknown']:,}",
+        f"{to_send:,}",
+        f"{100 * counted['delivered'] // to_send} %" if to_send else "",
         _cost(delivery, taken, settings),
     )
 
@@ -74,4 +70,4 @@ def _cost(delivery: Delivery, taken: int, settings: Settings) -> str:
 
 
 def _moment(seconds: float, zone: str) -> str:
-    return f"{datetime.fromtimestamp(seconds, ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
+    return f"{datetime.fromtimestamp(seconds, ZoneInfo(zone)):%m-%d %H:%M}"

@@ -18,13 +18,14 @@ import sqlalchemy as sa
 from posthorn.delivery.export import export_csv, export_jsonl
 from posthorn.errors import DeliveryNotFound, InputError
 from posthorn.ledger.store.engine import Ledger
+from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from tests.conftest import sandbox_settings
-from tests.delivery.event_journey import send_event, ticket_settings, write_event
 from tests.delivery.journey import deliver, numbers, write_campaign
 
 SEND = "messages/send_mms"
 FORMULA = "=HYPERLINK(A1)"
+CAMPAIGN = Kind.CAMPAIGN
 
 
 @pytest.fixture
@@ -47,8 +48,13 @@ def tell(database: str, statement: str, **values: object) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    """As a spreadsheet shows it: ``="00123"`` is the text in it."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return [{name: shown(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def shown(cell: str) -> str:
+    return cell[2:-1].replace('""', '"') if cell.startswith('="') else cell
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -57,9 +63,9 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def test_everybody_is_in_the_csv_once_with_where_they_stand(database: str, tmp_path: Path) -> None:
     out = tmp_path / "sale.csv"
-    assert export_csv("sale", out) == 120
+    assert export_csv(CAMPAIGN, "sale", out) == 120
     rows = read_csv(out)
-    assert [row["phone"] for row in rows] == [number.removeprefix("+") for number in numbers(120)]
+    assert [row["phone"] for row in rows] == numbers(120)
     assert [int(row["line"]) for row in rows] == list(range(2, 122))
     assert Counter(row["state"] for row in rows) == {"accepted": 69, "unknown": 50, "rejected": 1}
     (refused,) = [row for row in rows if row["state"] == "rejected"]
@@ -71,29 +77,30 @@ def test_everybody_is_in_the_csv_once_with_where_they_stand(database: str, tmp_p
 
 
 def test_the_lines_of_json_say_the_same(database: str, tmp_path: Path) -> None:
-    assert export_jsonl("sale", tmp_path / "sale.jsonl") == 120
-    assert export_csv("sale", tmp_path / "sale.csv") == 120
+    assert export_jsonl(CAMPAIGN, "sale", tmp_path / "sale.jsonl") == 120
+    assert export_csv(CAMPAIGN, "sale", tmp_path / "sale.csv") == 120
     lines, rows = read_jsonl(tmp_path / "sale.jsonl"), read_csv(tmp_path / "sale.csv")
     assert [line["phone"] for line in lines] == numbers(120)
     assert [{name: "" if value is None else str(value) for name, value in line.items()} for line in lines] == [
-        {**row, "phone": f"+{row['phone']}"} for row in rows
+        dict(row) for row in rows
     ]
     assert stat.S_IMODE((tmp_path / "sale.jsonl").stat().st_mode) == 0o600
 
 
 def test_what_a_spreadsheet_would_take_for_a_formula_is_defused_in_csv_alone(database: str, tmp_path: Path) -> None:
     tell(database, "UPDATE message SET provider_id = :formula, error = '+1|cmd' WHERE line = 2", formula=FORMULA)
-    export_csv("sale", tmp_path / "sale.csv")
-    export_jsonl("sale", tmp_path / "sale.jsonl")
-    row, line = read_csv(tmp_path / "sale.csv")[0], read_jsonl(tmp_path / "sale.jsonl")[0]
-    assert (row["provider_id"], row["code"]) == (f"'{FORMULA}", "'+1|cmd")
+    export_csv(CAMPAIGN, "sale", tmp_path / "sale.csv")
+    export_jsonl(CAMPAIGN, "sale", tmp_path / "sale.jsonl")
+    row, line = (tmp_path / "sale.csv").read_text("utf-8").splitlines()[1], read_jsonl(tmp_path / "sale.jsonl")[0]
+    assert f'"=""{FORMULA}"""' in row, "a text, as which a spreadsheet shows it"
+    assert '"=""+1|cmd"""' in row
     assert (line["provider_id"], line["code"]) == (FORMULA, "+1|cmd")
 
 
 def test_what_was_never_sent_has_no_time_of_sending(database: str, tmp_path: Path) -> None:
     tell(database, "UPDATE message SET state = 0, provider_id = NULL WHERE line = 2")
     tell(database, "UPDATE message SET delivered_at = 1800000000 WHERE line = 3")
-    export_csv("sale", tmp_path / "sale.csv")
+    export_csv(CAMPAIGN, "sale", tmp_path / "sale.csv")
     waits, delivered = read_csv(tmp_path / "sale.csv")[:2]
     assert (waits["state"], waits["sent_at"]) == ("pending", "")
     assert delivered["delivered_at"] == "2027-01-15T08:00:00Z"
@@ -104,49 +111,51 @@ EXPORTS = {"csv": export_csv, "jsonl": export_jsonl}
 
 @pytest.mark.parametrize("kind", EXPORTS)
 def test_an_earlier_file_is_replaced_by_a_whole_one_or_not_at_all(kind: str, database: str, tmp_path: Path) -> None:
-    export: Callable[[str, Path], int] = EXPORTS[kind]
+    export: Callable[[Kind, str, Path], int] = EXPORTS[kind]
     folder = tmp_path / "exports"
     folder.mkdir()
     out = folder / "sale"
     out.write_text("an earlier one")
     with pytest.raises(DeliveryNotFound):
-        export("another", out)
+        export(CAMPAIGN, "another", out)
     assert out.read_text() == "an earlier one"
-    assert export("sale", out) == 120
+    assert export(CAMPAIGN, "sale", out) == 120
     whole = out.read_bytes()
     for erased in ("DELETE FROM message WHERE line > 100", "DELETE FROM message"):
         tell(database, erased)
         with pytest.raises(InputError, match="were erased"):
-            export("sale", out)
+            export(CAMPAIGN, "sale", out)
     assert out.read_bytes() == whole
     assert [path.name for path in folder.iterdir()] == ["sale"], "nothing half written is left"
     with pytest.raises(InputError, match="cannot be written"):
-        export("sale", tmp_path / "nowhere" / "sale")
+        export(CAMPAIGN, "sale", tmp_path / "nowhere" / "sale")
 
 
 @pytest.mark.parametrize("export", [export_csv, export_jsonl])
 def test_a_link_stays_one_and_what_is_no_file_is_left_alone(
-    export: Callable[[str, Path], int], database: str, tmp_path: Path
+    export: Callable[[Kind, str, Path], int], database: str, tmp_path: Path
 ) -> None:
     (tmp_path / "target").write_text("old")
     (tmp_path / "link").symlink_to("target")
-    assert export("sale", tmp_path / "link") == 120
+    assert export(CAMPAIGN, "sale", tmp_path / "link") == 120
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "target").read_text() != "old"
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", "."):
         with pytest.raises(InputError, match="is no file"):
-            export("sale", tmp_path / name)
+            export(CAMPAIGN, "sale", tmp_path / name)
     assert (tmp_path / "pipe").is_fifo()
 
 
-async def test_a_code_that_a_spreadsheet_would_calculate_is_defused(
-    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = ticket_settings(box.url, tmp_path)
-    await send_event(write_event(tmp_path, ["+16502530000,-1-2", "+16502530001,A-1"]), settings)
-    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
-    assert export_csv("gala", tmp_path / "gala.csv") == 2
-    assert [row["barcode"] for row in read_csv(tmp_path / "gala.csv")] == ["'-1-2", "A-1"]
-    assert export_jsonl("gala", tmp_path / "gala.jsonl") == 2
-    assert [row["barcode"] for row in read_jsonl(tmp_path / "gala.jsonl")] == ["-1-2", "A-1"]
+async def test_with_plain_each_value_is_as_it_is(database: str, tmp_path: Path) -> None:
+    export_csv(CAMPAIGN, "sale", tmp_path / "sale.csv", plain=True)
+    text = (tmp_path / "sale.csv").read_text("utf-8")
+    assert text.startswith("line,phone,state,code,meaning,provider_id,sent_at,delivered_at\n2,+48500000000,")
+    assert '="' not in text
+    export_csv(CAMPAIGN, "sale", tmp_path / "sale.csv")
+    assert (tmp_path / "sale.csv").read_bytes().startswith(b"\xef\xbb\xbfline,phone,")
+
+
+async def test_a_campaign_is_no_event(database: str, tmp_path: Path) -> None:
+    with pytest.raises(DeliveryNotFound, match="sale is a campaign, not an event"):
+        export_csv(Kind.EVENT, "sale", tmp_path / "sale.csv")

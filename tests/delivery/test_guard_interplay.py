@@ -17,6 +17,7 @@ from posthorn.delivery.withdraw import cancel_campaign
 from posthorn.errors import Stopped
 from posthorn.ledger import deliveries, tickets
 from posthorn.ledger.marks import marks_folder
+from posthorn.ledger.resolving import RESENDABLE, Which, resend
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.serwersms import SerwerSmsOptions
@@ -113,7 +114,7 @@ async def test_a_forgotten_repeat_of_a_ticket_makes_no_other_unknown(box: Sandbo
     ledger = Ledger(settings.database_url)
     event = deliveries.get(ledger, "gala")
     (first, *_) = tickets.all_tickets(ledger, event)
-    assert tickets.resend(ledger, event, tickets.RESENDABLE, phone=first.phone, by="ops", why="lost") == 1
+    assert resend(ledger, event, Which([first.phone]), RESENDABLE, by="ops", why="lost").moved == 1
     ledger.close()
     box.faults.replace([{"call": "sendMMSBarcode", "at": [2], "fault": "status_before", "status": 401}])
     await send_event(file, settings)

@@ -12,9 +12,10 @@ import sqlalchemy as sa
 from posthorn.delivery.housekeeping import PARKED_DAYS, tidy
 from posthorn.delivery.report import pull_reports
 from posthorn.delivery.run import open_delivery
-from posthorn.ledger import erasing, tickets
+from posthorn.ledger import erasing
 from posthorn.ledger.news import News, take_news
 from posthorn.ledger.planning import NewDelivery, plan
+from posthorn.ledger.resolving import EVERYTHING, FAILED, resend
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, Phone
 from posthorn.sandbox.server import Sandbox
@@ -170,7 +171,7 @@ def test_a_ticket_that_is_sent_again_meanwhile_keeps_its_event(settings: Setting
 
     def meanwhile(ledger: Ledger, *, ended_before: float) -> list[int]:
         found = old(ledger, ended_before=ended_before)
-        assert tickets.resend(ledger, event, tickets.FAILED, phone=None, by="ops", why="the event was moved") == 3
+        assert resend(ledger, event, EVERYTHING, FAILED, by="ops", why="the event was moved").moved == 3
         return found
 
     monkeypatch.setattr(erasing, "erasable", meanwhile)

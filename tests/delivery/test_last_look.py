@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from posthorn.delivery.deliver import settle_once
+from posthorn.delivery.due import looks_due
 from posthorn.delivery.run import open_lookup
 from posthorn.delivery.withdraw import cancel_campaign, reconcile_named
 from posthorn.ledger import deliveries, totals

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from posthorn.delivery.export import export_csv, export_jsonl
 from posthorn.delivery.plan import plan_file
+from posthorn.models import Kind
 from posthorn.settings import SerwerSmsSettings, Settings
 from tests.delivery.journey import PNG
 from tests.drills.box import Box
@@ -98,7 +99,10 @@ def _plan(file: Path, rows: int) -> int:
 def _export(file: Path, rows: int) -> int:
     """With the settings in the environment, where the export looks for them."""
     os.environ.update(POSTHORN_DATABASE_URL=_settings(file).database_url, POSTHORN_STATE_DIR=str(file.parent))
-    counts = export_csv("large", file.parent / "out.csv"), export_jsonl("large", file.parent / "out.jsonl")
+    counts = (
+        export_csv(Kind.CAMPAIGN, "large", file.parent / "out.csv"),
+        export_jsonl(Kind.CAMPAIGN, "large", file.parent / "out.jsonl"),
+    )
     return int(counts != (rows, rows))
 
 
