@@ -33,6 +33,7 @@ from posthorn.delivery.plan import (
     refuse_beyond_limits,
     refuse_changes,
     refuse_other_selection,
+    refuse_other_waves,
     refuse_repeats,
     repeat_since,
 )
@@ -97,6 +98,7 @@ def examine_campaign(campaign: Campaign, settings: Settings, *, look_at_urls: bo
         planned = deliveries.find(ledger, campaign.name) if not campaign.test else None
         if planned is not None:
             refuse_changes(planned, Kind.CAMPAIGN, definition, campaign_files.differences)
+            refuse_other_waves(planned, campaign)
             return _planned(ledger, planned, campaign.selection(), _campaign_facts(campaign, settings, now))
         hold = _hold(ledger, campaign, settings)
         refuse_beyond_gateway(campaign)
@@ -186,6 +188,7 @@ def _campaign_facts(campaign: Campaign, settings: Settings, now: datetime) -> di
         "test": campaign.test,
         "chunk_size": chunk_size_of(campaign, settings),
         "moment": campaign.send_at,
+        "waves": campaign.waves,
         "hours": None
         if campaign.test
         else shown_hours(settings, campaign.hours, now, Dispatch(campaign.send_at, campaign.hold_minutes)),

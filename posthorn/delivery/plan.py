@@ -70,6 +70,7 @@ def plan_file(path: Path, settings: Settings) -> Delivery:
                 return _plan(ledger, campaign, definition, path, settings)
             refuse_changes(planned, Kind.CAMPAIGN, definition, differences)
             refuse_other_selection(planned, campaign.selection())
+            refuse_other_waves(planned, campaign)
             deliveries.change_options(ledger, planned, {**options(campaign), **as_read(planned)})
             return planned
     finally:
@@ -159,6 +160,21 @@ def refuse_other_selection(planned: Delivery, selection: Mapping[str, object]) -
         )
 
 
+def refuse_other_waves(planned: Delivery, campaign: Campaign) -> None:
+    """Refuse a file that now has another canary or ramp than was planned: who goes first has been cut already.
+
+    Raises:
+        DeliveryChanged: with the key.
+    """
+    now = campaign.wave_options()
+    for key in ("canary", "ramp"):
+        if planned.options.get(key) != now.get(key):
+            raise DeliveryChanged(
+                f"{planned.name} is planned with {key} = {planned.options.get(key) or 'none'}, and that cannot change now:"
+                f" take the change back, or give it another name"
+            )
+
+
 def as_read(planned: Delivery) -> dict[str, Any]:
     """What the options keep about the list as it was planned."""
     return {key: planned.options[key] for key in ("selection", "reading") if key in planned.options}
@@ -214,6 +230,7 @@ def options(campaign: Campaign) -> dict[str, Any]:
         "approve": campaign.approve,
         "verify": campaign.verify,
         **limits(campaign),
+        **campaign.wave_options(),
     }
 
 
@@ -240,6 +257,8 @@ def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: 
         definition=definition,
         options={**options(campaign), **reading_options(rows.file.phone_title, campaign.selection(), cautions)},
         chunk_size=chunk_size_of(campaign, settings),
+        canary=campaign.waves.canary if campaign.waves else 0,
+        ramp=campaign.waves.ramp if campaign.waves else (1.0,),
         test=campaign.test,
         media=campaign.media_items(allow_loopback=loopback),
         rejects_file=str(rejects.absolute()),
