@@ -20,10 +20,10 @@ from tabulate import tabulate
 
 from posthorn.content import moments
 from posthorn.content.amounts import cost, money
-from posthorn.content.campaign import Campaign
 from posthorn.content.waves import Waves
 from posthorn.delivery.hours import effective_hours, is_wider, own_hours
 from posthorn.delivery.run import CampaignRun, Run, process_name
+from posthorn.delivery.wish import Wish
 from posthorn.errors import DeliveryNotFound, GatewayError, InputError, Stopped
 from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.gateways.registry import by_name
@@ -141,10 +141,11 @@ async def heed_approval(run: Run[Any]) -> None:
             run.gate.widen()
 
 
-def may_ask(campaign: Campaign, settings: Settings) -> bool:
+def may_ask(wish: Wish) -> bool:
     """Whether somebody may have to be asked about a campaign, by its file and the rules of the house; a look tells."""
-    is_ruled = campaign.approve or settings.approve_above is not None or is_wider(settings.hours(), campaign.hours)
-    return not campaign.test and (is_ruled or was_refused(campaign.name) or _is_halted(campaign.name))
+    settings = wish.settings
+    is_ruled = wish.asks_approval or settings.approve_above is not None or is_wider(settings.hours(), wish.hours)
+    return not wish.test and (is_ruled or was_refused(wish.name) or _is_halted(wish.name))
 
 
 def _is_halted(name: str) -> bool:

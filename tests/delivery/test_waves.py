@@ -10,15 +10,14 @@ from typing import Any
 
 import pytest
 
-from posthorn.content.campaign import load_campaign
 from posthorn.content.waves import Halt, Waves, read_halt, read_wait, wave_sizes
 from posthorn.delivery import approval
-from posthorn.delivery.check import examine_campaign
+from posthorn.delivery.check import examine
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.status import exit_code, going_on
 from posthorn.delivery.waves import judged
+from posthorn.delivery.wish import load_wish
 from posthorn.errors import DeliveryChanged, InputError
-from posthorn.gateways import registry
 from posthorn.ledger import deliveries, sending, waves
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.sampling import Sampled
@@ -241,12 +240,12 @@ def test_a_canary_cannot_be_added_to_what_is_planned(settings: Settings, tmp_pat
     with pytest.raises(DeliveryChanged, match="is planned with canary = none"):
         plan_file(file, settings)
     with pytest.raises(DeliveryChanged, match="is planned with canary = none"):
-        examine_campaign(load_campaign(file, registry.bounds_of(Kind.CAMPAIGN)), settings)
+        examine(load_wish(file, Kind.CAMPAIGN, settings))
 
 
 def test_check_says_how_it_goes_out(settings: Settings, tmp_path: Path) -> None:
     file = write_campaign(tmp_path, numbers(300), **WAVES)
-    text = examine_campaign(load_campaign(file, registry.bounds_of(Kind.CAMPAIGN)), settings).as_text()
+    text = examine(load_wish(file, Kind.CAMPAIGN, settings)).as_text()
     assert "200 first, then after 30 min each 5 %, 25 %, 100 %; stops at 5 % of at least 50 that went wrong" in text
 
 
