@@ -37,7 +37,18 @@ from posthorn.settings import HoursText
 
 BATCH = 5_000
 _NOT_CONTENT = frozenset(
-    {"allow_repeat", "column", "barcode_column", "only_where", "landlines", "literal", "strict", "send_hours", "max_cost"}
+    {
+        "allow_repeat",
+        "column",
+        "barcode_column",
+        "only_where",
+        "landlines",
+        "literal",
+        "strict",
+        "send_hours",
+        "max_cost",
+        "opt_outs",
+    }
 )
 """Keys that say how the list is read, what blocks, when it is sent and what it may cost: not what a ticket is made of."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -105,6 +116,9 @@ class TicketEvent(BaseModel):
     gateway: str | None = Field(None, description="Which gateway sends it, where there are several")
     max_cost: MaxCost | None = Field(None, description="Most that it may cost: it stops before more is spent")
     send_hours: HoursText | None = Field(None, description="Narrower hours than POSTHORN_SEND_HOURS")
+    opt_outs: Literal["all", "marketing"] = Field(
+        "all", description="Whose tickets are not sent: who wants nothing at all, or (marketing) no campaigns either"
+    )
     allow_repeat: bool = Field(False, description="Send although the same MMS went to some of these numbers lately")
 
     _folder: Path = PrivateAttr(default=Path())

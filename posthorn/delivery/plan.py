@@ -20,6 +20,7 @@ from posthorn.content.warnings import Caution, refuse_if_strict
 from posthorn.delivery.budget import refuse_unpriced
 from posthorn.delivery.cautions import campaign_cautions
 from posthorn.delivery.hours import refuse_outside
+from posthorn.delivery.optouts import take_refusals
 from posthorn.delivery.run import try_lock
 from posthorn.errors import AlreadyRunning, DeliveryChanged, InputError
 from posthorn.gateways import registry
@@ -218,9 +219,10 @@ def options(campaign: Campaign) -> dict[str, Any]:
 
 
 def limits(one: Campaign | TicketEvent) -> dict[str, Any]:
-    """When a campaign or an event may be sent, and what it may cost, by its file."""
+    """When a campaign or an event may be sent, what it may cost, and whose opt-outs it heeds, by its file."""
     hours = {"send_hours": one.send_hours} if one.send_hours else {}
-    return {**hours, **({"max_cost": str(one.max_cost)} if one.max_cost is not None else {})}
+    heeds = {"opt_outs": one.opt_outs} if isinstance(one, TicketEvent) and one.opt_outs != "all" else {}
+    return {**hours, **heeds, **({"max_cost": str(one.max_cost)} if one.max_cost is not None else {})}
 
 
 def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: Path, settings: Settings) -> Delivery:
@@ -248,6 +250,7 @@ def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: 
         raise InputError("recipients", f"{rows.path} changed while it was being planned; nothing was planned, start again")
     may_repeat = campaign.allow_repeat or campaign.test
     check = None if may_repeat else functools.partial(refuse_repeat, ledger, new)
+    take_refusals(ledger)
     planned = planning.plan(ledger, new, rows, check)
     if planned is None:
         raise InputError("recipients", f"none of the {rows.input:,} rows of {rows.path} is a valid number; see {rejects}")

@@ -19,6 +19,7 @@ from posthorn.content.warnings import Caution, refuse_if_strict
 from posthorn.delivery.budget import refuse_unpriced
 from posthorn.delivery.cautions import CodeLengths, event_cautions
 from posthorn.delivery.hours import is_wider, refuse_outside
+from posthorn.delivery.optouts import take_refusals
 from posthorn.delivery.plan import (
     as_read,
     limits,
@@ -127,6 +128,7 @@ def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: 
         rejects_file=str(rejects.absolute()),
     )
     check = None if event.allow_repeat else functools.partial(refuse_repeat, ledger, new)
+    take_refusals(ledger)
     planned = planning.plan(ledger, new, _Rows(rows), check)
     if planned is None:
         raise InputError("attendees", f"none of the {rows.input:,} rows of {rows.path} can be sent to; see {rejects}")
