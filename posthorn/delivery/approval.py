@@ -20,9 +20,9 @@ from tabulate import tabulate
 
 from posthorn.content import moments
 from posthorn.content.amounts import cost, money
-from posthorn.content.campaign import Campaign
 from posthorn.delivery.hours import effective_hours, is_wider, own_hours
 from posthorn.delivery.run import CampaignRun, Run, process_name
+from posthorn.delivery.wish import Wish
 from posthorn.errors import DeliveryNotFound, GatewayError, InputError, Stopped
 from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.gateways.registry import by_name
@@ -138,10 +138,11 @@ async def heed_approval(run: Run[Any]) -> None:
             run.gate.widen()
 
 
-def may_ask(campaign: Campaign, settings: Settings) -> bool:
+def may_ask(wish: Wish) -> bool:
     """Whether somebody may have to be asked about a campaign, by its file and the rules of the house; a look tells."""
-    is_ruled = campaign.approve or settings.approve_above is not None or is_wider(settings.hours(), campaign.hours)
-    return not campaign.test and (is_ruled or was_refused(campaign.name))
+    settings = wish.settings
+    is_ruled = wish.asks_approval or settings.approve_above is not None or is_wider(settings.hours(), wish.hours)
+    return not wish.test and (is_ruled or was_refused(wish.name))
 
 
 def _refusal(by: str, note: str) -> str:
