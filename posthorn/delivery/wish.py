@@ -389,7 +389,8 @@ class EventWish:
 
     def options(self) -> dict[str, Any]:
         """What may change between runs."""
-        return _limits(self.event)
+        heeds = {"opt_outs": self.event.opt_outs} if self.event.opt_outs != "all" else {}
+        return {**_limits(self.event), **heeds}
 
     def media(self) -> Sequence[Media]:
         """It has none of its own: they are in the stored MMS."""
