@@ -79,7 +79,7 @@ def examine(wish: Wish, consent: Consent = NOTHING_ACCEPTED) -> Checked:
     with open_ledger(wish.settings) as ledger:
         planned = None if wish.test else deliveries.find(ledger, wish.name)
         merge = Merge(ledger, wish, planned, consent)
-        wish.refuse_unsendable(is_new=merge.is_content_new, is_late=merge.is_late)
+        wish.refuse_unsendable(planned, is_new=merge.is_content_new, is_late=merge.is_late)
         if planned is not None and not merge.is_new:
             refuse_passed(ledger, planned)
             return _planned(ledger, planned, wish)
@@ -149,6 +149,7 @@ def _facts(wish: Wish, *, reads: bool) -> dict[str, Any]:
         "test": campaign.test,
         "chunk_size": wish.chunk_size,
         "moment": campaign.send_at,
+        "waves": campaign.waves,
         "hours": None if campaign.test else shown_hours(settings, campaign.hours, now, dispatch),
         "zones": (account.timezone, settings.timezone),
         "media": wish.media(),

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from posthorn.delivery.merge import Consent, Merge
+from posthorn.delivery.optouts import take_refusals
 from posthorn.delivery.run import process_name, try_lock
 from posthorn.delivery.wish import Batch, ListReading, Wish, load_wish
 from posthorn.errors import AlreadyRunning, InputError, NotMerged
@@ -65,7 +66,7 @@ def plan_file(
 def _plan(ledger: Ledger, wish: Wish, rejects: Path, consent: Consent) -> Delivery:
     planned = None if wish.test else deliveries.find(ledger, wish.name, test=wish.test)
     merge = Merge(ledger, wish, planned, consent if consent.by else replace(consent, by=process_name()))
-    wish.refuse_unsendable(is_new=merge.is_content_new, is_late=merge.is_late)
+    wish.refuse_unsendable(planned, is_new=merge.is_content_new, is_late=merge.is_late)
     if planned is not None and not merge.is_new:
         as_read = {key: planned.options[key] for key in ("reading",) if key in planned.options}
         deliveries.change_options(ledger, planned, {**merge.options(), **as_read})
@@ -77,6 +78,8 @@ def _plan(ledger: Ledger, wish: Wish, rejects: Path, consent: Consent) -> Delive
         definition=merge.definition,
         options=merge.options(),
         chunk_size=wish.chunk_size,
+        canary=wish.waves.canary if wish.waves else 0,
+        ramp=wish.waves.ramp if wish.waves else (1.0,),
         test=wish.test,
         media=wish.media(),
         rejects_file=str(rejects.absolute()),
@@ -89,6 +92,7 @@ def _plan(ledger: Ledger, wish: Wish, rejects: Path, consent: Consent) -> Delive
         merge.refuse()
         return merge.change(reading, merge.cautions(reading))
 
+    take_refusals(ledger)
     done = planning.plan(ledger, new, _NewRows(merge, reading), check, planned)
     if done is None:
         intake = reading.intake

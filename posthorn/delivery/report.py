@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from posthorn.delivery.copies import find_second_copies
@@ -74,9 +75,12 @@ async def pull_reports(run: CampaignRun) -> Pulled:
     if run.descriptor.looks_up and not run.delivery.test:  # a test sends nothing, so there is nothing to report
         chunks = [chunk.id for chunk in reporting.open_chunks(run.ledger, run.delivery)]
         most = run.descriptor.bounds.ids_per_report
-        for question in reporting.questions(run.ledger, chunks, most):
-            await _ask(run.gateway, run.do, question, pulled, most)
-            await run.do(reporting.note_asked, question.completes, now)
+        questions = reporting.questions(run.ledger, chunks, most)
+        while some := list(islice(questions, run.concurrency)):
+            for question, error in await _ask_side_by_side(run.gateway, run.do, some, pulled, most):
+                if error is not None:
+                    raise error
+                await run.do(reporting.note_asked, question.completes, now)
     pulled.expired = await _expire(run.do, run.delivery, now)
     pulled.open = sum(chunk.messages for chunk in reporting.open_chunks(run.ledger, run.delivery))
     pulled.second_copies = await find_second_copies(run)
@@ -188,27 +192,32 @@ class _Round:
             return
         gateway = descriptor.open(self._settings)
         try:
-            await self._ask_about(gateway, due, descriptor.bounds.ids_per_report)
+            await self._ask_about(gateway, due, descriptor)
             await self._seek_copies(descriptor, gateway, suspected)
         finally:
             await gateway.aclose()
 
-    async def _ask_about(self, gateway: CampaignGateway, due: Sequence[int], most: int) -> None:
-        """Ask one question after the other, of at most so many ids; a chunk is asked about once all of it was."""
-        failures = 0
-        for question in reporting.questions(self._ledger, due, most):
-            if failures == _FAILURES_IN_A_ROW:
-                self._missed |= question.chunks
+    async def _ask_about(self, gateway: CampaignGateway, due: Sequence[int], descriptor: Descriptor) -> None:
+        """Ask about all of it; a chunk counts as asked about once all of it was.
+
+        Side by side, as the account allows, for as long as answers come; one after the other before the first and after a
+        failure, so that a provider that is away is asked no more often than has to be.
+        """
+        most, at_once = descriptor.bounds.ids_per_report, descriptor.account(self._settings).concurrency
+        questions = reporting.questions(self._ledger, due, most)
+        failures = answered = 0
+        while some := list(islice(questions, at_once if answered and not failures else 1)):
+            if failures >= _FAILURES_IN_A_ROW:
+                self._missed.update(*(question.chunks for question in some))
                 continue
-            try:
-                await _ask(gateway, self._do, question, self._pulled, most)
-            except (GatewayError, InputError) as error:
-                self._pulled.problems.append(str(error))
-                self._missed |= question.chunks
-                failures = _FAILURES_IN_A_ROW if getattr(error, "stops_run", False) else failures + 1
-            else:
-                failures = 0
-                await self._do(reporting.note_asked, question.completes - self._missed, self._now)
+            for question, error in await _ask_side_by_side(gateway, self._do, some, self._pulled, most):
+                if error is None:
+                    failures, answered = 0, answered + 1
+                    await self._do(reporting.note_asked, question.completes - self._missed, self._now)
+                else:
+                    self._pulled.problems.append(str(error))
+                    self._missed |= question.chunks
+                    failures = _FAILURES_IN_A_ROW if getattr(error, "stops_run", False) else failures + 1
 
     async def _suspected(self) -> list[Delivery]:
         """The campaigns that may have been taken twice in part, and whose turn it is, whether or not a report is open."""
@@ -236,19 +245,46 @@ class _Round:
         return self._now - _dispatched_at(chunk, self._records[chunk.campaign_id])
 
 
-async def _ask(gateway: CampaignGateway, do: _Do, question: Question, pulled: Pulled, most: int) -> None:
-    """Ask one question, every page of its answer, and move the messages. What was not asked about is passed over."""
-    ids, seen = frozenset(question.ids), set[str]()
+async def _ask_side_by_side(
+    gateway: CampaignGateway, do: _Do, questions: Sequence[Question], pulled: Pulled, most: int
+) -> list[tuple[Question, GatewayError | InputError | None]]:
+    """Each question, in order, with what went wrong with it."""
+    asked = (_ask(gateway, do, question.ids, pulled, most) for question in questions)
+    told: list[tuple[Question, GatewayError | InputError | None]] = []
+    for question, answer in zip(questions, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+        if answer is not None and not isinstance(answer, (GatewayError, InputError)):
+            raise answer
+        told.append((question, answer))
+    return told
+
+
+async def _ask(gateway: CampaignGateway, do: _Do, ids: Sequence[str], pulled: Pulled, most: int) -> None:
+    """Ask about these, every page of the answer, and move the messages. What was not asked about is passed over.
+
+    Where the provider does not show so many at once, it is asked about half of them, and so on.
+    """
+    try:
+        await _ask_at_once(gateway, do, ids, pulled, most)
+    except InputError:
+        if len(ids) == 1:
+            raise
+        half = len(ids) // 2
+        for some in (ids[:half], ids[half:]):
+            await _ask(gateway, do, some, pulled, most)
+
+
+async def _ask_at_once(gateway: CampaignGateway, do: _Do, ids: Sequence[str], pulled: Pulled, most: int) -> None:
+    wanted, seen = frozenset(ids), set[str]()
     page = pages = 1
     while page <= pages:
         pulled.requests += 1
-        answer = await gateway.reports(ids=question.ids, page=page, limit=most)
+        answer = await gateway.reports(ids=ids, page=page, limit=most)
         new = [one for one in answer.reports if one.provider_id not in seen]
         if page > 1 and not new:
             break  # a page that repeats others
         seen |= {one.provider_id for one in new}
-        pulled.moved += await do(reporting.apply_reports, [one for one in new if one.provider_id in ids])
-        page, pages = page + 1, min(answer.pages, len(question.ids))
+        pulled.moved += await do(reporting.apply_reports, [one for one in new if one.provider_id in wanted])
+        page, pages = page + 1, min(answer.pages, len(ids))
 
 
 async def _expire(do: _Do, campaign: Delivery, now: float) -> int:
