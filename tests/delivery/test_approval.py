@@ -181,7 +181,7 @@ async def test_what_is_sent_needs_no_decision(tmp_path: Path) -> None:
         approval.decide("sale", approved=True, by="Ada")
 
 
-async def test_another_content_under_the_name_is_asked_about_anew(tmp_path: Path) -> None:
+def test_another_content_under_the_name_is_asked_about_anew(tmp_path: Path) -> None:
     planned(tmp_path)
     approval.decide("sale", approved=True, by="Ada")
     assert approval.question_of("sale") is None
