@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from posthorn.delivery.deliver import settle_once
+from posthorn.delivery.due import looks_due
 from posthorn.delivery.run import open_lookup
-from posthorn.delivery.status import exit_code, looks_due, status_table
 from posthorn.delivery.withdraw import cancel_campaign, reconcile_named
 from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
+from posthorn.views.status import exit_code, status_table
 from tests.conftest import sandbox_settings
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
 from tests.delivery.waiting import until
