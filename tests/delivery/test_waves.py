@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from posthorn.delivery.status import exit_code, going_on
 
 from posthorn.content.waves import Halt, Waves, read_halt, read_wait, wave_sizes
 from posthorn.delivery import approval
 from posthorn.delivery.check import examine
 from posthorn.delivery.plan import plan_file
-from posthorn.delivery.status import exit_code, going_on
 from posthorn.delivery.waves import judged
 from posthorn.delivery.wish import load_wish
 from posthorn.errors import DeliveryChanged, InputError
