@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from posthorn.delivery.status import exit_code, going_on
 
 from posthorn.content.waves import Halt, Waves, read_halt, read_wait, wave_sizes
 from posthorn.delivery import approval
