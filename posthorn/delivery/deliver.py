@@ -19,10 +19,12 @@ from posthorn.delivery.copies import find_second_copies
 from posthorn.delivery.exchange import campaign_exchange
 from posthorn.delivery.guard import guard
 from posthorn.delivery.hold import FOR_LAST_LOOK, note_last_look
+from posthorn.delivery.optouts import take_refusals
 from posthorn.delivery.reconcile import reconcile, seconds_to_next_look, waited
 from posthorn.delivery.run import CampaignRun, Run, TicketRun
 from posthorn.delivery.send import Exchange, batches, send_batch
 from posthorn.delivery.tickets import TicketExchange
+from posthorn.delivery.waves import opened_next
 from posthorn.delivery.withdraw import withdraw_unwanted
 from posthorn.ledger import copies, sending
 
@@ -74,8 +76,11 @@ async def deliver_campaign(run: CampaignRun, steps: Steps = PLAIN) -> None:
         GatewayError, LedgerError, Stopped: why it ended early. What was not sent is pending.
     """
     await note_last_look(run)
-    await send_all(run, steps)
-    await settle_all(run, steps)
+    is_open = True
+    while is_open:
+        await send_all(run, steps)
+        await settle_all(run, steps)
+        is_open = await opened_next(run)
 
 
 async def deliver_event(run: TicketRun, steps: Steps = PLAIN) -> int:
@@ -114,6 +119,7 @@ async def send_pending(run: Run[Any], exchange: Exchange, steps: Steps = PLAIN) 
         return 0
     await steps.guard(run)
     await heed_approval(run)
+    await asyncio.to_thread(take_refusals, run.ledger)
     gate = asyncio.Semaphore(BATCHES_AT_ONCE)
 
     async def send_one(first: int, last: int) -> int:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from posthorn.delivery.merge import Consent, Merge
+from posthorn.delivery.optouts import take_refusals
 from posthorn.delivery.run import process_name, try_lock
 from posthorn.delivery.wish import Batch, ListReading, Wish, load_wish
 from posthorn.errors import AlreadyRunning, InputError, NotMerged
@@ -76,6 +77,8 @@ def _plan(ledger: Ledger, wish: Wish, rejects: Path, consent: Consent) -> Delive
         definition=merge.definition,
         options=wish.options(),
         chunk_size=wish.chunk_size,
+        canary=wish.waves.canary if wish.waves else 0,
+        ramp=wish.waves.ramp if wish.waves else (1.0,),
         test=wish.test,
         media=wish.media(),
         rejects_file=str(rejects.absolute()),
@@ -88,6 +91,7 @@ def _plan(ledger: Ledger, wish: Wish, rejects: Path, consent: Consent) -> Delive
         merge.refuse()
         return merge.change(reading, merge.cautions(reading))
 
+    take_refusals(ledger)
     done = planning.plan(ledger, new, _NewRows(merge, reading), check, planned)
     if done is None:
         intake = reading.intake
