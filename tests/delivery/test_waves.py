@@ -13,8 +13,8 @@ import pytest
 from posthorn.content.waves import Halt, Waves, read_halt, read_wait, wave_sizes
 from posthorn.delivery import approval
 from posthorn.delivery.check import examine
+from posthorn.delivery.due import going_on
 from posthorn.delivery.plan import plan_file
-from posthorn.delivery.status import exit_code, going_on
 from posthorn.delivery.waves import judged
 from posthorn.delivery.wish import load_wish
 from posthorn.errors import DeliveryChanged, InputError
@@ -27,6 +27,7 @@ from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.serwersms import SerwerSmsOptions
 from posthorn.settings import Settings
+from posthorn.views.status import exit_code
 from tests.conftest import sandbox_settings
 from tests.delivery.journey import counted, deliver, numbers, write_campaign
 
