@@ -27,7 +27,10 @@ from tests.ledger.test_tickets import gala, sent
 DAY_SECONDS = 86_400
 MOMENTS = {
     "campaign": ("created_at", "planned_at", "run_started_at", "run_ended_at"),
-    "chunk": ("finished_at",),
+    "chunk": (
+        "claimed_at",
+        "finished_at",
+    ),
     "parked_report": ("received_at",),
 }
 ROWS = [*numbers(120), "12"]
