@@ -19,7 +19,7 @@ from posthorn.delivery.budget import beyond
 from posthorn.delivery.checked import Checked, Merged, Reading, rejects_table
 from posthorn.delivery.hours import Dispatch, is_wider, shown_hours
 from posthorn.delivery.merge import Consent, Merge
-from posthorn.delivery.probe import hold_words
+from posthorn.delivery.probe import hold_words, refuse_ignored_test
 from posthorn.delivery.wish import Batch, CampaignWish, EventWish, ListReading, Wish, load_wish
 from posthorn.errors import InputError
 from posthorn.gateways import registry
@@ -79,6 +79,8 @@ def examine(wish: Wish, consent: Consent = NOTHING_ACCEPTED) -> Checked:
         planned = None if wish.test else deliveries.find(ledger, wish.name)
         merge = Merge(ledger, wish, planned, consent)
         wish.refuse_unsendable(planned)
+        if wish.test:
+            refuse_ignored_test(ledger, wish.gateway, wish.settings)
         if planned is not None and not merge.is_list_new:
             return _planned(ledger, planned, wish)
         listed = wish.read(None)
