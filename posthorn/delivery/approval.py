@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,9 +31,12 @@ from posthorn.ledger import approvals, costs, deliveries, history, media, reconc
 from posthorn.ledger.approvals import Decision
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger, open_ledger
-from posthorn.models import Kind
+from posthorn.models import Kind, Media
 from posthorn.prices import amount
 from posthorn.settings import Settings, load_settings
+
+SEND, REFUSE = "send it", "do not send it"
+"""The words of a decision, as the form of Prefect's Resume dialog has them."""
 
 _GUESSED_SECONDS = 1.0
 """What a request may take, where none of this ledger tells."""
@@ -46,14 +49,11 @@ class Question:
     name: str
     content: str
     rows: list[tuple[str, str]]
+    media: Sequence[Media] = ()
 
     def as_text(self) -> str:
         """The question as a table."""
         return tabulate(self.rows, tablefmt="simple_outline", disable_numparse=True)
-
-    def as_markdown(self) -> str:
-        """The question for the Prefect UI."""
-        return tabulate(self.rows, headers=("what", "value"), tablefmt="github", disable_numparse=True)
 
 
 def question_of(name: str, *, test: bool = False, flow_run_id: str | None = None) -> Question | None:
@@ -219,7 +219,7 @@ def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settin
     counted = totals.totals(ledger, campaign)
     chunks = len(sending.pending_chunks(ledger, campaign))
     definition = campaign.definition
-    sources = [item.media.source for item in media.of(ledger, campaign)]
+    items = [item.media for item in media.of(ledger, campaign)]
     rejected = counted["invalid"] + counted["duplicate"]
     again = _to_send_again(ledger, campaign, counted)
     gateway = by_name(campaign.gateway)
@@ -228,7 +228,7 @@ def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settin
         ("campaign", campaign.name),
         ("title", definition["title"]),
         ("text", definition.get("text") or "none"),
-        ("media", ", ".join(sources) or "none"),
+        ("media", ", ".join(item.source for item in items) or "none"),
         ("messages to send", f"{counted['pending']:,} of {counted['input']:,} rows"),
         *([("to send again if not listed", f"{again:,} of unknown outcome")] if again else []),
         *([("not to be messaged", f"{counted['suppressed']:,} are suppressed")] if counted["suppressed"] else []),
@@ -244,7 +244,7 @@ def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settin
         *_as_read(campaign.options.get("reading", {})),
         ("content", content[:12]),
     ]
-    return Question(campaign.name, content, rows)
+    return Question(campaign.name, content, rows, items)
 
 
 def _cost_words(ledger: Ledger, campaign: Delivery, messages: int, account: Account) -> str:

@@ -20,6 +20,7 @@ from posthorn.delivery.checked import Checked, Merged, Reading, rejects_table
 from posthorn.delivery.hours import Dispatch, is_wider, shown_hours
 from posthorn.delivery.merge import Consent, Merge
 from posthorn.delivery.optouts import unheard_refusals
+from posthorn.delivery.passed import refuse_passed
 from posthorn.delivery.probe import hold_words
 from posthorn.delivery.wish import Batch, CampaignWish, EventWish, ListReading, Wish, load_wish
 from posthorn.errors import InputError
@@ -79,8 +80,9 @@ def examine(wish: Wish, consent: Consent = NOTHING_ACCEPTED) -> Checked:
     with open_ledger(wish.settings) as ledger:
         planned = None if wish.test else deliveries.find(ledger, wish.name)
         merge = Merge(ledger, wish, planned, consent)
-        wish.refuse_unsendable(planned)
-        if planned is not None and not merge.is_list_new:
+        wish.refuse_unsendable(planned, is_new=merge.is_content_new, is_late=merge.is_late)
+        if planned is not None and not merge.is_new:
+            refuse_passed(ledger, planned)
             return _planned(ledger, planned, wish)
         listed = wish.read(None)
         hold = _hold(ledger, wish) if planned is None else None
@@ -88,8 +90,11 @@ def examine(wish: Wish, consent: Consent = NOTHING_ACCEPTED) -> Checked:
         if planned is None and not reading.valid:
             raise InputError(wish.list_key, none_valid(reading, listed.intake.path))
         merge.refuse()
+        if planned is not None and not merge.is_content_new:
+            refuse_passed(ledger, planned, merge.differences.new)
         cautions = merge.cautions(listed, _beyond_cap(wish, reading))
         already = None if planned is None else planned_already(ledger, planned)
+        merged = _merged(ledger, merge)
     differences = merge.differences
     return Checked(
         kind=wish.kind,
@@ -97,14 +102,15 @@ def examine(wish: Wish, consent: Consent = NOTHING_ACCEPTED) -> Checked:
         warnings=[*cautions, *_approval(wish, differences.new)],
         requests=-(-differences.new // wish.chunk_size),
         already=already,
-        merged=None if planned is None else _merged(merge),
+        merged=None if planned is None else merged,
         hold=hold,
         **_facts(wish, reads=planned is None),
     )
 
 
-def _merged(merge: Merge) -> Merged:
-    differences = merge.differences
+def _merged(ledger: Ledger, merge: Merge) -> Merged:
+    differences, planned = merge.differences, merge.planned
+    is_moved = planned is not None and planned.definition.get("send_at") != merge.definition.get("send_at")
     return Merged(
         new=differences.new,
         known=differences.known,
@@ -112,6 +118,8 @@ def _merged(merge: Merge) -> Merged:
         still_out=differences.still_out,
         numbers=len(differences.numbers),
         columns=len(differences.fields),
+        content=merge.content,
+        still_scheduled=totals.totals(ledger, planned)["scheduled"] if planned is not None and is_moved else 0,
     )
 
 

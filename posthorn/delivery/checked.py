@@ -81,6 +81,7 @@ class Merged:
     """What a list does to what is planned: rows that are new, known (``still_out`` of them were taken out, and stay so).
 
     ``taken_out`` are missing from it, and accepted as that; of ``numbers`` and ``columns`` the known row has others now.
+    ``content`` says what else changes; ``still_scheduled`` messages stay at the old moment of dispatch.
     """
 
     new: int = 0
@@ -89,6 +90,8 @@ class Merged:
     still_out: int = 0
     numbers: int = 0
     columns: int = 0
+    content: Sequence[str] = ()
+    still_scheduled: int = 0
 
     def as_text(self) -> str:
         """``1,000 new rows, 9,000 known; 3 taken out``."""
@@ -98,12 +101,13 @@ class Merged:
             (self.still_out, "were taken out before and stay so"),
             (self.numbers, "have another number now"),
             (self.columns, "have other columns now"),
+            (self.still_scheduled, "stay scheduled at the old moment"),
         ]
         said = [
             f"{self.new:,} new {rows}, {self.known:,} known",
             *(f"{count:,} {words}" for count, words in others if count),
         ]
-        return "; ".join(said)
+        return "; ".join([*said, *self.content])
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,6 +174,9 @@ def _of_campaigns(shown: list[Standing]) -> Iterator[Metric]:
     ):
         rows = [((one.name, one.kind), value) for one, value in zip(shown, values, strict=True)]
         yield _gauge(f"posthorn_{name}", said, labels, rows)
+    waits = [((one.name, one.kind), one.goes_on_at) for one in shown if one.goes_on_at is not None]
+    said = "When its rest is sent by itself, where it waits for its hours or for reports."
+    yield _gauge("posthorn_campaign_goes_on_timestamp_seconds", said, labels, waits)
     now = time.time()
     ages = [((one.name, one.kind), now - at) for one in shown if (at := one.oldest_unknown_at) is not None]
     yield _gauge("posthorn_oldest_unknown_seconds", "Age of the oldest request of unknown outcome.", labels, ages)
