@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from posthorn.delivery.housekeeping import PARKED_DAYS, tidy
 from posthorn.delivery.report import pull_reports
 from posthorn.delivery.run import open_delivery
+from posthorn.errors import InputError
 from posthorn.ledger import erasing
 from posthorn.ledger.news import News, take_news
 from posthorn.ledger.planning import NewDelivery, plan
@@ -82,7 +83,8 @@ async def test_numbers_are_erased_and_the_counts_stay(box: Sandbox, settings: Se
     assert (after["totals"], after["balanced"], after["state"]) == (before["totals"], True, before["state"])
     assert tidy(settings).campaigns == 0
 
-    await deliver(file, settings)
+    with pytest.raises(InputError, match=r"was erased by housekeeping.*another name"):
+        await deliver(file, settings)
     assert box.truth()["send_requests"] == sends, "its name is not forgotten: everybody was sent to"
 
 
