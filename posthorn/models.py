@@ -278,6 +278,9 @@ class Known(enum.StrEnum):
     HOLD = "hold"
     """Whether it keeps a message until a moment, lists it meanwhile, and takes it back."""
 
+    TEST_FREE = "test_free"
+    """Whether a send that is only to be checked sends nothing."""
+
     TEST_PROVES = "test_proves"
     """``yes`` where a send with a file that is not there is refused, though it is only checked."""
 
