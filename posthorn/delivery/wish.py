@@ -125,8 +125,11 @@ class Wish(Protocol):
     def list_hash(self, sha256: str | None = None) -> str:
         """What tells its list from another; ``sha256`` of its bytes, where they were read already."""
 
-    def refuse_unsendable(self, planned: Delivery | None) -> None:
-        """Refuse what cannot be sent, whoever it is for."""
+    def refuse_unsendable(self, planned: Delivery | None, *, is_new: bool, is_late: bool = False) -> None:
+        """Refuse what cannot be sent, whoever it is for; what is not new was asked already.
+
+        ``is_late``: a person has accepted that its moment has passed.
+        """
 
     def read(self, rejects: Path | None) -> ListReading:
         """Open its list."""
@@ -159,6 +162,10 @@ def _refuse_other_waves(planned: Delivery, campaign: Campaign) -> None:
                 f"{planned.name} is planned with {key} = {planned.options.get(key) or 'none'}, and that cannot change now:"
                 " take the change back, or give it another name"
             )
+
+
+def _repeat(chosen: OnRepeat) -> dict[str, Any]:
+    return {} if chosen == "refuse" else {"on_repeat": chosen}
 
 
 def _limits(one: Campaign | TicketEvent) -> dict[str, Any]:
@@ -253,6 +260,7 @@ class CampaignWish:
             "resend_unconfirmed": campaign.resend_unconfirmed,
             "approve": campaign.approve,
             "verify": campaign.verify,
+            **_repeat(self.repeat),
             **_limits(campaign),
             **campaign.wave_options(),
         }
@@ -265,7 +273,7 @@ class CampaignWish:
         """What tells its list from another."""
         return self.campaign.list_hash(self.settings.default_region, sha256)
 
-    def refuse_unsendable(self, planned: Delivery | None) -> None:
+    def refuse_unsendable(self, planned: Delivery | None, *, is_new: bool, is_late: bool = False) -> None:
         """Refuse what its gateway cannot do, a moment that has passed or is outside the hours, media that cannot be used.
 
         What is planned with this content was asked then, and its canary is cut.
@@ -276,8 +284,10 @@ class CampaignWish:
         """
         if planned is not None:
             _refuse_other_waves(planned, self.campaign)
+        if not is_new:
             return
-        campaign, now = self.campaign, datetime.now(UTC)
+        now = datetime.now(UTC)
+        campaign = self.campaign.model_copy(update={"send_at": None}) if is_late else self.campaign
         self._refuse_beyond_gateway()
         campaign.check(now, allow_loopback=self.allows_loopback)
         if not campaign.test:
@@ -390,7 +400,7 @@ class EventWish:
     def options(self) -> dict[str, Any]:
         """What may change between runs."""
         heeds = {"opt_outs": self.event.opt_outs} if self.event.opt_outs != "all" else {}
-        return {**_limits(self.event), **heeds}
+        return {**_repeat(self.repeat), **_limits(self.event), **heeds}
 
     def media(self) -> Sequence[Media]:
         """It has none of its own: they are in the stored MMS."""
@@ -400,13 +410,13 @@ class EventWish:
         """What tells its list from another."""
         return self.event.list_hash(self.settings.default_region, sha256)
 
-    def refuse_unsendable(self, planned: Delivery | None) -> None:
+    def refuse_unsendable(self, planned: Delivery | None, *, is_new: bool, is_late: bool = False) -> None:  # noqa: ARG002 - it has none
         """Refuse keys that the provider's parameters cannot hold, hours beyond the house's, a cap without a price.
 
         Raises:
             InputError: which key, and why.
         """
-        if planned is None:
+        if is_new:
             refuse_unsendable_event(self.event, self._open(None))
         house, own = self.settings.hours(), self.event.hours
         if is_wider(house, own):  # nobody is asked about an event
