@@ -350,8 +350,10 @@ OPT_OUT_SOURCES: Mapping[str, str] = {
 
 OPT_OUT = "opt-out:"
 TOO_OFTEN = "too often"
+REPEATED = "repeated"
 SUPPRESSED_CODES: Mapping[str, str] = {
     **{f"{OPT_OUT}{source}": words for source, words in OPT_OUT_SOURCES.items()},
+    REPEATED: "the number has had the same message lately under another name, and on_repeat says to skip it",
     TOO_OFTEN: "other campaigns have written to the number as often as POSTHORN_FREQUENCY_CAP allows",
 }
 """What a suppressed message carries as its ``error``: our own codes, with their meaning in words."""

@@ -94,7 +94,8 @@ def examine(wish: Wish, consent: Consent = NOTHING_ACCEPTED) -> Checked:
         merge.refuse()
         if planned is not None and not merge.is_content_new:
             refuse_passed(ledger, planned, merge.differences.new)
-        cautions = merge.cautions(listed, _beyond_cap(wish, reading))
+        further = [*_beyond_cap(wish, reading), *_skipped(merge)]
+        cautions = merge.cautions(listed, further)
         already = None if planned is None else planned_already(ledger, planned)
         merged = _merged(ledger, merge)
     differences = merge.differences
@@ -123,6 +124,12 @@ def _merged(ledger: Ledger, merge: Merge) -> Merged:
         content=merge.content,
         still_scheduled=totals.totals(ledger, planned)["scheduled"] if planned is not None and is_moved else 0,
     )
+
+
+def _skipped(merge: Merge) -> Sequence[Caution]:
+    if not merge.skipped:
+        return []
+    return [Caution("repeat", f"{merge.skipped:,} numbers have had the same lately under another name: they are left out")]
 
 
 def none_valid(reading: Reading, path: Path) -> str:
