@@ -282,7 +282,9 @@ class Settings(BaseSettings):
         32, ge=1, le=255, description="Longest code of a ticket; ours: the provider's page names no limit"
     )
     approve_above: int | None = Field(
-        None, ge=0, description="Campaigns to more numbers than this wait for a person's approval before the first send"
+        None,
+        ge=0,
+        description="Deliveries to more numbers than this wait for a person's approval before the first send",
     )
     retention_days: int = Field(
         365, ge=7, le=36_500, description="Days after which the numbers of a finished campaign are erased; counts stay"

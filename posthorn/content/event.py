@@ -37,7 +37,7 @@ from posthorn.settings import HoursText
 
 BATCH = 5_000
 _NOT_CONTENT = frozenset(
-    {"allow_repeat", "column", "barcode_column", "only_where", "landlines", "literal", "strict", "send_hours"}
+    {"approve", "allow_repeat", "column", "barcode_column", "only_where", "landlines", "literal", "strict", "send_hours"}
 )
 """Keys that say how the list is read, what blocks, or when it is sent: not what a ticket is made of."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -102,6 +102,7 @@ class TicketEvent(BaseModel):
     landlines: bool = Field(False, description="Landline numbers are taken too")
     literal: bool = Field(False, description="What looks like a placeholder is meant as it stands")
     strict: bool = Field(False, description="Warnings block")
+    approve: bool = Field(False, description="A person must approve it before the first send, however small it is")
     gateway: str | None = Field(None, description="Which gateway sends it, where there are several")
     send_hours: HoursText | None = Field(None, description="Narrower hours than POSTHORN_SEND_HOURS")
     allow_repeat: bool = Field(False, description="Send although the same MMS went to some of these numbers lately")

@@ -124,11 +124,12 @@ def examine_event(event: TicketEvent, settings: Settings) -> Checked:
         DeliveryChanged: its name is taken by other content.
     """
     now = datetime.now(UTC)
-    gateway = registry.chosen(Kind.EVENT, event.gateway).name
+    gateway = registry.chosen(Kind.EVENT, event.gateway)
     refuse_wider(event, settings)
     facts: dict[str, Any] = {
         "name": event.name,
-        "gateway": gateway,
+        "gateway": gateway.name,
+        "price": gateway.account(settings).price_per_message,
         "mms_id": event.mms_id,
         "region": settings.default_region,
         "hours": shown_hours(settings, event.hours, now),
@@ -149,6 +150,7 @@ def examine_event(event: TicketEvent, settings: Settings) -> Checked:
         refuse_repeats(Kind.EVENT, common.found() if common else [])
     cautions = event_cautions(rows, lengths, settings)
     refuse_if_strict(cautions, strict=event.strict)
+    cautions = [*cautions, *_approval(event, reading.valid, settings)]
     return Checked(kind=Kind.EVENT, reading=reading, warnings=cautions, requests=reading.valid, **facts)
 
 
@@ -244,8 +246,8 @@ def _common(ledger: Ledger, kind: Kind, name: str, definition: Mapping[str, Any]
     return None if skip else CommonNumbers(ledger, kind, name, definition, since=repeat_since())
 
 
-def _approval(campaign: Campaign, count: int, settings: Settings) -> Sequence[Caution]:
-    if campaign.test:
+def _approval(campaign: Campaign | TicketEvent, count: int, settings: Settings) -> Sequence[Caution]:
+    if isinstance(campaign, Campaign) and campaign.test:
         return []
     above, house = settings.approve_above, settings.hours()
     reasons = []

@@ -209,15 +209,14 @@ def options(campaign: Campaign) -> dict[str, Any]:
     """What may change between runs of the same campaign."""
     return {
         "resend_unconfirmed": campaign.resend_unconfirmed,
-        "approve": campaign.approve,
         "verify": campaign.verify,
         **limits(campaign),
     }
 
 
 def limits(one: Campaign | TicketEvent) -> dict[str, Any]:
-    """When a campaign or an event may be sent, by its file."""
-    return {"send_hours": one.send_hours} if one.send_hours else {}
+    """When a campaign or an event may be sent, and whether somebody must approve that first, by its file."""
+    return {"approve": one.approve, **({"send_hours": one.send_hours} if one.send_hours else {})}
 
 
 def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: Path, settings: Settings) -> Delivery:
