@@ -259,6 +259,45 @@ class CodeWords:
     message: str
 
 
+class Known(enum.StrEnum):
+    """What the program goes by of what was found out about an account. Stored in the ledger: never rename."""
+
+    UPLOAD = "upload"
+    """The encoding of an upload that the provider was seen to understand."""
+
+    LISTS_FILES = "lists_files"
+    """``yes`` where its list was ever seen to show a file of ours."""
+
+    CLOCK = "clock"
+    """How many seconds the provider's dates are ahead, read in the zone of the settings."""
+
+    HOLD = "hold"
+    """Whether it keeps a message until a moment, lists it meanwhile, and takes it back."""
+
+    TEST_PROVES = "test_proves"
+    """``yes`` where a send with a file that is not there is refused, though it is only checked."""
+
+
+class Verdict(enum.StrEnum):
+    """What a look at something that we rely on came to. Stored in the ledger: never rename."""
+
+    CONFIRMED = "confirmed"
+    OTHER = "other"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One thing that we rely on, where it comes from, and what was seen of it. ``value`` is what the program goes by."""
+
+    subject: str
+    relies: str
+    source: str
+    verdict: Verdict
+    seen: str
+    value: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class News:
     """One piece of pushed news about the message that the provider calls ``provider_id``.
@@ -303,7 +342,11 @@ OPT_OUT_SOURCES: Mapping[str, str] = {
 """Who can say that a number must not be messaged, and what that means in words."""
 
 OPT_OUT = "opt-out:"
-SUPPRESSED_CODES: Mapping[str, str] = {f"{OPT_OUT}{source}": words for source, words in OPT_OUT_SOURCES.items()}
+TOO_OFTEN = "too often"
+SUPPRESSED_CODES: Mapping[str, str] = {
+    **{f"{OPT_OUT}{source}": words for source, words in OPT_OUT_SOURCES.items()},
+    TOO_OFTEN: "other campaigns have written to the number as often as POSTHORN_FREQUENCY_CAP allows",
+}
 """What a suppressed message carries as its ``error``: our own codes, with their meaning in words."""
 
 NO_LIMIT = sys.maxsize

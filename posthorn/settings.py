@@ -35,6 +35,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
 from posthorn.hours import Hours, read_hours
+from posthorn.prices import read_prices, read_rate
 
 PREFIX = "POSTHORN_"
 _DEFAULT_REGION = "PL"
@@ -147,6 +148,16 @@ def _checked_hours(text: str) -> str:
     return str(read_hours(text))
 
 
+def _checked_prices(text: str) -> str:
+    read_prices(text)
+    return text
+
+
+def _checked_rate(text: str) -> str:
+    read_rate(text)
+    return text
+
+
 Url = Annotated[str, AfterValidator(_checked_url)]
 BaseUrl = Annotated[Url, AfterValidator(lambda url: url.rstrip("/"))]  # paths are put behind it
 Region = Annotated[str, AfterValidator(_checked_region)]
@@ -156,6 +167,8 @@ HostNames = Annotated[str, AfterValidator(_checked_names)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_checked_proxy)]
 TestNumber = Annotated[SecretStr, AfterValidator(_checked_number)]
 Folder = Annotated[Path, AfterValidator(_checked_folder)]
+PricesText = Annotated[str, AfterValidator(_checked_prices)]
+RateText = Annotated[str, AfterValidator(_checked_rate)]
 HoursText = Annotated[str, AfterValidator(_checked_hours)]
 """As ``posthorn.hours`` writes them, so that the same hours are the same text."""
 
@@ -204,7 +217,14 @@ class SerwerSmsSettings(BaseModel):
         3, ge=1, le=100, description="Unknown outcomes in a row after which nothing more is sent in this run"
     )
     price_per_message: Decimal | None = Field(
-        None, ge=0, le=1000, description="What one message costs, in your currency; shown before a campaign is approved"
+        None,
+        ge=0,
+        le=1000,
+        decimal_places=6,
+        description="What one message costs, in your currency; shown before a campaign is approved",
+    )
+    prices: PricesText | None = Field(
+        None, description="Prices by country prefix, such as 48=0.07, 49=0.12; for others PRICE_PER_MESSAGE holds"
     )
 
     @field_validator("settle_seconds")
@@ -243,7 +263,11 @@ class SkycoreSettings(BaseModel):
         3, ge=1, le=100, description="Unknown outcomes in a row after which nothing more is sent in this run"
     )
     price_per_message: Decimal | None = Field(
-        None, ge=0, le=1000, description="What one ticket costs, in your currency; shown before an event is approved"
+        None,
+        ge=0,
+        le=1000,
+        decimal_places=6,
+        description="What one ticket costs, in your currency; shown before an event is approved",
     )
 
 
@@ -285,6 +309,12 @@ class Settings(BaseSettings):
         None,
         ge=0,
         description="Deliveries to more numbers than this wait for a person's approval before the first send",
+    )
+    daily_cost_cap: Decimal | None = Field(
+        None, ge=0, le=10_000_000, decimal_places=2, description="Most that all campaigns and events may cost in one day"
+    )
+    frequency_cap: RateText | None = Field(
+        None, description="Most messages of campaigns to one number in a time, such as 1/24h or 3/7d; tickets are exempt"
     )
     retention_days: int = Field(
         365, ge=7, le=36_500, description="Days after which the numbers of a finished campaign are erased; counts stay"

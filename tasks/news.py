@@ -11,7 +11,8 @@ from prefect.events import emit_event
 def tell(happening: str, status: Mapping[str, Any]) -> None:
     """Emit one event about the campaign or event whose status is given: the resource is it, the payload its totals.
 
-    ``happening`` is planned, started, finished, needs_attention, stopped or cancelled. No phone number is in any of it.
+    ``happening`` is planned, started, finished, needs_attention, stopped, cancelled, or cost: a cap is nearly used up. No
+    phone number is in any of it.
     """
     kind, name = status["kind"], status["name"]
     payload = {key: status[key] for key in ("state", "totals", "balanced", "errors", "test", "because")}

@@ -72,6 +72,7 @@ async def progress(run: Run[Any]) -> AsyncIterator[None]:
     finally:
         follower.cancel()
         await asyncio.wait([follower])
+        await _tell_news(run)
         await aupdate_progress_artifact(bar, progress=await run.do(percent_sent, run.delivery))
 
 
@@ -80,6 +81,7 @@ async def _follow(run: Run[Any], bar: UUID, table: UUID) -> None:
     while True:
         await asyncio.sleep(PROGRESS_EVERY_SECONDS)
         try:
+            await _tell_news(run)
             now = await run.do(percent_sent, run.delivery)
             if now != last:
                 await aupdate_progress_artifact(bar, progress=now)
@@ -87,6 +89,12 @@ async def _follow(run: Run[Any], bar: UUID, table: UUID) -> None:
                 last = now
         except Exception:  # noqa: BLE001 - what cannot be shown stops no send
             get_run_logger().warning("the progress could not be shown", exc_info=True)
+
+
+async def _tell_news(run: Run[Any]) -> None:
+    """Tell automations that a cap is used up but for little."""
+    for said in run.budget.take_news():
+        tell("cost", {**(await _shown(run)).status, "because": said})
 
 
 async def _shown(run: Run[Any]) -> Shown:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,64 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts inste
 @app.callback()
 def account() -> None:
     """What the provider says of the account. Sends no message."""
+
+
+@app.command()
+def probe(
+    gateway: Annotated[str | None, typer.Option("--gateway", help="Only this one; without it all with credentials.")] = None,
+    test_number: Annotated[
+        str | None,
+        typer.Option("--test-number", help="Your own number: sends with test=true to it, too. An account may ignore that."),
+    ] = None,
+    send_to: Annotated[
+        str | None,
+        typer.Option("--send-to", help="Your own number: one real message to it, and one that is held and withdrawn."),
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Write the exchange to this file, without secrets and numbers.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --send-to.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Turn what is inferred about the account into what is known. Sends nothing by default.
+
+    Makes each call that costs nothing (a tiny picture is uploaded in each encoding, and deleted again) and shows what is
+    relied on, where that comes from, and whether it is so. What is found out is kept in the ledger: uploads, `hold_minutes`,
+    reconciliation and `posthorn doctor` go by it. Exit code 0, or 3 where something is other than we rely on.
+    """
+    from posthorn.delivery import probe as probes  # noqa: PLC0415
+    from posthorn.delivery.find import read_phone  # noqa: PLC0415
+    from posthorn.models import Verdict, mask_phone  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings()
+    chosen = probes.probed(gateway, settings)
+    checked = None if test_number is None else read_phone(test_number, settings)
+    real = None if send_to is None else read_phone(send_to, settings)
+    if real is not None:
+        _confirm_sending(mask_phone(real), yes=yes)
+    found = []
+    with probes.recording(chosen, settings, save) as tap:
+        for one in chosen:
+            order = {"test_number": checked, "send_to": real, "tap": tap, "say": say}
+            told = asyncio.run(probes.probe(one, settings, **order))
+            found += probes.as_json(one, told)
+            if not as_json:
+                print(f"{one.title}\n{probes.as_table(told)}", flush=True)
+    if as_json:
+        print_json(found)
+    if save is not None:
+        say(f"the exchange, without secrets and numbers: {save}")
+    raise typer.Exit(3 if any(one["verdict"] == Verdict.OTHER for one in found) else 0)
+
+
+def _confirm_sending(shown: str, *, yes: bool) -> None:
+    from posthorn.errors import InputError  # noqa: PLC0415
+
+    if not yes and not sys.stdin.isatty():
+        raise InputError("--yes", "there is no terminal to ask at; --send-to sends real messages, so say --yes")
+    if not yes:
+        typer.confirm(f"Send one or two real messages, at their price, to {shown}?", abort=True, err=True)
 
 
 @app.command()

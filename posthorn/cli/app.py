@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from posthorn.cli import account, campaign, deliveries, demo, doctor, files, messages, metrics, sandbox, tickets, webhooks
+from posthorn.cli import (
+    account,
+    campaign,
+    deliveries,
+    demo,
+    doctor,
+    files,
+    messages,
+    metrics,
+    sandbox,
+    suppress,
+    tickets,
+    webhooks,
+)
 
 app = typer.Typer(
     name="posthorn",
@@ -45,6 +58,7 @@ app.command("list", short_help="All campaigns and events, and how each stands.")
 app.add_typer(campaign.app, name="campaign", short_help="MMS campaigns: check, send, status, report …")
 app.add_typer(tickets.app, name="tickets", short_help="Barcode tickets: check, send, status, resolve …")
 app.add_typer(messages.app, name="messages", short_help="One number's history over all campaigns and events.")
+app.add_typer(suppress.app, name="suppress", short_help="Who must not be messaged: add, remove, import, export, check …")
 app.add_typer(files.app, name="files", short_help="What lies at the provider: list, add, view, delete.")
 app.add_typer(account.app, name="account", short_help="The account at the provider: probe, limits, blacklist, explain.")
 app.command(short_help="Receive what the providers push.")(webhooks.webhooks)

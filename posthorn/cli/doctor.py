@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -80,6 +81,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield from _lookups(settings)
     yield _guard(settings)
     yield from _gateways(settings)
+    yield from _probes(settings)
     yield from _proxies(settings)
     yield _prefect(settings)
 
@@ -212,6 +214,32 @@ def _ticket_gateway(gateway: Descriptor, what: str, settings: Settings) -> Findi
     if gateway.account(settings).has_credentials:
         return Finding(what, True, "a key is set; whether it is right, `posthorn tickets send` finds out")
     return Finding(what, True, f"no key ({gateway.credentials}): fine as long as no tickets are sent")
+
+
+def _probes(settings: Settings) -> Iterator[Finding]:
+    """What is known of each account that has credentials: what a probe has proven, what sending has taught."""
+    from posthorn.delivery.probe import known_words  # noqa: PLC0415
+    from posthorn.errors import LedgerError  # noqa: PLC0415
+    from posthorn.gateways.registry import GATEWAYS  # noqa: PLC0415
+    from posthorn.models import Known, Verdict  # noqa: PLC0415
+
+    for gateway in GATEWAYS:
+        if gateway.probe is None or not gateway.account(settings).has_credentials:
+            continue
+        try:
+            known = known_words(settings, gateway)
+        except LedgerError:
+            return  # said of the ledger already
+        if not known:
+            advice = f"posthorn account probe --gateway {gateway.name}"
+            yield Finding(f"{gateway.title} account", True, "never probed: what its pages leave open is inferred", advice)
+        for one in known:
+            is_off = one.subject == Known.CLOCK and one.verdict == Verdict.OTHER
+            advice = "moments of send_at and hold_minutes are off by as much; mend it, then probe again" if is_off else ""
+            day = datetime.fromtimestamp(one.found_at).astimezone()
+            yield Finding(
+                f"{gateway.title}: {one.subject}", not is_off, f"{one.verdict}: {one.seen} ({day:%Y-%m-%d})", advice
+            )
 
 
 def _prefect(settings: Settings) -> Finding:

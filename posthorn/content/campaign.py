@@ -21,7 +21,7 @@ from pydantic import (
 
 from posthorn.content import inputfile
 from posthorn.content.filenames import existing
-from posthorn.content.inputfile import Problem, checked_name, input_error, read_model, sha256_of, unknown_gateway
+from posthorn.content.inputfile import MaxCost, Problem, checked_name, input_error, read_model, sha256_of, unknown_gateway
 from posthorn.content.media.files import check_media, media_name, retired_types_warning
 from posthorn.content.media.looks import Look, look, weight_cautions
 from posthorn.content.media.urls import look_at_url, page_caution
@@ -124,6 +124,7 @@ class Campaign(BaseModel):
         "listed", description='What proves its files before a send; "trust" sends although no list shows them'
     )
     resend_unconfirmed: bool = Field(False, description="Send again what the provider does not know after a lookup")
+    max_cost: MaxCost | None = Field(None, description="Most that it may cost: it stops before more is spent")
     send_hours: HoursText | None = Field(
         None, description="Narrower hours than POSTHORN_SEND_HOURS; wider ones are asked about"
     )

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from posthorn.content import inputfile
 from posthorn.content.filenames import existing
-from posthorn.content.inputfile import checked_name, read_model, sha256_of, unknown_gateway
+from posthorn.content.inputfile import MaxCost, checked_name, read_model, sha256_of, unknown_gateway
 from posthorn.content.media.barcode import new_barcode_id
 from posthorn.content.plain import plain
 from posthorn.content.recipients.codes import CodeRules, WrongCode, alike_caution, code_column, wrong_code
@@ -36,10 +36,9 @@ from posthorn.models import UNSENDABLE, Phone
 from posthorn.settings import HoursText
 
 BATCH = 5_000
-_NOT_CONTENT = frozenset(
-    {"approve", "allow_repeat", "column", "barcode_column", "only_where", "landlines", "literal", "strict", "send_hours"}
-)
-"""Keys that say how the list is read, what blocks, or when it is sent: not what a ticket is made of."""
+_HOW_IT_IS_READ = frozenset({"column", "barcode_column", "only_where", "landlines", "literal", "strict"})
+_NOT_CONTENT = _HOW_IT_IS_READ | {"allow_repeat", "approve", "send_hours", "max_cost"}
+"""Keys that say how the list is read, what blocks, when it is sent and what it may cost: not what a ticket is made of."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _FIRST_REJECTS = 100
 
@@ -104,6 +103,7 @@ class TicketEvent(BaseModel):
     strict: bool = Field(False, description="Warnings block")
     approve: bool = Field(False, description="A person must approve it before the first send, however small it is")
     gateway: str | None = Field(None, description="Which gateway sends it, where there are several")
+    max_cost: MaxCost | None = Field(None, description="Most that it may cost: it stops before more is spent")
     send_hours: HoursText | None = Field(None, description="Narrower hours than POSTHORN_SEND_HOURS")
     allow_repeat: bool = Field(False, description="Send although the same MMS went to some of these numbers lately")
 

@@ -7,10 +7,11 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from posthorn.content.filekind import file_kind
 from posthorn.content.plain import plain
@@ -26,6 +27,14 @@ Problem = tuple[str, str]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _M = TypeVar("_M", bound=BaseModel)
+
+
+def _as_decimal(value: object) -> object:
+    """TOML's numbers as the amount that was written: 0.1 is a tenth."""
+    return Decimal(str(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+MaxCost = Annotated[Decimal, BeforeValidator(_as_decimal), Field(gt=0, le=10_000_000, decimal_places=2)]
 
 
 def checked_name(name: str) -> str:

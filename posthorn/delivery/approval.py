@@ -19,19 +19,20 @@ import orjson
 from tabulate import tabulate
 
 from posthorn.content import moments
-from posthorn.content.amounts import cost
+from posthorn.content.amounts import cost, money
 from posthorn.content.campaign import Campaign
 from posthorn.content.event import TicketEvent
 from posthorn.delivery.hours import effective_hours, is_wider, own_hours
 from posthorn.delivery.run import Run, process_name
 from posthorn.errors import DeliveryNotFound, GatewayError, InputError, Stopped
-from posthorn.gateways.descriptor import Descriptor
+from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.gateways.registry import by_name
-from posthorn.ledger import approvals, deliveries, history, media, reconciling, sending, totals
+from posthorn.ledger import approvals, costs, deliveries, history, media, reconciling, sending, totals
 from posthorn.ledger.approvals import Decision
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind
+from posthorn.prices import amount
 from posthorn.settings import Settings, load_settings
 
 _GUESSED_SECONDS = 1.0
@@ -211,7 +212,8 @@ def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settin
         *([("to send again if not listed", f"{again:,} of unknown outcome")] if again else []),
         ("rejected rows", f"{rejected:,}, see {campaign.rejects_file}" if rejected else "none"),
         ("requests", f"{requests:,}"),
-        ("cost", _cost_words(counted["pending"], account.price_per_message, gateway)),
+        ("cost", _cost_words(ledger, campaign, counted["pending"], account)),
+        *_max_cost(campaign),
         *([] if is_event else [("credit left", _credit(gateway, settings))]),
         ("expected duration", _duration(ledger, campaign, requests, account.concurrency)),
         *([] if is_event else [("dispatch", _dispatch(campaign.definition, account.timezone, settings.timezone))]),
@@ -239,10 +241,17 @@ def _ticket_rows(event: Delivery) -> list[tuple[str, str]]:
     return rows + [(f"text of slide {slide}", text) for slide, text in (definition.get("custom_texts") or {}).items()]
 
 
-def _cost_words(messages: int, price: Decimal | None, gateway: Descriptor) -> str:
-    if price is None:
-        return f"unknown: {gateway.variables}__PRICE_PER_MESSAGE is not set"
-    return cost(messages, price)
+def _cost_words(ledger: Ledger, campaign: Delivery, messages: int, account: Account) -> str:
+    if account.price_per_message is None or account.tariff is None:
+        return f"unknown: {by_name(campaign.gateway).variables}__PRICE_PER_MESSAGE is not set"
+    if not account.prices:
+        return cost(messages, account.price_per_message)
+    return f"{money(amount(costs.pending_cost(ledger, campaign, account.tariff)))} ({messages:,} by country prefix)"
+
+
+def _max_cost(campaign: Delivery) -> list[tuple[str, str]]:
+    most = campaign.options.get("max_cost")
+    return [("at most", f"{money(Decimal(most))}: it stops before more is spent")] if most else []
 
 
 def _credit(descriptor: Descriptor, settings: Settings) -> str:

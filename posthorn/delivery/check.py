@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from posthorn.content.event import AttendeeIntake, TicketEvent, load_event
 from posthorn.content.recipients.intake import Intake
 from posthorn.content.recipients.phones import country_of, is_landline, rejected_kinds
 from posthorn.content.warnings import Caution, refuse_if_strict
+from posthorn.delivery.budget import beyond
 from posthorn.delivery.cautions import CodeLengths, campaign_cautions, event_cautions
 from posthorn.delivery.checked import Checked, Reading, rejects_table
 from posthorn.delivery.hours import Dispatch, is_wider, shown_hours
@@ -28,13 +30,14 @@ from posthorn.delivery.plan import (
     gateway_of,
     read_rows,
     refuse_beyond_gateway,
-    refuse_beyond_hours,
+    refuse_beyond_limits,
     refuse_changes,
     refuse_other_selection,
     refuse_repeats,
     repeat_since,
 )
-from posthorn.delivery.tickets import read_attendees, refuse_unsendable_event, refuse_wider
+from posthorn.delivery.probe import hold_words
+from posthorn.delivery.tickets import read_attendees, refuse_event_beyond_limits, refuse_unsendable_event
 from posthorn.errors import InputError
 from posthorn.gateways import registry
 from posthorn.ledger import deliveries, totals
@@ -42,6 +45,7 @@ from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.repeats import CommonNumbers
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind, Phone
+from posthorn.prices import Tariff, amount
 from posthorn.settings import Settings, load_settings
 
 MOST_REJECTS = 100_000  # who has more wants another file, not a longer list
@@ -94,12 +98,14 @@ def examine_campaign(campaign: Campaign, settings: Settings, *, look_at_urls: bo
         if planned is not None:
             refuse_changes(planned, Kind.CAMPAIGN, definition, campaign_files.differences)
             return _planned(ledger, planned, campaign.selection(), _campaign_facts(campaign, settings, now))
+        hold = _hold(ledger, campaign, settings)
         refuse_beyond_gateway(campaign)
         campaign.check(now, allow_loopback=loopback)
-        refuse_beyond_hours(campaign, settings, now)
+        refuse_beyond_limits(campaign, settings, now)
         common = _common(ledger, Kind.CAMPAIGN, campaign.name, definition, skip=campaign.allow_repeat or campaign.test)
         rows = read_rows(campaign, settings, None)
-        reading = _read(rows, common, landlines=campaign.landlines)
+        tariff = None if campaign.test else gateway_of(campaign).account(settings).tariff
+        reading = _read(rows, common, landlines=campaign.landlines, tariff=tariff)
         if not reading.valid:
             raise InputError("recipients", none_valid(reading, rows.path))
         refuse_repeats(Kind.CAMPAIGN, common.found() if common else [])
@@ -109,9 +115,14 @@ def examine_campaign(campaign: Campaign, settings: Settings, *, look_at_urls: bo
     return Checked(
         kind=Kind.CAMPAIGN,
         reading=reading,
-        warnings=[*cautions, *_approval(campaign, reading.valid, settings)],
+        warnings=[
+            *cautions,
+            *_beyond_cap(settings, reading, campaign.max_cost),
+            *_approval(campaign, reading.valid, settings),
+        ],
         requests=-(-reading.valid // size),
         looks=campaign.looks(allow_loopback=loopback),
+        hold=hold,
         **_campaign_facts(campaign, settings, now),
     )
 
@@ -125,12 +136,13 @@ def examine_event(event: TicketEvent, settings: Settings) -> Checked:
     """
     now = datetime.now(UTC)
     gateway = registry.chosen(Kind.EVENT, event.gateway)
-    refuse_wider(event, settings)
+    account = gateway.account(settings)
+    refuse_event_beyond_limits(event, settings)
     facts: dict[str, Any] = {
         "name": event.name,
         "gateway": gateway.name,
-        "price": gateway.account(settings).price_per_message,
         "mms_id": event.mms_id,
+        "price": account.price_per_message,
         "region": settings.default_region,
         "hours": shown_hours(settings, event.hours, now),
     }
@@ -144,11 +156,11 @@ def examine_event(event: TicketEvent, settings: Settings) -> Checked:
         refuse_unsendable_event(event, rows)
         common = _common(ledger, Kind.EVENT, event.name, definition, skip=event.allow_repeat)
         lengths = CodeLengths()
-        reading = _read(rows, common, landlines=event.landlines, lengths=lengths)
+        reading = _read(rows, common, landlines=event.landlines, lengths=lengths, tariff=account.tariff)
         if not reading.valid:
             raise InputError("attendees", none_valid(reading, rows.path))
         refuse_repeats(Kind.EVENT, common.found() if common else [])
-    cautions = event_cautions(rows, lengths, settings)
+    cautions = [*event_cautions(rows, lengths, settings), *_beyond_cap(settings, reading, event.max_cost)]
     refuse_if_strict(cautions, strict=event.strict)
     cautions = [*cautions, *_approval(event, reading.valid, settings)]
     return Checked(kind=Kind.EVENT, reading=reading, warnings=cautions, requests=reading.valid, **facts)
@@ -184,6 +196,13 @@ def _campaign_facts(campaign: Campaign, settings: Settings, now: datetime) -> di
     }
 
 
+def _hold(ledger: Ledger, campaign: Campaign, settings: Settings) -> tuple[int, bool, str] | None:
+    """For how many minutes the provider keeps its messages, and how sure it is that it does."""
+    if not campaign.hold_minutes or campaign.test:
+        return None
+    return campaign.hold_minutes, *hold_words(ledger, gateway_of(campaign), settings)
+
+
 def _planned(ledger: Ledger, planned: Delivery, selection: Mapping[str, object], facts: dict[str, Any]) -> Checked:
     """One that is in the ledger: its list is not read again, so nothing about it can be refused."""
     refuse_other_selection(planned, selection)
@@ -208,16 +227,22 @@ def _planned(ledger: Ledger, planned: Delivery, selection: Mapping[str, object],
 
 
 def _read(
-    rows: Intake | AttendeeIntake, common: CommonNumbers | None, *, landlines: bool, lengths: CodeLengths | None = None
+    rows: Intake | AttendeeIntake,
+    common: CommonNumbers | None,
+    *,
+    landlines: bool,
+    tariff: Tariff | None,
+    lengths: CodeLengths | None = None,
 ) -> Reading:
     """Read the whole list once, and count what is in it."""
     rows.keep_rejects = MOST_REJECTS
     countries: Counter[str] = Counter()
-    fixed = 0
+    fixed = spent = 0
     for batch in rows:
         phones: list[Phone] = [one[1] if isinstance(one, tuple) else one.phone for one in batch]
         countries.update(map(country_of, phones))
         fixed += sum(map(is_landline, phones)) if landlines else 0
+        spent += tariff.total(phones) if tariff else 0
         if common:
             common.add(phones)
         if lengths is not None:
@@ -238,12 +263,18 @@ def _read(
         by_country=dict(countries.most_common()),
         reasons=dict(rows.reasons.most_common()),
         rejects=rows.first_rejects,
+        cost=amount(spent) if tariff else None,
     )
 
 
 def _common(ledger: Ledger, kind: Kind, name: str, definition: Mapping[str, Any], *, skip: bool) -> CommonNumbers | None:
     """A counter of numbers that had the same message lately; None where that is allowed."""
     return None if skip else CommonNumbers(ledger, kind, name, definition, since=repeat_since())
+
+
+def _beyond_cap(settings: Settings, reading: Reading, max_cost: Decimal | None) -> Sequence[Caution]:
+    sentence = beyond(settings, reading.cost, max_cost)
+    return [Caution("cost_cap", sentence)] if sentence else []
 
 
 def _approval(campaign: Campaign | TicketEvent, count: int, settings: Settings) -> Sequence[Caution]:

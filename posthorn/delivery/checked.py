@@ -12,7 +12,7 @@ import orjson
 from tabulate import tabulate
 
 from posthorn.content import moments
-from posthorn.content.amounts import cost
+from posthorn.content.amounts import cost, money
 from posthorn.content.media.looks import Look
 from posthorn.content.plain import plain, plain_json, plain_lines
 from posthorn.content.recipients.rejects import Reject
@@ -44,6 +44,7 @@ class Reading:
     by_country: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
     rejects: Sequence[Reject] = ()
+    cost: Decimal | None = None
 
     def column_line(self) -> str:
         """Where the numbers were taken from."""
@@ -69,7 +70,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A campaign or event that can be sent, and how. ``already`` is how many messages an earlier run has dealt with."""
+    """A campaign or event that can be sent, and how. ``already`` is how many messages an earlier run has dealt with.
+
+    ``hold`` is for how many minutes the provider keeps the messages, whether that is proven of this account, and in words.
+    """
 
     kind: Kind
     name: str
@@ -89,11 +93,14 @@ class Checked:
     media: Sequence[Media] = ()
     looks: Sequence[Look] = ()
     price: Decimal | None = None
+    hold: tuple[int, bool, str] | None = None
     already: int | None = None
 
     def as_json(self) -> str:
         """The check as JSON."""
-        reading = {key: value for key, value in asdict(self.reading).items() if key not in ("header_line", "rejects")}
+        reading = {
+            key: value for key, value in asdict(self.reading).items() if key not in ("header_line", "rejects", "cost")
+        }
         looks = {one.source: one for one in self.looks}
         content = {
             "kind": self.kind.name.lower(),
@@ -111,8 +118,9 @@ class Checked:
             "send_at": self.moment.isoformat(sep=" ", timespec="minutes") if self.moment else None,
             "moment": self._moment(),
             "hours": self.hours._asdict() if self.hours else None,
+            "hold": None if self.hold is None else {"minutes": self.hold[0], "proven": self.hold[1]},
             "media": [_media_json(item, looks.get(item.source)) for item in self.media],
-            "cost": None if self.price is None else str(self.price * self.reading.valid),
+            "cost": None if self.cost is None else str(self.cost),
             "warnings": [one._asdict() for one in self.warnings],
             "rejects": [asdict(one) for one in self.reading.rejects],
             "already": self.already,
@@ -135,6 +143,8 @@ class Checked:
         lines = [self.reading.column_line(), self._counts()]
         if self.kind is Kind.EVENT:
             lines.append(self.reading.codes_line())
+        if self.hold is not None:
+            lines.append(self._hold_line())
         return lines + [f"warning: {one.message}" for one in self.warnings]
 
     def _rows(self) -> list[tuple[str, str]]:
@@ -157,6 +167,19 @@ class Checked:
             rows.append(("dealt with", f"{self.already:,} by an earlier run; sending goes on with the rest"))
         return rows
 
+    @property
+    def cost(self) -> Decimal | None:
+        """What all of it costs; None where there is no price. Of one that is planned already, at the usual price."""
+        if self.price is None or self.reading.cost is not None:
+            return self.reading.cost
+        return self.price * self.reading.valid
+
+    def _cost_line(self, price: Decimal) -> str:
+        usual = cost(self.reading.valid, price)
+        return (
+            usual if self.cost in (None, price * self.reading.valid) else f"{money(self.cost or price)} (by country prefix)"
+        )
+
     def _head(self) -> list[tuple[str, str]]:
         if self.kind is Kind.EVENT:
             return [("event", self.name), ("stored MMS", self.mms_id)]
@@ -164,7 +187,7 @@ class Checked:
         return rows + ([("text", f"{self.text_length:,} characters")] if self.text_length else [])
 
     def _tail(self) -> list[tuple[str, str]]:
-        costs = [] if self.price is None else [("cost", cost(self.reading.valid, self.price))]
+        costs = [] if self.price is None else [("cost", self._cost_line(self.price))]
         if self.kind is Kind.EVENT:
             codes = [] if self.reading.column is None else [("codes", self.reading.codes_line())]
             likeness = "the provider draws the code from its own template; `tickets preview` is only a likeness"
@@ -173,9 +196,15 @@ class Checked:
         return [
             ("requests", f"{self.requests:,} of up to {self.chunk_size:,} numbers"),
             ("dispatched", moments.shown(self.moment, *self.zones) if self.moment else "at once"),
+            *([("held", self._hold_line())] if self.hold is not None else []),
             *costs,
             *(("media", _media_line(item, looks.get(item.source))) for item in self.media),
         ]
+
+    def _hold_line(self) -> str:
+        assert self.hold is not None
+        minutes, _, words = self.hold
+        return f"for {minutes} minutes; that this works is {words}"
 
     def _counts(self) -> str:
         reading = self.reading

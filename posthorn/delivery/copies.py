@@ -12,9 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
-from zoneinfo import ZoneInfo
 
-from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, LISTED_SECONDS, is_titled
+from posthorn.delivery.listing import CLOCK_SKEW_SECONDS, LISTED_SECONDS, by_our_clock, is_titled
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.ledger import copies, deliveries, reconciling
@@ -156,12 +155,10 @@ def _is_while_under_way(moment: datetime, suspect: Suspect, lookup: Lookup) -> b
     In the hour that autumn repeats, either reading of the provider's date counts.
     """
     after = CLOCK_SKEW_SECONDS + lookup.account.settle_seconds
-    local = moment.astimezone(ZoneInfo(lookup.account.timezone))
-    readings = [local.replace(fold=fold).timestamp() for fold in (0, 1)]
     return any(
         begun - CLOCK_SKEW_SECONDS <= reading <= _latest_date(lookup.delivery.definition, ended) + after
         for begun, ended in suspect.attempts
-        for reading in readings
+        for reading in by_our_clock(moment, lookup.account)
     )
 
 

@@ -273,11 +273,16 @@ def _is_within(report: Report, window: tuple[float, float], account: Account) ->
 
 
 def _queued(report: Report, account: Account) -> list[float]:
-    """When it was queued; in the hour that autumn repeats, either reading of the provider's date counts."""
-    if report.queued_at is None:
-        return []
-    local = report.queued_at.astimezone(ZoneInfo(account.timezone))
-    return [local.replace(fold=fold).timestamp() for fold in (0, 1)]
+    return [] if report.queued_at is None else by_our_clock(report.queued_at, account)
+
+
+def by_our_clock(moment: datetime, account: Account) -> list[float]:
+    """When it was by our clock, in seconds; in the hour that autumn repeats, either reading of the provider's date counts.
+
+    How far its clock is ahead is known where the account was probed.
+    """
+    local = moment.astimezone(ZoneInfo(account.timezone))
+    return [local.replace(fold=fold).timestamp() - account.clock_offset_seconds for fold in (0, 1)]
 
 
 def _clock_words(report: Report, expected: Expected, account: Account) -> str:

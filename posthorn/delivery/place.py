@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from posthorn.errors import InputError
@@ -17,6 +17,7 @@ from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.ledger import accounts
 from posthorn.ledger.accounts import AccountFinding
 from posthorn.ledger.store.engine import Ledger
+from posthorn.models import Known
 from posthorn.settings import Settings, load_settings
 
 _P = ParamSpec("_P")
@@ -87,6 +88,13 @@ async def at(descriptor: Descriptor) -> AsyncIterator[Counter]:
             ledger.close()
     finally:
         await gateway.aclose()
+
+
+def account_of(ledger: Ledger, descriptor: Descriptor, settings: Settings) -> Account:
+    """The account of the settings, with what a probe has measured of its clock."""
+    account = descriptor.account(settings)
+    clock = known_of(ledger, descriptor, account).get(Known.CLOCK)
+    return account if clock is None else replace(account, clock_offset_seconds=float(clock.value))
 
 
 def known_of(ledger: Ledger, descriptor: Descriptor, account: Account) -> Mapping[str, AccountFinding]:

@@ -17,6 +17,7 @@ from posthorn.content.event import TicketEvent
 from posthorn.content.inputfile import input_error
 from posthorn.content.recipients.intake import Intake, read_recipients
 from posthorn.content.warnings import Caution, refuse_if_strict
+from posthorn.delivery.budget import refuse_unpriced
 from posthorn.delivery.cautions import campaign_cautions
 from posthorn.delivery.hours import refuse_outside
 from posthorn.delivery.run import try_lock
@@ -105,14 +106,15 @@ def refuse_beyond_gateway(campaign: Campaign) -> None:
         raise input_error(problems)
 
 
-def refuse_beyond_hours(campaign: Campaign, settings: Settings, now: datetime) -> None:
-    """Refuse a campaign whose messages would reach people outside the hours.
+def refuse_beyond_limits(campaign: Campaign, settings: Settings, now: datetime) -> None:
+    """Refuse a campaign whose messages would reach people outside the hours, or that has a cap and no price.
 
     Raises:
         InputError: with the key to change.
     """
     if not campaign.test:
         refuse_outside(settings, campaign.hours, now, send_at=campaign.send_at, hold_minutes=campaign.hold_minutes)
+        refuse_unpriced(settings, gateway_of(campaign).name, campaign.max_cost)
 
 
 _WAYS_ON = {
@@ -215,8 +217,10 @@ def options(campaign: Campaign) -> dict[str, Any]:
 
 
 def limits(one: Campaign | TicketEvent) -> dict[str, Any]:
-    """When a campaign or an event may be sent, and whether somebody must approve that first, by its file."""
-    return {"approve": one.approve, **({"send_hours": one.send_hours} if one.send_hours else {})}
+    """When a campaign or an event may be sent, what it may cost, and whether somebody must approve it, by its file."""
+    hours = {"send_hours": one.send_hours} if one.send_hours else {}
+    most = {"max_cost": str(one.max_cost)} if one.max_cost is not None else {}
+    return {"approve": one.approve, **hours, **most}
 
 
 def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: Path, settings: Settings) -> Delivery:
@@ -224,7 +228,7 @@ def _plan(ledger: Ledger, campaign: Campaign, definition: dict[str, Any], path: 
     now = datetime.now(UTC)
     refuse_beyond_gateway(campaign)
     campaign.check(now, allow_loopback=loopback)
-    refuse_beyond_hours(campaign, settings, now)
+    refuse_beyond_limits(campaign, settings, now)
     rejects = rejects_path(path, campaign.name)
     rows = read_rows(campaign, settings, rejects)
     cautions = campaign_cautions(campaign, rows.file, settings, now, loopback=loopback, look_at_urls=False)

@@ -21,10 +21,10 @@ def written_privately(out: Path) -> Iterator[IO[str]]:
     Raises:
         InputError: it cannot be written there, or ``out`` is a folder, a device or a pipe.
     """
-    target = out.resolve()
-    if target.exists() and not target.is_file():
-        raise InputError("export", f"{out} is no file; name one that may be written or replaced")
     try:
+        target = out.resolve()
+        if target.exists() and not target.is_file():
+            raise InputError("export", f"{out} is no file; name one that may be written or replaced")
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # its mode is 0600
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from posthorn.delivery.copies import find_second_copies
+from posthorn.delivery.place import account_of
 from posthorn.delivery.run import CampaignRun, open_delivery
 from posthorn.errors import AlreadyRunning, GatewayError, InputError
 from posthorn.gateways.contract import CampaignGateway
@@ -217,7 +218,7 @@ class _Round:
         return [record for record, at in known if is_search_due(record, at, self._now)]
 
     async def _seek_copies(self, descriptor: Descriptor, gateway: CampaignGateway, suspected: Sequence[Delivery]) -> None:
-        account = descriptor.account(self._settings)
+        account = account_of(self._ledger, descriptor, self._settings)
         for record in suspected:
             try:
                 lookup = _Lookup(descriptor, account, gateway, record, self._do)

@@ -19,8 +19,10 @@ from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
+from posthorn.delivery.budget import Budget
 from posthorn.delivery.hours import Clock, Gate
 from posthorn.delivery.pace import Pace
+from posthorn.delivery.place import account_of
 from posthorn.delivery.waiting import board, clock_time
 from posthorn.errors import AlreadyRunning, LedgerError, NotRunning, Stopped, Waits
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
@@ -49,8 +51,8 @@ class Run(Generic[_G]):
     """What the steps of one run share. ``owner`` names this process in claims; ``stopped`` says why nothing more is sent.
 
     ``guard_key`` is the lock without which this process may claim nothing, ``mark`` where its claims are noted outside the
-    ledger: None until the guard has let the run send. ``gate`` says when something may be sent, ``watch`` what this process
-    has read of the suppression list.
+    ledger: None until the guard has let the run send. ``gate`` says when something may be sent, ``budget`` what it may cost,
+    ``watch`` what this process has read of the suppression list.
 
     A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
     """
@@ -59,6 +61,7 @@ class Run(Generic[_G]):
         "_board",
         "_writer",
         "account",
+        "budget",
         "concurrency",
         "delivery",
         "descriptor",
@@ -88,9 +91,10 @@ class Run(Generic[_G]):
         self.mark: Mark | None = None
         self.pace = pace
         self.descriptor = by_name(campaign.gateway)
-        self.account = self.descriptor.account(settings)
+        self.account = account_of(ledger, self.descriptor, settings)
         self.concurrency = self.account.concurrency
         self.gate = Gate(campaign, settings, self.account.timeout_seconds, clock)
+        self.budget = Budget(campaign, settings, clock)
         self.slots = asyncio.Semaphore(self.concurrency)
         self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
         self.stopped: Exception | None = None

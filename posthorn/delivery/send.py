@@ -18,6 +18,7 @@ from posthorn.delivery.run import Run
 from posthorn.errors import ClaimGone, GatewayError, HeldBack, InputError, LedgerError, SlowDown, Stopped, TryAgain, Waits
 from posthorn.gateways.contract import Before
 from posthorn.ledger import deliveries, sending
+from posthorn.ledger.costs import CapReached
 from posthorn.ledger.sending import Claim, ClaimLost
 from posthorn.ledger.spool import hold_answer, hold_not_taken, keep_answer, keep_not_taken
 from posthorn.ledger.store.engine import Ledger
@@ -135,12 +136,20 @@ def _claim(ledger: Ledger, run: Run[Any], first: int, last: int) -> tuple[Claim,
     if not ledger.locks.still_held(run.guard_key):
         raise LedgerError(f"the lock of {run.delivery.name} is lost; nothing more is sent. Run it again")
     run.gate.refuse_claim()
-    claimed = sending.claim(ledger, run.delivery, run.owner, first, last, run.watch)
+    claimed = _claim_within_budget(ledger, run, first, last)
     if claimed is None:
         return None
     if run.mark is not None:
         ledger.when_durable(partial(run.mark.note, claimed, time.time()))
     return claimed, proven_at
+
+
+def _claim_within_budget(ledger: Ledger, run: Run[Any], first: int, last: int) -> Claim | None:
+    while True:
+        try:
+            return sending.claim(ledger, run.delivery, run.owner, first, last, run.watch, run.budget.limits())
+        except CapReached as reached:
+            run.budget.make_room(ledger, reached)
 
 
 async def _outcome(run: Run[Any], exchange: Exchange, claimed: Claim, proven_at: float) -> _Outcome:

@@ -16,6 +16,7 @@ from typing import Any
 
 from posthorn.content.event import AttendeeIntake, TicketEvent, differences, fill, load_event
 from posthorn.content.warnings import Caution, refuse_if_strict
+from posthorn.delivery.budget import refuse_unpriced
 from posthorn.delivery.cautions import CodeLengths, event_cautions
 from posthorn.delivery.hours import is_wider, refuse_outside
 from posthorn.delivery.plan import (
@@ -67,7 +68,7 @@ def plan_event_file(path: Path, settings: Settings) -> Delivery:
             if planned is not None:
                 refuse_changes(planned, Kind.EVENT, definition, differences)
                 refuse_other_selection(planned, event.selection())
-                refuse_wider(event, settings)
+                refuse_event_beyond_limits(event, settings)
                 deliveries.change_options(ledger, planned, {**limits(event), **as_read(planned)})
                 return planned
             return _plan(ledger, event, definition, path, settings)
@@ -92,8 +93,8 @@ def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
     gateway.check_ticket(_request(definition, Phone(48500600700), "x", anybody))
 
 
-def refuse_wider(event: TicketEvent, settings: Settings) -> None:
-    """Refuse an event that would be sent outside the hours of the house: nobody is asked about an event.
+def refuse_event_beyond_limits(event: TicketEvent, settings: Settings) -> None:
+    """Refuse an event that goes beyond the hours of the house, or has a cap and no price: nobody is asked about an event.
 
     Raises:
         InputError: its hours go beyond them, or leave no moment.
@@ -104,13 +105,14 @@ def refuse_wider(event: TicketEvent, settings: Settings) -> None:
             "send_hours", f"{event.hours} goes beyond POSTHORN_SEND_HOURS ({house}); an event may only narrow it"
         )
     refuse_outside(settings, event.hours, datetime.now(UTC))
+    refuse_unpriced(settings, registry.chosen(Kind.EVENT, event.gateway).name, event.max_cost)
 
 
 def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: Path, settings: Settings) -> Delivery:
     rejects = path.parent / f"{event.name}.rejects.csv"
     rows = read_attendees(event, settings, rejects)
     refuse_unsendable_event(event, rows)
-    refuse_wider(event, settings)
+    refuse_event_beyond_limits(event, settings)
     if event.strict:
         refuse_if_strict(_all_cautions(event, settings), strict=True)
     if rows.sha256 != definition["attendees"]:

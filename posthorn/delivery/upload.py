@@ -12,11 +12,11 @@ from contextlib import suppress
 
 from posthorn.delivery.place import Place
 from posthorn.delivery.run import CampaignRun
-from posthorn.delivery.storedfile import Condition, Look, look_at
 from posthorn.errors import FileRefused, GatewayError, PermissionMissing, RequestRefused
 from posthorn.gateways.contract import CampaignGateway
+from posthorn.gateways.storedfile import Condition, Look, look_at
 from posthorn.ledger import accounts, media
-from posthorn.models import Media, StoredFile
+from posthorn.models import Known, Media, StoredFile
 
 
 async def upload_media(run: CampaignRun) -> int:
@@ -73,7 +73,7 @@ async def store(place: Place, item: Media) -> str:
     if not encodings:
         return await place.gateway.upload(item)
     known = await place.do(accounts.findings, place.descriptor.name, place.account.key)
-    remembered = known[accounts.UPLOAD].value if accounts.UPLOAD in known else None
+    remembered = known[Known.UPLOAD].value if Known.UPLOAD in known else None
     problems = []
     for encoding in sorted(encodings, key=lambda one: one != remembered):
         try:
@@ -97,7 +97,7 @@ async def _remember(place: Place, encoding: str, found: Look) -> None:
         accounts.keep,
         place.descriptor.name,
         place.account.key,
-        accounts.UPLOAD,
+        Known.UPLOAD,
         verdict="confirmed",
         value=encoding,
         seen=f"a file came as {encoding}; {found.words}",

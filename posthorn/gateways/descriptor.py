@@ -12,7 +12,9 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
+from posthorn.gateways.probing import Probe
 from posthorn.models import Bounds, Kind, News, Phone, TicketRequest
+from posthorn.prices import Tariff
 from posthorn.settings import Settings
 
 _MAX_FORM_FIELDS = 20
@@ -42,10 +44,16 @@ class Account:
     settle_seconds: float = 600.0
     last_look_seconds: float = 90.0
     price_per_message: Decimal | None = None
+    prices: Mapping[str, Decimal] = field(default_factory=dict)
     key: str = ""
     encodings: tuple[str, ...] = ()
     test_number: Phone | None = None
     clock_offset_seconds: float = 0.0
+
+    @property
+    def tariff(self) -> Tariff | None:
+        """What it charges by country prefix; None where no price is known."""
+        return None if self.price_per_message is None else Tariff.of(self.price_per_message, self.prices)
 
     @property
     def is_local(self) -> bool:
@@ -113,6 +121,10 @@ def _no_words(_: str) -> str:
     return ""
 
 
+def _no_secrets(_: Settings) -> Sequence[str]:
+    return ()
+
+
 def _any_ticket(_: TicketRequest) -> None:
     """Nothing to refuse."""
 
@@ -124,10 +136,12 @@ class Descriptor:
     ``open`` makes a ``CampaignGateway`` or a ``TicketGateway``, by its ``kind``; it raises ``SettingsError`` where
     credentials are missing. ``variables`` is the prefix of its settings, ``credentials`` names those of its login.
 
+    ``secrets`` are those of the settings, to be kept out of whatever is shown.
+
     The abilities: ``looks_up`` (it can be asked what became of a message), ``holds`` (it keeps messages until a moment),
     ``withdraws`` (it takes back what it keeps), ``uploads`` (it takes files), ``tests`` (it checks a request without
     sending it), ``file_types`` (it is a ``FileStore`` of these, the one for messages first), ``tells_account`` (it is an
-    ``AccountDesk``).
+    ``AccountDesk``). ``probe`` turns what is inferred of an account into what is known.
     """
 
     name: str
@@ -148,6 +162,8 @@ class Descriptor:
     tests: bool = False
     file_types: tuple[str, ...] = ()
     tells_account: bool = False
+    probe: Probe | None = None
+    secrets: Callable[[Settings], Sequence[str]] = _no_secrets
 
     def check_credentials(self, settings: Settings) -> None:
         """Refuse early where the credentials are missing.

@@ -8,7 +8,7 @@ from posthorn.errors import InputError
 from posthorn.gateways.descriptor import Descriptor
 from posthorn.gateways.serwersms.descriptor import SERWERSMS
 from posthorn.gateways.skycore.descriptor import SKYCORE
-from posthorn.models import Bounds, Kind
+from posthorn.models import SUPPRESSED_CODES, Bounds, Kind
 from posthorn.settings import SettingsError
 
 GATEWAYS: tuple[Descriptor, ...] = (
@@ -55,5 +55,7 @@ def chosen(kind: Kind, name: str | None) -> Descriptor:
 
 
 def code_words(gateway: str, code: str) -> str:
-    """What a code, or a report's reason, of that gateway means; empty where that is not known."""
+    """What a code, or a report's reason, of that gateway or our own means; empty where that is not known."""
+    if code in SUPPRESSED_CODES:
+        return SUPPRESSED_CODES[code]
     return next((one.code_words(code) for one in GATEWAYS if one.name == gateway), "")

@@ -10,19 +10,6 @@ import sqlalchemy as sa
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 
-UPLOAD = "upload"
-"""The encoding of an upload that the provider was seen to understand."""
-
-LISTS_FILES = "lists_files"
-"""Whether its list was ever seen to show a file of ours."""
-
-CLOCK = "clock"
-"""How many seconds the provider's dates are ahead, read in the zone of the settings."""
-
-HOLD = "hold"
-"""Whether it keeps a message until a moment, lists it meanwhile, and takes it back."""
-
-
 _KEEP = """
     INSERT INTO account_finding (gateway, account, subject, verdict, value, seen, found_at)
     VALUES (:gateway, :account, :subject, :verdict, :value, :seen, :found_at)

@@ -10,20 +10,22 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.errors import Evidence, GatewayError, LedgerError
-from posthorn.ledger import suppression
+from posthorn.ledger import costs, suppression
 from posthorn.ledger.copies import Copy, keep_within
+from posthorn.ledger.costs import FREE, Limits
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, change, rows, sql
 from posthorn.ledger.store.failures import Conflict
 from posthorn.ledger.suppression import NEWEST, Watch
-from posthorn.models import Answer, ChunkState, Kind, MessageState, Phone, Receipt
+from posthorn.models import TOO_OFTEN, Answer, ChunkState, Kind, MessageState, Phone, Receipt
 
 _RAW_KEPT_BYTES = 65_536
 _IN_FLIGHT = f"{int(MessageState.PENDING)}, {int(MessageState.UNKNOWN)}"
@@ -89,21 +91,35 @@ class Claim:
     tickets: tuple[tuple[str, dict[str, str]], ...] = ()
 
 
-def claim(ledger: Ledger, campaign: Delivery, owner: str, first: int, last: int, watch: Watch | None = None) -> Claim | None:
+def claim(
+    ledger: Ledger,
+    campaign: Delivery,
+    owner: str,
+    first: int,
+    last: int,
+    watch: Watch | None = None,
+    limits: Limits = FREE,
+) -> Claim | None:
     """Claim the next pending chunk with an id from ``first`` to ``last``, durably; None when there is none left.
 
     Nothing is claimed of a campaign that is cancelled, or whose run has stopped in whatever process. Who must not be
     messaged is suppressed in the same transaction; a chunk of which nobody is left is closed, and the next one claimed.
-    ``watch`` is what this process has read of the suppression list.
+    ``watch`` is what this process has read of the suppression list, ``limits`` what may be spent, and how often a number
+    may be written to: what is spent is reserved in the same transaction.
+
+    Raises:
+        CapReached: what it costs is not to be spent; nothing is claimed.
     """
     watch = watch or Watch()
-    claimed = _claim(ledger, campaign, owner, (first, last), watch)
+    claimed = _claim(ledger, campaign, owner, (first, last), watch, limits)
     while claimed is not None and not claimed.positions:
-        claimed = _claim(ledger, campaign, owner, (first, last), watch)
+        claimed = _claim(ledger, campaign, owner, (first, last), watch, limits)
     return claimed
 
 
-def _claim(ledger: Ledger, campaign: Delivery, owner: str, chunks: tuple[int, int], watch: Watch) -> Claim | None:
+def _claim(
+    ledger: Ledger, campaign: Delivery, owner: str, chunks: tuple[int, int], watch: Watch, limits: Limits
+) -> Claim | None:
     """The next claim; of a chunk in which nobody was left, one of nobody, and the chunk is done."""
     now = time.time()
     with ledger.write() as connection:
@@ -119,9 +135,14 @@ def _claim(ledger: Ledger, campaign: Delivery, owner: str, chunks: tuple[int, in
         scope = suppression.heeded(campaign.kind, campaign.options)
         if watch.finds(connection, phones, scope, newest):
             positions, phones = suppression.leave_out(connection, scope, chunk, positions, phones)
+        if limits.rate is not None and (often := costs.too_often(connection, chunk, limits.rate, now)):
+            positions, phones = suppression.suppress(connection, chunk, positions, phones, dict.fromkeys(often, TOO_OFTEN))
         if not positions:
             recount(connection, "id = :chunk", ends_sending=True, chunk=chunk)
             return Claim(chunk, epoch, owner, (), ())
+        if limits.caps and limits.tariff is not None:
+            for nearing in costs.reserve(connection, limits.caps, limits.tariff.total(phones)):
+                ledger.when_durable(partial(limits.tell, nearing))
         change(connection, _ATTEMPT, {"chunk": chunk, "epoch": epoch, "owner": owner, "now": now})
         found = _tickets(connection, chunk, positions) if campaign.kind == Kind.EVENT else ()
     return Claim(chunk, epoch, owner, positions, phones, found)

@@ -246,7 +246,13 @@ def leave_out(
     connection: Connection, scope: Scope, chunk: int, positions: Sequence[int], phones: Sequence[Phone]
 ) -> tuple[tuple[int, ...], tuple[Phone, ...]]:
     """Suppress those of a chunk's pending messages that must not go; the positions and numbers of the others."""
-    out = among(connection, phones, scope)
+    return suppress(connection, chunk, positions, phones, among(connection, phones, scope))
+
+
+def suppress(
+    connection: Connection, chunk: int, positions: Sequence[int], phones: Sequence[Phone], out: Mapping[int, str]
+) -> tuple[tuple[int, ...], tuple[Phone, ...]]:
+    """Suppress a chunk's pending messages to those in ``out``, each with its code; positions and numbers of the others."""
     told = [(position, phone) for position, phone in zip(positions, phones, strict=True) if phone in out]
     if not told:  # removed from the list in this instant
         return tuple(positions), tuple(phones)

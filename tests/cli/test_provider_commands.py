@@ -150,3 +150,60 @@ def test_a_code_is_explained_in_our_words_and_in_the_providers(posthorn, box, mo
     assert "on the blacklist" in posthorn("account", "explain", "number_is_blacklisted")[1]
     monkeypatch.delenv("POSTHORN_SERWERSMS__TOKEN")
     assert posthorn("account", "explain", "3103")[1] == "serwersms 3103: invalid recipient number\n"
+
+
+# -- Probe ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_probe_sends_nothing_shows_a_table_and_doctor_knows_it_after(posthorn, box, tmp_path: Path) -> None:
+    code, out, err = posthorn("account", "probe", "--save", "exchange.jsonl")
+    assert (code, err) == (0, "the exchange, without secrets and numbers: exchange.jsonl\n")
+    assert "files/index shows what was uploaded" in out
+    assert "cannot tell without --test-number" in " ".join(out.split())
+    assert box.truth()["send_requests"] == 0
+    assert "sandbox-token" not in (tmp_path / "exchange.jsonl").read_text()
+    shown = json.loads(posthorn("doctor", "--json")[1])["findings"]
+    known = {one["what"]: one for one in shown if one["what"].startswith("SerwerSMS: ")}
+    assert known["SerwerSMS: upload"]["seen"].startswith("confirmed: as multipart (20")
+    assert known["SerwerSMS: clock"]["well"]
+
+
+def test_an_account_that_was_never_probed_is_named_with_the_command(posthorn, box) -> None:
+    shown = json.loads(posthorn("doctor", "--json")[1])["findings"]
+    (never,) = [one for one in shown if one["what"] == "SerwerSMS account"]
+    assert (never["well"], never["advice"]) == (True, "posthorn account probe --gateway serwersms")
+
+
+def test_what_is_other_than_we_rely_on_is_exit_code_3(posthorn, box) -> None:
+    box.serwersms.account.become({"account": "reencodes"})
+    code, out, _ = posthorn("account", "probe", "--json")
+    assert code == 3
+    (other,) = [one for one in json.loads(out) if one["verdict"] == "other"]
+    assert (other["gateway"], other["subject"]) == ("serwersms", "file_size")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("--send-to", "+48500600700"),
+            "--yes: there is no terminal to ask at; --send-to sends real messages",
+        ),
+        (("--send-to", "12", "--yes"), "PHONE: too short"),
+        (("--gateway", "pigeon"), "--gateway: expected one that can be probed: serwersms, skycore"),
+        (("--gateway", "skycore"), "POSTHORN_SKYCORE__API_KEY"),
+    ],
+)
+def test_a_probe_that_cannot_be_is_one_sentence(posthorn, box, words: tuple[str, ...], said: str) -> None:
+    code, out, err = posthorn("account", "probe", *words)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert box.truth()["requests"] == {}
+
+
+def test_a_probe_without_credentials_names_the_variables(posthorn, box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POSTHORN_SERWERSMS__TOKEN")
+    code, _, err = posthorn("account", "probe")
+    assert code == 2
+    assert "POSTHORN_SERWERSMS__TOKEN" in err
+    assert "POSTHORN_SKYCORE__API_KEY" in err

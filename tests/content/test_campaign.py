@@ -98,6 +98,7 @@ def test_a_whole_file_is_read(folder):
         "gateway": None,
         "hold_minutes": None,
         "send_hours": None,
+        "max_cost": None,
         "verify": "listed",
         "resend_unconfirmed": True,
         "approve": True,

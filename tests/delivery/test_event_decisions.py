@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -64,7 +66,7 @@ def test_who_has_to_be_asked(count: int, keys: dict[str, str], asks: bool, setti
 
 def test_the_check_says_what_it_costs(settings: Settings, tmp_path: Path) -> None:
     checked = check_event(write_event(tmp_path, attendees(4)))
-    assert '"cost": "1.40"' in checked.as_json()
+    assert Decimal(json.loads(checked.as_json())["cost"]) == Decimal("1.40")
     assert "1.40 (4 at 0.35)" in checked.as_text()
 
 

@@ -392,4 +392,4 @@ async def test_a_refusal_of_both_is_the_refusal():
     with pytest.raises(RequestRefused, match="1006"):
         await scripted.gateway.reports(ids=["a"])
     assert len(scripted.requests) == 2
-    assert scripted.gateway._takes_pages, "nothing was learnt"
+    assert scripted.gateway.takes_pages, "nothing was learnt"

@@ -6,16 +6,17 @@ import pytest
 
 from posthorn.ledger import accounts
 from posthorn.ledger.store.engine import Ledger
+from posthorn.models import Known
 
 
-def keep(ledger: Ledger, account: str, value: str, subject: str = accounts.UPLOAD, gateway: str = "serwersms") -> None:
+def keep(ledger: Ledger, account: str, value: str, subject: str = Known.UPLOAD, gateway: str = "serwersms") -> None:
     accounts.keep(ledger, gateway, account, subject, verdict="confirmed", value=value, seen="a look")
 
 
 def test_the_newest_finding_stands(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(ledger, "a", "multipart")
     keep(ledger, "a", "form")
-    keep(ledger, "a", "3600", accounts.CLOCK)
+    keep(ledger, "a", "3600", Known.CLOCK)
     found = accounts.findings(ledger, "serwersms", "a")
     assert {subject: one.value for subject, one in found.items()} == {"upload": "form", "clock": "3600"}
     assert found["upload"].verdict == "confirmed"

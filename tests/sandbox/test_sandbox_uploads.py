@@ -170,6 +170,7 @@ async def test_a_file_that_comes_with_the_send_is_judged(caller, size, code):
         ("groups/index", 1005),
         ("contacts/add", 1005),
         ("subaccounts/index", 4500),
+        ("account/add", 1005),
         ("nothing/index", 1000),
     ],
 )
@@ -177,6 +178,18 @@ async def test_what_an_mms_account_may_not_do_is_refused_as_documented(caller, c
     assert (await caller.call(call))["error"]["code"] == code
     unknown = await caller.http.post(f"/{call}.json", json={}, headers={"Authorization": "Bearer wrong"})
     assert unknown.json()["error"]["code"] == (1012 if code != 1000 else 1000)
+
+
+@pytest.mark.parametrize("call", ["messages/send_nd", "messages/send_ndi"])
+async def test_an_answer_to_a_text_message_is_not_sent(caller, call):
+    assert await caller.call(call, phone="+48500600701", text="hello") == {"success": False}
+
+
+@pytest.mark.parametrize("ignores", [False, True])
+async def test_an_account_may_ignore_that_a_send_is_to_be_checked_only(sandbox, ignores):
+    async with sandbox(ignores_test=ignores) as caller:
+        assert (await caller.send("+48500600701", test=True))["queued"] == 1
+        assert caller.box.truth()["accepted"] == int(ignores)
 
 
 async def test_the_blacklist_has_pages(caller, phones):

@@ -40,7 +40,7 @@ class SerwerSms(FileCalls, AccountCalls):
     """
 
     name = "serwersms"
-    _takes_pages = True
+    takes_pages = True
 
     # -- Sending ----------------------------------------------------------------------------------------------------------
 
@@ -112,6 +112,21 @@ class SerwerSms(FileCalls, AccountCalls):
             raise codes.whole_send_error(code, http.evidence())
         return data
 
+    async def refusal_of(self, **parameters: Any) -> str | None:
+        """The code with which messages/send_mms refuses these parameters, or its one number; None where it takes them.
+
+        Always with ``test=true``. Nothing is checked here first: what the pages forbid can be asked for.
+
+        Raises:
+            OutcomeUnknown: no complete answer, or a refusal without a code.
+        """
+        data, http = await self._send_once({**parameters, "details": True, "test": True}, 1, None)
+        failed, code = answers.error_code(data)
+        if failed and code is None:
+            raise codes.whole_send_error(code, http.evidence())
+        refused = (answers.digits(item.get("error_code")) for item in answers.items(data) if item.get("status") == "unsent")
+        return code if failed else next(refused, None)
+
     # -- After sending ----------------------------------------------------------------------------------------------------
 
     async def reports(
@@ -153,7 +168,7 @@ class SerwerSms(FileCalls, AccountCalls):
             "limit": limit,
         }
         asked = {key: value for key, value in filters.items() if value} | {"page": page, "order": order}
-        if self._takes_pages:
+        if self.takes_pages:
             try:
                 return await self._report_page(asked, page)
             except RequestRefused as refused:
@@ -202,7 +217,7 @@ class SerwerSms(FileCalls, AccountCalls):
         """The whole answer to what the page documents; other kinds of messages are passed over here."""
         documented = {key: value for key, value in asked.items() if key not in _OF_CLIENTS}
         answer = await self._report_page(documented, 1, only=asked.get("type"))
-        self._takes_pages = False
+        self.takes_pages = False
         if answer.pages > 1 or asked["page"] > 1:
             raise InputError("since", f"{codes.WHO} shows one page of its reports only; ask for fewer numbers")
         return answer

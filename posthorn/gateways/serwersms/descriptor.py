@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.gateways.descriptor import Account, Descriptor, Reader, Route, account_key
+from posthorn.gateways.probing import ProbeOrder
 from posthorn.gateways.serwersms.bounds import BOUNDS, FILE_TYPES
 from posthorn.gateways.serwersms.encodings import ENCODINGS
-from posthorn.models import Kind, Phone
+from posthorn.models import Kind, Observation, Phone
+from posthorn.prices import read_prices
 from posthorn.settings import SerwerSmsSettings, Settings
 
 _CALLBACK_BYTES = 16_384  # a callback is one short line of parameters
@@ -26,6 +30,7 @@ def _account(settings: Settings) -> Account:
         settle_seconds=ours.settle_seconds,
         last_look_seconds=ours.last_look_seconds,
         price_per_message=ours.price_per_message,
+        prices=read_prices(ours.prices) if ours.prices else {},
         key=account_key(ours.base_url, *_login(ours)),
         encodings=ENCODINGS if ours.upload == "auto" else (ours.upload,),
         test_number=Phone(int(ours.test_number.get_secret_value())) if ours.test_number else None,
@@ -55,6 +60,18 @@ def _callbacks(settings: Settings) -> Reader:
     return reader(settings.serwersms.timezone)
 
 
+def _probe(settings: Settings, order: ProbeOrder) -> AsyncIterator[Observation]:
+    from posthorn.gateways.serwersms.probe import observations  # noqa: PLC0415 - see above
+
+    return observations(settings, order)
+
+
+def _secrets(settings: Settings) -> Sequence[str]:
+    ours = settings.serwersms
+    kept = [secret.get_secret_value().strip() for secret in (ours.token, ours.password) if secret]
+    return [*kept, ours.username or ""]
+
+
 SERWERSMS = Descriptor(
     name="serwersms",
     title="SerwerSMS",
@@ -82,4 +99,6 @@ SERWERSMS = Descriptor(
     tests=True,
     file_types=FILE_TYPES,
     tells_account=True,
+    probe=_probe,
+    secrets=_secrets,
 )

@@ -19,6 +19,10 @@ from posthorn.gateways.skycore import answers, codes, requests
 from posthorn.models import Answer, MessageState, Receipt, TicketRequest
 from posthorn.settings import SettingsError, SkycoreSettings
 
+TEMPLATES = ("getMmsIds", ("MMSIDS", "MMSID"))
+CAMPAIGNS = ("getMmsCampaigns", ("ID", "CAMPAIGNID", "CAMPAIGNREF"))
+"""An action that lists what the account has, and the tags under which the pages' revisions list it."""
+
 _API_KEY = "POSTHORN_SKYCORE__API_KEY"
 _KEEPALIVE_SECONDS = 0.25  # one ticket per request: worth keeping a connection, far from the time a server may drop it
 _RAW_XML = {"Content-Type": "text/xml; charset=utf-8"}  # as the vendor's latest introduction has it
@@ -79,11 +83,9 @@ class Skycore:
             RequestRefused: the account has no such template or campaign, or none at all (E200, E405).
             StopRun, TryAgain: as any call that sends nothing.
         """
-        warnings = await self._look_up("getMmsIds", ("MMSIDS", "MMSID"), mms_id, "mms_id")
+        warnings = await self._look_up(*TEMPLATES, mms_id, "mms_id")
         if campaign_ref:
-            warnings += await self._look_up(
-                "getMmsCampaigns", ("ID", "CAMPAIGNID", "CAMPAIGNREF"), campaign_ref, "campaign_ref"
-            )
+            warnings += await self._look_up(*CAMPAIGNS, campaign_ref, "campaign_ref")
         return warnings
 
     async def send(self, request: TicketRequest, *, trace: Trace | None = None, before: Before | None = None) -> Answer:
@@ -101,6 +103,17 @@ class Skycore:
         trace = trace or Trace(before)
         told, http = await self._exchange("sendMMSBarcode", requests.ticket(request), repeatable=False, trace=trace)
         return _answer_of(told, request, http)
+
+    async def listed(self, action: str, tags: Sequence[str]) -> Sequence[str]:
+        """What an action lists under these tags, asked once.
+
+        Raises:
+            StopRun, TryAgain: as any call that sends nothing.
+        """
+        told, http = await self._exchange(action, requests.Parameters(), repeatable=True)
+        if told.is_failure:
+            raise codes.call_error(told.code, told.info, http.evidence())
+        return [entry for tag in tags for text in told.values.get(tag, ()) for entry in _entries(tag, text)]
 
     async def _look_up(self, action: str, tags: Sequence[str], wanted: str, name: str) -> list[str]:
         told, http = await self._exchange(action, requests.Parameters(), repeatable=True)

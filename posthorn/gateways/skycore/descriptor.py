@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+
 from posthorn.gateways.contract import TicketGateway
 from posthorn.gateways.descriptor import Account, Descriptor, Reader, Route, account_key
+from posthorn.gateways.probing import ProbeOrder
 from posthorn.gateways.skycore.bounds import BOUNDS, MAX_POSTBACK_BYTES
-from posthorn.models import Kind, TicketRequest
+from posthorn.models import Kind, Observation, TicketRequest
 from posthorn.settings import Settings
 
 
@@ -49,6 +52,16 @@ def _postbacks(_: Settings) -> Reader:
     return news
 
 
+def _probe(settings: Settings, order: ProbeOrder) -> AsyncIterator[Observation]:
+    from posthorn.gateways.skycore.probe import observations  # noqa: PLC0415 - see above
+
+    return observations(settings, order)
+
+
+def _secrets(settings: Settings) -> Sequence[str]:
+    return [settings.skycore.api_key.get_secret_value().strip()] if settings.skycore.api_key else []
+
+
 SKYCORE = Descriptor(
     name="skycore",
     title="Skycore",
@@ -60,5 +73,7 @@ SKYCORE = Descriptor(
     bounds=BOUNDS,
     code_words=_code_words,
     check_ticket=_check_ticket,
+    probe=_probe,
+    secrets=_secrets,
     routes=(Route(path="skycore", methods=("POST",), max_bytes=MAX_POSTBACK_BYTES, open=_postbacks, what="postback"),),
 )

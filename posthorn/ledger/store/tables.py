@@ -373,3 +373,10 @@ opt_out_pull = Table(
     Column("gateway", String(40), primary_key=True),
     Column("pulled_at", Double, nullable=False, comment="when the last pull that ended well began"),
 )
+
+spending = Table(
+    "spending",
+    metadata,
+    Column("scope", String(40), primary_key=True, comment="day 2026-11-26, or delivery 17"),
+    Column("spent", BigInteger, nullable=False, comment="millionths; never below the truth where a cap is heeded"),
+)

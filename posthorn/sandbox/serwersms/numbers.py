@@ -76,6 +76,11 @@ async def phone_test(_: Account, params: Params) -> Document:
     return {"correct": normalised(params.text("phone") or "") is not None}
 
 
+async def not_sent(*_: object) -> Document:
+    """messages/send_nd and send_ndi: answers to text messages, which an MMS account has none of (clients' tests)."""
+    return {"success": False}
+
+
 async def received(account: Account, params: Params) -> Document:
     """messages/recived, and received as newer clients spell it: what numbers answered, newest first.
 

@@ -36,6 +36,8 @@ class SerwerSmsOptions:
     account: Character = flag("documented", "What kind of account it is, where the pages leave a choice")
     upload: Encoding = flag("any", "Which encoding of a file counts in files/add and send_mms")
 
+    ignores_test: bool = flag(False, "Send in earnest what asks to be checked only (test=true)")
+
     credit: int | None = flag(None, "MMS the account may send (default: no limit)", least=0)
     credit_mode: CreditMode = "items"
     refused: float = share("Share of correct numbers refused with 3103")

@@ -57,7 +57,7 @@ async def send_mms(account: Account, params: Params, rule: FaultRule | None, *, 
         raise ApiError(3110)
     if rule is not None and rule.fault == "prefix_then_status":
         asked = asked[: rule.items]
-    is_test = params.flag("test") or (rule is not None and rule.fault == "lie_queued")
+    is_test = (params.flag("test") and not account.options.ignores_test) or (rule is not None and rule.fault == "lie_queued")
     numbers = _numbers(account, asked)
     _strike(numbers, rule)
     ran_out = not is_test and _ration(account, numbers, rule)

@@ -8,7 +8,7 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from posthorn.delivery.storedfile import Condition, look_at
+from posthorn.gateways.storedfile import Condition, look_at
 from posthorn.models import Media, StoredFile
 from tests.delivery.journey import PNG
 

@@ -1,0 +1,160 @@
+"""`posthorn suppress …`: who must not be messaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from posthorn.cli.operator import operator_name
+from posthorn.cli.output import print_json
+from posthorn.process.terminal import say
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Who must not be messaged.")
+
+ATTENTION = 3
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
+Numbers = Annotated[list[str], typer.Argument(metavar="PHONE…", help="The numbers, written any way.")]
+ScopeOf = Annotated[str, typer.Option("--scope", help="marketing: campaigns; all: tickets, too.")]
+Why = Annotated[str, typer.Option("--why", help="Why; it is kept with the entry.")]
+By = Annotated[str | None, typer.Option("--by", help="Who says so; you, without it.")]
+
+
+@app.callback()
+def suppress() -> None:
+    """Who must not be messaged, whatever file names them: opt-outs, blacklists, and whom you add.
+
+    Campaigns heed every entry; tickets only those of the scope `all`, unless the event's file says `opt_outs = "marketing"`.
+    The list is asked when a delivery is planned, and again in the very transaction that claims a message. Numbers are shown
+    masked; `export` writes them in full to a file of your own.
+    """
+
+
+@app.command()
+def add(numbers: Numbers, scope: ScopeOf = "marketing", why: Why = "", by: By = None, as_json: Json = False) -> None:
+    """Put numbers on the list. What is listed already stays as it is."""
+    from posthorn.delivery import suppress as desk  # noqa: PLC0415
+
+    done = desk.add(numbers, scope, why=why, by=by or operator_name())
+    if as_json:
+        print_json(done)
+        return
+    known = done["given"] - done["new"]
+    print(f"{done['new']:,} numbers added for {done['scope']}" + (f"; {known:,} were listed already" if known else ""))
+
+
+@app.command()
+def remove(
+    phone: Annotated[str, typer.Argument(metavar="PHONE", help="The number, written any way.")],
+    why: Annotated[str, typer.Option("--why", help="Why it may be messaged again; it is kept with the entry.")],
+    scope: Annotated[str | None, typer.Option("--scope", help="Only this scope; both, without it.")] = None,
+    erase: Annotated[bool, typer.Option("--erase", help="Delete all that the list knows of it: the person asks.")] = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Let a number be messaged again. Messages that were suppressed stay so; what it had said before counts no more."""
+    from posthorn.delivery import suppress as desk  # noqa: PLC0415
+
+    done = desk.remove(phone, scope, by=by or operator_name(), why=why, erase=erase)
+    if as_json:
+        print_json(done)
+        return
+    _show_removed(done)
+
+
+def _show_removed(done: dict[str, Any]) -> None:
+    scopes = " and ".join(one["scope"] for one in done["removed"])
+    said = f"{done['phone']}: " + (f"erased, {done['erased']} entries" if done["erased"] else f"removed from {scopes}")
+    print(f"{said}; messages that were suppressed stay so")
+    if done["still"]:
+        say("the provider's own blacklist may still have it: then the next pull lists it again. Take it off there first")
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV with a column of numbers, or one number a line.")],
+    scope: ScopeOf = "marketing",
+    column: Annotated[
+        str | None, typer.Option("--column", help="The column of numbers, where its name is not plain.")
+    ] = None,
+    why: Why = "",
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Put every number of a file on the list, landlines too. Nobody is ever taken off by it.
+
+    Rows without a number go to FILE's name with .rejects.csv; exit code 3 where there are any.
+    """
+    from posthorn.delivery import suppress as desk  # noqa: PLC0415
+
+    done = desk.import_file(file, scope, column=column, why=why, by=by or operator_name())
+    if as_json:
+        print_json(done)
+    else:
+        known = done["numbers"] - done["new"]
+        also = f", {known:,} were listed already" if known else ""
+        said = f"{done['new']:,} numbers added for {done['scope']}{also}, {done['duplicate']:,} duplicate"
+        print(f"{done['rows']:,} rows: {said}")
+    if done["invalid"]:
+        say(f"{done['invalid']:,} rows hold no number and protect nobody: correct them in {done['rejects']} and import that")
+        raise typer.Exit(ATTENTION)
+
+
+@app.command()
+def export(
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write CSV, safe for spreadsheets.")] = None,
+    jsonl: Annotated[Path | None, typer.Option("--jsonl", metavar="FILE", help="Write JSON lines.")] = None,
+) -> None:
+    """Write every entry that holds, numbers in full, to a file that only its owner may read."""
+    from posthorn.delivery import suppress as desk  # noqa: PLC0415
+
+    if csv is None and jsonl is None:
+        raise typer.BadParameter("say where to: --csv FILE, --jsonl FILE, or both")
+    if csv is not None:
+        say(f"{csv}: {desk.export_csv(csv):,} entries")
+    if jsonl is not None:
+        say(f"{jsonl}: {desk.export_jsonl(jsonl):,} entries")
+
+
+@app.command()
+def check(numbers: Numbers, as_json: Json = False) -> None:
+    """Whether numbers are on the list: for what, since when, who said so and why; also what was removed."""
+    from posthorn.delivery import suppress as desk  # noqa: PLC0415
+
+    told = desk.check(numbers)
+    if as_json:
+        print_json(told)
+        return
+    for one in told:
+        print(f"{one['phone']}: {_standing(one['suppressed'])}")
+        if one["entries"]:
+            print(desk.entries_table(one["entries"]))
+
+
+def _standing(scopes: list[str]) -> str:
+    if not scopes:
+        return "not suppressed"
+    return "suppressed for " + ("everything" if "all" in scopes else "marketing: tickets still go")
+
+
+@app.command("list")
+def listing(
+    most: Annotated[int, typer.Option("--most", min=0, max=10_000, help="How many of the newest entries to show.")] = 20,
+    source: Annotated[str | None, typer.Option("--source", help="Only those of this source, such as reply.")] = None,
+    as_json: Json = False,
+) -> None:
+    """How many numbers are on the list, by scope and source, and the newest entries, masked."""
+    from posthorn.delivery import suppress as desk  # noqa: PLC0415
+
+    found = desk.listing(most, source)
+    if as_json:
+        print_json(found)
+    elif not found["count"]:
+        print("nobody is on the suppression list")
+    else:
+        print(desk.counts_table(found))
+        print(desk.entries_table(found["entries"]))
+        if found["count"] > len(found["entries"]):
+            print(f"the newest {len(found['entries']):,} of {found['count']:,}; `posthorn suppress export` writes them all")

@@ -1,0 +1,162 @@
+"""What may be spent: reserved in the transaction of a claim, against caps that are kept by every process together.
+
+The sum kept for a cap is never below the truth: each claim adds to it, and nothing is taken off. Where it seems to reach its
+cap it is counted anew from the messages: those that were surely not taken, or were withdrawn, then count no more. What is
+unknown, and what is under way, counts as spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from posthorn.errors import LedgerError
+from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger, rows, sql
+from posthorn.models import Kind, MessageState
+from posthorn.prices import Rate, Tariff
+
+TOLD_AT = 0.8
+"""The part of a cap at which somebody is told."""
+
+_RESERVE = "UPDATE spending SET spent = spent + :cost WHERE scope = :scope AND spent + :cost <= :cap RETURNING spent"
+_HOLD = sql(
+    "INSERT INTO spending (scope, spent) VALUES (:scope, 0) ON CONFLICT (scope) DO UPDATE SET spent = spending.spent"
+)
+_SPENT = (
+    MessageState.ACCEPTED,
+    MessageState.SCHEDULED,
+    MessageState.UNKNOWN,
+    MessageState.DELIVERED,
+    MessageState.UNDELIVERED,
+    MessageState.NO_REPORT,
+)
+_IS_SPENT = f"(m.state IN ({', '.join(str(int(state)) for state in _SPENT)}) OR (m.state = 0 AND k.state = 1))"
+_COUNTED = " + ".join(f"k.{state.name.lower()}" for state in _SPENT)
+_BY_CHUNK = (
+    f"SELECT c.gateway, '' AS digits, sum({_COUNTED} + CASE WHEN k.state = 1 THEN k.pending ELSE 0 END) AS messages"  # noqa: S608
+    " FROM chunk k JOIN campaign c ON c.id = k.campaign_id WHERE NOT c.test AND {which} GROUP BY c.gateway"
+)
+_BY_PREFIX = (
+    "SELECT c.gateway, substr(CAST(m.phone AS TEXT), 1, :longest) AS digits, count(*) AS messages"  # noqa: S608
+    " FROM chunk k JOIN campaign c ON c.id = k.campaign_id JOIN message m ON m.chunk_id = k.id"
+    f" WHERE NOT c.test AND {_IS_SPENT} AND {{which}} GROUP BY c.gateway, 2"
+)
+_PENDING_BY_PREFIX = (
+    "SELECT substr(CAST(phone AS TEXT), 1, :longest) AS digits, count(*) AS messages FROM message"
+    " WHERE state = 0 AND chunk_id IN (SELECT id FROM chunk WHERE campaign_id = :campaign) GROUP BY 1"
+)
+_OFTEN_LOCK = "SELECT pg_advisory_xact_lock(1886352500, 2)"
+"""Two claims of two campaigns would not see each other's numbers. The other lock of this family is of the opt-outs."""
+_TOO_OFTEN = (
+    "SELECT mine.phone FROM message mine JOIN message m ON m.phone = mine.phone AND m.campaign_id <> mine.campaign_id"  # noqa: S608
+    " JOIN chunk k ON k.id = m.chunk_id JOIN campaign c ON c.id = m.campaign_id"
+    f" WHERE mine.chunk_id = :chunk AND mine.state = 0 AND c.kind = {int(Kind.CAMPAIGN)} AND NOT c.test"
+    f" AND k.claimed_at >= :since AND {_IS_SPENT} GROUP BY mine.phone HAVING count(*) >= :most"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """Money that may be spent in a scope, in millionths: of one delivery, or of what is claimed from one moment to another.
+
+    ``name`` says what it is for who reads it; moments are in seconds since 1970.
+    """
+
+    scope: str
+    most: int
+    name: str
+    campaign_id: int | None = None
+    since: float = 0.0
+    until: float = 0.0
+
+
+class CapReached(LedgerError):
+    """The claim would go beyond a cap; nothing was claimed. ``spent`` is in millionths, None where nothing was kept yet."""
+
+    def __init__(self, cap: Cap, spent: int | None, cost: int) -> None:
+        super().__init__(f"{cap.name} would be exceeded")
+        self.cap = cap
+        self.spent = spent
+        self.cost = cost
+
+
+@dataclass(frozen=True, slots=True)
+class Nearing:
+    """A cap of which a claim has just used up the part at which somebody is told."""
+
+    cap: Cap
+    spent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a claim heeds besides the suppression list; caps come with a tariff. ``tell`` is called once it is durable."""
+
+    rate: Rate | None = None
+    caps: tuple[Cap, ...] = ()
+    tariff: Tariff | None = None
+    tell: Callable[[Nearing], None] = lambda _: None
+
+
+FREE = Limits()
+"""Nothing to heed."""
+
+
+def reserve(connection: Connection, caps: Sequence[Cap], cost: int) -> list[Nearing]:
+    """Reserve what a claim costs, in its transaction; the caps of which much is used up by it.
+
+    Raises:
+        CapReached: it would go beyond one of them, as far as what is kept tells.
+    """
+    nearing = []
+    for cap in caps:
+        reserved = rows(connection, _RESERVE, {"cost": cost, "scope": cap.scope, "cap": cap.most})
+        if not reserved:
+            kept = rows(connection, "SELECT spent FROM spending WHERE scope = :scope", {"scope": cap.scope})
+            raise CapReached(cap, kept[0][0] if kept else None, cost)
+        ((spent,),) = reserved
+        if spent - cost < TOLD_AT * cap.most <= spent:
+            nearing.append(Nearing(cap, spent))
+    return nearing
+
+
+def count_anew(ledger: Ledger, cap: Cap, tariffs: Mapping[str, Tariff]) -> int:
+    """Count what is spent of a cap from the messages, and keep that; millionths. A gateway without a tariff costs nothing.
+
+    Claims of the same cap wait meanwhile: what they commit before is counted, what they add after is added to this.
+    """
+    longest = max((tariff.longest for tariff in tariffs.values()), default=0)
+    if cap.campaign_id is not None:
+        which = "c.id = :campaign"
+        values: dict[str, float] = {"campaign": cap.campaign_id}
+    else:
+        which = "k.claimed_at >= :since AND k.claimed_at < :until"
+        values = {"since": cap.since, "until": cap.until}
+    query = sql((_BY_PREFIX if longest else _BY_CHUNK).format(which=which))
+    with ledger.write() as connection:
+        connection.execute(_HOLD, {"scope": cap.scope})
+        counted = connection.execute(query, {**values, **({"longest": longest} if longest else {})}).all()
+        spent = sum(tariffs[row.gateway].price(row.digits) * int(row.messages) for row in counted if row.gateway in tariffs)
+        kept = tables.spending
+        connection.execute(kept.update().where(kept.c.scope == cap.scope).values(spent=spent))
+    return spent
+
+
+def pending_cost(ledger: Ledger, campaign: Delivery, tariff: Tariff) -> int:
+    """What everything that is still to be sent of a delivery costs, in millionths."""
+    query = sql(_PENDING_BY_PREFIX)
+    with ledger.read() as connection:
+        counted = connection.execute(query, {"campaign": campaign.id, "longest": tariff.longest}).all()
+    return sum(tariff.price(row.digits) * int(row.messages) for row in counted)
+
+
+def too_often(connection: Connection, chunk: int, rate: Rate, now: float) -> list[int]:
+    """Those numbers of a chunk's pending messages that other campaigns have written to as often as may be."""
+    if connection.dialect.name != "sqlite":
+        connection.exec_driver_sql(_OFTEN_LOCK)
+    values = {"chunk": chunk, "since": now - rate.seconds, "most": rate.most}
+    return [phone for (phone,) in rows(connection, _TOO_OFTEN, values)]

@@ -1,0 +1,229 @@
+"""A cap is kept in the claim's own transaction: never above it, whoever claims beside; what is given back counts no more."""
+
+from __future__ import annotations
+
+import threading
+from decimal import Decimal
+
+import pytest
+import sqlalchemy as sa
+
+from posthorn.ledger import costs, deliveries, reconciling, sending
+from posthorn.ledger.costs import Cap, CapReached, Limits, Nearing
+from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.sending import Claim
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger
+from posthorn.models import MessageState
+from posthorn.prices import Rate, Tariff
+from tests.ledger.ledgers import (
+    FIRST_PHONE,
+    LATEST,
+    OWNER,
+    PENDING,
+    REJECTED,
+    UNKNOWN,
+    another,
+    answer,
+    attempts,
+    everything_adds_up,
+    planned,
+    states,
+)
+
+TARIFF = Tariff.of(Decimal("0.1"), {})
+TARIFFS = {"serwersms": TARIFF}
+EURO = 1_000_000
+
+
+def cap(euros: float, campaign: Delivery | None = None) -> Cap:
+    if campaign is None:
+        return Cap("day 2026-11-27", int(euros * EURO), "the day's cap", since=0.0, until=4e9)
+    return Cap(f"delivery {campaign.id}", int(euros * EURO), "its max_cost", campaign_id=campaign.id)
+
+
+def claim(ledger: Ledger, campaign: Delivery, *caps: Cap, **limits: object) -> Claim | None:
+    """As a run claims: what seems reached is counted anew once."""
+    given = Limits(caps=caps, tariff=TARIFF, **limits)  # type: ignore[arg-type]
+    while True:
+        try:
+            return sending.claim(ledger, campaign, OWNER, 1, LATEST, None, given)
+        except CapReached as reached:
+            if costs.count_anew(ledger, reached.cap, TARIFFS) + reached.cost > reached.cap.most:
+                raise
+
+
+def kept(ledger: Ledger) -> dict[str, int]:
+    with ledger.read() as connection:
+        return {row.scope: row.spent for row in connection.execute(sa.select(tables.spending))}
+
+
+def test_without_a_cap_no_claim_touches_what_others_share(ledger: Ledger) -> None:
+    campaign = planned(ledger, 10)
+    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is not None
+    assert kept(ledger) == {}
+
+
+def test_a_claim_beyond_the_cap_is_not_made_and_leaves_no_trace(ledger: Ledger) -> None:
+    campaign = planned(ledger, 30)
+    most = cap(2.5)
+    assert claim(ledger, campaign, most) is not None
+    assert claim(ledger, campaign, most) is not None
+    with pytest.raises(CapReached) as reached:
+        claim(ledger, campaign, most)
+    assert (reached.value.spent, reached.value.cost) == (2 * EURO, EURO)
+    assert kept(ledger) == {most.scope: 2 * EURO}
+    assert deliveries.find(ledger, "sale") is not None
+    third = sending.pending_chunks(ledger, campaign)
+    assert (len(third), attempts(ledger, third[0])) == (1, [])
+    everything_adds_up(ledger)
+
+
+def test_what_was_surely_not_taken_is_given_back_and_what_is_unknown_is_spent(ledger: Ledger) -> None:
+    campaign = planned(ledger, 40)
+    most = cap(2.0, campaign)
+    first, second = claim(ledger, campaign, most), claim(ledger, campaign, most)
+    assert first is not None
+    assert second is not None
+    sending.record(ledger, first, answer(first, REJECTED, REJECTED, PENDING, UNKNOWN))
+    assert costs.count_anew(ledger, most, TARIFFS) == int(1.7 * EURO), "two refused, one not taken; what is under way counts"
+    sending.release(ledger, second)
+    assert costs.count_anew(ledger, most, TARIFFS) == int(0.7 * EURO)
+    third = claim(ledger, campaign, most)
+    assert third is not None
+    sending.record_unknown(ledger, third)
+    assert costs.count_anew(ledger, most, TARIFFS) == 700_000 + 100_000 * len(third.phones)
+
+
+def test_what_is_withdrawn_is_given_back(ledger: Ledger) -> None:
+    campaign = planned(ledger, 10)
+    one = claim(ledger, campaign, cap(5, campaign))
+    assert one is not None
+    sending.record(ledger, one, answer(one, *[MessageState.SCHEDULED] * 10))
+    assert costs.count_anew(ledger, cap(5, campaign), TARIFFS) == EURO
+    with ledger.write() as connection:
+        connection.execute(tables.message.update().values(state=int(MessageState.CANCELLED)))
+        deliveries.recount(connection, "id > 0")
+    assert costs.count_anew(ledger, cap(5, campaign), TARIFFS) == 0
+
+
+def test_a_cap_that_is_set_in_the_middle_of_the_day_counts_what_went_before(ledger: Ledger) -> None:
+    campaign = planned(ledger, 30)
+    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is not None
+    assert claim(ledger, campaign, cap(2)) is not None
+    with pytest.raises(CapReached):
+        claim(ledger, campaign, cap(2))
+    assert kept(ledger) == {"day 2026-11-27": 2 * EURO}
+
+
+def test_several_caps_hold_together(ledger: Ledger) -> None:
+    first, second = planned(ledger, 30), planned(ledger, 30, name="gala", first=100)
+    assert claim(ledger, first, cap(1, first), cap(3)) is not None
+    with pytest.raises(CapReached, match="its max_cost"):
+        claim(ledger, first, cap(1, first), cap(3))
+    assert claim(ledger, second, cap(9, second), cap(3)) is not None
+    assert claim(ledger, second, cap(9, second), cap(3)) is not None
+    with pytest.raises(CapReached, match="the day's cap"):
+        claim(ledger, second, cap(9, second), cap(3))
+
+
+def test_prices_by_prefix_are_counted_by_the_numbers(ledger: Ledger) -> None:
+    campaign = planned(ledger, 10)
+    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is not None
+    dear = {"serwersms": Tariff.of(Decimal("0.1"), {"48500000003": Decimal(1)})}
+    assert costs.count_anew(ledger, cap(9, campaign), dear) == int(1.9 * EURO)
+    assert costs.count_anew(ledger, cap(9, campaign), {}) == 0
+
+
+def test_somebody_is_told_once_when_little_is_left(ledger: Ledger) -> None:
+    campaign = planned(ledger, 30)
+    told: list[Nearing] = []
+    for _ in range(3):
+        claim(ledger, campaign, cap(3.2), tell=told.append)
+    assert [one.spent for one in told] == [3 * EURO]
+
+
+def test_claims_at_the_same_time_stay_below_the_cap_together(ledger: Ledger, url: str) -> None:
+    campaign = planned(ledger, 400)
+    most = cap(12.5)
+    got: list[Claim] = []
+
+    def work() -> None:
+        with another(url) as own:
+            try:
+                while (one := claim(own, campaign, most)) is not None:
+                    got.append(one)
+            except CapReached:
+                return
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert len(got) == 12
+    assert kept(ledger) == {most.scope: 12 * EURO}
+
+
+def test_counting_anew_waits_for_a_claim_that_is_being_committed(ledger: Ledger, url: str) -> None:
+    if ledger.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    campaign = planned(ledger, 30)
+    most = cap(9)
+    assert claim(ledger, campaign, most) is not None
+    counted: list[int] = []
+    with another(url) as other:
+        with ledger.write() as connection:
+            costs.reserve(connection, [most], EURO)
+            connection.execute(
+                tables.chunk.update()
+                .where(tables.chunk.c.id.in_(sending.pending_chunks(other, campaign)[:1]))
+                .values(state=1, claimed_at=1.0)
+            )
+            thread = threading.Thread(target=lambda: counted.append(costs.count_anew(other, most, TARIFFS)))
+            thread.start()
+            thread.join(0.3)
+            assert counted == []
+        thread.join(30)
+    assert counted == [2 * EURO]
+
+
+def test_who_was_written_to_as_often_as_may_be_is_suppressed_and_the_rest_goes(ledger: Ledger) -> None:
+    before = planned(ledger, 3, name="before")
+    taken = sending.claim(ledger, before, OWNER, 1, LATEST)
+    assert taken is not None
+    sending.record(ledger, taken, answer(taken, REJECTED, UNKNOWN))
+    campaign = planned(ledger, 10)
+    once = Limits(rate=Rate(1, 3600.0))
+    one = sending.claim(ledger, campaign, OWNER, 1, LATEST, None, once)
+    assert one is not None
+    assert [phone - FIRST_PHONE for phone in one.phones] == [1, *range(3, 10)], "the refused one got nothing; unknown counts"
+    assert states(ledger, campaign) == {"pending": 8, "suppressed": 2}
+    with ledger.read() as connection:
+        errors = connection.execute(sa.select(tables.message.c.error).where(tables.message.c.state == 9)).scalars().all()
+    assert errors == ["too often"] * 2
+    assert sending.claim(ledger, planned(ledger, 10, name="next"), OWNER, 1, LATEST, None, Limits(rate=Rate(3, 3600.0)))
+
+
+def test_only_what_went_within_the_time_counts_and_a_chunk_of_nobody_closes(ledger: Ledger) -> None:
+    before = planned(ledger, 10, name="before")
+    assert sending.claim(ledger, before, OWNER, 1, LATEST) is not None
+    campaign = planned(ledger, 10)
+    assert sending.claim(ledger, campaign, OWNER, 1, LATEST, None, Limits(rate=Rate(1, 3600.0))) is None
+    assert states(ledger, campaign) == {"suppressed": 10}
+    with ledger.write() as connection:
+        connection.execute(tables.chunk.update().values(claimed_at=tables.chunk.c.claimed_at - 3601.0))
+    assert sending.claim(ledger, planned(ledger, 10, name="next"), OWNER, 1, LATEST, None, Limits(rate=Rate(1, 3600.0)))
+
+
+def test_settled_as_never_sent_is_given_back(ledger: Ledger) -> None:
+    campaign = planned(ledger, 10)
+    one = claim(ledger, campaign, cap(5, campaign))
+    assert one is not None
+    sending.record_unknown(ledger, one)
+    assert costs.count_anew(ledger, cap(5, campaign), TARIFFS) == EURO
+    lost = reconciling.unconfirmed(ledger, campaign, 100, (0, 0))
+    reconciling.settle(
+        ledger, campaign, [reconciling.Decision(message, "resend", PENDING, "never listed") for message in lost], by="Ada"
+    )
+    assert costs.count_anew(ledger, cap(5, campaign), TARIFFS) == 0
