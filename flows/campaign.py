@@ -38,6 +38,7 @@ async def send_campaign(
     campaign_file: Annotated[str, Field(min_length=1, max_length=1000)],
     run_by: Annotated[str, Field(max_length=80)] = "",
     workers: Annotated[int, Field(ge=1, le=16)] = 1,
+    accept_missing: bool = False,
 ) -> State[Any]:
     """Send one MMS campaign, or go on with one that was not finished.
 
@@ -48,11 +49,12 @@ async def send_campaign(
         campaign_file: Path of the campaign file (TOML), as seen by the machine that runs the flow.
         run_by: Who starts it, for the record; empty means the account the process runs under.
         workers: How many worker processes send it together, 1 to 16. More than one needs the ledger on PostgreSQL.
+        accept_missing: Whether rows that left the list are taken out for good; without it such a list is refused.
     """
     try:
-        name, test = await plan(campaign_file, workers)
+        name, test = await plan(campaign_file, workers, accept_missing=accept_missing)
         while await approved(name, test=test):
-            await plan(campaign_file, workers)  # its file may have changed while a person thought about it
+            await plan(campaign_file, workers, accept_missing=accept_missing)  # it may have changed meanwhile
         await send_planned(name, test=test, by=run_by, workers=workers)
     except AlreadyRunning as error:
         return already_running(error)

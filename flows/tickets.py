@@ -33,7 +33,9 @@ def run_name() -> str:
 @flow(name="send-tickets", flow_run_name=run_name, persist_result=False)
 @heeds_cancellation
 async def send_tickets(
-    event_file: Annotated[str, Field(min_length=1, max_length=1000)], run_by: Annotated[str, Field(max_length=80)] = ""
+    event_file: Annotated[str, Field(min_length=1, max_length=1000)],
+    run_by: Annotated[str, Field(max_length=80)] = "",
+    accept_missing: bool = False,
 ) -> State[Any]:
     """Send each attendee of one event the ticket with their own barcode, or go on where an earlier run stopped.
 
@@ -43,11 +45,12 @@ async def send_tickets(
     Args:
         event_file: Path of the event file (TOML), as seen by the machine that runs the flow.
         run_by: Who starts it, for the record; empty means the account the process runs under.
+        accept_missing: Whether rows that left the list are taken out for good; without it such a list is refused.
     """
     try:
-        name = await plan_tickets(event_file)
-        while await approved(name):
-            await plan_tickets(event_file)  # its file may have changed while a person thought about it
+        name = await plan_tickets(event_file, accept_missing=accept_missing)
+        while await approved(name):  # its file may have changed while a person thought about it
+            await plan_tickets(event_file, accept_missing=accept_missing)
         await send_planned_tickets(name, by=run_by)
     except AlreadyRunning as error:
         return already_running(error)

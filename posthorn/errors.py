@@ -11,6 +11,7 @@
     │   ├── DeliveryChanged        same name, other content: what differs is said
     │   ├── DeliveryNotFound       no campaign or event of that name
     │   └── AlreadyRunning         another process sends this campaign right now
+    │       └── NotMerged          and the file has news for it
     └── GatewayError               what the provider answered, or that it did not
         ├── TryAgain               not taken; the same request may be made again
         │   ├── Unreachable        no byte of the request left this machine
@@ -84,6 +85,10 @@ class DeliveryNotFound(LedgerError):
 
 class AlreadyRunning(LedgerError):
     """Another process holds this campaign; the message says since when and by whom."""
+
+
+class NotMerged(AlreadyRunning):
+    """Another process holds this campaign, and the file has news that are not merged because of that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,26 +7,27 @@ from pathlib import Path
 
 from prefect import task
 
-from posthorn.delivery.plan import plan_campaign
+from posthorn.delivery.merge import Consent
+from posthorn.delivery.plan import plan_campaign, plan_event
 from posthorn.delivery.status import status_now
-from posthorn.delivery.tickets import plan_event
 from posthorn.ledger.deliveries import Delivery
 from tasks.news import tell
 from tasks.policy import POLICY
 
 
 @task(name="plan", task_run_name="plan {campaign_file}", **POLICY)
-async def plan(campaign_file: str, workers: int = 1) -> tuple[str, bool]:
-    """Plan the campaign of that file for so many processes, or find it planned; its name, and whether it is a test."""
-    planned = await plan_campaign(Path(campaign_file), workers=workers)
+async def plan(campaign_file: str, workers: int = 1, *, accept_missing: bool = False) -> tuple[str, bool]:
+    """Plan the campaign of that file, or merge it into what is planned; its name, and whether it is a test."""
+    consent = Consent(accept_missing=accept_missing)
+    planned = await plan_campaign(Path(campaign_file), workers=workers, consent=consent)
     await _tell_if_new(planned)
     return planned.name, planned.test
 
 
 @task(name="plan", task_run_name="plan {event_file}", **POLICY)
-async def plan_tickets(event_file: str) -> str:
-    """Plan the event of that file, or find it planned; its name."""
-    planned = await plan_event(Path(event_file))
+async def plan_tickets(event_file: str, *, accept_missing: bool = False) -> str:
+    """Plan the event of that file, or merge it into what is planned; its name."""
+    planned = await plan_event(Path(event_file), consent=Consent(accept_missing=accept_missing))
     await _tell_if_new(planned)
     return planned.name
 

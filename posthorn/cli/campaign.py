@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from posthorn.cli import decisions
 from posthorn.cli.deploying import deploy as put_on_a_schedule
-from posthorn.cli.options import At, By, Cron, Csv, Failed, Json, Jsonl, Phones, Plain, Taken, Timezone, Why, Yes
+from posthorn.cli.options import (
+    AcceptMissing,
+    At,
+    By,
+    Cron,
+    Csv,
+    Failed,
+    Json,
+    Jsonl,
+    Phones,
+    Plain,
+    Taken,
+    Timezone,
+    Why,
+    Yes,
+)
 from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, show_status
 from posthorn.models import Kind
 from posthorn.process.terminal import say
+
+if TYPE_CHECKING:
+    pass
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -50,15 +68,16 @@ def campaign() -> None:
 
 
 @app.command(short_help="Validate everything, send nothing.")
-def check(file: File, as_json: Json = False) -> None:
+def check(file: File, accept_missing: AcceptMissing = False, as_json: Json = False) -> None:
     """Validate everything and send nothing: print the plan, what was inferred, what is doubtful, and every rejected row.
 
     Exit code 0 when `send` would start (warnings included), 2 when it would refuse. With `strict = true` warnings block.
     """
     from posthorn.delivery.check import check_campaign, refuse_without_credentials  # noqa: PLC0415
+    from posthorn.delivery.merge import Consent  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
-    checked = check_campaign(file)
+    checked = check_campaign(file, Consent(accept_missing=accept_missing))
     print(checked.as_json() if as_json else checked.as_text())
     refuse_without_credentials(checked, load_settings())
 
@@ -67,9 +86,10 @@ def check(file: File, as_json: Json = False) -> None:
 def send(
     file: File,
     yes: Annotated[bool, typer.Option("--yes", help="Approve it, where an approval is asked for.")] = False,
+    accept_missing: AcceptMissing = False,
     as_json: Json = False,
 ) -> None:
-    """Send the campaign, or go on with one that was not finished.
+    """Send the campaign, or go on with one that was not finished; what its list has more than before is planned.
 
     Safe to run again at any time: whoever was sent to is never sent to again. Where no Prefect server is configured
     (PREFECT_API_URL), one is started for the run. Ctrl-C finishes the requests that are under way and stops.
@@ -81,27 +101,28 @@ def send(
     it stopped before the end: once the cause is gone, the same command goes on.
     """
     from posthorn.cli import runs  # noqa: PLC0415
-    from posthorn.content.campaign import load_campaign  # noqa: PLC0415
     from posthorn.delivery.approval import may_ask  # noqa: PLC0415
-    from posthorn.delivery.check import examine_campaign  # noqa: PLC0415
+    from posthorn.delivery.check import examine  # noqa: PLC0415
+    from posthorn.delivery.merge import Consent  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
-    from posthorn.gateways import registry  # noqa: PLC0415
+    from posthorn.delivery.wish import load_wish  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
-    campaign = load_campaign(file, registry.bounds_of(Kind.CAMPAIGN))
-    registry.chosen(Kind.CAMPAIGN, campaign.gateway).check_credentials(settings)
+    wish = load_wish(file, Kind.CAMPAIGN, settings)
+    wish.gateway.check_credentials(settings)
+    consent = Consent(accept_missing=accept_missing)
     note = new_ledger_note(settings.database_url)
-    with ending_early(campaign.name, test=campaign.test, as_json=as_json):
-        refuse_if_running(settings, campaign.name, test=campaign.test)
-        for line in examine_campaign(campaign, settings).announcement():
+    with ending_early(wish.name, test=wish.test, as_json=as_json):
+        refuse_if_running(wish)
+        for line in examine(wish, consent).announcement():
             say(line)
-        if may_ask(campaign, settings):
-            decisions.have_approved(Kind.CAMPAIGN, file, campaign.name, yes=yes)
-        say(f"campaign {campaign.name}: starting{note}")
-        with runs.prefect_api(settings), following(settings.database_url, campaign.name, test=campaign.test):
-            runs.send_campaign(str(file.absolute()))
-    _end(campaign.name, test=campaign.test, as_json=as_json)
+        if may_ask(wish):
+            decisions.have_approved(Kind.CAMPAIGN, file, wish.name, consent, yes=yes)
+        say(f"campaign {wish.name}: starting{note}")
+        with runs.prefect_api(settings), following(settings.database_url, wish.name, test=wish.test):
+            runs.send_campaign(str(file.absolute()), accept_missing=accept_missing)
+    _end(wish.name, test=wish.test, as_json=as_json)
 
 
 @app.command(short_help="Have Prefect send it on a schedule.")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,6 +14,9 @@ from posthorn.cli.output import print_json
 from posthorn.content.amounts import many
 from posthorn.models import Kind
 from posthorn.process.terminal import say
+
+if TYPE_CHECKING:
+    from posthorn.delivery.merge import Consent
 
 
 @contextmanager
@@ -93,15 +97,14 @@ def approve(kind: Kind, name: str, *, by: str, note: str, refuse: bool, yes: boo
     say(f"{name}: {word} by {by}" + ("" if refuse and not woken else f"; {go_on}"))
 
 
-def have_approved(kind: Kind, file: Path, name: str, *, yes: bool) -> None:
+def have_approved(kind: Kind, file: Path, name: str, consent: Consent, *, yes: bool) -> None:
     """Plan the file, and have whatever needs it approved before anything is sent; ends where nobody can be asked."""
     from posthorn.content.plain import plain_lines  # noqa: PLC0415
     from posthorn.delivery.approval import approver, decide, question_of  # noqa: PLC0415
     from posthorn.delivery.plan import plan_file  # noqa: PLC0415
-    from posthorn.delivery.tickets import plan_event_file  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
-    (plan_event_file if kind is Kind.EVENT else plan_file)(file.absolute(), load_settings())
+    plan_file(file.absolute(), load_settings(), kind=kind, consent=consent)
     question = question_of(name)
     if question is None:
         return

@@ -21,6 +21,9 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask again.")]
 Taken = Annotated[bool, typer.Option("--sent/--not-sent", help="Whether it went out.")]
 Phones = Annotated[list[str] | None, typer.Option("--phone", help="What goes to this number; repeatable.")]
 Failed = Annotated[bool, typer.Option("--failed", help="Everything that was rejected, or reported as not delivered.")]
+AcceptMissing = Annotated[
+    bool, typer.Option("--accept-missing", help="Rows that left the list are taken out for good: nothing more goes to them.")
+]
 Cron = Annotated[str | None, typer.Option("--cron", help="When, as in '0 9 1 12 *'.")]
 At = Annotated[str | None, typer.Option("--at", help="When, once, as in 2026-12-01T09:00:00.")]
 Timezone = Annotated[str | None, typer.Option("--timezone", help="Time zone of --cron and --at (POSTHORN_TIMEZONE).")]

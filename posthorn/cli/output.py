@@ -72,12 +72,12 @@ def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
 def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[None]:
     """Where another process runs the campaign, or somebody stops the block, say so and end with how the campaign stands.
 
-    Exit code 0 beside another run; after a signal, or a cancellation in Prefect, what the status says; after a second
-    signal 130; where nothing had been planned yet, 130 or 4.
+    Exit code 0 beside another run, 3 where the file has news for it; after a signal, or a cancellation in Prefect,
+    what the status says; after a second signal 130; where nothing had been planned yet, 130 or 4.
     """
     from posthorn.cli.interrupts import INTERRUPTED, signals  # noqa: PLC0415
-    from posthorn.delivery.status import EXIT_STOPPED, exit_code, status_now  # noqa: PLC0415
-    from posthorn.errors import AlreadyRunning, DeliveryNotFound, Stopped  # noqa: PLC0415
+    from posthorn.delivery.status import EXIT_NEEDS_ATTENTION, EXIT_STOPPED, exit_code, status_now  # noqa: PLC0415
+    from posthorn.errors import AlreadyRunning, DeliveryNotFound, NotMerged, Stopped  # noqa: PLC0415
 
     try:
         yield
@@ -93,7 +93,8 @@ def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[No
             raise typer.Exit(code if is_interrupted else 0) from None
         show_status(now, as_json=as_json)
         ended = INTERRUPTED if signals.came_twice else exit_code(now)
-        raise typer.Exit(ended if is_interrupted else 0) from None
+        beside = EXIT_NEEDS_ATTENTION if isinstance(error, NotMerged) else 0
+        raise typer.Exit(ended if is_interrupted else beside) from None
 
 
 class _Teller(logging.Handler):

@@ -83,7 +83,7 @@ def _ensure_limits(settings: Settings) -> None:
     asyncio.run(ensure())
 
 
-def send_campaign(campaign_file: str) -> None:
+def send_campaign(campaign_file: str, *, accept_missing: bool = False) -> None:
     """Run the campaign flow here, to its end. What came of it is in the ledger.
 
     Raises:
@@ -94,10 +94,12 @@ def send_campaign(campaign_file: str) -> None:
     """
     from flows.campaign import send_campaign as flow  # noqa: PLC0415  # Prefect takes a second to import
 
-    run_interruptibly(lambda: _let_in(_recorded(lambda: flow(campaign_file, return_state=True))))
+    run_interruptibly(
+        lambda: _let_in(_recorded(lambda: flow(campaign_file, accept_missing=accept_missing, return_state=True)))
+    )
 
 
-def send_tickets(event_file: str) -> None:
+def send_tickets(event_file: str, *, accept_missing: bool = False) -> None:
     """Run the tickets flow here, to its end. What came of it is in the ledger.
 
     Raises:
@@ -105,7 +107,7 @@ def send_tickets(event_file: str) -> None:
     """
     from flows.tickets import send_tickets as flow  # noqa: PLC0415  # Prefect takes a second to import
 
-    run_interruptibly(lambda: _let_in(_recorded(lambda: flow(event_file, return_state=True))))
+    run_interruptibly(lambda: _let_in(_recorded(lambda: flow(event_file, accept_missing=accept_missing, return_state=True))))
 
 
 def deploy(

@@ -9,7 +9,22 @@ import typer
 
 from posthorn.cli import decisions
 from posthorn.cli.deploying import deploy as put_on_a_schedule
-from posthorn.cli.options import At, By, Cron, Csv, Failed, Json, Jsonl, Phones, Plain, Taken, Timezone, Why, Yes
+from posthorn.cli.options import (
+    AcceptMissing,
+    At,
+    By,
+    Cron,
+    Csv,
+    Failed,
+    Json,
+    Jsonl,
+    Phones,
+    Plain,
+    Taken,
+    Timezone,
+    Why,
+    Yes,
+)
 from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, show_status
 from posthorn.models import Kind
 from posthorn.process.terminal import say
@@ -40,12 +55,13 @@ def tickets() -> None:
 
 
 @app.command(short_help="Validate everything, send nothing.")
-def check(file: File, as_json: Json = False) -> None:
+def check(file: File, accept_missing: AcceptMissing = False, as_json: Json = False) -> None:
     """Validate everything and send nothing: rows, codes, and whether the codes survive what carriers do to pictures."""
     from posthorn.delivery.check import check_event, refuse_without_credentials  # noqa: PLC0415
+    from posthorn.delivery.merge import Consent  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
-    checked = check_event(file)
+    checked = check_event(file, Consent(accept_missing=accept_missing))
     print(checked.as_json() if as_json else checked.as_text())
     refuse_without_credentials(checked, load_settings())
 
@@ -54,9 +70,10 @@ def check(file: File, as_json: Json = False) -> None:
 def send(
     file: File,
     yes: Annotated[bool, typer.Option("--yes", help="Approve it, where an approval is asked for.")] = False,
+    accept_missing: AcceptMissing = False,
     as_json: Json = False,
 ) -> None:
-    """Send the event's tickets, or go on where an earlier run stopped.
+    """Send the event's tickets, or go on where an earlier run stopped; late registrations in its list are planned.
 
     Safe to run again at any time: nobody gets a ticket twice. A ticket whose answer was lost stays unknown until a postback
     or `tickets resolve` settles it, for the provider cannot be asked.
@@ -65,27 +82,28 @@ def send(
     a terminal it ends with exit code 3, until `posthorn tickets approve` or --yes.
     """
     from posthorn.cli import runs  # noqa: PLC0415
-    from posthorn.content.event import load_event  # noqa: PLC0415
     from posthorn.delivery.approval import may_ask  # noqa: PLC0415
-    from posthorn.delivery.check import examine_event  # noqa: PLC0415
+    from posthorn.delivery.check import examine  # noqa: PLC0415
+    from posthorn.delivery.merge import Consent  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
-    from posthorn.gateways import registry  # noqa: PLC0415
+    from posthorn.delivery.wish import load_wish  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
-    event = load_event(file, registry.bounds_of(Kind.EVENT))
-    registry.chosen(Kind.EVENT, event.gateway).check_credentials(settings)
+    wish = load_wish(file, Kind.EVENT, settings)
+    wish.gateway.check_credentials(settings)
+    consent = Consent(accept_missing=accept_missing)
     note = new_ledger_note(settings.database_url)
-    with ending_early(event.name, as_json=as_json):
-        refuse_if_running(settings, event.name, test=False)
-        for line in examine_event(event, settings).announcement():
+    with ending_early(wish.name, as_json=as_json):
+        refuse_if_running(wish)
+        for line in examine(wish, consent).announcement():
             say(line)
-        if may_ask(event, settings):
-            decisions.have_approved(Kind.EVENT, file, event.name, yes=yes)
-        say(f"event {event.name}: starting{note}")
-        with runs.prefect_api(settings), following(settings.database_url, event.name, test=False):
-            runs.send_tickets(str(file.absolute()))
-    _end(event.name, as_json=as_json)
+        if may_ask(wish):
+            decisions.have_approved(Kind.EVENT, file, wish.name, consent, yes=yes)
+        say(f"event {wish.name}: starting{note}")
+        with runs.prefect_api(settings), following(settings.database_url, wish.name, test=False):
+            runs.send_tickets(str(file.absolute()), accept_missing=accept_missing)
+    _end(wish.name, as_json=as_json)
 
 
 @app.command(short_help="Have Prefect send them on a schedule.")

@@ -19,9 +19,18 @@ from pydantic import (
     PrivateAttr,
 )
 
-from posthorn.content import inputfile
 from posthorn.content.filenames import existing
-from posthorn.content.inputfile import MaxCost, Problem, checked_name, input_error, read_model, sha256_of, unknown_gateway
+from posthorn.content.inputfile import (
+    MaxCost,
+    OnRepeat,
+    Problem,
+    checked_name,
+    hash_of_list,
+    input_error,
+    read_model,
+    sha256_of,
+    unknown_gateway,
+)
 from posthorn.content.media.files import check_media, media_name, retired_types_warning
 from posthorn.content.media.looks import Look, look, weight_cautions
 from posthorn.content.media.urls import look_at_url, page_caution
@@ -129,7 +138,8 @@ class Campaign(BaseModel):
         None, description="Narrower hours than POSTHORN_SEND_HOURS; wider ones are asked about"
     )
     approve: bool = Field(False, description="A person must approve it before the first send, however small it is")
-    allow_repeat: bool = Field(False, description="Send although the same message went to some of these numbers lately")
+    on_repeat: OnRepeat | None = Field(None, description="Where some had the same message lately: refuse, skip or send")
+    allow_repeat: bool = Field(False, description='The same as on_repeat = "send"')
 
     _folder: Path = PrivateAttr(default=Path())
     _bounds: Bounds = PrivateAttr(default_factory=Bounds)
@@ -143,6 +153,10 @@ class Campaign(BaseModel):
         """What the file says about its list of recipients."""
         return Wanted(region, self.column, values_by_column(self.only_where))
 
+    def repeat(self) -> OnRepeat:
+        """What is done about numbers that have had the same message lately."""
+        return self.on_repeat or ("send" if self.allow_repeat else "refuse")
+
     @property
     def hours(self) -> Hours | None:
         """The hours that the file gives it."""
@@ -152,6 +166,14 @@ class Campaign(BaseModel):
         """The keys that say which rows of the list are meant, where they are set, as JSON values."""
         chosen = {"column": self.column, "only_where": self.only_where, "landlines": self.landlines}
         return {key: value for key, value in chosen.items() if value}
+
+    def list_hash(self, region: str, sha256: str | None = None) -> str:
+        """What tells one list from another: the hash of its bytes (taken here if not given), and what is chosen of it.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return hash_of_list(sha256 or sha256_of(self.recipients_path, "recipients"), region, self.selection())
 
     def check(self, now: datetime, *, allow_loopback: bool = False) -> None:
         """Check what the file alone cannot tell: ``send_at`` against ``now``, the media, the file of recipients.
@@ -241,7 +263,7 @@ class Campaign(BaseModel):
         return [caution for caution in found if caution]
 
     def definition(self, *, allow_loopback: bool = False) -> dict[str, object]:
-        """What makes this campaign what it is, as JSON values: content, not paths or pace. It reads every file.
+        """What this campaign sends, as JSON values: content, not paths, pace or people. It reads the media.
 
         Media are listed as ``sha256:…`` or by URL; ``send_at`` is in UTC.
 
@@ -255,7 +277,6 @@ class Campaign(BaseModel):
                 f"sha256:{item.sha256}" if item.sha256 else item.source
                 for item in self.media_items(allow_loopback=allow_loopback)
             ],
-            "recipients": sha256_of(self.recipients_path, "recipients"),
             "send_at": self.send_at.astimezone(UTC).isoformat() if self.send_at else None,
             "hold_minutes": self.hold_minutes,
             "test": self.test,
@@ -273,11 +294,6 @@ def load_campaign(path: Path, gateways: Mapping[str, Bounds]) -> Campaign:
     campaign._folder = path.parent  # noqa: SLF001 - set once, here: no key of the file may name it
     campaign._bounds = _bounds_of(gateways, campaign.gateway)  # noqa: SLF001 - see above
     return campaign
-
-
-def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
-    """A sentence for each thing in which two definitions differ."""
-    return inputfile.differences(old, new, files=("recipients",))
 
 
 def _bounds_of(gateways: Mapping[str, Bounds], name: object) -> Bounds:

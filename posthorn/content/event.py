@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from posthorn.content import inputfile
 from posthorn.content.filenames import existing
-from posthorn.content.inputfile import MaxCost, checked_name, read_model, sha256_of, unknown_gateway
+from posthorn.content.inputfile import MaxCost, OnRepeat, checked_name, hash_of_list, read_model, sha256_of, unknown_gateway
 from posthorn.content.media.barcode import new_barcode_id
 from posthorn.content.plain import plain
 from posthorn.content.recipients.codes import CodeRules, WrongCode, alike_caution, code_column, wrong_code
@@ -36,8 +36,23 @@ from posthorn.models import UNSENDABLE, Phone
 from posthorn.settings import HoursText
 
 BATCH = 5_000
-_HOW_IT_IS_READ = frozenset({"column", "barcode_column", "only_where", "landlines", "literal", "strict"})
-_NOT_CONTENT = _HOW_IT_IS_READ | {"allow_repeat", "approve", "send_hours", "max_cost"}
+_NOT_CONTENT = frozenset(
+    {
+        "allow_code_reuse",
+        "allow_repeat",
+        "approve",
+        "barcode_column",
+        "column",
+        "key",
+        "landlines",
+        "literal",
+        "max_cost",
+        "on_repeat",
+        "only_where",
+        "send_hours",
+        "strict",
+    }
+)
 """Keys that say how the list is read, what blocks, when it is sent and what it may cost: not what a ticket is made of."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _FIRST_REJECTS = 100
@@ -105,7 +120,12 @@ class TicketEvent(BaseModel):
     gateway: str | None = Field(None, description="Which gateway sends it, where there are several")
     max_cost: MaxCost | None = Field(None, description="Most that it may cost: it stops before more is spent")
     send_hours: HoursText | None = Field(None, description="Narrower hours than POSTHORN_SEND_HOURS")
-    allow_repeat: bool = Field(False, description="Send although the same MMS went to some of these numbers lately")
+    key: str | None = Field(None, description="The column that identifies rows without codes, such as an order number")
+    on_repeat: OnRepeat | None = Field(None, description="Where some had the same MMS lately: refuse, skip or send")
+    allow_repeat: bool = Field(False, description='The same as on_repeat = "send"')
+    allow_code_reuse: bool = Field(
+        False, description="A code may be another event's of the same MMS: one template, many doors"
+    )
 
     _folder: Path = PrivateAttr(default=Path())
 
@@ -134,25 +154,38 @@ class TicketEvent(BaseModel):
         return {key: value for key, value in chosen.items() if value or (key == "barcode_column" and value is not None)}
 
     def definition(self) -> dict[str, object]:
-        """What makes this event what it is, as JSON values: content, not paths or pace. It reads the attendees file.
+        """What its tickets are made of, as JSON values: content, not paths or people."""
+        left_out = {"name", "attendees", *_NOT_CONTENT} | (set() if self.gateway else {"gateway"})
+        return self.model_dump(mode="json", by_alias=True, exclude=left_out)
+
+    def list_hash(self, region: str, sha256: str | None = None) -> str:
+        """What tells one list from another: the hash of its bytes (taken here if not given), and what is chosen of it.
 
         Raises:
-            InputError: the attendees file cannot be read.
+            InputError: it cannot be read.
         """
-        left_out = {"name", "attendees", *_NOT_CONTENT} | (set() if self.gateway else {"gateway"})
-        content = self.model_dump(mode="json", by_alias=True, exclude=left_out)
-        return {**content, "attendees": sha256_of(self.attendees_path, "attendees")}
+        return hash_of_list(
+            sha256 or sha256_of(self.attendees_path, "attendees"), region, self.selection(), self.key, self.barcode
+        )
+
+    def repeat(self) -> OnRepeat:
+        """What is done about numbers that have had the same MMS lately."""
+        return self.on_repeat or ("send" if self.allow_repeat else "refuse")
 
 
 @dataclass(frozen=True, slots=True)
 class Attendee:
-    """One valid row. ``copy`` counts earlier tickets of the same number; ``fields`` are the row's other columns."""
+    """One valid row. ``copy`` counts earlier tickets of the same number; ``fields`` are the row's columns.
+
+    ``is_generated``: the row has no code, ``barcode`` was made for it by this reading.
+    """
 
     line: int
     phone: Phone
     barcode: str
     copy: int
     fields: dict[str, str]
+    is_generated: bool = False
 
 
 def load_event(path: Path, gateways: Collection[str]) -> TicketEvent:
@@ -164,11 +197,6 @@ def load_event(path: Path, gateways: Collection[str]) -> TicketEvent:
     event = read_model(path, TicketEvent, "event file", functools.partial(_conflicts, gateways))
     event._folder = path.parent  # noqa: SLF001 - set once, here: no key of the file may name it
     return event
-
-
-def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
-    """A sentence for each thing in which two definitions differ."""
-    return inputfile.differences(old, new, files=("attendees",))
 
 
 def fill(template: str, fields: Mapping[str, str]) -> str:
@@ -190,6 +218,11 @@ class AttendeeIntake:
         self._rules = CodeRules(code_length)
         self._code_index = code_column(self._file, event.barcode_column, self._rules, generates=self._generates)
         self._used = _used_columns(event, self._file)
+        self._key = event.key
+        if self.key is not None and self.key not in self._file.columns:
+            raise InputError(
+                "key", f"{event.attendees_path} has no column {plain(event.key or '')}; {listed(self._file.titles)}"
+            )
         self.file = self._file
         self.path = event.attendees_path
         self.sha256 = self._file.sha256
@@ -200,9 +233,15 @@ class AttendeeIntake:
         self.first_rejects: list[Reject] = []
         self._alike: list[tuple[int, int, str, str]] = []
 
-    def makes_code_of(self, attendee: Attendee) -> bool:
-        """Whether the attendee's row has no code, so that each reading of the file makes another one."""
-        return self._code_index is None or not attendee.fields.get(self._file.columns[self._code_index])
+    @property
+    def own_columns(self) -> list[str]:
+        """The columns of the number and of the code, which a decision in the ledger may change."""
+        return [self._file.columns[at] for at in (self._file.phone_column, self._code_index) if at is not None]
+
+    @property
+    def key(self) -> str | None:
+        """The column that identifies rows without codes, as the rows' fields have it."""
+        return None if self._key is None else self._key.casefold()
 
     @property
     def code_title(self) -> str | None:
@@ -272,7 +311,7 @@ class AttendeeIntake:
         copy = copies.get(phone, 0)
         copies[phone] = copy + 1
         self.generated += is_generated
-        return Attendee(line, phone, barcode, copy, fields)
+        return Attendee(line, phone, barcode, copy, fields, is_generated)
 
     def _reject(self, reject: Reject, rejects_file: RejectsFile | None) -> None:
         if isinstance(reject.reason, _Duplicate):

@@ -9,8 +9,9 @@ import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
+import orjson
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from posthorn.content.filekind import file_kind
@@ -24,6 +25,9 @@ MOST_BYTES = 1024 * 1024
 
 Problem = tuple[str, str]
 """A key as the operator knows it, and what is wrong with it."""
+
+OnRepeat = Literal["refuse", "skip", "send"]
+"""What is done about numbers that have had the same message lately."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _M = TypeVar("_M", bound=BaseModel)
@@ -80,16 +84,19 @@ def unknown_gateway(gateways: Collection[str], data: Mapping[str, object]) -> li
     return [("gateway", f"expected {' or '.join(gateways)}")]
 
 
-def differences(old: Mapping[str, object], new: Mapping[str, object], files: Sequence[str] = ()) -> list[str]:
-    """A sentence for each thing in which two definitions differ; ``files`` are the keys that hold a file's hash."""
+def hash_of_list(sha256: str, *chosen: object) -> str:
+    """What tells one list from another: the hash of its bytes and of what is chosen of it."""
+    return hashlib.sha256(orjson.dumps([sha256, *chosen], option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
+    """A sentence for each thing in which two definitions differ."""
     sentences = []
     for key in dict.fromkeys([*old, *new]):
         before, after = old.get(key), new.get(key)
         if before == after:
             continue
-        if key in files:
-            sentences.append(f"{key}: the file's content changed")
-        elif isinstance(before, list) and isinstance(after, list):
+        if isinstance(before, list) and isinstance(after, list):
             sentences.append(f"{key}: {_list_difference(before, after)}")
         else:
             sentences.append(f"{key} was {_shown(before)}, is now {_shown(after)}")

@@ -20,10 +20,9 @@ from tabulate import tabulate
 
 from posthorn.content import moments
 from posthorn.content.amounts import cost, money
-from posthorn.content.campaign import Campaign
-from posthorn.content.event import TicketEvent
 from posthorn.delivery.hours import effective_hours, is_wider, own_hours
 from posthorn.delivery.run import Run, process_name
+from posthorn.delivery.wish import Wish
 from posthorn.errors import DeliveryNotFound, GatewayError, InputError, Stopped
 from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.gateways.registry import by_name
@@ -139,12 +138,11 @@ async def heed_approval(run: Run[Any]) -> None:
             run.gate.widen()
 
 
-def may_ask(file: Campaign | TicketEvent, settings: Settings) -> bool:
+def may_ask(wish: Wish) -> bool:
     """Whether somebody may have to be asked about a delivery, by its file and the rules of the house; a look tells."""
-    if isinstance(file, Campaign) and file.test:
-        return False
-    is_ruled = file.approve or settings.approve_above is not None or is_wider(settings.hours(), file.hours)
-    return is_ruled or was_refused(file.name)
+    settings = wish.settings
+    is_ruled = wish.asks_approval or settings.approve_above is not None or is_wider(settings.hours(), wish.hours)
+    return not wish.test and (is_ruled or was_refused(wish.name))
 
 
 def _refusal(by: str, note: str) -> str:

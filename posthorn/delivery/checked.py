@@ -69,9 +69,40 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Merged:
+    """What a list does to what is planned: rows that are new, known (``still_out`` of them were taken out, and stay so).
+
+    ``taken_out`` are missing from it, and accepted as that; of ``numbers`` and ``columns`` the known row has others now.
+    """
+
+    new: int = 0
+    known: int = 0
+    taken_out: int = 0
+    still_out: int = 0
+    numbers: int = 0
+    columns: int = 0
+
+    def as_text(self) -> str:
+        """``1,000 new rows, 9,000 known; 3 taken out``."""
+        rows = "row" if self.new == 1 else "rows"
+        others = [
+            (self.taken_out, "are missing from the list and are taken out"),
+            (self.still_out, "were taken out before and stay so"),
+            (self.numbers, "have another number now"),
+            (self.columns, "have other columns now"),
+        ]
+        said = [
+            f"{self.new:,} new {rows}, {self.known:,} known",
+            *(f"{count:,} {words}" for count, words in others if count),
+        ]
+        return "; ".join(said)
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
     """A campaign or event that can be sent, and how. ``already`` is how many messages an earlier run has dealt with.
 
+    ``merged`` is what the list does to what is planned, None where nothing is, or where the list is as it was.
     ``hold`` is for how many minutes the provider keeps the messages, whether that is proven of this account, and in words.
     """
 
@@ -95,6 +126,7 @@ class Checked:
     price: Decimal | None = None
     hold: tuple[int, bool, str] | None = None
     already: int | None = None
+    merged: Merged | None = None
 
     def as_json(self) -> str:
         """The check as JSON."""
@@ -124,6 +156,7 @@ class Checked:
             "warnings": [one._asdict() for one in self.warnings],
             "rejects": [asdict(one) for one in self.reading.rejects],
             "already": self.already,
+            "merged": None if self.merged is None else asdict(self.merged),
         }
         return plain_json(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
 
@@ -139,7 +172,8 @@ class Checked:
     def announcement(self) -> list[str]:
         """What the start of a send says: what was inferred, what is doubtful."""
         if self.already is not None:
-            return [f"warning: {one.message}" for one in self.warnings]
+            merged = [] if self.merged is None else [f"the list: {self.merged.as_text()}"]
+            return [*merged, *(f"warning: {one.message}" for one in self.warnings)]
         lines = [self.reading.column_line(), self._counts()]
         if self.kind is Kind.EVENT:
             lines.append(self.reading.codes_line())
@@ -163,6 +197,8 @@ class Checked:
         if self.hours:
             rows.append(("hours", str(self.hours)))
         rows += [("warning", one.message) for one in self.warnings]
+        if self.merged is not None:
+            rows.append(("merged", self.merged.as_text()))
         if self.already is not None:
             rows.append(("dealt with", f"{self.already:,} by an earlier run; sending goes on with the rest"))
         return rows

@@ -23,7 +23,7 @@ from posthorn.gateways.registry import by_name
 from posthorn.ledger import copies, deliveries, reporting
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.news import apply_parked
-from posthorn.ledger.reporting import WAITING_STATES, OpenChunk, Question
+from posthorn.ledger.reporting import WAITING_STATES, OpenChunk
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.ledger.store.writer import LedgerWriter
 from posthorn.models import Kind, MessageState
@@ -76,7 +76,7 @@ async def pull_reports(run: CampaignRun) -> Pulled:
         chunks = [chunk.id for chunk in reporting.open_chunks(run.ledger, run.delivery)]
         most = run.descriptor.bounds.ids_per_report
         for question in reporting.questions(run.ledger, chunks, most):
-            await _ask(run.gateway, run.do, question, pulled, most)
+            await _ask(run.gateway, run.do, question.ids, pulled, most)
             await run.do(reporting.note_asked, question.completes, now)
     pulled.expired = await _expire(run.do, run.delivery, now)
     pulled.open = sum(chunk.messages for chunk in reporting.open_chunks(run.ledger, run.delivery))
@@ -202,7 +202,7 @@ class _Round:
                 self._missed |= question.chunks
                 continue
             try:
-                await _ask(gateway, self._do, question, self._pulled, most)
+                await _ask(gateway, self._do, question.ids, self._pulled, most)
             except (GatewayError, InputError) as error:
                 self._pulled.problems.append(str(error))
                 self._missed |= question.chunks
@@ -237,19 +237,33 @@ class _Round:
         return self._now - _dispatched_at(chunk, self._records[chunk.campaign_id])
 
 
-async def _ask(gateway: CampaignGateway, do: _Do, question: Question, pulled: Pulled, most: int) -> None:
-    """Ask one question, every page of its answer, and move the messages. What was not asked about is passed over."""
-    ids, seen = frozenset(question.ids), set[str]()
+async def _ask(gateway: CampaignGateway, do: _Do, ids: Sequence[str], pulled: Pulled, most: int) -> None:
+    """Ask about these, every page of the answer, and move the messages. What was not asked about is passed over.
+
+    Where the provider does not show so many at once, it is asked about half of them, and so on.
+    """
+    try:
+        await _ask_at_once(gateway, do, ids, pulled, most)
+    except InputError:
+        if len(ids) == 1:
+            raise
+        half = len(ids) // 2
+        for some in (ids[:half], ids[half:]):
+            await _ask(gateway, do, some, pulled, most)
+
+
+async def _ask_at_once(gateway: CampaignGateway, do: _Do, ids: Sequence[str], pulled: Pulled, most: int) -> None:
+    wanted, seen = frozenset(ids), set[str]()
     page = pages = 1
     while page <= pages:
         pulled.requests += 1
-        answer = await gateway.reports(ids=question.ids, page=page, limit=most)
+        answer = await gateway.reports(ids=ids, page=page, limit=most)
         new = [one for one in answer.reports if one.provider_id not in seen]
         if page > 1 and not new:
             break  # a page that repeats others
         seen |= {one.provider_id for one in new}
-        pulled.moved += await do(reporting.apply_reports, [one for one in new if one.provider_id in ids])
-        page, pages = page + 1, min(answer.pages, len(question.ids))
+        pulled.moved += await do(reporting.apply_reports, [one for one in new if one.provider_id in wanted])
+        page, pages = page + 1, min(answer.pages, len(ids))
 
 
 async def _expire(do: _Do, campaign: Delivery, now: float) -> int:

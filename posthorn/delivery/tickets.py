@@ -1,4 +1,4 @@
-"""Tickets: planning an event, and what one ticket's request is made of.
+"""Tickets: what one ticket's request is made of, and whether the provider knows what it names.
 
 The provider has no idempotency and no lookup, so the claim in the ledger is the only guard: an unknown ticket waits for a
 postback or a person.
@@ -7,78 +7,19 @@ postback or a person.
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from posthorn.content.event import AttendeeIntake, TicketEvent, differences, fill, load_event
-from posthorn.content.warnings import Caution, refuse_if_strict
-from posthorn.delivery.budget import refuse_unpriced
-from posthorn.delivery.cautions import CodeLengths, event_cautions
-from posthorn.delivery.hours import is_wider, refuse_outside
-from posthorn.delivery.plan import (
-    as_read,
-    limits,
-    planning_lock,
-    reading_options,
-    refuse_changes,
-    refuse_other_selection,
-    refuse_repeat,
-)
+from posthorn.content.event import AttendeeIntake, TicketEvent, fill
 from posthorn.delivery.run import TicketRun
 from posthorn.errors import InputError, SlowDown
 from posthorn.gateways import registry
 from posthorn.gateways.contract import Before
-from posthorn.ledger import deliveries, planning
-from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.planning import NewDelivery, Row
 from posthorn.ledger.sending import Claim
-from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, Kind, MessageState, Phone, Receipt, TicketRequest
-from posthorn.settings import Settings, load_settings
 
 _PASSED_ON = ("ddm_title", "ddm_text", "ddm_timeout", "device", "from_mask")
-
-
-async def plan_event(path: Path) -> Delivery:
-    """Plan the event of that file, or find it planned with the same content. See ``plan_event_file``."""
-    return await asyncio.to_thread(plan_event_file, path, load_settings())
-
-
-def plan_event_file(path: Path, settings: Settings) -> Delivery:
-    """Plan the event of that file, or find it planned with the same content.
-
-    Codes that are to be generated are generated here, once, and stored before anything is sent. Rejected rows go to
-    ``<name>.rejects.csv`` beside the event file.
-
-    Raises:
-        InputError: the file or its attendees cannot be used; nothing was planned.
-        DeliveryChanged: the name is planned with other content; what differs is listed.
-        AlreadyRunning: another process plans or sends it right now.
-    """
-    event = load_event(path, registry.bounds_of(Kind.EVENT))
-    ledger = Ledger(settings.database_url)
-    try:
-        with planning_lock(ledger, event.name):
-            definition = event.definition()
-            planned = deliveries.find(ledger, event.name)
-            if planned is not None:
-                refuse_changes(planned, Kind.EVENT, definition, differences)
-                refuse_other_selection(planned, event.selection())
-                refuse_event_beyond_limits(event, settings)
-                deliveries.change_options(ledger, planned, {**limits(event), **as_read(planned)})
-                return planned
-            return _plan(ledger, event, definition, path, settings)
-    finally:
-        ledger.close()
-
-
-def read_attendees(event: TicketEvent, settings: Settings, rejects: Path | None) -> AttendeeIntake:
-    """The event's attendees; rejected rows go to ``rejects``."""
-    return AttendeeIntake(event, settings.default_region, rejects, code_length=settings.barcode_length)
 
 
 def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
@@ -91,77 +32,6 @@ def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
     anybody = dict.fromkeys(intake.sent_columns, "x")
     gateway = registry.chosen(Kind.EVENT, event.gateway)
     gateway.check_ticket(_request(definition, Phone(48500600700), "x", anybody))
-
-
-def refuse_event_beyond_limits(event: TicketEvent, settings: Settings) -> None:
-    """Refuse an event that goes beyond the hours of the house, or has a cap and no price: nobody is asked about an event.
-
-    Raises:
-        InputError: its hours go beyond them, or leave no moment.
-    """
-    house = settings.hours()
-    if is_wider(house, event.hours):
-        raise InputError(
-            "send_hours", f"{event.hours} goes beyond POSTHORN_SEND_HOURS ({house}); an event may only narrow it"
-        )
-    refuse_outside(settings, event.hours, datetime.now(UTC))
-    refuse_unpriced(settings, registry.chosen(Kind.EVENT, event.gateway).name, event.max_cost)
-
-
-def _plan(ledger: Ledger, event: TicketEvent, definition: dict[str, Any], path: Path, settings: Settings) -> Delivery:
-    rejects = path.parent / f"{event.name}.rejects.csv"
-    rows = read_attendees(event, settings, rejects)
-    refuse_unsendable_event(event, rows)
-    refuse_event_beyond_limits(event, settings)
-    if event.strict:
-        refuse_if_strict(_all_cautions(event, settings), strict=True)
-    if rows.sha256 != definition["attendees"]:
-        raise InputError("attendees", f"{rows.path} changed while it was being planned; nothing was planned, start again")
-    new = NewDelivery(
-        kind=Kind.EVENT,
-        name=event.name,
-        gateway=registry.chosen(Kind.EVENT, event.gateway).name,
-        definition=definition,
-        options={**limits(event), **reading_options(rows.file.phone_title, event.selection(), [])},
-        chunk_size=1,
-        rejects_file=str(rejects.absolute()),
-    )
-    check = None if event.allow_repeat else functools.partial(refuse_repeat, ledger, new)
-    planned = planning.plan(ledger, new, _Rows(rows), check)
-    if planned is None:
-        raise InputError("attendees", f"none of the {rows.input:,} rows of {rows.path} can be sent to; see {rejects}")
-    return planned
-
-
-def _all_cautions(event: TicketEvent, settings: Settings) -> list[Caution]:
-    """Every warning about the event: its list is read once for them."""
-    rows, lengths = read_attendees(event, settings, None), CodeLengths()
-    for batch in rows:
-        lengths.add(batch)
-    return event_cautions(rows, lengths, settings)
-
-
-class _Rows:
-    """The attendees as the ledger takes them."""
-
-    def __init__(self, intake: AttendeeIntake) -> None:
-        self._intake = intake
-
-    @property
-    def input(self) -> int:
-        return self._intake.input
-
-    @property
-    def invalid(self) -> int:
-        return self._intake.invalid
-
-    @property
-    def duplicate(self) -> int:
-        return self._intake.duplicate
-
-    def __iter__(self) -> Iterator[list[Row]]:
-        for batch in self._intake:
-            yield [Row(one.line, one.phone, one.copy, one.barcode, one.fields) for one in batch]
 
 
 async def preflight_event(run: TicketRun) -> Sequence[str]:

@@ -20,8 +20,8 @@ from posthorn.ledger import accounts, media, totals
 from posthorn.ledger.media import MediaRecord
 from posthorn.models import Known, MessageState, MmsRequest, StoredFile, mask_phone
 
-LAG_SECONDS = 10.0
-"""For how long a list may not show yet what was uploaded; the retries of the task take longer."""
+LAG_SECONDS = 6.0
+"""For how long a list may not show yet what was uploaded; the retries of the task take 7.5 s at least."""
 
 _PROVEN = frozenset({MessageState.ACCEPTED, MessageState.SCHEDULED})
 _logger = logging.getLogger(__name__)
@@ -102,9 +102,10 @@ async def _second_door(run: CampaignRun, unseen: Sequence[_Seen], listed: Mappin
     if run.account.test_number is not None and run.descriptor.tests and proves:
         return await _checked_by_a_send(run, unseen)
     given = await run.do(media.stored, run.delivery.gateway)
-    if Known.LISTS_FILES in known and known[Known.LISTS_FILES].value == "yes":
+    lists = known[Known.LISTS_FILES].value if Known.LISTS_FILES in known else ""
+    if lists == "yes":
         return None
-    is_fresh = any(time.time() - given.get(one.item.file_id or "", 0.0) < LAG_SECONDS for one in unseen)
+    is_fresh = lists != "no" and any(time.time() - given.get(one.item.file_id or "", 0.0) < LAG_SECONDS for one in unseen)
     if listed.keys() & given.keys() or is_fresh:
         return None
     return "this account was never seen to list a file, as test accounts do not: sent all the same"

@@ -47,7 +47,7 @@ class Account:
     prices: Mapping[str, Decimal] = field(default_factory=dict)
     key: str = ""
     encodings: tuple[str, ...] = ()
-    test_number: Phone | None = None
+    test_number: Phone | None = field(default=None, repr=False)
     clock_offset_seconds: float = 0.0
 
     @property

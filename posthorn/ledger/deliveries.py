@@ -232,6 +232,13 @@ _RECOUNT = (
 )
 
 
+_CANCEL_TAKEN_OUT = (
+    f"UPDATE message SET state = {int(MessageState.CANCELLED)} WHERE state = {int(MessageState.PENDING)}"  # noqa: S608
+    " AND (chunk_id, position) IN (SELECT chunk_id, position FROM taken_out WHERE chunk_id IN (SELECT id FROM chunk"
+    " WHERE {where} AND NOT (:keeps_sending AND state = 1)))"
+)
+
+
 def hold_chunks(connection: Connection, where: str, **values: object) -> list[int]:
     """The ids of the chunks that ``where`` picks, kept from every other writer until the transaction ends.
 
@@ -245,10 +252,14 @@ def hold_chunks(connection: Connection, where: str, **values: object) -> list[in
 def recount(connection: Connection, where: str, *, ends_sending: bool = False, **values: object) -> None:
     """Count the messages of the chunks that ``where`` picks anew, and give the chunks the state that follows.
 
+    Whoever was taken out is cancelled first, where nothing is in flight: every way back to pending ends here.
+
     The chunks are held already. One that is being sent keeps that state, for its pending messages are in flight, unless
     its sending ends here.
     """
-    change(connection, f"{_RECOUNT} WHERE {where}", {**values, "keeps_sending": not ends_sending})
+    values["keeps_sending"] = not ends_sending
+    change(connection, _CANCEL_TAKEN_OUT.format(where=where), values)
+    change(connection, f"{_RECOUNT} WHERE {where}", values)
 
 
 def _a(kind: Kind) -> str:

@@ -5,14 +5,16 @@ A campaign is never forgotten altogether: running its file again must find that 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import ChunkState
 
 _CHUNKS_PER_TRANSACTION = 500
@@ -59,18 +61,39 @@ def _erasable(ended_before: float) -> sa.Select[int]:
 def erase(ledger: Ledger, campaign: Delivery) -> int:
     """Delete the campaign's messages, tickets, settlements and kept answers; returns how many messages those were.
 
+    It is closed first: with rows missing, a merge would take everybody for new. Of its codes hashes stay.
     The caller holds its lock. It may be interrupted, and be called again.
     """
     erased = 0
+    now = sa.func.coalesce(tables.campaign.c.closed_at, time.time())
+    with ledger.write() as connection:
+        connection.execute(tables.campaign.update().where(tables.campaign.c.id == campaign.id).values(closed_at=now))
+        void = tables.void_code.c
+        _keep_hashes(ledger, connection, campaign, sa.select(void.code).where(void.campaign_id == campaign.id))
+        connection.execute(tables.void_code.delete().where(void.campaign_id == campaign.id))
     for chunks in _chunks(ledger, campaign):
         with ledger.write() as connection:
             connection.execute(_forget_news(chunks))
+            ticket = tables.ticket.c
+            _keep_hashes(ledger, connection, campaign, sa.select(ticket.barcode).where(ticket.chunk_id.in_(chunks)))
             for table in _OF_MESSAGES:
                 deleted = connection.execute(table.delete().where(table.c.chunk_id.in_(chunks))).rowcount
                 erased += deleted if table is tables.message else 0
             answers = tables.attempt.update().where(tables.attempt.c.chunk_id.in_(chunks)).values(raw=None)
             connection.execute(answers)
     return erased
+
+
+def code_hash(ledger: Ledger, code: str) -> str:
+    """A code as an erased event keeps it: enough to know it again in this ledger, and no more."""
+    return hashlib.blake2b(code.encode(), digest_size=16, key=ledger.uuid.encode()).hexdigest()
+
+
+def _keep_hashes(ledger: Ledger, connection: Connection, campaign: Delivery, codes: sa.Select[str]) -> None:
+    hashes = [{"hash": code_hash(ledger, code), "campaign": campaign.id} for code in connection.scalars(codes)]
+    if hashes:
+        keep = "INSERT INTO erased_code (hash, campaign_id) VALUES (:hash, :campaign) ON CONFLICT DO NOTHING"
+        connection.execute(sql(keep), hashes)
 
 
 def _forget_news(chunks: Sequence[int]) -> sa.Delete:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from posthorn.errors import LedgerError
 from posthorn.ledger import suppression
 from posthorn.ledger.deliveries import Delivery, get
+from posthorn.ledger.merging import Change, carry_out
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import ChunkState, Kind, Media, MessageState, Phone, Scope
@@ -27,21 +28,21 @@ _PLANNING_WAIT_SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One accepted row of the operator's file. ``barcode`` and ``fields`` belong to tickets only."""
+    """One accepted row of the operator's file. All but line and number belong to tickets only.
+
+    ``is_generated``: the row has no code, ``barcode`` was made for it.
+    """
 
     line: int
     phone: Phone
     copy: int = 0
     barcode: str = ""
     fields: dict[str, str] | None = None
+    is_generated: bool = False
 
 
 class Rows(Protocol):
-    """Batches of accepted rows, ``(line, phone)`` or ``Row``; the counts are complete once the iteration has ended."""
-
-    @property
-    def input(self) -> int:
-        """Rows read."""
+    """Batches of rows to plan, ``(line, phone)`` or ``Row``; the counts are complete once the iteration has ended."""
 
     @property
     def invalid(self) -> int:
@@ -69,14 +70,22 @@ class NewDelivery:
     test: bool = False
     media: Sequence[Media] = ()
     rejects_file: str | None = None
+    list_hash: str | None = None
 
 
-def plan(ledger: Ledger, new: NewDelivery, rows: Rows, check: Callable[[int], None] | None = None) -> Delivery | None:
-    """Write a campaign and every one of its recipients, once; None when no row was valid. The caller holds its lock.
+def plan(
+    ledger: Ledger,
+    new: NewDelivery,
+    rows: Rows,
+    check: Callable[[int], Change | None] | None = None,
+    planned: Delivery | None = None,
+) -> Delivery | None:
+    """Write a campaign and every one of its recipients, once, or merge new rows into a planned one as its next wave.
 
-    ``check`` is called with the campaign's id once its rows are written, and before it counts as planned: where it raises,
-    or does not come back, nothing is planned. One plan at a time, so no other plan slips by.
-    A test campaign replaces an earlier test of that name: it sends nothing, so nothing can be repeated.
+    ``check`` is called with the campaign's id once the rows are written, and before anybody sees them: where it raises, or
+    does not come back, nothing is planned. What it returns is changed in the same commit. One plan at a time, so no other
+    plan slips by. A test campaign replaces an earlier test of that name: it sends nothing, so nothing can be repeated.
+    Returns None when no row was valid and nothing was planned before. The caller holds the campaign's lock.
 
     Raises:
         LedgerError: the name is planned already, or another plan has kept the ledger for ten minutes.
@@ -85,20 +94,52 @@ def plan(ledger: Ledger, new: NewDelivery, rows: Rows, check: Callable[[int], No
         if not held:
             raise LedgerError("another campaign has been planned for ten minutes; look at it and start again")
         _sweep(ledger)
-        campaign_id = _begin(ledger, new)
+        campaign_id = _begin(ledger, new) if planned is None else planned.id
         staged = _stage(ledger, campaign_id, new.chunk_size, rows, suppression.heeded(new.kind, new.options))
-        if not staged.sizes:
+        if planned is None and not staged.sizes:
             return None
-        if check is not None:
-            check(campaign_id)
+        change = check(campaign_id) if check is not None else None
         with ledger.write() as connection:
-            _show(ledger, connection, campaign_id, staged)
-            connection.execute(
-                tables.campaign.update()
-                .where(tables.campaign.c.id == campaign_id)
-                .values(input=rows.input, invalid=rows.invalid, duplicate=rows.duplicate, planned_at=time.time())
-            )
+            if change is not None:
+                carry_out(connection, campaign_id, change)
+            if staged.sizes:
+                _show(ledger, connection, campaign_id, staged)
+            _update(connection, campaign_id, new, rows, planned, change)
     return get(ledger, new.name, test=new.test)
+
+
+def _update(
+    connection: Connection,
+    campaign_id: int,
+    new: NewDelivery,
+    rows: Rows,
+    planned: Delivery | None,
+    change: Change | None,
+) -> None:
+    """Enter what the list and the file say now. Its input is everybody ever planned, and what was rejected this time."""
+    wave, campaign = tables.wave.c, tables.campaign
+    ever = connection.execute(sa.select(sa.func.sum(wave.messages)).where(wave.campaign_id == campaign_id)).scalar_one()
+    options = new.options if change is None or change.options is None else change.options
+    values: dict[str, Any] = {"options": options}
+    if planned is None:
+        values["planned_at"] = time.time()
+    else:
+        is_changed = planned.definition != new.definition
+        values |= {"definition": new.definition, "rejects_file": new.rejects_file}
+        values["revision"] = campaign.c.revision + int(is_changed)
+        if is_changed:
+            _set_media(connection, campaign_id, new.media)
+    connection.execute(
+        campaign.update()
+        .where(campaign.c.id == campaign_id)
+        .values(
+            input=ever + rows.invalid + rows.duplicate,
+            invalid=rows.invalid,
+            duplicate=rows.duplicate,
+            list_hash=new.list_hash,
+            **values,
+        )
+    )
 
 
 def forget_unfinished(ledger: Ledger, *, begun_before: float) -> int:
@@ -134,26 +175,33 @@ def _begin(ledger: Ledger, new: NewDelivery) -> int:
                 definition=new.definition,
                 options=new.options,
                 rejects_file=new.rejects_file,
+                list_hash=new.list_hash,
                 created_at=time.time(),
             )
         )
         campaign_id = cast(int, inserted.inserted_primary_key[0])  # type: ignore[index]
-        media = [
-            {
-                "campaign_id": campaign_id,
-                "position": position,
-                "source": item.source,
-                "name": item.name,
-                "content_type": item.content_type,
-                "path": item.path,
-                "sha256": item.sha256,
-                "size": item.size,
-            }
-            for position, item in enumerate(new.media)
-        ]
-        if media:
-            connection.execute(tables.media.insert(), media)
+        _set_media(connection, campaign_id, new.media)
     return campaign_id
+
+
+def _set_media(connection: Connection, campaign_id: int, items: Sequence[Media]) -> None:
+    """Make these the campaign's media. What they are at the provider is found out by the next upload."""
+    connection.execute(tables.media.delete().where(tables.media.c.campaign_id == campaign_id))
+    media = [
+        {
+            "campaign_id": campaign_id,
+            "position": position,
+            "source": item.source,
+            "name": item.name,
+            "content_type": item.content_type,
+            "path": item.path,
+            "sha256": item.sha256,
+            "size": item.size,
+        }
+        for position, item in enumerate(items)
+    ]
+    if media:
+        connection.execute(tables.media.insert(), media)
 
 
 def _forget(connection: Connection, campaign_id: int) -> None:
@@ -259,11 +307,11 @@ def _write_messages(
             for position, row in enumerate(rows)
         )
         tickets = (
-            (chunk, position, campaign_id, row.barcode, orjson.dumps(row.fields or {}).decode())
+            (chunk, position, campaign_id, row.barcode, _json(row.fields), "" if row.is_generated else None)
             for chunk, rows in numbered
             for position, row in enumerate(rows)
         )
-        _insert(ledger, connection, "ticket (chunk_id, position, campaign_id, barcode, fields)", tickets)
+        _insert(ledger, connection, "ticket (chunk_id, position, campaign_id, barcode, fields, listed_code)", tickets)
     columns = "chunk_id, position, campaign_id, phone, copy, line, state"
     if out:
         _insert(ledger, connection, f"message ({columns}, error)", _with_codes(messages, out))
@@ -277,6 +325,10 @@ def _with_codes(messages: Iterable[tuple[int, ...]], out: Mapping[int, str]) -> 
     for message in messages:
         code = code_of(message[3])
         yield message + pending if code is None else (*message[:-1], suppressed, code)
+
+
+def _json(fields: dict[str, str] | None) -> str:
+    return orjson.dumps(fields or {}).decode()
 
 
 def _insert(ledger: Ledger, connection: Connection, into: str, values: Iterable[tuple[Any, ...]]) -> None:

@@ -88,11 +88,6 @@ def void_codes(ledger: Ledger, event: Delivery) -> list[VoidCode]:
     return [VoidCode(row.code, None if row.chunk_id is None else (row.chunk_id, row.position), row.why) for row in rows]
 
 
-def barcodes_by_line(ledger: Ledger, event: Delivery) -> dict[int, str]:
-    """The barcode of every line of the event's file."""
-    return {ticket.line: ticket.barcode for ticket in all_tickets(ledger, event)}
-
-
 def settle_by_postback(
     ledger: Ledger,
     phone: Phone,

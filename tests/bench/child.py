@@ -20,10 +20,11 @@ from posthorn.delivery.plan import plan_file
 from posthorn.delivery.report import pull_reports
 from posthorn.delivery.run import CampaignRun, Run, open_delivery, open_helper, open_run, open_ticket_run
 from posthorn.delivery.send import Exchange
-from posthorn.delivery.tickets import TicketExchange, plan_event_file, preflight_event
+from posthorn.delivery.tickets import TicketExchange, preflight_event
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.errors import AlreadyRunning
+from posthorn.models import Kind
 from posthorn.settings import load_settings
 from tests.bench import bare
 
@@ -42,7 +43,7 @@ def plan(file: str) -> dict[str, Any]:
 
 def plan_tickets(file: str) -> dict[str, Any]:
     started = time.perf_counter()
-    plan_event_file(Path(file), load_settings())
+    plan_file(Path(file), load_settings(), kind=Kind.EVENT)
     return {"seconds": time.perf_counter() - started}
 
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from posthorn.cli import command
-from posthorn.delivery.check import examine_campaign, examine_event
+from posthorn.delivery.check import examine
 from posthorn.delivery.plan import plan_file
-from posthorn.delivery.tickets import plan_event_file
+from posthorn.delivery.wish import load_wish
 from posthorn.errors import DeliveryChanged, InputError
+from posthorn.models import Kind
 from posthorn.settings import load_settings
 from tests.cases.case import Case
 from tests.cases.contents import MOMENTS, PICTURES, WORDS
 from tests.cases.exports import EXPORTS
 from tests.cases.lists import CODES, COLUMNS, NUMBERS
-from tests.content.loading import load_campaign, load_event
 
 CASES = [*COLUMNS, *CODES, *NUMBERS, *PICTURES, *WORDS, *MOMENTS, *EXPORTS]
 KEYS = {
@@ -59,15 +59,13 @@ def test_what_is_said(case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_a_check_is_a_promise(case: Case, tmp_path: Path) -> None:
     """The start of `send`, and the plan that the flow makes, each by itself, agree with what `check` says."""
     file, settings = case.write(tmp_path), load_settings()
+    kind = Kind.EVENT if case.is_event else Kind.CAMPAIGN
 
     def begins() -> None:
-        if case.is_event:
-            examine_event(load_event(file), settings)
-        else:
-            examine_campaign(load_campaign(file), settings)
+        examine(load_wish(file, kind, settings))
 
     def plans() -> int:
-        planned = plan_event_file(file, settings) if case.is_event else plan_file(file, settings)
+        planned = plan_file(file, settings, kind=kind)
         return planned.input - planned.invalid - planned.duplicate
 
     if case.code == 0:

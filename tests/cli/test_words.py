@@ -14,7 +14,7 @@ from posthorn.delivery.approval import question_of
 from posthorn.delivery.plan import plan_file
 from posthorn.ledger import deliveries, sending, tickets
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Answer, MessageState, Receipt
+from posthorn.models import Answer, Kind, MessageState, Receipt
 from posthorn.settings import load_settings
 from tests.commands import COMMAND, Desk, told
 from tests.delivery.event_journey import attendees, write_event
@@ -142,12 +142,11 @@ ENDS = (
 @pytest.fixture
 def gala(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A desk with an event of three tickets: taken, rejected, unknown."""
-    from posthorn.delivery.tickets import plan_event_file  # noqa: PLC0415 - the imaging libraries take a while
 
     for name, value in desk.variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(desk.folder)
-    event = plan_event_file(write_event(desk.folder, attendees(3)), load_settings())
+    event = plan_file(write_event(desk.folder, attendees(3)), load_settings(), kind=Kind.EVENT)
     ledger = Ledger(load_settings().database_url)
     try:
         for receipt in ENDS:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from PIL import Image
 
-from posthorn.content.campaign import Campaign, differences
+from posthorn.content.campaign import Campaign
+from posthorn.content.inputfile import differences
 from posthorn.errors import InputError
 from tests.content.loading import load_campaign
 
@@ -102,6 +103,7 @@ def test_a_whole_file_is_read(folder):
         "verify": "listed",
         "resend_unconfirmed": True,
         "approve": True,
+        "on_repeat": None,
         "allow_repeat": True,
     }
     assert campaign.recipients_path == folder / "recipients.csv"
@@ -313,12 +315,13 @@ def test_each_difference_is_a_sentence(folder, edit, sentence):
     assert differences(before, after) == [sentence]
 
 
-def test_changed_files_are_differences(folder):
+def test_a_changed_file_of_media_is_a_difference_and_a_changed_list_is_another_list(folder):
     campaign = load_campaign(write(folder, WHOLE))
-    before = campaign.definition()
+    before, list_before = campaign.definition(), campaign.list_hash("PL")
     (folder / "recipients.csv").write_text("phone\n500600701\n")
     (folder / "poster.jpg").write_bytes(jpeg("blue"))
-    assert differences(before, campaign.definition()) == ["media: item 1 changed", "recipients: the file's content changed"]
+    assert differences(before, campaign.definition()) == ["media: item 1 changed"]
+    assert campaign.list_hash("PL") != list_before
 
 
 def test_a_long_text_is_shown_by_its_beginning():
@@ -326,7 +329,7 @@ def test_a_long_text_is_shown_by_its_beginning():
 
 
 def test_a_definition_without_its_files_is_an_input_error(load):
-    assert said(load(recipients='"none.csv"').definition)[0].startswith("recipients: ")
+    assert said(lambda: load(recipients='"none.csv"').list_hash("PL"))[0].startswith("recipients: ")
     assert said(load(media='["none.jpg"]').definition)[0].startswith("media: none.jpg")
 
 

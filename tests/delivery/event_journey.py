@@ -9,12 +9,14 @@ from typing import Any
 
 from posthorn.delivery.deliver import deliver_event
 from posthorn.delivery.hours import Clock
+from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_ticket_run
-from posthorn.delivery.tickets import plan_event_file, preflight_event
+from posthorn.delivery.tickets import preflight_event
 from posthorn.errors import GatewayError, Stopped
 from posthorn.ledger import deliveries, tickets
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.tickets import Ticket
+from posthorn.models import Kind
 from posthorn.settings import Settings, SkycoreSettings
 from tests.delivery.journey import status_of
 
@@ -41,7 +43,7 @@ def write_event(folder: Path, rows: Sequence[str], *, header: str = "phone,barco
 
 async def send_event(file: Path, settings: Settings, *, clock: Clock = time.time) -> dict[str, Any]:
     """Plan, preflight, send; returns the status. What stops the run is in the status, not raised."""
-    event = plan_event_file(file, settings)
+    event = plan_file(file, settings, kind=Kind.EVENT)
     try:
         async with open_ticket_run(event.name, settings=settings, clock=clock) as run:
             await preflight_event(run)

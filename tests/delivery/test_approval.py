@@ -184,4 +184,4 @@ async def test_what_is_sent_needs_no_decision(tmp_path: Path) -> None:
 async def test_another_content_under_the_name_is_never_asked_about(tmp_path: Path) -> None:
     planned(tmp_path)
     with pytest.raises(DeliveryChanged):
-        plan_file(write_campaign(tmp_path, numbers(121), approve="true"), load_settings())
+        plan_file(write_campaign(tmp_path, numbers(120), approve="true", text='"-40%"'), load_settings())

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.content.campaign import load_campaign
-from posthorn.delivery.check import examine_campaign
+from posthorn.delivery.check import examine
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.status import exit_code, status_table
-from posthorn.delivery.tickets import plan_event_file
+from posthorn.delivery.wish import load_wish
 from posthorn.errors import InputError
-from posthorn.gateways import registry
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
@@ -83,7 +81,7 @@ async def test_what_each_country_costs_is_heeded(box: Sandbox, priced: Settings,
     priced.serwersms.chunk_size = 10
     phones = [*numbers(10), *[f"+4915123456{number:03}" for number in range(20)]]
     file = write_campaign(tmp_path, phones, max_cost="15")
-    checked = examine_campaign(load_campaign(file, registry.bounds_of(Kind.CAMPAIGN)), priced)
+    checked = examine(load_wish(file, Kind.CAMPAIGN, priced))
     assert checked.cost == Decimal(21)
     assert "21.00 (by country prefix)" in checked.as_text()
     assert [one.message for one in checked.warnings if one.code == "cost_cap"] == [
@@ -103,11 +101,11 @@ def test_a_cap_without_a_price_is_refused_by_check_and_by_planning(capped: str, 
         file, event = write_campaign(tmp_path, numbers(3)), write_event(tmp_path, attendees(3))
     said = f"{capped}: a cap needs a price: set POSTHORN_SERWERSMS__PRICE_PER_MESSAGE"
     with pytest.raises(InputError, match=said):
-        examine_campaign(load_campaign(file, registry.bounds_of(Kind.CAMPAIGN)), settings)
+        examine(load_wish(file, Kind.CAMPAIGN, settings))
     with pytest.raises(InputError, match=said):
         plan_file(file, settings)
     with pytest.raises(InputError, match="set POSTHORN_SKYCORE__PRICE_PER_MESSAGE"):
-        plan_event_file(event, settings)
+        plan_file(event, settings, kind=Kind.EVENT)
 
 
 async def test_a_price_that_is_gone_stops_what_has_a_cap(box: Sandbox, priced: Settings, tmp_path: Path) -> None:

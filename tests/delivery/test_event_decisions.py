@@ -13,8 +13,8 @@ from posthorn.cli import command
 from posthorn.delivery import approval
 from posthorn.delivery.approval import question_of, refuse_refused
 from posthorn.delivery.check import check_event
+from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_ticket_run
-from posthorn.delivery.tickets import plan_event_file
 from posthorn.delivery.withdraw import cancel_delivery
 from posthorn.errors import DeliveryNotFound, Stopped
 from posthorn.models import Kind
@@ -40,7 +40,7 @@ def settings(box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
 
 def planned(folder: Path, count: int = 10, **keys: object) -> Path:
     file = write_event(folder, attendees(count), **keys)
-    plan_event_file(file, load_settings())
+    plan_file(file, load_settings(), kind=Kind.EVENT)
     return file
 
 

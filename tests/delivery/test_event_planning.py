@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.delivery.tickets import plan_event_file
+from posthorn.delivery.plan import plan_file
 from posthorn.errors import InputError
 from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
+from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from tests.delivery.event_journey import attendees, ticket_settings, write_event
 from tests.delivery.test_planning import opens_of
@@ -31,11 +32,11 @@ def test_a_list_of_attendees_that_changes_while_it_is_planned_is_planned_not_at_
             changed.append(count)
 
     with pytest.raises(InputError, match="changed while it was"):
-        opens_of(people, change, lambda: plan_event_file(file, settings))
+        opens_of(people, change, lambda: plan_file(file, settings, kind=Kind.EVENT))
     assert changed
     ledger = Ledger(settings.database_url)
     try:
         assert deliveries.find(ledger, "gala") is None
     finally:
         ledger.close()
-    plan_event_file(file, settings)
+    plan_file(file, settings, kind=Kind.EVENT)

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from posthorn.delivery.deliver import send_all
 from posthorn.delivery.reconcile import reconcile
 from posthorn.delivery.run import open_lookup, open_run
-from posthorn.delivery.tickets import plan_event_file
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.delivery.withdraw import cancel_delivery, reconcile_named
@@ -153,7 +152,7 @@ async def test_what_was_refused_with_429_and_then_cancelled_is_not_left_to_be_se
 
 @pytest.mark.usefixtures("point_to_sandbox")
 async def test_an_event_cannot_be_cancelled_as_a_campaign(settings: Settings, tmp_path: Path) -> None:
-    plan_event_file(write_event(tmp_path, attendees(2)), settings)
+    plan_file(write_event(tmp_path, attendees(2)), settings, kind=Kind.EVENT)
     with pytest.raises(DeliveryNotFound, match="gala is an event"):
         await cancel_delivery(Kind.CAMPAIGN, "gala")
     assert counted(status_of("gala", settings)) == {"pending": 2}

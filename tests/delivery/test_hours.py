@@ -9,15 +9,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from posthorn.content.campaign import load_campaign
-from posthorn.delivery.check import examine_campaign
+from posthorn.delivery.check import examine
 from posthorn.delivery.hours import Gate
+from posthorn.delivery.wish import load_wish
 from posthorn.errors import InputError, Stopped, Waits
-from posthorn.gateways import registry
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
-from tests.delivery.event_journey import attendees, plan_event_file, send_event, ticket_settings, write_event
+from tests.delivery.event_journey import attendees, send_event, ticket_settings, write_event
 from tests.delivery.journey import counted, deliver, numbers, plan_file, write_campaign
 from tests.ledger.ledgers import delivery
 
@@ -193,7 +192,7 @@ def test_what_would_land_outside_is_refused_by_check_and_by_planning(
     settings.send_hours = OFFICE
     file = write_campaign(tmp_path, numbers(3), **keys)
     with pytest.raises(InputError, match=said):
-        examine_campaign(load_campaign(file, registry.bounds_of(Kind.CAMPAIGN)), settings)
+        examine(load_wish(file, Kind.CAMPAIGN, settings))
     with pytest.raises(InputError, match=said):
         plan_file(file, settings)
 
@@ -203,7 +202,7 @@ async def test_an_event_waits_for_its_hours_and_may_only_narrow_those_of_the_hou
         settings = ticket_settings(box.url, tmp_path)
         settings.send_hours = OFFICE
         with pytest.raises(InputError, match="send_hours: Mon-Sun 07:00-22:00 goes beyond POSTHORN_SEND_HOURS"):
-            plan_event_file(write_event(tmp_path, attendees(3), send_hours='"Mon-Sun 07:00-22:00"'), settings)
+            plan_file(write_event(tmp_path, attendees(3), send_hours='"Mon-Sun 07:00-22:00"'), settings, kind=Kind.EVENT)
         file, hand = write_event(tmp_path, attendees(3), send_hours='"Mon-Fri 10:00-12:00"'), Hand("2099-11-27T09:00")
         status = await send_event(file, settings, clock=hand)
         assert (status["state"], counted(status), status["waiting_until"]) == (

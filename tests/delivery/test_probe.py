@@ -211,6 +211,36 @@ async def test_one_message_is_held_and_withdrawn_and_one_is_delivered(box: Sandb
         ledger.close()
 
 
+async def test_a_held_message_whose_answer_is_lost_is_withdrawn_all_the_same(box: Sandbox, tmp_path: Path) -> None:
+    box.faults.replace([{"call": "messages/send_mms", "at": [1], "fault": "close_after"}])
+    found = await told(sandbox_settings(box.url, tmp_path), send_to=OWN)
+    held = found["a message with a date is kept, listed as saved, and withdrawn"]
+    assert (held.verdict, held.seen.rpartition("; ")[2]) == (UNCLEAR, "it had been taken, and was withdrawn")
+    assert (box.serwersms.truth()["withdrawn"], box.serwersms.truth()["scheduled"]) == (1, 0)
+
+
+async def test_who_stops_waiting_for_a_held_message_gets_none(box: Sandbox, tmp_path: Path) -> None:
+    box.serwersms.account.options = replace(box.serwersms.account.options, visible_after_seconds=1e6)
+    waiting = asyncio.Event()
+
+    async def wait(_: float) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    probing = asyncio.create_task(probe(SERWERSMS, sandbox_settings(box.url, tmp_path), wait=wait, send_to=OWN))
+    await waiting.wait()
+    probing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await probing
+    assert (box.serwersms.truth()["withdrawn"], box.serwersms.truth()["scheduled"]) == (1, 0)
+    assert box.serwersms.account.files == {}
+
+
+async def test_it_is_the_same_in_xml(box: Sandbox, tmp_path: Path) -> None:
+    settings = sandbox_settings(box.url, tmp_path, response_format="xml")
+    assert verdicts(await told(settings, test_number=OWN)) == {**BY_DEFAULT, **CHECKED}
+
+
 async def test_what_could_not_be_told_leaves_what_was_known(box: Sandbox, tmp_path: Path) -> None:
     settings = sandbox_settings(box.url, tmp_path)
     ledger = Ledger(settings.database_url)

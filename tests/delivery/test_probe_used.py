@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.content.campaign import load_campaign
-from posthorn.delivery.check import examine_campaign
+from posthorn.delivery.check import examine
 from posthorn.delivery.place import account_of
 from posthorn.delivery.probe import probe
 from posthorn.delivery.reconcile import reconcile
 from posthorn.delivery.run import open_run
-from posthorn.gateways import registry
+from posthorn.delivery.wish import load_wish
 from posthorn.gateways.registry import by_name
 from posthorn.ledger import accounts
 from posthorn.ledger.store.engine import Ledger
@@ -82,7 +81,7 @@ def test_a_check_says_how_sure_a_hold_is(tmp_path: Path, verdict: str | None, is
     if verdict:
         keep(settings, Known.HOLD, verdict, "", "NOT withdrawn")
     file = write_campaign(tmp_path, numbers(2), hold_minutes="15", media="[]")
-    checked = examine_campaign(load_campaign(file, registry.bounds_of(Kind.CAMPAIGN)), settings)
+    checked = examine(load_wish(file, Kind.CAMPAIGN, settings))
     assert json.loads(checked.as_json())["hold"] == {"minutes": 15, "proven": is_proven}
     assert f"for 15 minutes; that this works is {words}" in " ".join(checked.as_text().split()) or "otherwise" in words
     assert any(words in line for line in checked.announcement())
@@ -91,6 +90,6 @@ def test_a_check_says_how_sure_a_hold_is(tmp_path: Path, verdict: str | None, is
 def test_a_campaign_without_a_hold_says_nothing_of_it(tmp_path: Path) -> None:
     settings = sandbox_settings("http://127.0.0.1:1", tmp_path)
     file = write_campaign(tmp_path, numbers(2), media="[]")
-    checked = examine_campaign(load_campaign(file, registry.bounds_of(Kind.CAMPAIGN)), settings)
+    checked = examine(load_wish(file, Kind.CAMPAIGN, settings))
     assert json.loads(checked.as_json())["hold"] is None
     assert "held" not in checked.as_text()

@@ -106,7 +106,7 @@ async def test_a_check_that_fails_leaves_nothing_that_could_be_sent(
         raise LedgerError("database is locked")
 
     with monkeypatch.context() as patch:
-        patch.setattr("posthorn.delivery.plan.repeats", broken)
+        patch.setattr("posthorn.ledger.repeats.CommonNumbers.add", broken)
         with pytest.raises(LedgerError):
             plan_file(again, settings)
     with pytest.raises(InputError, match="50 of them in sale"):

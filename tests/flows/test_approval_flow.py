@@ -290,25 +290,10 @@ async def test_an_old_refusal_hides_no_later_reason_to_stop(box: Sandbox, tmp_pa
     assert "1001" in status_now("later")["because"]
 
 
-# What is changed in the file while a person thinks, after which their word is worth nothing.
-CHANGES = {
-    "the text": ('text = "-30%"', 'text = "-90%"'),
-    "the recipients": ("", ""),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-async def test_what_changes_after_it_was_shown_is_refused(
-    change: str, box: Sandbox, tmp_path: Path, prefect: PrefectClient
-) -> None:
+async def test_what_changes_after_it_was_shown_is_refused(box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:
     file = asks_first(tmp_path, "changed")
     async with waiting(file, prefect) as (run, running):
-        old, new = CHANGES[change]
-        if old:
-            file.write_text(file.read_text().replace(old, new))
-        else:
-            with (tmp_path / "recipients.csv").open("a") as recipients:
-                recipients.write("+48 512 999 999\n")
+        file.write_text(file.read_text().replace('text = "-30%"', 'text = "-90%"'))
         assert await say(prefect, run, approve=True, name="Ada") == "ACCEPT"
         state = await running
     assert state.is_failed()

@@ -67,6 +67,22 @@ ENDINGS = {
 }
 
 
+async def test_it_is_sent_however_the_account_takes_its_files_and_stops_before_a_wrong_setting(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box.serwersms.account.become({"upload": "base64", "account": "test"})
+    file = write_campaign(tmp_path, numbers(120))
+    monkeypatch.setenv("POSTHORN_SERWERSMS__UPLOAD", "multipart")
+    stopped = await run_flow(file)
+    assert stopped.name == "Stopped"
+    assert "poster.png: SerwerSMS does not understand the file (as multipart: SerwerSMS error 2000" in str(stopped.message)
+    assert "set POSTHORN_SERWERSMS__UPLOAD=auto" in str(stopped.message)
+    monkeypatch.delenv("POSTHORN_SERWERSMS__UPLOAD")
+    assert (await run_flow(file)).name == "Completed"
+    assert counted(status_now("sale")) == {"accepted": 120}
+    assert box.truth()["twice"] == 0
+
+
 @pytest.mark.parametrize("case", ENDINGS)
 async def test_the_final_state_says_how_it_ended(
     case: str, box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -93,6 +93,25 @@ async def test_bytes_that_are_not_seen_may_be_in_another_encoding(tmp_path, code
     assert not isinstance(caught.value, FileRefused), "a URL has one encoding"
 
 
+@pytest.mark.parametrize(
+    ("answer", "may_be_the_encoding"),
+    [
+        ({"success": False}, True),  # no id in the answer, and no code
+        (httpx.Response(415), True),
+        (httpx.Response(400), True),
+        (httpx.Response(413), False),
+        (httpx.Response(404), False),
+        ({"error": {"code": 4000, "type": "X", "message": "no"}}, False),
+        ({"error": {"code": 9999, "type": "X", "message": "no"}}, False),
+    ],
+)
+async def test_a_refusal_without_a_code_may_be_about_the_body(tmp_path, answer, may_be_the_encoding):
+    (tmp_path / "a.png").write_bytes(b"123")
+    with pytest.raises(RequestRefused) as caught:
+        await Scripted(answer).gateway.add_file(path=tmp_path / "a.png")
+    assert isinstance(caught.value, FileRefused) == may_be_the_encoding
+
+
 @pytest.mark.parametrize("answer", [{"error": {"code": 4001, "type": "X", "message": "no"}}, {"success": True}])
 async def test_a_file_that_is_not_there_is_none(answer):
     assert await Scripted(answer).gateway.view_file("b67d70c22d") is None

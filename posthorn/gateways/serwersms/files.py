@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from posthorn.errors import FileRefused, GatewayError, InputError
+from posthorn.errors import FileRefused, GatewayError, InputError, RequestRefused
 from posthorn.gateways.serwersms import answers, codes, requests
 from posthorn.gateways.serwersms.bounds import FILE_TYPES
 from posthorn.gateways.serwersms.connection import LISTING_BYTES, Connection
 from posthorn.gateways.serwersms.encodings import ENCODINGS, body_of
 from posthorn.models import Media, StoredFile
+
+_ODD_BODY = frozenset({None, 200, 400, 415, 422})
+"""HTTP statuses of a refusal without a code; none where the answer was read, and named no id."""
 
 
 class FileCalls(Connection):
@@ -47,7 +50,8 @@ class FileCalls(Connection):
         Raises:
             InputError: an unknown type or encoding, not exactly one of ``url`` and ``path``, or an unreadable file.
             TryAgain: no complete answer. The file may be there; storing it again costs nothing but a second copy.
-            FileRefused: nothing was made of the bytes from disk (2000, 4001, 4002): another encoding may do.
+            FileRefused: nothing was made of the bytes from disk (2000, 4001, 4002, no id, HTTP 400, 415, 422): another
+                encoding may do.
             StopRun: refused (4000 too large, 4001 not found, 4002 invalid).
         """
         requests.one_of("type", type, FILE_TYPES)
@@ -66,7 +70,7 @@ class FileCalls(Connection):
         try:
             return answers.stored_id(await self._call("files/add", {"type": type, **named}, body=body))
         except GatewayError as error:
-            if error.code not in codes.FILE_NOT_SEEN:
+            if not _may_be_the_encoding(error):
                 raise
             raise FileRefused(str(error), code=error.code, evidence=error.evidence) from None
 
@@ -91,3 +95,10 @@ class FileCalls(Connection):
         """files/delete: whether the file was deleted. What becomes of a scheduled MMS that uses it is not documented."""
         requests.one_of("type", type, FILE_TYPES)
         return answers.is_true((await self._call("files/delete", {"id": file_id, "type": type})).get("success"))
+
+
+def _may_be_the_encoding(error: GatewayError) -> bool:
+    """Whether a refusal of bytes from disk may be about how they came: by its code, or without one by its HTTP status."""
+    if error.code is not None:
+        return error.code in codes.FILE_NOT_SEEN
+    return isinstance(error, RequestRefused) and error.evidence.status in _ODD_BODY

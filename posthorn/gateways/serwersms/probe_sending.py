@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from posthorn.errors import GatewayError, InputError
+from posthorn.errors import GatewayError, InputError, OutcomeUnknown
 from posthorn.gateways.probing import ProbeOrder, Reliance
 from posthorn.gateways.serwersms.bounds import BOUNDS
 from posthorn.gateways.serwersms.client import SerwerSms
@@ -37,6 +37,7 @@ SENT = (_HOLD, _GONE, _TAKEN, _SHOWN, _QUEUED, _REPORT)
 _T = TypeVar("_T")
 _NO_SUCH_FILE = "0000000000"
 _HELD_MINUTES = 30
+_LEFT = f"a message may go out in {_HELD_MINUTES} minutes"
 _LOOK_SECONDS = 2.0
 _LISTED_SECONDS = 60.0
 _REPORT_EVERY_SECONDS = 10.0
@@ -123,7 +124,7 @@ async def sent(
         yield observation
     order.say("sending one real message")
     try:
-        message = await _send(gateway, number, file_id, None)
+        message = await _send(gateway, number, file_id, _title(), None)
     except (GatewayError, _NotTaken) as error:
         for reliance in (_TAKEN, _SHOWN, _QUEUED, _REPORT):
             yield reliance.failed(error) if isinstance(error, GatewayError) else reliance.other(str(error))
@@ -153,8 +154,8 @@ class _NotTaken(Exception):
     """The one number of a request was refused."""
 
 
-async def _send(gateway: SerwerSms, number: Phone, file_id: str | None, send_at: datetime | None) -> _Sent:
-    before, title = datetime.now(UTC), _title()
+async def _send(gateway: SerwerSms, number: Phone, file_id: str | None, title: str, send_at: datetime | None) -> _Sent:
+    before = datetime.now(UTC)
     answer = await gateway.send(MmsRequest(title, [number], [file_id] if file_id else [], _TEXT, send_at))
     receipt = answer.receipts[0]
     if receipt.provider_id is None or receipt.state not in (MessageState.ACCEPTED, MessageState.SCHEDULED):
@@ -164,24 +165,46 @@ async def _send(gateway: SerwerSms, number: Phone, file_id: str | None, send_at:
 
 async def _held(gateway: SerwerSms, order: ProbeOrder, number: Phone, file_id: str | None) -> list[Observation]:
     order.say(f"sending one message to be held for {_HELD_MINUTES} minutes, and withdrawing it")
+    title, began = _title(), datetime.now(UTC)
     try:
-        message = await _send(gateway, number, file_id, datetime.now(UTC) + timedelta(minutes=_HELD_MINUTES))
+        message = await _send(gateway, number, file_id, title, began + timedelta(minutes=_HELD_MINUTES))
+    except OutcomeUnknown as error:
+        became = await _take_back(gateway, order, number, title, began)
+        return [_HOLD.unclear(f"{error}; {became}"), _GONE.unclear("the answer was lost")]
     except GatewayError as error:
         return [_HOLD.failed(error), _GONE.unclear("nothing was held")]
     except _NotTaken as error:
         return [_HOLD.other(str(error)), _GONE.unclear("nothing was held")]
     row: Report | None = None
-    with suppress(GatewayError, InputError):  # it is to be withdrawn whether it can be looked up or not
+    try:
         row = await _row(gateway, order, number, message)
+    except asyncio.CancelledError:  # somebody has had enough of waiting, and wants no message for it
+        await gateway.withdraw([message.message_id])
+        raise
+    except (GatewayError, InputError):
+        pass  # it is to be withdrawn whether it can be looked up or not
     try:
         withdrawn, _ = await gateway.withdraw([message.message_id])
     except GatewayError as error:
-        left = f"it could not be withdrawn ({error}): it may go out in {_HELD_MINUTES} minutes"
-        return [_HOLD.unclear(left), _GONE.unclear("it was not withdrawn")]
+        return [_HOLD.unclear(f"{error}; {_LEFT}"), _GONE.unclear("it was not withdrawn")]
     status = "not listed" if row is None else f"listed as {row.status}"
     is_held = row is not None and row.state is MessageState.SCHEDULED and withdrawn == 1
     seen = f"{status}; {'withdrawn' if withdrawn == 1 else 'NOT withdrawn'}"
     return [_HOLD.judged(is_held, seen, "yes" if is_held else "no"), await _is_gone(gateway, order, number, message)]
+
+
+async def _take_back(gateway: SerwerSms, order: ProbeOrder, number: Phone, title: str, since: datetime) -> str:
+    """Withdraw what a lost answer may have left to go out; what became of it, in words."""
+
+    async def own() -> list[str] | None:
+        return [row.provider_id for row in await _rows(gateway, number, since) if row.title == title] or None
+
+    try:
+        found = await _until(order, _LISTED_SECONDS, _LOOK_SECONDS, own)
+        withdrawn = 0 if found is None else (await gateway.withdraw(found))[0]
+    except (GatewayError, InputError):
+        return _LEFT
+    return "it had been taken, and was withdrawn" if withdrawn else _LEFT
 
 
 async def _is_gone(gateway: SerwerSms, order: ProbeOrder, number: Phone, message: _Sent) -> Observation:

@@ -1,0 +1,122 @@
+"""What a merge changes of rows that are planned: numbers and columns that were corrected, people who were taken out.
+
+All of it happens in the commit that shows the new wave, judged while the chunks are held.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from posthorn.errors import LedgerError
+from posthorn.ledger.deliveries import hold_chunks, recount
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import sql
+from posthorn.models import ChunkState, MessageState, Phone
+
+
+class Place(NamedTuple):
+    """Where a message stands."""
+
+    chunk_id: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewNumber:
+    """The number that a row has now, in the list and for sending; ``copy`` is free there, ``state`` is as it was seen."""
+
+    place: Place
+    phone: Phone
+    copy: int
+    state: MessageState
+
+
+@dataclass(frozen=True, slots=True)
+class NewFields:
+    """The other columns that a row has now."""
+
+    place: Place
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a merge changes of planned rows, who takes people out, and why; ``options`` says how it is run from now on."""
+
+    numbers: Sequence[NewNumber] = ()
+    fields: Sequence[NewFields] = ()
+    out: Sequence[Place] = ()
+    by: str = ""
+    why: str = ""
+    options: dict[str, Any] | None = None
+
+
+def carry_out(connection: Connection, campaign_id: int, change: Change) -> None:
+    """Make the change, in the caller's transaction.
+
+    Raises:
+        LedgerError: a row whose number is to change has been claimed meanwhile; nothing may be committed.
+    """
+    chunks = sorted({one.place.chunk_id for one in change.numbers} | {place.chunk_id for place in change.out})
+    for chunk in chunks:
+        hold_chunks(connection, "id = :chunk", chunk=chunk)
+    for one in change.numbers:
+        _renumber(connection, one)
+    for new in change.fields:
+        ticket = tables.ticket
+        here = sa.and_(ticket.c.chunk_id == new.place.chunk_id, ticket.c.position == new.place.position)
+        connection.execute(ticket.update().where(here).values(fields=new.fields))
+    _note_out(connection, campaign_id, change.out, by=change.by, why=change.why)
+    for chunk in chunks:
+        recount(connection, "id = :chunk", chunk=chunk)
+
+
+def take_out(connection: Connection, campaign_id: int, places: Sequence[Place], *, by: str, why: str) -> None:
+    """Note for good that nothing more is to go to these messages; what is pending of them is cancelled.
+
+    One that is being sent may leave all the same: it is cancelled only if it turns out not to have left.
+    """
+    carry_out(connection, campaign_id, Change(out=places, by=by, why=why))
+
+
+_IS_SENDING = f"SELECT 1 FROM chunk WHERE id = :chunk AND state = {int(ChunkState.SENDING)}"  # noqa: S608 - own words
+_RENUMBER = (
+    "UPDATE message SET phone = :phone, copy = :copy, error = NULL, state = CASE WHEN state IN (:rejected, :suppressed)"  # noqa: S608 - own words
+    " THEN :pending ELSE state END WHERE chunk_id = :chunk AND position = :position AND state = :seen"
+    f" AND NOT EXISTS ({_IS_SENDING})"
+)
+"""What was refused for its number, or not messaged for it, is pending with another one."""
+
+
+def _renumber(connection: Connection, one: NewNumber) -> None:
+    values = {
+        "phone": one.phone,
+        "copy": one.copy,
+        "seen": int(one.state),
+        "rejected": int(MessageState.REJECTED),
+        "suppressed": int(MessageState.SUPPRESSED),
+        "pending": int(MessageState.PENDING),
+        "chunk": one.place.chunk_id,
+        "position": one.place.position,
+    }
+    if connection.execute(sql(_RENUMBER), values).rowcount != 1:
+        raise LedgerError("a ticket whose number is to change is being sent right now; nothing was merged, start again")
+    listed = "UPDATE ticket SET listed_phone = NULL WHERE chunk_id = :chunk AND position = :position"
+    connection.execute(sql(listed), {"chunk": one.place.chunk_id, "position": one.place.position})
+
+
+def _note_out(connection: Connection, campaign_id: int, places: Sequence[Place], *, by: str, why: str) -> None:
+    if not places:
+        return
+    note = (
+        'INSERT INTO taken_out (chunk_id, position, campaign_id, taken_at, "by", why)'
+        " VALUES (:chunk, :position, :campaign, :now, :by, :why) ON CONFLICT (chunk_id, position) DO NOTHING"
+    )
+    common: dict[str, Any] = {"campaign": campaign_id, "now": time.time(), "by": by, "why": why}
+    connection.execute(sql(note), [{"chunk": chunk, "position": position, **common} for chunk, position in places])
