@@ -1,8 +1,9 @@
-"""Cancelling: a flow run that is told to stop finishes what is under way, records it, and ends as Cancelled.
+"""Cancelling: a flow run that is told to stop finishes what is under way, records and shows it, and ends as Cancelled.
 
-It is told by SIGTERM (how Prefect cancels under a worker, and how a machine stops one), or by its own state in Prefect,
-which it reads every two seconds: nothing else reaches a run that was started in a terminal. The same watcher shows there
-what the run waits for. A server that does not answer stops nobody.
+It is told by SIGTERM (how Prefect cancels under a worker, and how a machine stops one), by Ctrl-C, or by its own state in
+Prefect, which it reads every two seconds: nothing else reaches a run that was started in a terminal. The same watcher shows
+there what the run waits for. A server that does not answer stops nobody. Whoever ends a run shows how the delivery stands,
+also where an error ends it.
 """
 
 from __future__ import annotations
@@ -24,16 +25,20 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Running
 
-from flows.ending import ALREADY_RUNNING
-from posthorn.delivery.run import Run
+from flows.ending import ALREADY_RUNNING, WITHDRAWN, ending
+from posthorn.delivery.run import INTERRUPTED, Run
 from posthorn.delivery.waiting import Board, watched
 from posthorn.errors import Stopped
+from posthorn.ledger.deliveries import Delivery
+from posthorn.views.status import BY_A_PERSON
+from tasks.publish import publish
 
 _P = ParamSpec("_P")
 _Flow: TypeAlias = Callable[_P, Coroutine[Any, Any, State[Any]]]
 
 POLL_SECONDS = 2.0
 _ANSWER_SECONDS = 10.0
+_SHOW_SECONDS = 20.0
 _CANCELLED = "the run was cancelled"
 
 
@@ -42,6 +47,7 @@ class Word:
 
     def __init__(self) -> None:
         self.reason: str | None = None
+        self.delivery: Delivery | None = None
         self._run: Run[Any] | None = None
         self.has_ended = False
         self._task = asyncio.current_task()
@@ -60,18 +66,19 @@ class Word:
     @contextmanager
     def reaches(self, run: Run[Any]) -> Iterator[None]:
         """Have the word stop that run inside the block. After it the flow only shows how it ended: that is not cut short."""
-        self._run = run
+        self._run, self.delivery = run, run.delivery
         try:
             yield
         finally:
             self._run, self.has_ended = None, True
 
-    def interrupted(self) -> bool:
-        """Whether a cancellation of the flow's task that is under way was this word's; it is over then."""
-        mine = self.reason is not None and self._task is not None and self._task.cancelling() == 1
-        if mine and self._task is not None:
-            self._task.uncancel()
-        return mine
+    def takes_interruption(self) -> bool:
+        """Whether the flow's task was interrupted once, by this word or by Ctrl-C: that is over then. Twice is not taken."""
+        if self._task is None or self._task.cancelling() != 1:
+            return False
+        self._task.uncancel()
+        self.reason = self.reason or INTERRUPTED
+        return True
 
 
 _word: ContextVar[Word] = ContextVar("word")
@@ -83,68 +90,76 @@ def told_to_stop() -> bool:
 
 
 def heeds_cancellation(flow: _Flow[_P]) -> _Flow[_P]:
-    """Have a flow heed its own state in Prefect; told to stop, it ends as Cancelled whatever it came to."""
+    """Have a flow heed its own state in Prefect, and SIGTERM; told to stop, it ends as Cancelled whatever it came to."""
 
     @functools.wraps(flow)
     async def heeding(*args: _P.args, **kwargs: _P.kwargs) -> State[Any]:
         token = _word.set(word := Word())
         try:
-            async with _watched(UUID(str(flow_run.id)), word):
-                state = await flow(*args, **kwargs)
+            with _sigterm(word):
+                async with _watched(UUID(str(flow_run.id)), word):
+                    state = await flow(*args, **kwargs)
         except asyncio.CancelledError:
-            if not word.interrupted():
+            if not word.takes_interruption():
                 raise
-            return Cancelled(message=word.reason)
+            return _cancelled(word, await _shown(word))
         except Exception as error:
+            await _shown(word)
             if word.reason is None:
                 raise
-            return Cancelled(message=_because(word.reason, str(error)), data=error)
+            return _cancelled(word, str(error), data=error)
         finally:
             _word.reset(token)
-        return state if word.reason is None else Cancelled(message=_because(word.reason, state.message or "nothing is lost"))
+        return state if word.reason is None or state.name == WITHDRAWN else _cancelled(word, state.message)
 
     # Prefect makes the form of a run from the signature, and would look its names up in this module.
     heeding.__signature__ = inspect.signature(flow, eval_str=True)  # type: ignore[attr-defined]
     return heeding
 
 
-def _because(reason: str, message: str) -> str:
+def _cancelled(word: Word, message: str | None, data: Exception | None = None) -> State[Any]:
     """Why it was cancelled and how it ended; a run that was stopped by the word names it already."""
-    return message if message.startswith(reason) else f"{reason}; {message}"
+    reason, said = word.reason or _CANCELLED, message or "nothing was sent by this run"
+    return Cancelled(message=said if said.startswith(BY_A_PERSON) else f"{reason}; {said}", data=data)
+
+
+async def _shown(word: Word) -> str | None:
+    """Show how the delivery stands whose run was broken off; how that is said. What cannot be shown changes no ending."""
+    if word.delivery is None:
+        return None
+    try:
+        async with asyncio.timeout(_SHOW_SECONDS):
+            return ending(await publish(word.delivery.name, test=word.delivery.test)).message
+    except Exception:  # noqa: BLE001 - the ledger has it, and the next flow that looks shows it
+        get_run_logger().warning("how %s stands could not be shown", word.delivery.name, exc_info=True)
+        return None
 
 
 @contextmanager
 def finish_when_cancelled(run: Run[Any]) -> Iterator[None]:
-    """Have a word from outside stop the run kindly inside the block; SIGTERM does at its end what it would have done.
-
-    Prefect's own handler raises in the middle of the event loop: every request under way would be dropped and left unknown.
-    """
-    with _word.get().reaches(run), _sigterm(run):
+    """Have a word from outside stop the run kindly inside the block."""
+    with _word.get().reaches(run):
         yield
 
 
 @contextmanager
-def _sigterm(run: Run[Any]) -> Iterator[None]:
+def _sigterm(word: Word) -> Iterator[None]:
+    """Take SIGTERM for a word to stop.
+
+    Prefect's own handler raises in the middle of the event loop: every request under way would be dropped and left unknown,
+    and nobody would show how it stands.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # the CLI runs flows in a thread, and sees to signals itself
         return
-    came = False
-
-    def stop() -> None:
-        nonlocal came
-        came = True
-        run.stop(Stopped(_CANCELLED))
-
     loop = asyncio.get_running_loop()
     former = signal.getsignal(signal.SIGTERM)
-    loop.add_signal_handler(signal.SIGTERM, stop)
+    loop.add_signal_handler(signal.SIGTERM, word.stop, _CANCELLED)
     try:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
         signal.signal(signal.SIGTERM, former)
-        if came:
-            signal.raise_signal(signal.SIGTERM)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The flow that goes on, every minute, with what waits for a moment: a last look, or the rest of what is to be sent."""
+"""The flow of every minute: it goes on with what waits for a moment, and shows what a dead run left shown wrongly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from prefect.states import Completed
 from flows.cancelling import heeds_cancellation
 from flows.reconcile import look_after
 from flows.rest import start_rests
-from posthorn.delivery.status import going_on, looks_due
+from posthorn.delivery.due import going_on, looks_due
+from tasks.publish import publish
+from tasks.report import wrongly_shown
 
 EVERY_SECONDS = 60.0
 """How often it is scheduled. A look that would be due before its next turn is due now: one that comes too late is none."""
@@ -25,12 +27,13 @@ async def continue_due() -> State[Any]:
 
     A run of its own is started for each that may send its rest now: `send-rest`. A held campaign of which something was sent
     twice is looked at close before its dispatch, and surplus copies are withdrawn. One that is still being run is left
-    alone: it does that itself. Where nothing is due, only the ledger is read.
+    alone: it does that itself. Where a run was killed, nobody could show how its delivery stands: that is done here.
     """
     rests = await asyncio.to_thread(going_on)  # not a task: most turns find nothing
     await start_rests(rests)
     names = await asyncio.to_thread(looks_due, EVERY_SECONDS)
-    if names:
-        return await look_after(names)
+    state = await look_after(names) if names else None
+    for name in await wrongly_shown():
+        await publish(name)
     started = ", ".join(one.name for one in rests)
-    return Completed(message=f"goes on: {started}" if rests else "nothing is due")
+    return state or Completed(message=f"goes on: {started}" if rests else "nothing is due")

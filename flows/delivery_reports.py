@@ -15,7 +15,7 @@ from flows.ending import NEEDS_ATTENTION, STOPPED, already_running
 from posthorn.delivery.report import Pulled
 from posthorn.errors import AlreadyRunning, GatewayError
 from tasks.publish import publish
-from tasks.report import pull, with_changed_totals
+from tasks.report import pull, wrongly_shown
 
 
 def run_name() -> str:
@@ -41,7 +41,7 @@ async def delivery_reports(name: Annotated[str, Field(max_length=80)] = "") -> S
         return already_running(error)
     except GatewayError as error:
         return Failed(name=STOPPED, message=str(error))
-    for changed in await with_changed_totals():
+    for changed in await wrongly_shown():
         await publish(changed)
     return _ending(pulled)
 

@@ -12,8 +12,8 @@ from typing import Any
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
-from posthorn.delivery.status import go_on
 from posthorn.errors import AlreadyRunning
+from posthorn.views.status import go_on
 
 ALREADY_RUNNING = "AlreadyRunning"
 """The name of the state of a run that found another at work: it says nothing of that other one."""

@@ -18,10 +18,10 @@ from flows.campaign import send_planned
 from flows.cancelling import heeds_cancellation
 from flows.ending import already_running, ending, not_approved
 from flows.tickets import send_planned_tickets
-from posthorn.delivery.status import status_now
 from posthorn.errors import AlreadyRunning
 from posthorn.ledger.deliveries import Delivery
 from posthorn.models import Kind
+from posthorn.views.status import status_now
 from tasks.publish import publish
 
 DEPLOYMENT = "send-rest/rest"

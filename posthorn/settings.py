@@ -158,12 +158,20 @@ def _checked_rate(text: str) -> str:
     return text
 
 
+def _checked_words(words: str) -> str:
+    listed = [word.strip() for word in words.split(",") if word.strip()]
+    if not listed or not all(any(one.isalnum() for one in word) for word in listed):
+        raise ValueError("expected words separated by commas, such as STOP,WYPISZ")
+    return ",".join(listed)
+
+
 Url = Annotated[str, AfterValidator(_checked_url)]
 BaseUrl = Annotated[Url, AfterValidator(lambda url: url.rstrip("/"))]  # paths are put behind it
 Region = Annotated[str, AfterValidator(_checked_region)]
 Zone = Annotated[str, AfterValidator(_checked_zone)]
 DatabaseUrl = Annotated[str, AfterValidator(_checked_database)]
 HostNames = Annotated[str, AfterValidator(_checked_names)]
+StopWordList = Annotated[str, AfterValidator(_checked_words)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_checked_proxy)]
 TestNumber = Annotated[SecretStr, AfterValidator(_checked_number)]
 Folder = Annotated[Path, AfterValidator(_checked_folder)]
@@ -318,6 +326,10 @@ class Settings(BaseSettings):
     )
     retention_days: int = Field(
         365, ge=7, le=36_500, description="Days after which the numbers of a finished campaign are erased; counts stay"
+    )
+    stop_words: StopWordList = Field(
+        "STOP,STOP ALL,UNSUBSCRIBE,CANCEL,END,QUIT,OPT OUT,WYPISZ,WYPISZ MNIE,REZYGNUJE,REZYGNACJA,KONIEC,USUN,USUN MNIE",
+        description="Answers, comma-separated, after which a number gets no more campaigns; case and accents do not count",
     )
     webhook_secret: SecretStr | None = Field(
         None,

@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 
 from posthorn.delivery import approval
 from posthorn.delivery.approval import Question
-from posthorn.delivery.status import artifact_key
+from posthorn.views.status import artifact_key
 from tasks.policy import POLICY
 
 

@@ -9,8 +9,8 @@ from prefect import task
 
 from posthorn.delivery.merge import Consent
 from posthorn.delivery.plan import plan_campaign, plan_event
-from posthorn.delivery.status import status_now
 from posthorn.ledger.deliveries import Delivery
+from posthorn.views.status import status_now
 from tasks.news import tell
 from tasks.policy import POLICY
 

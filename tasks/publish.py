@@ -1,92 +1,98 @@
-"""Show campaigns in the Prefect UI: totals, the progress of one that sends, all of them in one table. No phone numbers."""
+"""Show deliveries in the Prefect UI: a card each, all of them on one page, what is unknown or rejected. No phone numbers."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-import orjson
 from prefect import task
-from prefect.artifacts import Artifact, acreate_progress_artifact, acreate_table_artifact, aupdate_progress_artifact
+from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
+from prefect.client.schemas.objects import ArtifactCollection
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from posthorn.delivery.dashboard import Shown, show, show_now
 from posthorn.delivery.run import Run
-from posthorn.delivery.status import artifact_key, percent_sent, status_table
+from posthorn.views.cards import Card, card, card_and_overview
+from posthorn.views.details import rejects_page, unknown_page
+from posthorn.views.overview import OVERVIEW
+from posthorn.views.status import artifact_key
 from tasks.news import tell, tell_ending
 from tasks.policy import POLICY
 
 PROGRESS_EVERY_SECONDS = 5.0
-OVERVIEW = "posthorn-overview"
 
 
 @task(name="publish", task_run_name="publish totals", **POLICY)
 async def publish(name: str, *, test: bool = False) -> dict[str, Any]:
-    """Show the totals as the table artifact ``campaign-<name>`` (``event-<name>``), renew the overview, tell automations.
+    """Show a delivery as the artifact ``campaign-<name>`` (``event-<name>``), renew the overview, tell automations.
 
     Returns the status.
     """
-    shown, overview = await asyncio.to_thread(show_now, name, test=test)
-    get_run_logger().info("%s", status_table(shown.status))
-    is_news = await _is_news(shown)
-    await _create_table(shown)
-    await acreate_table_artifact(table=overview, key=OVERVIEW, description="The newest campaigns and events")
-    if is_news:
+    shown, overview = await asyncio.to_thread(card_and_overview, name, test=test)
+    get_run_logger().info("%s", shown.headline)
+    last = await shown_last(shown.key)
+    await _put(shown.key, shown.page, shown.headline)
+    await _put(OVERVIEW, overview, "The newest campaigns and events; what wants a person stands first")
+    if not test:
+        await _put_details(name, shown)
+    if _is_news(last, shown):
         tell_ending(shown.status)
     return shown.status
 
 
-async def _is_news(shown: Shown) -> bool:
+def _is_news(last: ArtifactCollection | None, shown: Card) -> bool:
     """Whether automations are to hear how it stands, lest one that writes letters does so after every look.
 
     A flow that sends always tells how it ended; one that only looks, where that is not what was shown last.
     """
-    if str(flow_run.flow_name).startswith("send-"):
-        return True
-    last = await Artifact.aget(_key(shown))
-    return last is None or _headline(last.description) != _headline(shown.description)
+    is_sender = str(flow_run.flow_name).startswith("send-")
+    return is_sender or last is None or last.description != shown.headline
 
 
-def _headline(description: str | None) -> str:
-    """``campaign autumn-sale: needs attention``"""
-    return (description or "").removeprefix("```").strip().partition("\n")[0]
+async def _put_details(name: str, shown: Card) -> None:
+    """What is behind the counts of a card, where there is anything, or was."""
+    counted = shown.status["totals"]
+    unknown = artifact_key("unknown", name)
+    if counted["unknown"] or await shown_last(unknown) is not None:
+        page = await asyncio.to_thread(unknown_page, name)
+        await _put(unknown, page, f"unknown: {counted['unknown']:,}")
+    rejected = counted["invalid"] + counted["duplicate"]
+    if rejected and shown.rejects_file:
+        said = await asyncio.to_thread(rejects_page, name, Path(shown.rejects_file))
+        if said is not None:
+            await _put(artifact_key("rejects", name), said, f"rejected rows: {rejected:,}")
 
 
 @asynccontextmanager
 async def progress(run: Run[Any]) -> AsyncIterator[None]:
-    """Keep the progress artifact ``progress-<name>`` and the campaign's table up to date while the block sends."""
-    key = artifact_key("progress", run.delivery.name)
-    bar = await acreate_progress_artifact(progress=await run.do(percent_sent, run.delivery), key=key)
-    shown = await _shown(run)
-    table = await _create_table(shown)
+    """Keep the card of what is being sent up to date inside the block."""
+    shown = await _card(run)
+    await _put(shown.key, shown.page, shown.headline)
     tell("started", shown.status)
-    follower = asyncio.create_task(_follow(run, bar, table))
+    follower = asyncio.create_task(_follow(run, shown))
     try:
         yield
     finally:
         follower.cancel()
         await asyncio.wait([follower])
         await _tell_news(run)
-        await aupdate_progress_artifact(bar, progress=await run.do(percent_sent, run.delivery))
 
 
-async def _follow(run: Run[Any], bar: UUID, table: UUID) -> None:
-    last = -1.0
+async def _follow(run: Run[Any], shown: Card) -> None:
     while True:
         await asyncio.sleep(PROGRESS_EVERY_SECONDS)
         try:
             await _tell_news(run)
-            now = await run.do(percent_sent, run.delivery)
-            if now != last:
-                await aupdate_progress_artifact(bar, progress=now)
-                await _update_table(table, await _shown(run))
-                last = now
+            now = await _card(run)
+            if now.page != shown.page:
+                await _put(now.key, now.page, now.headline)
+                shown = now
         except Exception:  # noqa: BLE001 - what cannot be shown stops no send
             get_run_logger().warning("the progress could not be shown", exc_info=True)
 
@@ -94,25 +100,29 @@ async def _follow(run: Run[Any], bar: UUID, table: UUID) -> None:
 async def _tell_news(run: Run[Any]) -> None:
     """Tell automations that a cap is used up but for little."""
     for said in run.budget.take_news():
-        tell("cost", {**(await _shown(run)).status, "because": said})
+        tell("cost", {**(await _card(run)).status, "because": said})
 
 
-async def _shown(run: Run[Any]) -> Shown:
+async def _card(run: Run[Any]) -> Card:
     """In a thread of its own: the ledger's has requests to record."""
-    return await asyncio.to_thread(show, run.ledger, run.delivery.name, test=run.delivery.test)
+    return await asyncio.to_thread(card, run.ledger, run.delivery.name, run.settings, test=run.delivery.test)
 
 
-async def _create_table(shown: Shown) -> UUID:
-    return await acreate_table_artifact(table=shown.rows, key=_key(shown), description=shown.description)
-
-
-def _key(shown: Shown) -> str:
-    return artifact_key(shown.status["kind"], shown.status["name"])
-
-
-async def _update_table(artifact: UUID, shown: Shown) -> None:
-    """Prefect has no function for it; a new version every few seconds would fill its database."""
+async def shown_last(key: str) -> ArtifactCollection | None:
+    """What is shown under a key, if anything is."""
+    wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[key]))
     async with get_client() as client:
-        await client.update_artifact(
-            artifact, ArtifactUpdate(data=orjson.dumps(shown.rows).decode(), description=shown.description)
-        )
+        return next(iter(await client.read_latest_artifacts(artifact_filter=wanted)), None)
+
+
+async def _put(key: str, page: str, headline: str) -> None:
+    """Show a page: a run has one artifact of each key, which is written over; nothing is written where nothing changed.
+
+    A new version every few seconds would fill Prefect's database, and an old one would stand beside it as its twin.
+    """
+    last = await shown_last(key)
+    if last is None or str(last.flow_run_id) != str(flow_run.id):
+        await acreate_markdown_artifact(markdown=page, key=key, description=headline)
+    elif (last.data, last.description) != (page, headline):
+        async with get_client() as client:
+            await client.update_artifact(last.latest_id, ArtifactUpdate(data=page, description=headline))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 from prefect import task
-from prefect.artifacts import Artifact
 from prefect.logging import get_run_logger
 
 from posthorn.delivery.report import Pulled, pull_due_reports, pull_reports, pull_reports_of, recent_names
 from posthorn.delivery.run import CampaignRun, TicketRun
-from posthorn.delivery.status import artifact_key, status_now, status_rows
 from posthorn.ledger.news import apply_parked
+from posthorn.views.cards import card_now
 from tasks.policy import POLICY
+from tasks.publish import shown_last
 
 MOST_AT_ONCE = 10_000
 """Messages whose reports a run pulls at its own end: a few seconds. Those of larger campaigns come by the schedule."""
@@ -41,13 +40,16 @@ async def pull(name: str = "") -> Pulled:
     return await (pull_reports_of(name) if name else pull_due_reports())
 
 
-@task(name="find changed", task_run_name="find changed", **POLICY)
-async def with_changed_totals() -> list[str]:
-    """The names of the campaigns and events whose totals are not what their table shows: pulled news, or pushed since."""
+async def wrongly_shown() -> list[str]:
+    """The names of the campaigns and events that are shown as they are not: by pulled news, or pushed since, or a dead run.
+
+    What is being run is shown by its run.
+    """
     return [name for name in await asyncio.to_thread(recent_names) if not await _is_shown(name)]
 
 
 async def _is_shown(name: str) -> bool:
-    status = await asyncio.to_thread(status_now, name)
-    shown = await Artifact.aget(artifact_key(status["kind"], name))
-    return shown is not None and isinstance(shown.data, str) and json.loads(shown.data) == status_rows(status)
+    card = await asyncio.to_thread(card_now, name)
+    last = await shown_last(card.key)
+    is_same = last is not None and (last.data, last.description) == (card.page, card.headline)
+    return is_same or card.status["state"] == "running"

@@ -203,9 +203,9 @@ def reconcile(
     import asyncio  # noqa: PLC0415
 
     from posthorn.delivery.reconcile import findings  # noqa: PLC0415
-    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
     from posthorn.delivery.unknowns import unknown_table  # noqa: PLC0415
     from posthorn.delivery.withdraw import reconcile_named  # noqa: PLC0415
+    from posthorn.views.status import exit_code, status_now  # noqa: PLC0415
 
     done = asyncio.run(reconcile_named(name))
     counted = f"{done.found:,} were taken, {done.resend:,} are to be sent again, {done.unknown:,} stay unknown"
@@ -293,9 +293,9 @@ def _catch_up(name: str, *, as_json: bool) -> NoReturn:
     import asyncio  # noqa: PLC0415
 
     from posthorn.delivery.catchup import catch_up_campaign  # noqa: PLC0415
-    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
     from posthorn.delivery.unknowns import unknown_table  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
+    from posthorn.views.status import exit_code, status_now  # noqa: PLC0415
 
     def told(seen: int, found: int) -> None:
         say(f"looked up {seen:,} pending, {found:,} of them found")
@@ -345,7 +345,7 @@ def export(name: Name, csv: Csv = None, jsonl: Jsonl = None, plain: Plain = Fals
 
 def _end(name: str, *, test: bool = False, as_json: bool) -> NoReturn:
     """Show how the campaign stands, and end with the exit code that says it."""
-    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
+    from posthorn.views.status import exit_code, status_now  # noqa: PLC0415
 
     now = status_now(name, test=test)
     show_status(now, as_json=as_json)

@@ -84,7 +84,7 @@ def _run(folder: Path, recipients: int, attendees: int) -> bool:
 
 
 def _shown(name: str) -> dict[str, Any]:
-    from posthorn.delivery.status import status_now  # noqa: PLC0415
+    from posthorn.views.status import status_now  # noqa: PLC0415
 
     status = status_now(name)
     show_status(status, as_json=False)

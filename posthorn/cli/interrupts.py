@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
+from posthorn.errors import Stopped
 from posthorn.process.terminal import say
 
 _T = TypeVar("_T")
@@ -70,7 +71,7 @@ def run_interruptibly(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         ended = thread.submit(contextvars.copy_context().run, asyncio.run, interruptible.run(work()))
         try:
             return ended.result()
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, Stopped):
             if not interruptible.signals:
                 raise
             raise KeyboardInterrupt from None

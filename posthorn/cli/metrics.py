@@ -27,10 +27,10 @@ def metrics(
     """
     from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
 
-    from posthorn.delivery.metrics import CreditWatch, LedgerCollector  # noqa: PLC0415
     from posthorn.ledger.store.engine import Ledger  # noqa: PLC0415
     from posthorn.loopback import is_loopback  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
+    from posthorn.views.metrics import CreditWatch, LedgerCollector  # noqa: PLC0415
 
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

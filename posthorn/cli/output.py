@@ -60,7 +60,7 @@ def other_machines_note(database_url: str) -> str:
 
 def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a status as a table, or as JSON."""
-    from posthorn.delivery.status import status_table  # noqa: PLC0415
+    from posthorn.views.status import status_table  # noqa: PLC0415
 
     if as_json:
         print_json(status)
@@ -76,8 +76,8 @@ def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[No
     what the status says; after a second signal 130; where nothing had been planned yet, 130 or 4.
     """
     from posthorn.cli.interrupts import INTERRUPTED, signals  # noqa: PLC0415
-    from posthorn.delivery.status import EXIT_NEEDS_ATTENTION, EXIT_STOPPED, exit_code, status_now  # noqa: PLC0415
     from posthorn.errors import AlreadyRunning, DeliveryNotFound, NotMerged, Stopped  # noqa: PLC0415
+    from posthorn.views.status import EXIT_NEEDS_ATTENTION, EXIT_STOPPED, exit_code, status_now  # noqa: PLC0415
 
     try:
         yield

@@ -158,3 +158,31 @@ def listing(
         print(desk.entries_table(found["entries"]))
         if found["count"] > len(found["entries"]):
             print(f"the newest {len(found['entries']):,} of {found['count']:,}; `posthorn suppress export` writes them all")
+
+
+@app.command()
+def pull(as_json: Json = False) -> None:
+    """Ask the providers now: their whole blacklist, and whoever has answered with a stop word (POSTHORN_STOP_WORDS).
+
+    `make serve` does so every 15 minutes. Exit code 3 where a provider could not be asked: what it knows is not heard.
+    """
+    import asyncio  # noqa: PLC0415
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from posthorn.delivery.optouts import pull_opt_outs  # noqa: PLC0415
+    from posthorn.settings import SettingsError  # noqa: PLC0415
+
+    pulled = asyncio.run(pull_opt_outs())
+    if not pulled.asked:
+        raise SettingsError(
+            "no provider that tells of opt-outs has its credentials set; `posthorn doctor` names the variables"
+        )
+    if as_json:
+        print_json(asdict(pulled))
+    else:
+        also = f", {pulled.refused:,} more by what was refused earlier" if pulled.refused else ""
+        print(f"asked {', '.join(pulled.asked)}: {pulled.told:,} opt-outs told, {pulled.new:,} of them new{also}")
+    for problem in pulled.problems:
+        say(f"could not be asked: {problem}")
+    if pulled.problems:
+        raise typer.Exit(ATTENTION)

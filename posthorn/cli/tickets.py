@@ -274,8 +274,8 @@ def reconcile(
 
 
 def _end(name: str, *, as_json: bool) -> None:
-    from posthorn.delivery.status import exit_code, status_now  # noqa: PLC0415
     from posthorn.delivery.unknowns import unknown_table  # noqa: PLC0415
+    from posthorn.views.status import exit_code, status_now  # noqa: PLC0415
 
     now = status_now(name)
     show_status(now, as_json=as_json)

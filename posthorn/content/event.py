@@ -49,6 +49,7 @@ _NOT_CONTENT = frozenset(
         "max_cost",
         "on_repeat",
         "only_where",
+        "opt_outs",
         "send_hours",
         "strict",
     }
@@ -120,6 +121,9 @@ class TicketEvent(BaseModel):
     gateway: str | None = Field(None, description="Which gateway sends it, where there are several")
     max_cost: MaxCost | None = Field(None, description="Most that it may cost: it stops before more is spent")
     send_hours: HoursText | None = Field(None, description="Narrower hours than POSTHORN_SEND_HOURS")
+    opt_outs: Literal["all", "marketing"] = Field(
+        "all", description="Whose tickets are not sent: who wants nothing at all, or (marketing) no campaigns either"
+    )
     key: str | None = Field(None, description="The column that identifies rows without codes, such as an order number")
     on_repeat: OnRepeat | None = Field(None, description="Where some had the same MMS lately: refuse, skip or send")
     allow_repeat: bool = Field(False, description='The same as on_repeat = "send"')

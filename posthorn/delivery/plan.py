@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from posthorn.delivery.merge import Consent, Merge
+from posthorn.delivery.optouts import take_refusals
 from posthorn.delivery.run import process_name, try_lock
 from posthorn.delivery.wish import Batch, ListReading, Wish, load_wish
 from posthorn.errors import AlreadyRunning, InputError, NotMerged
@@ -88,6 +89,7 @@ def _plan(ledger: Ledger, wish: Wish, rejects: Path, consent: Consent) -> Delive
         merge.refuse()
         return merge.change(reading, merge.cautions(reading))
 
+    take_refusals(ledger)
     done = planning.plan(ledger, new, _NewRows(merge, reading), check, planned)
     if done is None:
         intake = reading.intake

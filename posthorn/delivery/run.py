@@ -43,6 +43,9 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _G = TypeVar("_G", bound=CampaignGateway | TicketGateway)
 
+INTERRUPTED = "the run was interrupted"
+"""Why a run ended that was broken off by Ctrl-C, before it could say more."""
+
 _LOOKUP_WAIT_SECONDS = 600.0
 _PAUSE_SECONDS = 0.1
 
@@ -257,7 +260,7 @@ async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
     try:
         yield
     except BaseException as error:
-        run.stop(error if isinstance(error, Exception) else InterruptedError("the run was interrupted"))
+        run.stop(error if isinstance(error, Exception) else InterruptedError(INTERRUPTED))
         with suppress(LedgerError):  # the first error says more
             _end(run, started)
         raise

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 from posthorn.gateways.probing import Probe
-from posthorn.models import Bounds, Kind, News, Phone, TicketRequest
+from posthorn.models import Bounds, Kind, News, OptOut, Phone, TicketRequest
 from posthorn.prices import Tariff
 from posthorn.settings import Settings
 
@@ -89,7 +89,7 @@ class Unreadable(ValueError):
     """What was pushed cannot be read; the message says why, without quoting it."""
 
 
-Reader: TypeAlias = Callable[[Push], Sequence[News]]
+Reader: TypeAlias = Callable[[Push], Sequence[News | OptOut]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,8 @@ class Descriptor:
     The abilities: ``looks_up`` (it can be asked what became of a message), ``holds`` (it keeps messages until a moment),
     ``withdraws`` (it takes back what it keeps), ``uploads`` (it takes files), ``tests`` (it checks a request without
     sending it), ``file_types`` (it is a ``FileStore`` of these, the one for messages first), ``tells_account`` (it is an
-    ``AccountDesk``). ``probe`` turns what is inferred of an account into what is known.
+    ``AccountDesk``), ``tells_opt_outs`` (it is an ``OptOutSource``). ``blacklisted_codes`` are the codes and
+    reasons by which it says that a number is blacklisted. ``probe`` turns what is inferred of an account into what is known.
     """
 
     name: str
@@ -162,6 +163,8 @@ class Descriptor:
     tests: bool = False
     file_types: tuple[str, ...] = ()
     tells_account: bool = False
+    tells_opt_outs: bool = False
+    blacklisted_codes: tuple[str, ...] = ()
     probe: Probe | None = None
     secrets: Callable[[Settings], Sequence[str]] = _no_secrets
 

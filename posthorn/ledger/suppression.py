@@ -25,6 +25,7 @@ _PER_TRANSACTION = 5_000
 """Few enough that a claim does not wait long for it."""
 
 _PAGE = 5_000
+_NUMBERS_PER_QUERY = 1_000
 _LOCK = "1886352500, 1"
 """Of the two-number kind, which nothing else here uses."""
 
@@ -93,6 +94,18 @@ def add(ledger: Ledger, opt_outs: Sequence[OptOut], *, by: str, now: float | Non
     now = time.time() if now is None else now
     entries = list(_newest_of_each(opt_outs, by, now).values())
     return sum(_add(ledger, entries[at : at + _PER_TRANSACTION]) for at in range(0, len(entries), _PER_TRANSACTION))
+
+
+def add_unknown(ledger: Ledger, opt_outs: Sequence[OptOut], *, by: str, now: float | None = None) -> int:
+    """``add`` of those that are not on the list: whoever is told of a whole blacklist again holds up nobody for it."""
+    listed = tables.suppression.c
+    query = sa.select(listed.phone, listed.scope).where(listed.removed_at.is_(None))
+    held: set[tuple[int, int]] = set()
+    with ledger.read() as connection:
+        for at in range(0, len(opt_outs), _NUMBERS_PER_QUERY):
+            phones = {one.phone for one in opt_outs[at : at + _NUMBERS_PER_QUERY]}
+            held |= {(row.phone, row.scope) for row in connection.execute(query.where(listed.phone.in_(phones)))}
+    return add(ledger, [one for one in opt_outs if (one.phone, one.scope) not in held], by=by, now=now)
 
 
 def _newest_of_each(opt_outs: Sequence[OptOut], by: str, now: float) -> dict[tuple[int, int], tuple[Any, ...]]:

@@ -74,6 +74,18 @@ def messages_per_second(ledger: Ledger, campaign: Delivery) -> float | None:
     return row.done / (row.until - row.since) if row.done and row.until > row.since else None
 
 
+_ANSWERED = sql(
+    f"SELECT CAST(k.finished_at AS BIGINT) AS at, sum({_DONE}) AS done FROM campaign c JOIN chunk k ON k.campaign_id = c.id"  # noqa: S608 - own words
+    " WHERE c.id = :campaign AND k.claimed_at >= c.run_started_at AND k.finished_at >= k.claimed_at GROUP BY 1 ORDER BY 1"
+)
+
+
+def answered_over_time(ledger: Ledger, campaign: Delivery) -> list[tuple[float, int]]:
+    """How many messages of its last (or current) run were answered in which second (since 1970), in order."""
+    with ledger.read() as connection:
+        return [(float(row.at), int(row.done)) for row in connection.execute(_ANSWERED, {"campaign": campaign.id})]
+
+
 def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
     """The status of a campaign or event: name, kind, gateway, state, totals, balanced, errors (design of ``status --json``).
 

@@ -39,7 +39,7 @@ TWICE = """
 import asyncio, os, signal, sys
 from posthorn.cli.interrupts import run_interruptibly
 from posthorn.cli.output import ending_early
-from posthorn.delivery.status import exit_code  # imported here, so that the end is not late
+from posthorn.views.status import exit_code  # imported here, so that the end is not late
 import typer
 
 async def work():

@@ -12,12 +12,12 @@ from posthorn.delivery.deliver import deliver_campaign
 from posthorn.delivery.hours import Clock
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_run
-from posthorn.delivery.status import campaign_status
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.errors import GatewayError, Stopped
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings
+from posthorn.views.status import campaign_status
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFElEQVR4nGP8siiSARtgwio6aCUAhowB/8Mdf5wAAAAASUVORK5CYII="

@@ -9,12 +9,12 @@ import pytest
 
 from posthorn.delivery.check import examine
 from posthorn.delivery.plan import plan_file
-from posthorn.delivery.status import exit_code, status_table
 from posthorn.delivery.wish import load_wish
 from posthorn.errors import InputError
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
+from posthorn.views.status import exit_code, status_table
 from tests.delivery.event_journey import attendees, send_event, ticket_settings, write_event
 from tests.delivery.journey import counted, deliver, numbers, write_campaign
 

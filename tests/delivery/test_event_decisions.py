@@ -16,7 +16,7 @@ from posthorn.delivery.check import check_event
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_ticket_run
 from posthorn.delivery.withdraw import cancel_delivery
-from posthorn.errors import DeliveryNotFound, Stopped
+from posthorn.errors import DeliveryNotFound, InputError, Stopped
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings, load_settings
@@ -102,7 +102,9 @@ async def test_a_cancelled_event_sends_nothing_more(box: Sandbox, tmp_path: Path
     assert (done.never_sent, done.went_out, done.withdrawn, done.problem) == (6, 3, 0, None)
     assert status_of("gala", settings)["state"] == "cancelled"
     box.faults.replace([])
-    assert counted(await send_event(file, few)) == {"accepted": 3, "cancelled": 6}
+    with pytest.raises(InputError, match="was cancelled for good"):
+        await send_event(file, few)
+    assert counted(status_of("gala", settings)) == {"accepted": 3, "cancelled": 6}
     assert box.truth()["skycore"]["accepted"] == 3
 
 

@@ -11,15 +11,21 @@ from typing import Any
 import pytest
 
 from posthorn.delivery.deliver import settle_once
+from posthorn.delivery.due import looks_due
 from posthorn.delivery.run import open_lookup
+<<<<<<< HEAD
 from posthorn.delivery.status import exit_code, looks_due, status_table
 from posthorn.delivery.withdraw import cancel_delivery, reconcile_named
+=======
+from posthorn.delivery.withdraw import cancel_campaign, reconcile_named
+>>>>>>> main
 from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
+from posthorn.views.status import exit_code, status_table
 from tests.conftest import sandbox_settings
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
 from tests.delivery.waiting import until

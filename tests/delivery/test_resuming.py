@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from posthorn.delivery.deliver import deliver_campaign
+from posthorn.delivery.due import names_to_settle
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_run
-from posthorn.delivery.status import names_to_settle
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.ledger import deliveries, sending

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from posthorn.delivery.report import is_search_due, pull_due_reports, pull_reports_of
-from posthorn.delivery.status import exit_code, status_table
 from posthorn.delivery.withdraw import reconcile_named
 from posthorn.ledger import deliveries, erasing
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
+from posthorn.views.status import exit_code, status_table
 from tests.conftest import sandbox_settings
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
 from tests.delivery.test_reconcile import somebody_sends

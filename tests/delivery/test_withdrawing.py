@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from posthorn.delivery.deliver import send_all
+from posthorn.delivery.due import names_to_settle
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_lookup, open_run
-from posthorn.delivery.status import exit_code, names_to_settle
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.delivery.withdraw import cancel_delivery, reconcile_named, withdraw_surplus
@@ -18,6 +18,7 @@ from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.serwersms import SerwerSmsOptions
 from posthorn.settings import Settings
+from posthorn.views.status import exit_code
 from tests.conftest import LAST_LOOK_SECONDS, sandbox_settings
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
 

@@ -49,8 +49,8 @@ def test_an_events_own_deployment_runs_the_tickets_flow() -> None:
 
 
 # What looks after every campaign and event; two of them side by side would only wait for each other.
-BY_THEMSELVES = {"delivery-reports": "CANCEL_NEW", "reconcile": "CANCEL_NEW"}
-DAILY_OR_OFTENER = {"delivery-reports", "reconcile", "housekeeping"}
+BY_THEMSELVES = {"delivery-reports": "CANCEL_NEW", "reconcile": "CANCEL_NEW", "opt-outs": "CANCEL_NEW"}
+DAILY_OR_OFTENER = {"delivery-reports", "reconcile", "opt-outs", "housekeeping"}
 
 
 def test_what_looks_after_everything_is_switched_on_and_runs_alone() -> None:

@@ -27,11 +27,11 @@ from posthorn.delivery.approval import decide
 from posthorn.delivery.deliver import send_all
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_helper, open_run
-from posthorn.delivery.status import status_now
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
+from posthorn.views.status import status_now
 from tests.commands import Desk, Ended
 from tests.delivery.journey import counted, numbers, write_campaign
 from tests.delivery.waiting import until

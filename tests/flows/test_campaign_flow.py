@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import re
 import sqlite3
 from pathlib import Path
@@ -21,8 +20,8 @@ from prefect.logging.handlers import APILogHandler
 from flows.campaign import send_campaign
 from posthorn.delivery.deliver import send_all
 from posthorn.delivery.run import open_run
-from posthorn.delivery.status import status_now
 from posthorn.sandbox.server import Sandbox
+from posthorn.views.status import status_now
 from tasks.deliver import STEPS
 from tasks.plan import plan
 from tasks.publish import publish
@@ -30,6 +29,7 @@ from tasks.report import report
 from tasks.upload import upload
 from tasks.verify import verify
 from tests.delivery.journey import counted, numbers, write_campaign
+from tests.flows.cards import states_in
 
 SEND = "messages/send_mms"
 WAIT_SECONDS = 30.0
@@ -98,23 +98,15 @@ async def test_the_final_state_says_how_it_ended(
     assert box.truth()["twice"] == 0
 
 
-async def test_the_totals_of_every_state_are_shown_as_a_table_and_add_up(box: Sandbox, tmp_path: Path) -> None:
+async def test_the_totals_of_every_state_are_shown_on_a_card_and_add_up(box: Sandbox, tmp_path: Path) -> None:
     file = write_campaign(tmp_path, [*numbers(100), "12", numbers(1)[0]], name="Autumn.2026")
     await run_flow(file)
     artifact = await Artifact.get("campaign-autumn-2026")
     assert artifact is not None
-    assert artifact.type == "table"
-    shown = {row["state"]: row["messages"] for row in table_rows(artifact)}
-    assert shown == {"invalid": 1, "duplicate": 1, "accepted": 100, "sum": 102}
+    assert (artifact.type, artifact.description) == ("markdown", "finished")
+    assert states_in(str(artifact.data)) == {"invalid": 1, "duplicate": 1, "accepted": 100}
+    assert "| sum | 102 | equals the input |" in str(artifact.data)
     assert status_now("Autumn.2026")["totals"]["input"] == 102
-
-
-async def test_progress_is_shown_and_ends_at_what_was_sent(box: Sandbox, tmp_path: Path) -> None:
-    file = write_campaign(tmp_path, numbers(200), name="progress")
-    await run_flow(file)
-    artifact = await Artifact.get("progress-progress")
-    assert artifact is not None
-    assert (artifact.type, artifact.data) == ("progress", 100.0)
 
 
 async def test_files_are_listed_before_the_first_send_and_uploaded_once(box: Sandbox, tmp_path: Path) -> None:
@@ -291,10 +283,6 @@ async def test_parameters_and_names_are_files_and_chunks(box: Sandbox, tmp_path:
         "report",
         "publish totals",
     }
-
-
-def table_rows(artifact: Artifact) -> list[dict[str, Any]]:
-    return json.loads(artifact.data) if isinstance(artifact.data, str) else artifact.data
 
 
 def database_text(database: Path) -> str:

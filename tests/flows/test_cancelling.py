@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from prefect.artifacts import Artifact
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
@@ -18,37 +19,44 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
 
 from flows.campaign import send_campaign
+from flows.continue_due import continue_due
 from flows.reconcile import reconcile
 from flows.share import send_share
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_lookup, open_run
-from posthorn.delivery.status import status_now
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.errors import LedgerError
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
+from posthorn.views.status import status_now
 from tests.delivery.journey import counted, deliver, numbers, write_campaign
 
 SEND = "messages/send_mms"
-CHILD = "import asyncio, sys; from flows.campaign import send_campaign; asyncio.run(send_campaign(sys.argv[1]))"
+CHILD = """
+import asyncio, sys
+from flows.campaign import send_campaign
+state = asyncio.run(send_campaign(sys.argv[1], return_state=True))
+print(state.type.value, state.message, sep=": ")
+"""
 
 
 async def test_a_cancelled_run_finishes_what_is_under_way(box: Sandbox, tmp_path: Path) -> None:
     box.latency_seconds = 0.5
     file = write_campaign(tmp_path, numbers(600))
-    flow = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CHILD, str(file), env={**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}
-    )
+    flow = await child(file)
     async with asyncio.timeout(60):
         while True:
             if box.truth()["requests"].get(SEND):
                 break
             await asyncio.sleep(0.05)
         flow.send_signal(signal.SIGTERM)
-        assert await flow.wait() == -signal.SIGTERM
+        said, _ = await flow.communicate()
     status = status_now("sale")
+    sent, left = status["totals"]["accepted"], status["totals"]["pending"]
+    assert said.decode().startswith(f"CANCELLED: the run was cancelled. Sent: {sent}, not sent yet: {left}. Next: run ")
     assert status["because"] == "the run was cancelled"
+    assert "stopped: the run was cancelled" in await card("sale")
     found = counted(status)
     assert set(found) == {"pending", "accepted"}
     assert found["accepted"] == box.truth()["accepted"] > 0
@@ -60,16 +68,51 @@ async def test_a_cancelled_run_does_not_sit_out_the_settle_time(
     monkeypatch.setenv("POSTHORN_SERWERSMS__SETTLE_SECONDS", "600")
     box.faults.replace([{"call": SEND, "at": [1], "fault": "reset_before"}])
     file = write_campaign(tmp_path, numbers(100), resend_unconfirmed="true")
-    flow = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CHILD, str(file), env={**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}
-    )
+    flow = await child(file)
     async with asyncio.timeout(60):
         while not has_unknown():  # noqa: ASYNC110 - the ledger has no event to offer
             await asyncio.sleep(0.05)
         flow.send_signal(signal.SIGTERM)
-        assert await flow.wait() == -signal.SIGTERM
+        said, _ = await flow.communicate()
+    assert said.startswith(b"CANCELLED: the run was cancelled")
     status = status_now("sale")
     assert (status["because"], counted(status)) == ("the run was cancelled", {"accepted": 50, "unknown": 50})
+
+
+async def test_ctrl_c_ends_as_cancelled_and_is_shown(box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:
+    box.latency_seconds = 0.5
+    async with sending(box, write_campaign(tmp_path, numbers(2_000))) as flow:
+        flow.cancel()  # what the command line does at the first Ctrl-C
+        state = await flow
+    assert (state.type, "not sent yet: " in (state.message or "")) == (StateType.CANCELLED, True)
+    assert (await newest_run(prefect)).state.type == StateType.CANCELLED
+    assert "stopped: the run was cancelled" in await card("sale")
+    assert counted(status_now("sale"))["accepted"] == box.truth()["accepted"]
+
+
+async def test_what_a_killed_run_left_shown_is_put_right_by_the_flow_of_every_minute(box: Sandbox, tmp_path: Path) -> None:
+    box.latency_seconds = 0.5
+    flow = await child(write_campaign(tmp_path, numbers(600)))
+    async with asyncio.timeout(60):
+        while not (box.truth()["requests"].get(SEND) and (await card("sale")).startswith("running")):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        flow.kill()
+        await flow.communicate()
+    assert (await card("sale")).startswith("running"), "nobody could say it"
+    assert (await continue_due(return_state=True)).is_completed()
+    assert (await card("sale")).startswith("stopped")
+
+
+async def test_an_error_that_ends_a_run_leaves_no_card_that_says_it_runs(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a disk is full")
+
+    monkeypatch.setattr("flows.campaign.deliver_campaign", broken)
+    state = await send_campaign(str(write_campaign(tmp_path, numbers(60))), return_state=True)
+    assert state.is_failed()
+    assert "stopped: a disk is full" in await card("sale")
 
 
 # What a person sets in Prefect, and the reason that the ledger keeps.
@@ -205,6 +248,20 @@ async def test_a_cancelled_lookup_goes_to_no_further_campaign(
         state = await flow
     assert state.type == StateType.CANCELLED
     assert box.truth()["requests"]["messages/reports"] == before + 1
+
+
+async def child(file: Path) -> asyncio.subprocess.Process:
+    """The flow in a process of its own, as under a worker; it prints its final state."""
+    variables = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CHILD, str(file), env=variables, stdout=asyncio.subprocess.PIPE
+    )
+
+
+async def card(name: str) -> str:
+    """What is shown of a campaign."""
+    artifact = await Artifact.get(f"campaign-{name}")
+    return "" if artifact is None else f"{artifact.description}\n{artifact.data}"
 
 
 def has_unknown() -> bool:

@@ -21,11 +21,12 @@ from flows.delivery_reports import delivery_reports
 from flows.ending import ending
 from flows.reconcile import reconcile
 from flows.rest import DEPLOYMENT, send_rest
-from posthorn.delivery.status import looks_due, status_now
+from posthorn.delivery.due import looks_due
 from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
+from posthorn.views.status import status_now
 from tests.delivery.journey import counted, numbers, write_campaign
 from tests.delivery.test_last_look import HOLD_SECONDS, LATE, campaign_file, kill_while_it_waits, until_it_waits
 

@@ -1,4 +1,4 @@
-"""What people see on the Prefect server: tables with codes in words and pace, one overview, events for automations."""
+"""What people see on the Prefect server: cards with codes in words and pace, one overview, events for automations."""
 
 from __future__ import annotations
 
@@ -10,50 +10,44 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.artifacts import Artifact
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.campaign import send_campaign
 from flows.reconcile import reconcile
 from flows.tickets import send_tickets
-from posthorn.delivery.status import status_now
 from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
+from posthorn.views.overview import OVERVIEW
+from posthorn.views.status import status_now
 from tests.delivery.event_journey import attendees, write_event
 from tests.delivery.journey import numbers, write_campaign
+from tests.flows.cards import page_of, shown_states
 
 SEND = "messages/send_mms"
 WAIT_SECONDS = 30.0
 
 
-async def test_the_table_has_the_codes_in_words_the_pace_and_where_the_rejects_are(box: Sandbox, tmp_path: Path) -> None:
+async def test_the_card_has_the_codes_in_words_the_pace_and_where_the_rejects_are(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTHORN_SERWERSMS__PRICE_PER_MESSAGE", "0.25")
     box.faults.replace([{"call": SEND, "at": [1], "fault": "item_error", "code": 3103}])
     await send_campaign(str(write_campaign(tmp_path, [*numbers(120), "12"], name="shown")), return_state=True)
-    table = await Artifact.get("campaign-shown")
-    assert table is not None
-    described = str(table.description)
-    assert re.search(r"3103 +│ +1 │ invalid recipient number", described)
-    assert re.search(r"Pace of the run: [\d,.]+ messages a second\.", described)
-    assert f"`{tmp_path / 'shown.rejects.csv'}`" in described
-    overview = await Artifact.get("posthorn-overview")
-    assert overview is not None
-    (row,) = [row for row in json.loads(str(overview.data)) if row["name"] == "shown"]
-    assert {name: row[name] for name in ("kind", "state", "input", "left", "taken", "rejected", "unknown", "balanced")} == {
-        "kind": "campaign",
-        "state": "needs attention",
-        "input": 121,
-        "left": 0,
-        "taken": 119,
-        "rejected": 1,
-        "unknown": 0,
-        "balanced": "yes",
-    }
-    assert row["codes"] == "3103 invalid recipient number: 1"
-    assert row["per second"] > 0
-    assert not re.search(r"48500\d{6}", described + str(table.data) + str(overview.data)), "no number in full"
+    card, overview, rejects = [await page_of(key) for key in ("campaign-shown", OVERVIEW, "rejects-shown")]
+    assert "**needs attention** · campaign · 119 of 120 sent, 0 delivered (0 %)" in card
+    assert "| `3103` | 1 | invalid recipient number |" in card
+    assert re.search(r"Pace of the last run: [\d,.]+ messages a second\.", card)
+    assert f"`{tmp_path / 'shown.rejects.csv'}`" in rejects
+    assert re.search(r"^\| 122 \| 12 \| .*too short", rejects, re.MULTILINE), rejects
+    link = "[shown](/v2/artifacts/key/campaign-shown) | **needs attention**"
+    called, everything = overview.split("## All")
+    assert (link in called, "unknown: 0, rejected: 1" in called) == (True, True), "what wants a person stands first"
+    (row,) = [line for line in everything.split("\n") if link in line]
+    assert row.endswith("| 119 | 120 | 0 % | 29.75 |"), row
+    assert not re.search(r"48500\d{6}", card + overview + rejects), "no number in full"
 
 
 async def test_the_table_follows_the_send_without_a_new_version_each_time(
@@ -64,18 +58,14 @@ async def test_the_table_follows_the_send_without_a_new_version_each_time(
     running = asyncio.create_task(send_campaign(str(write_campaign(tmp_path, numbers(150), name="live")), return_state=True))
 
     async def two_of_three_requests_are_shown() -> bool:
-        table = await Artifact.get("campaign-live")
-        rows = [] if table is None else json.loads(str(table.data))
-        return {row["state"]: row["messages"] for row in rows} == {"accepted": 100, "sending": 50, "sum": 150}
+        return await shown_states("campaign-live") == {"accepted": 100, "sending": 50}
 
     await until(two_of_three_requests_are_shown)
     assert not running.done()
-    table = await Artifact.get("campaign-live")
-    assert table is not None
-    assert re.search(r"a second; about 1 min left, until 20\d\d-", str(table.description))
+    assert re.search(r"a second; about 1 min left, until 20\d\d-", await page_of("campaign-live"))
     await running
     versions = await prefect.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["campaign-live"])))
-    assert len(versions) == 2, "one for the send, one for its end"
+    assert len(versions) == 1, "no stale twin stands beside it"
 
 
 # What happens to whom, as automations hear it. A look (reconcile) is told only where it changes something.

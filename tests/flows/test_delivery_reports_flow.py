@@ -1,13 +1,10 @@
-"""The delivery reports flow on a real Prefect server: its ends, its counts, and the tables it keeps up to date."""
+"""The delivery reports flow on a real Prefect server: its ends, its counts, and the cards it keeps up to date."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from pathlib import Path
-from typing import Any
 
-from prefect.artifacts import Artifact
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
@@ -19,6 +16,7 @@ from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
 from tests.delivery.event_journey import attendees, send_event, ticket_settings, tickets_of, write_event
 from tests.delivery.journey import deliver, numbers, write_campaign
+from tests.flows.cards import shown_states
 
 REPORTS = "messages/reports"
 
@@ -29,14 +27,7 @@ def age(folder: Path, seconds: float) -> None:
         ledger.execute("UPDATE chunk SET finished_at = finished_at - ?, reported_at = reported_at - ?", (seconds, seconds))
 
 
-async def shown(key: str) -> dict[str, int]:
-    """The states of the newest table artifact of that key."""
-    artifact = await Artifact.aget(key)
-    rows: list[dict[str, Any]] = json.loads(str(artifact.data)) if artifact else []
-    return {row["state"]: row["messages"] for row in rows if row["state"] != "sum"}
-
-
-async def tables(prefect: PrefectClient, *keys: str) -> int:
+async def cards(prefect: PrefectClient, *keys: str) -> int:
     return len(await prefect.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=list(keys)))))
 
 
@@ -53,7 +44,7 @@ async def test_it_asks_what_is_due_and_publishes_what_changed(box: Sandbox, tmp_
         "Completed",
         "requests: 0, moved: 0, still open: 182, ended without a report: 0",
     )
-    before = await tables(prefect, *keys)
+    before = await cards(prefect, *keys)
 
     box.clock.advance(3600)
     age(tmp_path, 3600)
@@ -62,14 +53,15 @@ async def test_it_asks_what_is_due_and_publishes_what_changed(box: Sandbox, tmp_
     ledger.close()
     state = await delivery_reports(return_state=True)
     assert (state.name, state.message) == ("Completed", "requests: 1, moved: 180, still open: 1, ended without a report: 0")
-    assert [await shown(key) for key in keys] == [{"delivered": 120}, {"delivered": 60}, {"accepted": 1, "delivered": 1}]
-    assert await tables(prefect, *keys) == before + 3
+    found = [await shown_states(key) for key in keys]
+    assert found == [{"delivered": 120}, {"delivered": 60}, {"accepted": 1, "delivered": 1}]
+    assert await cards(prefect, *keys) == before + 3
 
     age(tmp_path, 73 * 3600)
     ended = await delivery_reports(return_state=True)
     assert ended.message == "requests: 0, moved: 0, still open: 0, ended without a report: 1"
-    assert await shown("event-gala") == {"delivered": 1, "no_report": 1}
-    assert await tables(prefect, *keys) == before + 4, "only what changed is published again"
+    assert await shown_states("event-gala") == {"delivered": 1, "no_report": 1}
+    assert await cards(prefect, *keys) == before + 4, "only what changed is published again"
     run = (await prefect.read_flow_run(ended.state_details.flow_run_id)).name
     assert run == "delivery reports"
 

@@ -9,12 +9,12 @@ import pytest
 from flows.ending import ending, not_approved
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_helper, open_lookup, open_run
-from posthorn.delivery.status import status_now
 from posthorn.errors import CreditExhausted
 from posthorn.ledger import sending
 from posthorn.models import TOTALS
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
+from posthorn.views.status import status_now
 from tests.delivery.journey import numbers, write_campaign
 from tests.ledger.ledgers import LATEST
 

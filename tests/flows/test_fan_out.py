@@ -21,10 +21,10 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.campaign import send_campaign
 from flows.share import DEPLOYMENT
-from posthorn.delivery.status import status_now
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import SettingsError
+from posthorn.views.status import status_now
 from tests.delivery.journey import counted, numbers, write_campaign
 from tests.ledger.conftest import postgres_template, postgres_url  # noqa: F401 - fixtures
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from flows.campaign import send_campaign
 from flows.reconcile import reconcile
-from posthorn.delivery.status import status_now
 from posthorn.sandbox.server import Sandbox
+from posthorn.views.status import status_now
 from tests.delivery.journey import counted, numbers, write_campaign
 
 SEND = "messages/send_mms"

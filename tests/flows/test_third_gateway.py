@@ -15,12 +15,12 @@ from deployments.limits import ensure_limits, limits
 from flows.campaign import send_campaign
 from posthorn.delivery.check import check_campaign
 from posthorn.delivery.report import pull_due_reports, pull_reports_of
-from posthorn.delivery.status import status_now, status_table
 from posthorn.delivery.withdraw import cancel_campaign, reconcile_named
 from posthorn.errors import InputError
 from posthorn.gateways import registry
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import SettingsError, load_settings
+from posthorn.views.status import status_now, status_table
 from tests.delivery.journey import counted, numbers, write_campaign
 from tests.gateways.toy.descriptor import TOY
 from tests.gateways.toy.provider import TOKEN, ToyProvider

@@ -12,12 +12,12 @@ from prefect.client.orchestration import PrefectClient
 from flows.reconcile import reconcile
 from flows.tickets import send_planned_tickets, send_tickets
 from posthorn.delivery.run import open_ticket_run
-from posthorn.delivery.status import status_now
 from posthorn.ledger.news import News, take_news
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
+from posthorn.views.status import status_now
 from tasks.report import report_tickets
 from tests.delivery.event_journey import attendees, tickets_of, write_event
 from tests.delivery.journey import counted, deliver, numbers, write_campaign

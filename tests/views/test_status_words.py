@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from posthorn.delivery.status import status_table
+from posthorn.views.status import status_table
 
 # Why it stopped; what the line after it says to do, and what it must not say.
 NEXT = {

@@ -19,12 +19,12 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from posthorn.delivery.metrics import CreditWatch, LedgerCollector
 from posthorn.delivery.run import open_run
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import TOTALS
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
+from posthorn.views.metrics import CreditWatch, LedgerCollector
 from tests.commands import Desk
 from tests.conftest import sandbox_settings
 from tests.delivery.journey import deliver, numbers, write_campaign

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from tabulate import tabulate
 
 from posthorn.gateways.registry import code_words
-from posthorn.ledger import copies, deliveries, totals
+from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger, open_ledger
-from posthorn.models import Kind, MessageState
+from posthorn.models import Kind
 
 EXIT_OK = 0
 EXIT_NEEDS_ATTENTION = 3
@@ -35,7 +34,7 @@ _MEANINGS = {
     "cancelled": "withdrawn or stopped before it was sent",
 }
 
-BY_A_PERSON = ("the run was cancelled", "a person set the run to")
+BY_A_PERSON = ("the run was cancelled", "the run was interrupted", "a person set the run to")
 """How the reasons begin of a run that a person stopped: there is no cause to remove."""
 
 _LEFT_BEHIND = "in a request when the run was killed; the next run looks them up"
@@ -60,37 +59,6 @@ def status_now(name: str, *, test: bool = False) -> dict[str, Any]:
     """``campaign_status`` on the ledger of the settings."""
     with open_ledger() as ledger:
         return campaign_status(ledger, name, test=test)
-
-
-def names_to_settle() -> list[str]:
-    """The names of the campaigns, tests aside, that another look may settle something of.
-
-    They have messages of unknown outcome, or the provider still keeps what is not to go out. Messages that a dead process
-    left in the middle of a request are of unknown outcome, too.
-    """
-    with open_ledger() as ledger:
-        records = [record for record in deliveries.all_records(ledger, Kind.CAMPAIGN) if not record.test]
-        return [record.name for record in records if _is_unsettled(ledger, record)]
-
-
-def looks_due(within_seconds: float) -> list[str]:
-    """The names of the campaigns whose last look is due within so many seconds, or was."""
-    with open_ledger() as ledger:
-        return [record.name for record in deliveries.looks_due(ledger, time.time() + within_seconds)]
-
-
-def going_on() -> list[Delivery]:
-    """The deliveries whose rest may be sent by now, and that nobody runs."""
-    with open_ledger() as ledger:
-        return [one for one in deliveries.going_on(ledger, time.time()) if ledger.locks.is_free(one.lock_key)]
-
-
-def _is_unsettled(ledger: Ledger, campaign: Delivery) -> bool:
-    counted = totals.totals(ledger, campaign)
-    is_abandoned = counted["sending"] and ledger.locks.is_free(campaign.lock_key)
-    is_kept = campaign.cancelled_at is not None and counted["scheduled"]
-    is_surplus = MessageState.SCHEDULED in copies.counted(ledger, campaign).values()
-    return bool(counted["unknown"] or is_abandoned or is_kept or is_surplus)
 
 
 def status_rows(status: Mapping[str, Any]) -> list[dict[str, Any]]:
