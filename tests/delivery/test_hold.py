@@ -93,7 +93,7 @@ async def test_cancel_in_the_middle_says_how_many_went_out(box: Sandbox, setting
     done = await cancel_delivery(Kind.CAMPAIGN, "sale")
     assert (done.never_sent, done.withdrawn, done.went_out) == (300, 0, 200)
     file = tmp_path / "sale.toml"
-    async with open_run(plan_file(file, settings).name, settings=settings) as run:
+    async with open_run("sale", settings=settings) as run:
         await upload_media(run)
         await verify_media(run)
         await send_all(run)
@@ -136,7 +136,7 @@ async def test_what_was_refused_with_429_and_then_cancelled_is_not_left_to_be_se
     box.faults.replace([{"call": SEND, "fault": "status_before", "status": 429, "at": [1], "retry_after": "0"}])
     settings = sandbox_settings(box.url, tmp_path, concurrency=1, settle_seconds=0.5)
     file = write_campaign(tmp_path, numbers(100))
-    async with open_run(plan_file(file, settings).name, settings=settings) as run:
+    async with open_run("sale", settings=settings) as run:
         await upload_media(run)
         await verify_media(run)
         await send_all(run)

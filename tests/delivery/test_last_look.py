@@ -13,12 +13,7 @@ import pytest
 from posthorn.delivery.deliver import settle_once
 from posthorn.delivery.due import looks_due
 from posthorn.delivery.run import open_lookup
-<<<<<<< HEAD
-from posthorn.delivery.status import exit_code, looks_due, status_table
 from posthorn.delivery.withdraw import cancel_delivery, reconcile_named
-=======
-from posthorn.delivery.withdraw import cancel_campaign, reconcile_named
->>>>>>> main
 from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
