@@ -5,6 +5,7 @@
     PosthornError
     ├── InputError                 the operator's file, argument or row is wrong; nothing was sent
     ├── Stopped                    this run sends nothing more, for a reason that no single request has
+    │   ├── Halted                 too much went wrong: a person has to decide
     │   ├── Waits                  until a moment, which the ledger keeps: it goes on by itself
     │   └── NotRunning             there is no run that could be helped
     ├── LedgerError                the durable record refuses or cannot be reached
@@ -65,6 +66,10 @@ class Waits(Stopped):
         super().__init__(message)
         self.reason = reason
         self.until = until
+
+
+class Halted(Stopped):
+    """Too much of what was sent went wrong; nothing more is sent until a person has decided."""
 
 
 class NotRunning(Stopped):

@@ -71,6 +71,7 @@ class WaitsFor(enum.StrEnum):
 
     LAST_LOOK = "last_look"
     HOURS = "hours"
+    CANARY = "canary"
 
 
 class Kind(enum.IntEnum):

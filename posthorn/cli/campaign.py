@@ -60,6 +60,7 @@ def campaign() -> None:
         strict = false                       # true: warnings block
         send_at = 2026-11-30T09:00:00+01:00  # optional: the provider dispatches then
         test = false                         # true: the provider checks the request and sends nothing
+        canary = 200                         # optional: so many people first; canary_wait, ramp, halt_at go with it
         max_cost = 500.00                    # optional: it stops before it costs more
         send_hours = "Mon-Fri 10:00-18:00"   # optional: narrower than POSTHORN_SEND_HOURS; wider needs an approval
         verify = "listed"                    # "trust": send although no list of the provider shows the files

@@ -20,13 +20,14 @@ from tabulate import tabulate
 
 from posthorn.content import moments
 from posthorn.content.amounts import cost, money
+from posthorn.content.waves import Waves
 from posthorn.delivery.hours import effective_hours, is_wider, own_hours
 from posthorn.delivery.run import Run, process_name
 from posthorn.delivery.wish import Wish
 from posthorn.errors import DeliveryNotFound, GatewayError, InputError, Stopped
 from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.gateways.registry import by_name
-from posthorn.ledger import approvals, costs, deliveries, history, media, reconciling, sending, totals
+from posthorn.ledger import approvals, costs, deliveries, history, media, reconciling, sending, totals, waves
 from posthorn.ledger.approvals import Decision
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger, open_ledger
@@ -93,6 +94,8 @@ def decide(name: str, *, approved: bool, by: str, note: str = "", content: str |
         if not (counted["pending"] or counted["sending"] or _to_send_again(ledger, campaign, counted)):
             raise InputError(name, "nothing of it is left to send, so there is nothing to decide")
         waiting = approvals.decide(ledger, campaign, now, approved=approved, by=by.strip(), note=note.strip())
+        if approved and campaign.halted_because is not None:
+            waves.go_on(ledger, campaign)
         if not approved:  # whoever sends, for a run or after its death, claims nothing more
             deliveries.stop_run(ledger, campaign, because=_refusal(by.strip(), note.strip()))
         return waiting
@@ -142,7 +145,21 @@ def may_ask(wish: Wish) -> bool:
     """Whether somebody may have to be asked about a delivery, by its file and the rules of the house; a look tells."""
     settings = wish.settings
     is_ruled = wish.asks_approval or settings.approve_above is not None or is_wider(settings.hours(), wish.hours)
-    return not wish.test and (is_ruled or was_refused(wish.name))
+    return not wish.test and (is_ruled or was_refused(wish.name) or _is_halted(wish.name))
+
+
+def _is_halted(name: str) -> bool:
+    """Whether too much of what was sent of it went wrong, and nobody has decided yet."""
+    try:
+        with _campaign(load_settings(), name) as (_, campaign):
+            return campaign.halted_because is not None
+    except DeliveryNotFound:
+        return False
+
+
+async def ask_about_halt(run: CampaignRun) -> None:
+    """Ask, in the ledger, whether a halted campaign may go on: `campaign approve` answers, and shows what went wrong."""
+    await run.do(approvals.ask, run.delivery, content_of(run.delivery))
 
 
 def _refusal(by: str, note: str) -> str:
@@ -165,7 +182,8 @@ def content_of(campaign: Delivery) -> str:
     """The hash of what a delivery sends and to how many: everything a person is asked to approve."""
     options = {key: value for key, value in campaign.options.items() if key != "approve"}
     counts = [campaign.input, campaign.invalid, campaign.duplicate]
-    content = [campaign.name, campaign.gateway, campaign.definition, options, counts]
+    halted = [campaign.halted_because] if campaign.halted_because else []
+    content = [campaign.name, campaign.gateway, campaign.definition, options, counts, *halted]
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
@@ -178,6 +196,8 @@ def _needs_approval(ledger: Ledger, campaign: Delivery, decision: Decision | Non
         return False
     if decision is not None:
         return not decision.approved
+    if campaign.halted_because is not None:
+        return True
     above = settings.approve_above
     to_send = campaign.input - campaign.invalid - campaign.duplicate
     return (
@@ -216,6 +236,7 @@ def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settin
         ("expected duration", _duration(ledger, campaign, requests, account.concurrency)),
         *([] if is_event else [("dispatch", _dispatch(campaign.definition, account.timezone, settings.timezone))]),
         *_hours(campaign, settings),
+        *_waves(ledger, campaign),
         *_as_read(campaign.options.get("reading", {})),
         ("content", content[:12]),
     ]
@@ -287,6 +308,17 @@ def _hours(campaign: Delivery, settings: Settings) -> list[tuple[str, str]]:
     hours = effective_hours(house, own, is_approved=True)
     wider = f", beyond those of the house ({house})" if is_wider(house, own) else ""
     return [("hours", f"{hours} ({settings.timezone}){wider}")] if hours else []
+
+
+def _waves(ledger: Ledger, campaign: Delivery) -> list[tuple[str, str]]:
+    """How it goes out, and what became of the wave that was halted."""
+    plan = Waves.of(campaign.options)
+    rows = [("waves", str(plan))] if plan else []
+    if campaign.halted_because is not None:
+        rows.append(("halted", campaign.halted_because))
+        if campaign.open_wave is not None:
+            rows += waves.outcomes(ledger, campaign, campaign.open_wave).as_rows(f"wave {campaign.open_wave}")
+    return rows
 
 
 def _dispatch(definition: dict[str, Any], provider_zone: str, own_zone: str) -> str:

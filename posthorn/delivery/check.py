@@ -141,6 +141,7 @@ def _facts(wish: Wish, *, reads: bool) -> dict[str, Any]:
         "test": campaign.test,
         "chunk_size": wish.chunk_size,
         "moment": campaign.send_at,
+        "waves": campaign.waves,
         "hours": None if campaign.test else shown_hours(settings, campaign.hours, now, dispatch),
         "zones": (account.timezone, settings.timezone),
         "media": wish.media(),

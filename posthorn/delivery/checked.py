@@ -17,6 +17,7 @@ from posthorn.content.media.looks import Look
 from posthorn.content.plain import plain, plain_json, plain_lines
 from posthorn.content.recipients.rejects import Reject
 from posthorn.content.warnings import Caution
+from posthorn.content.waves import Waves
 from posthorn.delivery.hours import ShownHours
 from posthorn.models import Kind, Media
 
@@ -120,6 +121,7 @@ class Checked:
     requests: int = 0
     moment: datetime | None = None
     hours: ShownHours | None = None
+    waves: Waves | None = None
     zones: tuple[str, str] = ("UTC", "UTC")
     media: Sequence[Media] = ()
     looks: Sequence[Look] = ()
@@ -149,6 +151,7 @@ class Checked:
             "requests": self.requests,
             "send_at": self.moment.isoformat(sep=" ", timespec="minutes") if self.moment else None,
             "moment": self._moment(),
+            "waves": asdict(self.waves) if self.waves else None,
             "hours": self.hours._asdict() if self.hours else None,
             "hold": None if self.hold is None else {"minutes": self.hold[0], "proven": self.hold[1]},
             "media": [_media_json(item, looks.get(item.source)) for item in self.media],
@@ -194,6 +197,8 @@ class Checked:
         if len(reading.by_country) > 1 or self.region not in reading.by_country:
             rows += self._countries()
         rows += self._tail()
+        if self.waves:
+            rows.append(("waves", str(self.waves)))
         if self.hours:
             rows.append(("hours", str(self.hours)))
         rows += [("warning", one.message) for one in self.warnings]

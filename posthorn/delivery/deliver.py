@@ -24,6 +24,7 @@ from posthorn.delivery.reconcile import reconcile, seconds_to_next_look, waited
 from posthorn.delivery.run import CampaignRun, Run, TicketRun
 from posthorn.delivery.send import Exchange, batches, send_batch
 from posthorn.delivery.tickets import TicketExchange
+from posthorn.delivery.waves import opened_next
 from posthorn.delivery.withdraw import withdraw_unwanted
 from posthorn.ledger import copies, sending
 
@@ -75,8 +76,11 @@ async def deliver_campaign(run: CampaignRun, steps: Steps = PLAIN) -> None:
         GatewayError, LedgerError, Stopped: why it ended early. What was not sent is pending.
     """
     await note_last_look(run)
-    await send_all(run, steps)
-    await settle_all(run, steps)
+    is_open = True
+    while is_open:
+        await send_all(run, steps)
+        await settle_all(run, steps)
+        is_open = await opened_next(run)
 
 
 async def deliver_event(run: TicketRun, steps: Steps = PLAIN) -> int:

@@ -77,6 +77,8 @@ def _plan(ledger: Ledger, wish: Wish, rejects: Path, consent: Consent) -> Delive
         definition=merge.definition,
         options=wish.options(),
         chunk_size=wish.chunk_size,
+        canary=wish.waves.canary if wish.waves else 0,
+        ramp=wish.waves.ramp if wish.waves else (1.0,),
         test=wish.test,
         media=wish.media(),
         rejects_file=str(rejects.absolute()),

@@ -22,7 +22,7 @@ from posthorn.ledger.costs import CapReached
 from posthorn.ledger.sending import Claim, ClaimLost
 from posthorn.ledger.spool import hold_answer, hold_not_taken, keep_answer, keep_not_taken
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Answer
+from posthorn.models import Answer, MessageState, Receipt
 
 MOST_BATCHES = 16
 """However large a campaign: each batch is a task run, which costs Prefect's server work and says no more than the progress.
@@ -106,7 +106,9 @@ async def _worker(run: Run[Any], exchange: Exchange, batch: _Batch) -> int:
             claimed, proven_at = held
             requests += 1
             outcome = await _outcome(run, exchange, claimed, proven_at)
-            _notice(run, outcome)  # before the slot is free: the next request may have to wait, or not to leave at all
+            _notice(
+                run, claimed, outcome
+            )  # before the slot is free: the next request may have to wait, or not to leave at all
         await _record(run, exchange, claimed, outcome)
         if not isinstance(outcome, Answer):
             batch.is_claimed = False  # its chunk may be pending again
@@ -164,25 +166,29 @@ async def _outcome(run: Run[Any], exchange: Exchange, claimed: Claim, proven_at:
         raise
 
 
-def _notice(run: Run[Any], outcome: _Outcome) -> None:
+def _notice(run: Run[Any], claimed: Claim, outcome: _Outcome) -> None:
     """What an outcome means for the requests that have not left yet: stop, wait, or go on."""
     if isinstance(outcome, Answer):
         run.pace.answered()
         if outcome.stop is not None:
             run.stop(outcome.stop)
+        if (halted := run.halting.saw(outcome.receipts)) is not None:
+            run.stop(halted)
     elif isinstance(outcome, HeldBack):
         run.stop(outcome.because)
     elif isinstance(outcome, InputError) or outcome.stops_run:
         run.stop(outcome)
     else:
-        _slow_or_break(run, outcome)
+        _slow_or_break(run, claimed, outcome)
 
 
-def _slow_or_break(run: Run[Any], error: GatewayError) -> None:
+def _slow_or_break(run: Run[Any], claimed: Claim, error: GatewayError) -> None:
     if error.slows_all:
         run.pace.slow(error.retry_after_seconds)
     if error.maybe_sent:
         run.pace.unknown()
+        if (halted := run.halting.saw([Receipt(MessageState.UNKNOWN)] * len(claimed.phones))) is not None:
+            run.stop(halted)
     if run.pace.is_broken and run.delivery.definition.get("hold_minutes"):
         run.pace.slow(None)  # what a held campaign sends twice can be withdrawn: wait, and go on
     elif run.pace.is_broken:

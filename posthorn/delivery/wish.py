@@ -17,11 +17,12 @@ from posthorn.content.event import AttendeeIntake, TicketEvent, load_event
 from posthorn.content.inputfile import OnRepeat, input_error
 from posthorn.content.recipients.intake import Intake, read_recipients
 from posthorn.content.warnings import Caution
+from posthorn.content.waves import Waves
 from posthorn.delivery.budget import refuse_unpriced
 from posthorn.delivery.cautions import CodeLengths, campaign_cautions, event_cautions
 from posthorn.delivery.hours import is_wider, refuse_outside
 from posthorn.delivery.tickets import refuse_unsendable_event
-from posthorn.errors import InputError
+from posthorn.errors import DeliveryChanged, InputError
 from posthorn.gateways import registry
 from posthorn.gateways.descriptor import Descriptor
 from posthorn.hours import Hours
@@ -97,6 +98,10 @@ class Wish(Protocol):
         """The most that it may cost, by its file."""
 
     @property
+    def waves(self) -> Waves | None:
+        """How it goes out; None where all goes at once and nothing halts it."""
+
+    @property
     def repeat(self) -> OnRepeat:
         """What is done about numbers that have had the same lately."""
 
@@ -139,6 +144,21 @@ def load_wish(path: Path, kind: Kind, settings: Settings) -> Wish:
     if kind == Kind.EVENT:
         return EventWish(load_event(path, registry.bounds_of(kind)), settings)
     return CampaignWish(load_campaign(path, registry.bounds_of(kind)), settings)
+
+
+def _refuse_other_waves(planned: Delivery, campaign: Campaign) -> None:
+    """Refuse a file that now has another canary or ramp than was planned: who goes first has been cut already.
+
+    Raises:
+        DeliveryChanged: with the key.
+    """
+    now = campaign.wave_options()
+    for key in ("canary", "ramp"):
+        if planned.options.get(key) != now.get(key):
+            raise DeliveryChanged(
+                f"{planned.name} is planned with {key} = {planned.options.get(key) or 'none'}, and that cannot change now:"
+                " take the change back, or give it another name"
+            )
 
 
 def _limits(one: Campaign | TicketEvent) -> dict[str, Any]:
@@ -198,6 +218,11 @@ class CampaignWish:
         return self.campaign.max_cost
 
     @property
+    def waves(self) -> Waves | None:
+        """How it goes out; None where all goes at once and nothing halts it."""
+        return self.campaign.waves
+
+    @property
     def repeat(self) -> OnRepeat:
         """What is done about numbers that have had the same message lately; a test goes to nobody."""
         return "send" if self.campaign.test else self.campaign.repeat()
@@ -229,6 +254,7 @@ class CampaignWish:
             "approve": campaign.approve,
             "verify": campaign.verify,
             **_limits(campaign),
+            **campaign.wave_options(),
         }
 
     def media(self) -> Sequence[Media]:
@@ -242,12 +268,14 @@ class CampaignWish:
     def refuse_unsendable(self, planned: Delivery | None) -> None:
         """Refuse what its gateway cannot do, a moment that has passed or is outside the hours, media that cannot be used.
 
-        What is planned with this content was asked then.
+        What is planned with this content was asked then, and its canary is cut.
 
         Raises:
             InputError: every problem, with the key to change.
+            DeliveryChanged: its canary or ramp is another than was planned.
         """
         if planned is not None:
+            _refuse_other_waves(planned, self.campaign)
             return
         campaign, now = self.campaign, datetime.now(UTC)
         self._refuse_beyond_gateway()
@@ -308,6 +336,7 @@ class EventWish:
     list_key: str = "attendees"
     chunk_size: int = 1
     test: bool = False
+    waves: Waves | None = None
 
     @property
     def name(self) -> str:

@@ -22,7 +22,8 @@ class Delivery:
     ``revision`` rises with each change of the content, ``list_hash`` is of its list as it was last read. Nothing is merged
     into one that is closed: its rows are erased.
     Its chunks have the ids ``first_chunk`` to ``last_chunk``; both are 0 when no row was valid. ``waiting_until`` is the
-    moment of a last look at what was sent again, ``goes_on_at`` the one from which its rest is sent by itself.
+    moment of a last look at what was sent again, ``goes_on_at`` the one from which its rest is sent by itself. Waves
+    above ``open_wave`` are not claimed; None: all may be. ``halted_because``: what a person has to decide on first.
     """
 
     id: int
@@ -50,6 +51,13 @@ class Delivery:
     closed_at: float | None = None
     goes_on_for: str | None = None
     goes_on_at: float | None = None
+    open_wave: int | None = None
+    halted_because: str | None = None
+
+    @property
+    def is_canary(self) -> bool:
+        """Whether only its canary may be claimed now."""
+        return bool(self.options.get("canary")) and self.open_wave == 1
 
     @property
     def lock_key(self) -> str:

@@ -36,7 +36,7 @@ _CLAIM = (
     "UPDATE chunk SET state = 1, epoch = epoch + 1, owner = :owner, claimed_at = :now WHERE id ="
     " (SELECT id FROM chunk WHERE campaign_id = :campaign AND state = 0 AND state <> 2 AND id BETWEEN :first AND :last"
     " AND NOT EXISTS (SELECT 1 FROM campaign WHERE id = :campaign"
-    " AND (cancelled_at IS NOT NULL OR stopped_because IS NOT NULL))"
+    " AND (cancelled_at IS NOT NULL OR stopped_because IS NOT NULL OR halted_because IS NOT NULL OR chunk.wave > open_wave))"
     " ORDER BY id LIMIT 1{skip_locked}) RETURNING id, epoch{lock}"
 )
 """``state <> 2`` says nothing new, but lets SQLite use the index of the chunks that are not done."""
@@ -102,7 +102,8 @@ def claim(
 ) -> Claim | None:
     """Claim the next pending chunk with an id from ``first`` to ``last``, durably; None when there is none left.
 
-    Nothing is claimed of a campaign that is cancelled, or whose run has stopped in whatever process. Who must not be
+    Nothing is claimed of a campaign that is cancelled or halted, or whose run has stopped in whatever process, nor of a wave
+    that is not open. Who must not be
     messaged is suppressed in the same transaction; a chunk of which nobody is left is closed, and the next one claimed.
     ``watch`` is what this process has read of the suppression list, ``limits`` what may be spent, and how often a number
     may be written to: what is spent is reserved in the same transaction.
@@ -247,15 +248,16 @@ def owner_key(owner: str) -> str:
 
 
 def pending_chunks(ledger: Ledger, campaign: Delivery) -> list[int]:
-    """The ids of the chunks that still have something to send, in order."""
+    """The ids of the chunks of open waves that still have something to send, in order."""
+    chunk = tables.chunk.c
+    opened = sa.select(sa.func.coalesce(tables.campaign.c.open_wave, chunk.wave)).where(
+        tables.campaign.c.id == chunk.campaign_id
+    )
+    query = sa.select(chunk.id).where(
+        chunk.campaign_id == campaign.id, chunk.state == int(ChunkState.PENDING), chunk.wave <= opened.scalar_subquery()
+    )
     with ledger.read() as connection:
-        return list(
-            connection.execute(
-                sa.select(tables.chunk.c.id)
-                .where(tables.chunk.c.campaign_id == campaign.id, tables.chunk.c.state == int(ChunkState.PENDING))
-                .order_by(tables.chunk.c.id)
-            ).scalars()
-        )
+        return list(connection.execute(query.order_by(chunk.id)).scalars())
 
 
 def in_flight(ledger: Ledger, campaign: Delivery) -> int:

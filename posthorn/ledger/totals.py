@@ -107,6 +107,12 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
         because = _rest_words(campaign)
     if state == "stopped":
         word = approvals.newest(ledger, campaign)
+        if campaign.halted_because is not None:
+            word, state = None, "needs_attention"
+            because = (
+                f"{campaign.halted_because}. `posthorn campaign approve {campaign.name}` shows it and lets it go on,"
+                f" `posthorn campaign cancel {campaign.name}` ends it for good"
+            )
         if isinstance(word, float):
             state, because = (
                 _ASKED,
@@ -157,7 +163,7 @@ def _waits(campaign: Delivery) -> list[float]:
     return [moment for moment in (campaign.waiting_until, campaign.goes_on_at) if moment is not None]
 
 
-_GOES_ON_FOR = {WaitsFor.HOURS: "for its hours"}
+_GOES_ON_FOR = {WaitsFor.HOURS: "for its hours", WaitsFor.CANARY: "for the reports of what went first"}
 
 
 def _rest_words(campaign: Delivery) -> str | None:

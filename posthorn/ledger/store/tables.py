@@ -117,8 +117,10 @@ campaign = Table(
     Column("list_hash", String(64), comment="of the list as it was last read, and of what was chosen of it"),
     Column("cleared_at", Double, comment="when its run last asked who has had the same message, and was let go on"),
     Column("closed_at", Double, comment="when erasing began: nothing is merged any more"),
-    Column("goes_on_for", String(20), comment="what the rest of it waits for: hours"),
+    Column("goes_on_for", String(20), comment="what the rest of it waits for: hours or canary"),
     Column("goes_on_at", Double, comment="from when the rest is sent by itself"),
+    Column("open_wave", Integer, comment="waves above it are not claimed; null: all may be"),
+    Column("halted_because", Text, comment="what went wrong with a wave: a person has to decide"),
     UniqueConstraint("name", "test"),
     sqlite_autoincrement=True,  # a number is never used twice, so no late writer meets another campaign
 )
