@@ -151,13 +151,13 @@ def may_ask(wish: Wish) -> bool:
 def _is_halted(name: str) -> bool:
     """Whether too much of what was sent of it went wrong, and nobody has decided yet."""
     try:
-        with _campaign(load_settings(), name) as (_, campaign):
+        with _planned(load_settings(), name) as (_, campaign):
             return campaign.halted_because is not None
     except DeliveryNotFound:
         return False
 
 
-async def ask_about_halt(run: CampaignRun) -> None:
+async def ask_about_halt(run: Run[Any]) -> None:
     """Ask, in the ledger, whether a halted campaign may go on: `campaign approve` answers, and shows what went wrong."""
     await run.do(approvals.ask, run.delivery, content_of(run.delivery))
 

@@ -14,7 +14,7 @@ from posthorn.delivery.run import open_lookup, open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
 from posthorn.delivery.withdraw import cancel_delivery, reconcile_named
-from posthorn.errors import DeliveryNotFound
+from posthorn.errors import DeliveryNotFound, InputError
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
@@ -92,7 +92,6 @@ async def test_cancel_in_the_middle_says_how_many_went_out(box: Sandbox, setting
     box.clock.advance(HOLD_SECONDS + 120)
     done = await cancel_delivery(Kind.CAMPAIGN, "sale")
     assert (done.never_sent, done.withdrawn, done.went_out) == (300, 0, 200)
-    file = tmp_path / "sale.toml"
     async with open_run("sale", settings=settings) as run:
         await upload_media(run)
         await verify_media(run)
@@ -136,13 +135,14 @@ async def test_what_was_refused_with_429_and_then_cancelled_is_not_left_to_be_se
     box.faults.replace([{"call": SEND, "fault": "status_before", "status": 429, "at": [1], "retry_after": "0"}])
     settings = sandbox_settings(box.url, tmp_path, concurrency=1, settle_seconds=0.5)
     file = write_campaign(tmp_path, numbers(100))
-    async with open_run("sale", settings=settings) as run:
+    async with open_run(plan_file(file, settings).name, settings=settings) as run:
         await upload_media(run)
         await verify_media(run)
         await send_all(run)
     assert counted(status_of("sale", settings)) == {"accepted": 50, "unknown": 50}
     await cancel_delivery(Kind.CAMPAIGN, "sale")
-    await deliver(file, settings)
+    with pytest.raises(InputError, match="was cancelled for good"):
+        await deliver(file, settings)
     await asyncio.sleep(0.6)  # the settle time: only after it may a look prove anything
     async with open_lookup("sale", settings=settings) as run:
         await reconcile(run)
