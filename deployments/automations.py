@@ -12,6 +12,14 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 HEARTBEAT_SECONDS = 60
 """How often a flow process of ours says that it lives (PREFECT_FLOWS_HEARTBEAT_FREQUENCY, set in prefect.yaml)."""
 
+RUN_ENVIRONMENT = {
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+    "PREFECT_LOGGING_LEVEL": "INFO",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "posthorn",
+}
+"""What every run under a worker has in its environment, as prefect.yaml says it for its deployments."""
+
 SILENCE_SECONDS = 200
 """Silence after which a run is taken for dead: more than three heartbeats, so that a busy minute crashes nobody."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow
@@ -15,6 +14,7 @@ from flows.approval import NotApproved, approved
 from flows.cancelling import finish_when_cancelled, heeds_cancellation
 from flows.ending import already_running, ending, not_approved
 from flows.share import start_shares
+from posthorn.content.givenpath import pasted
 from posthorn.delivery.approval import refuse_refused
 from posthorn.delivery.deliver import deliver_campaign
 from posthorn.delivery.run import CampaignRun, open_run
@@ -29,7 +29,7 @@ from tasks.verify import verify
 
 def run_name() -> str:
     """``campaign autumn.toml``: the file, never its content."""
-    return f"campaign {Path(flow_run.parameters['campaign_file']).name}"
+    return f"campaign {pasted(flow_run.parameters['campaign_file']).name}"
 
 
 @flow(name="send-campaign", flow_run_name=run_name, persist_result=False)

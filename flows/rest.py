@@ -56,6 +56,11 @@ async def send_rest(name: Annotated[str, Field(min_length=1, max_length=80)]) ->
     return ending(await publish(name))
 
 
+async def start_rest(name: str) -> None:
+    """Start the run that sends what is left of one, because a person wants it now."""
+    await arun_deployment(DEPLOYMENT, parameters={"name": name}, timeout=0, as_subflow=False)
+
+
 async def start_rests(deliveries: Sequence[Delivery]) -> None:
     """Start a run for each, on any worker. They are not waited for: a long one would keep others from their moments."""
     for one in deliveries:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow
@@ -14,6 +13,7 @@ from pydantic import Field
 from flows.approval import NotApproved, approved
 from flows.cancelling import finish_when_cancelled, heeds_cancellation
 from flows.ending import already_running, ending, not_approved
+from posthorn.content.givenpath import pasted
 from posthorn.delivery.approval import refuse_refused
 from posthorn.delivery.deliver import deliver_event
 from posthorn.delivery.run import open_ticket_run
@@ -27,7 +27,7 @@ from tasks.report import report_tickets
 
 def run_name() -> str:
     """``tickets concert.toml``: the file, never its content."""
-    return f"tickets {Path(flow_run.parameters['event_file']).name}"
+    return f"tickets {pasted(flow_run.parameters['event_file']).name}"
 
 
 @flow(name="send-tickets", flow_run_name=run_name, persist_result=False)

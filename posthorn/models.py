@@ -270,7 +270,10 @@ class Known(enum.StrEnum):
     """``yes`` where its list was ever seen to show a file of ours."""
 
     CLOCK = "clock"
-    """How many seconds the provider's dates are ahead, read in the zone of the settings."""
+    """How many seconds the provider's dates of messages are ahead, read in the zone of the settings."""
+
+    FILE_CLOCK = "file_clock"
+    """The same of its dates of files, where its own clock agrees; empty where only the zone of the dates can be meant."""
 
     HOLD = "hold"
     """Whether it keeps a message until a moment, lists it meanwhile, and takes it back."""

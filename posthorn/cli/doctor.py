@@ -140,8 +140,8 @@ def _lookups(settings: Settings) -> Iterator[Finding]:
 
     zones = " or ".join(f"{gateway.variables}__TIMEZONE" for gateway in for_kind(Kind.CAMPAIGN) if gateway.looks_up)
     advice = (
-        f"clock off: set this machine's clock and {zones} right, then `posthorn campaign reconcile`."
-        " Title differs: `posthorn campaign resolve`, and a title that the provider leaves as it is"
+        f"clock off: set this machine's clock and {zones} right, or measure it with `posthorn account probe`; then `posthorn"
+        " campaign reconcile`. Title differs: `posthorn campaign resolve`, and a title that the provider leaves as it is"
     )
     try:
         for sentence in findings(settings=settings):
@@ -234,7 +234,7 @@ def _probes(settings: Settings) -> Iterator[Finding]:
             advice = f"posthorn account probe --gateway {gateway.name}"
             yield Finding(f"{gateway.title} account", True, "never probed: what its pages leave open is inferred", advice)
         for one in known:
-            is_off = one.subject == Known.CLOCK and one.verdict == Verdict.OTHER
+            is_off = one.subject in (Known.CLOCK, Known.FILE_CLOCK) and one.verdict == Verdict.OTHER
             advice = "moments of send_at and hold_minutes are off by as much; mend it, then probe again" if is_off else ""
             day = datetime.fromtimestamp(one.found_at).astimezone()
             yield Finding(

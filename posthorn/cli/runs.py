@@ -136,13 +136,15 @@ def resume_paused(settings: Settings, flow_run_ids: Sequence[str], *, approve: b
     os.environ.update(api.variables())
     from prefect.client.orchestration import get_client  # noqa: PLC0415
 
+    from posthorn.delivery.approval import REFUSE, SEND  # noqa: PLC0415
+
     async def resume() -> int:
         woken = 0
         async with get_client() as client:
             for flow_run_id in flow_run_ids:
                 run = await _paused(client, UUID(flow_run_id))
                 if run is not None:
-                    said = {"approve": approve, "name": by, "note": note}
+                    said = {"decision": SEND if approve else REFUSE, "name": by, "note": note}
                     answer = await client.resume_flow_run(run.id, run_input=said)
                     woken += answer.status.value == "ACCEPT"
         return woken

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,9 +31,12 @@ from posthorn.ledger import approvals, costs, deliveries, history, media, reconc
 from posthorn.ledger.approvals import Decision
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger, open_ledger
-from posthorn.models import Kind
+from posthorn.models import Kind, Media
 from posthorn.prices import amount
 from posthorn.settings import Settings, load_settings
+
+SEND, REFUSE = "send it", "do not send it"
+"""The words of a decision, as the form of Prefect's Resume dialog has them."""
 
 _GUESSED_SECONDS = 1.0
 """What a request may take, where none of this ledger tells."""
@@ -46,14 +49,11 @@ class Question:
     name: str
     content: str
     rows: list[tuple[str, str]]
+    media: Sequence[Media] = ()
 
     def as_text(self) -> str:
         """The question as a table."""
         return tabulate(self.rows, tablefmt="simple_outline", disable_numparse=True)
-
-    def as_markdown(self) -> str:
-        """The question for the Prefect UI."""
-        return tabulate(self.rows, headers=("what", "value"), tablefmt="github", disable_numparse=True)
 
 
 def question_of(name: str, *, test: bool = False, flow_run_id: str | None = None) -> Question | None:
@@ -218,6 +218,7 @@ def _to_send_again(ledger: Ledger, campaign: Delivery, counted: dict[str, int]) 
 def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settings) -> Question:
     counted = totals.totals(ledger, campaign)
     requests = len(sending.pending_chunks(ledger, campaign))
+    items = [item.media for item in media.of(ledger, campaign)]
     rejected = counted["invalid"] + counted["duplicate"]
     again = _to_send_again(ledger, campaign, counted)
     gateway = by_name(campaign.gateway)
@@ -225,7 +226,7 @@ def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settin
     is_event = campaign.kind is Kind.EVENT
     rows = [
         (campaign.kind.name.lower(), campaign.name),
-        *(_ticket_rows(campaign) if is_event else _message_rows(ledger, campaign)),
+        *(_ticket_rows(campaign) if is_event else _message_rows(campaign, items)),
         (f"{campaign.kind.item}s to send", f"{counted['pending']:,} of {counted['input']:,} rows"),
         *([("to send again if not listed", f"{again:,} of unknown outcome")] if again else []),
         ("rejected rows", f"{rejected:,}, see {campaign.rejects_file}" if rejected else "none"),
@@ -240,12 +241,12 @@ def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settin
         *_as_read(campaign.options.get("reading", {})),
         ("content", content[:12]),
     ]
-    return Question(campaign.name, content, rows)
+    return Question(campaign.name, content, rows, items)
 
 
-def _message_rows(ledger: Ledger, campaign: Delivery) -> list[tuple[str, str]]:
+def _message_rows(campaign: Delivery, items: Sequence[Media]) -> list[tuple[str, str]]:
     """What each message of a campaign is."""
-    sources = [item.media.source for item in media.of(ledger, campaign)]
+    sources = [item.source for item in items]
     definition = campaign.definition
     words = [("title", str(definition["title"])), ("text", definition.get("text") or "none")]
     return [*words, ("media", ", ".join(sources) or "none")]

@@ -69,7 +69,7 @@ async def probe(
 
 @contextmanager
 def recording(descriptors: Sequence[Descriptor], settings: Settings, save: Path | None) -> Iterator[Any]:
-    """A tap that keeps every exchange, masked, and writes it however the block ends; None where nothing is to be saved.
+    """A tap that keeps every exchange, masked, and writes it also where an error ends the block; None without a file.
 
     Raises:
         InputError: the file cannot be written.

@@ -27,7 +27,8 @@ class Account:
     ``key`` tells accounts of one gateway apart in the ledger, and tells nothing of their credentials. ``encodings`` are
     those in which a file from disk may be uploaded, in the order in which they are tried; none where there is one way only.
     ``test_number`` is the operator's own, to which a send that is only checked may go. ``clock_offset_seconds`` is how far
-    the provider's dates are known to be ahead.
+    the provider's dates are known to be ahead. ``takes_back`` is False where it was seen not to keep messages until a
+    moment, or not to withdraw them.
     ``account_concurrency`` bounds the requests in flight of all processes, ``concurrency`` those of one. ``timezone`` is
     that of the provider's dates. ``chunk_size`` is how many numbers a request has where the file says nothing.
     """
@@ -49,6 +50,7 @@ class Account:
     encodings: tuple[str, ...] = ()
     test_number: Phone | None = field(default=None, repr=False)
     clock_offset_seconds: float = 0.0
+    takes_back: bool = True
 
     @property
     def tariff(self) -> Tariff | None:

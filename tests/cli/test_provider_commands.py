@@ -165,7 +165,7 @@ def test_a_probe_sends_nothing_shows_a_table_and_doctor_knows_it_after(posthorn,
     shown = json.loads(posthorn("doctor", "--json")[1])["findings"]
     known = {one["what"]: one for one in shown if one["what"].startswith("SerwerSMS: ")}
     assert known["SerwerSMS: upload"]["seen"].startswith("confirmed: as multipart (20")
-    assert known["SerwerSMS: clock"]["well"]
+    assert known["SerwerSMS: file_clock"]["well"]
 
 
 def test_an_account_that_was_never_probed_is_named_with_the_command(posthorn, box) -> None:

@@ -163,8 +163,22 @@ async def test_another_zone_is_told_from_a_wrong_clock(tmp_path: Path) -> None:
     async with Sandbox(speed=0, zone="Etc/GMT-3") as box:
         found = await told(sandbox_settings(box.url, tmp_path, timezone="Etc/GMT-1"))
         clock = found["dates are in the zone of the settings, and the clocks agree"]
+        assert (clock.verdict, clock.value) == (OTHER, ""), "files may be dated otherwise than messages"
+        assert re.fullmatch(r"its dates are 7,(200|199) s ahead of ours: another zone\? --send-to shows .*", clock.seen)
+
+
+async def test_the_zone_of_messages_is_measured_by_a_message(tmp_path: Path) -> None:
+    async with Sandbox(speed=0, zone="Etc/GMT-3") as box:
+        settings = sandbox_settings(box.url, tmp_path, timezone="Etc/GMT-1")
+        found = await told(settings, send_to=OWN)
+        clock = found["reports date a message when it was taken"]
         assert (clock.verdict, abs(float(clock.value) - 7200) <= 5) == (OTHER, True)
-        assert "set POSTHORN_SERWERSMS__TIMEZONE" in clock.seen
+        assert clock.seen.endswith("s ahead of ours: set POSTHORN_SERWERSMS__TIMEZONE to its zone")
+        ledger = Ledger(settings.database_url)
+        try:
+            assert abs(account_of(ledger, SERWERSMS, settings).clock_offset_seconds - 7200) <= 5
+        finally:
+            ledger.close()
 
 
 async def test_checked_sends_go_to_the_number_that_was_named_and_nowhere(box: Sandbox, tmp_path: Path) -> None:
@@ -220,7 +234,7 @@ async def test_a_held_message_whose_answer_is_lost_is_withdrawn_all_the_same(box
 
 
 async def test_who_stops_waiting_for_a_held_message_gets_none(box: Sandbox, tmp_path: Path) -> None:
-    box.serwersms.account.options = replace(box.serwersms.account.options, visible_after_seconds=1e6)
+    box.faults.replace([{"call": "messages/reports", "fault": "page_empty"}])  # so that it waits for the message to show
     waiting = asyncio.Event()
 
     async def wait(_: float) -> None:
@@ -232,7 +246,8 @@ async def test_who_stops_waiting_for_a_held_message_gets_none(box: Sandbox, tmp_
     probing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await probing
-    assert (box.serwersms.truth()["withdrawn"], box.serwersms.truth()["scheduled"]) == (1, 0)
+    truth = box.serwersms.truth()
+    assert (truth["accepted"], truth["withdrawn"], truth["scheduled"]) == (1, 1, 0)
     assert box.serwersms.account.files == {}
 
 
@@ -252,7 +267,7 @@ async def test_what_could_not_be_told_leaves_what_was_known(box: Sandbox, tmp_pa
     finally:
         ledger.close()
     assert known["hold"].seen == "earlier"
-    assert (known["upload"].value, known["lists_files"].value, known["clock"].value) == ("multipart", "yes", "0")
+    assert (known["upload"].value, known["lists_files"].value, known["file_clock"].value) == ("multipart", "yes", "0")
     assert "test_free" not in known
 
 
