@@ -17,9 +17,11 @@ from tasks.story import tell_plan
 
 
 @task(name="plan", task_run_name="plan {campaign_file}", **POLICY)
-async def plan(campaign_file: str, workers: int = 1, *, accept_missing: bool = False) -> tuple[str, bool]:
+async def plan(
+    campaign_file: str, workers: int = 1, *, accept_missing: bool = False, late: bool = False
+) -> tuple[str, bool]:
     """Plan the campaign of that file, or merge it into what is planned; its name, and whether it is a test."""
-    consent = Consent(accept_missing=accept_missing)
+    consent = Consent(accept_missing=accept_missing, late=late)
     planned = await plan_campaign(given_file(campaign_file, "campaign_file"), workers=workers, consent=consent)
     await _tell_if_new(planned)
     return planned.name, planned.test

@@ -18,6 +18,7 @@ from posthorn.cli.options import (
     Failed,
     Json,
     Jsonl,
+    Late,
     Phones,
     Plain,
     Taken,
@@ -69,7 +70,7 @@ def campaign() -> None:
 
 
 @app.command(short_help="Validate everything, send nothing.")
-def check(file: File, accept_missing: AcceptMissing = False, as_json: Json = False) -> None:
+def check(file: File, accept_missing: AcceptMissing = False, late: Late = False, as_json: Json = False) -> None:
     """Validate everything and send nothing: print the plan, what was inferred, what is doubtful, and every rejected row.
 
     Exit code 0 when `send` would start (warnings included), 2 when it would refuse. With `strict = true` warnings block.
@@ -78,7 +79,7 @@ def check(file: File, accept_missing: AcceptMissing = False, as_json: Json = Fal
     from posthorn.delivery.merge import Consent  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
-    checked = check_campaign(file, Consent(accept_missing=accept_missing))
+    checked = check_campaign(file, Consent(accept_missing=accept_missing, late=late))
     print(checked.as_json() if as_json else checked.as_text())
     refuse_without_credentials(checked, load_settings())
 
@@ -88,6 +89,7 @@ def send(
     file: File,
     yes: Annotated[bool, typer.Option("--yes", help="Approve it, where an approval is asked for.")] = False,
     accept_missing: AcceptMissing = False,
+    late: Late = False,
     as_json: Json = False,
 ) -> None:
     """Send the campaign, or go on with one that was not finished; what its list has more than before is planned.
@@ -112,7 +114,7 @@ def send(
     settings = load_settings()
     wish = load_wish(file, Kind.CAMPAIGN, settings)
     wish.gateway.check_credentials(settings)
-    consent = Consent(accept_missing=accept_missing)
+    consent = Consent(accept_missing=accept_missing, late=late)
     note = new_ledger_note(settings.database_url)
     with ending_early(wish.name, test=wish.test, as_json=as_json):
         refuse_if_running(wish)
@@ -122,7 +124,7 @@ def send(
             decisions.have_approved(Kind.CAMPAIGN, file, wish.name, consent, yes=yes)
         say(f"campaign {wish.name}: starting{note}")
         with runs.prefect_api(settings), following(settings.database_url, wish.name, test=wish.test):
-            runs.send_campaign(str(file.absolute()), accept_missing=accept_missing)
+            runs.send_campaign(str(file.absolute()), accept_missing=accept_missing, late=late)
     _end(wish.name, test=wish.test, as_json=as_json)
 
 

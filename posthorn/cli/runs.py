@@ -83,7 +83,7 @@ def _ensure_limits(settings: Settings) -> None:
     asyncio.run(ensure())
 
 
-def send_campaign(campaign_file: str, *, accept_missing: bool = False) -> None:
+def send_campaign(campaign_file: str, *, accept_missing: bool = False, late: bool = False) -> None:
     """Run the campaign flow here, to its end. What came of it is in the ledger.
 
     Raises:
@@ -95,7 +95,7 @@ def send_campaign(campaign_file: str, *, accept_missing: bool = False) -> None:
     from flows.campaign import send_campaign as flow  # noqa: PLC0415  # Prefect takes a second to import
 
     run_interruptibly(
-        lambda: _let_in(_recorded(lambda: flow(campaign_file, accept_missing=accept_missing, return_state=True)))
+        lambda: _let_in(_recorded(lambda: flow(campaign_file, accept_missing=accept_missing, late=late, return_state=True)))
     )
 
 

@@ -229,6 +229,7 @@ def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settin
         *(_ticket_rows(campaign) if is_event else _message_rows(campaign, items)),
         (f"{campaign.kind.item}s to send", f"{counted['pending']:,} of {counted['input']:,} rows"),
         *([("to send again if not listed", f"{again:,} of unknown outcome")] if again else []),
+        *([("not to be messaged", f"{counted['suppressed']:,} are suppressed")] if counted["suppressed"] else []),
         ("rejected rows", f"{rejected:,}, see {campaign.rejects_file}" if rejected else "none"),
         ("requests", f"{requests:,}"),
         ("cost", _cost_words(ledger, campaign, counted["pending"], account)),

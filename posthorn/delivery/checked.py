@@ -30,6 +30,7 @@ class Reading:
     """What was read in a list: which column, how many rows of what kind, and what is odd.
 
     ``rows`` is ``valid + invalid + duplicate``; ``left_out`` are rows that ``only_where`` leaves out, which are not in it.
+    ``suppressed`` of the valid ones must not be messaged; ``cost`` is without them.
     """
 
     column: str | None = None
@@ -39,6 +40,7 @@ class Reading:
     valid: int = 0
     invalid: int = 0
     duplicate: int = 0
+    suppressed: int = 0
     left_out: int = 0
     generated: int = 0
     by_kind: Mapping[str, int] = field(default_factory=dict)
@@ -46,6 +48,11 @@ class Reading:
     reasons: Mapping[str, int] = field(default_factory=dict)
     rejects: Sequence[Reject] = ()
     cost: Decimal | None = None
+
+    @property
+    def to_send(self) -> int:
+        """How many of the valid rows may be messaged."""
+        return self.valid - self.suppressed
 
     def column_line(self) -> str:
         """Where the numbers were taken from."""
@@ -74,6 +81,7 @@ class Merged:
     """What a list does to what is planned: rows that are new, known (``still_out`` of them were taken out, and stay so).
 
     ``taken_out`` are missing from it, and accepted as that; of ``numbers`` and ``columns`` the known row has others now.
+    ``content`` says what else changes; ``still_scheduled`` messages stay at the old moment of dispatch.
     """
 
     new: int = 0
@@ -82,6 +90,8 @@ class Merged:
     still_out: int = 0
     numbers: int = 0
     columns: int = 0
+    content: Sequence[str] = ()
+    still_scheduled: int = 0
 
     def as_text(self) -> str:
         """``1,000 new rows, 9,000 known; 3 taken out``."""
@@ -91,12 +101,13 @@ class Merged:
             (self.still_out, "were taken out before and stay so"),
             (self.numbers, "have another number now"),
             (self.columns, "have other columns now"),
+            (self.still_scheduled, "stay scheduled at the old moment"),
         ]
         said = [
             f"{self.new:,} new {rows}, {self.known:,} known",
             *(f"{count:,} {words}" for count, words in others if count),
         ]
-        return "; ".join(said)
+        return "; ".join([*said, *self.content])
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +157,6 @@ class Checked:
             "test": self.test,
             **reading,
             "input": self.reading.rows,
-            "suppressed": 0,
             "chunk_size": self.chunk_size,
             "requests": self.requests,
             "send_at": self.moment.isoformat(sep=" ", timespec="minutes") if self.moment else None,
@@ -213,13 +223,12 @@ class Checked:
         """What all of it costs; None where there is no price. Of one that is planned already, at the usual price."""
         if self.price is None or self.reading.cost is not None:
             return self.reading.cost
-        return self.price * self.reading.valid
+        return self.price * self.reading.to_send
 
     def _cost_line(self, price: Decimal) -> str:
-        usual = cost(self.reading.valid, price)
-        return (
-            usual if self.cost in (None, price * self.reading.valid) else f"{money(self.cost or price)} (by country prefix)"
-        )
+        if self.cost in (None, price * self.reading.to_send):
+            return cost(self.reading.to_send, price)
+        return f"{money(self.cost or price)} (by country prefix)"
 
     def _head(self) -> list[tuple[str, str]]:
         if self.kind is Kind.EVENT:
@@ -250,7 +259,10 @@ class Checked:
     def _counts(self) -> str:
         reading = self.reading
         what = "tickets" if self.kind is Kind.EVENT else "valid"
-        return f"{reading.rows:,}: {reading.valid:,} {what}, {reading.invalid:,} invalid, {reading.duplicate:,} duplicate"
+        out = f" ({reading.suppressed:,} of them suppressed: not to be messaged)" if reading.suppressed else ""
+        return (
+            f"{reading.rows:,}: {reading.valid:,} {what}{out}, {reading.invalid:,} invalid, {reading.duplicate:,} duplicate"
+        )
 
     def _countries(self) -> list[tuple[str, str]]:
         if not self.reading.by_country:

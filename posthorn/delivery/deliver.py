@@ -180,9 +180,9 @@ async def _settle(run: CampaignRun, steps: Steps) -> None:
 
 async def _withdraw_if_kept(run: CampaignRun, steps: Steps) -> None:
     """Only where the provider may hold messages back: a step for nothing is one too many."""
-    definition = run.delivery.definition
-    is_kept = definition.get("hold_minutes") or definition.get("send_at")
-    if is_kept and (run.delivery.cancelled_at is not None or await run.do(copies.suspects, run.delivery, 1)):
+    if not await run.do(sending.may_be_kept, run.delivery):
+        return
+    if run.delivery.cancelled_at is not None or bool(await run.do(copies.suspects, run.delivery, 1)):
         await steps.withdraw(run)
 
 

@@ -16,6 +16,7 @@ from posthorn.gateways.contract import OptOutSource
 from posthorn.gateways.descriptor import Descriptor
 from posthorn.ledger import refusals, suppression
 from posthorn.ledger.store.engine import Ledger, open_ledger
+from posthorn.models import OptOut
 from posthorn.settings import Settings, SettingsError, load_settings
 
 AGAIN_SECONDS = 86_400.0
@@ -75,9 +76,14 @@ async def _pull(settings: Settings, ledger: Ledger, descriptor: Descriptor, pull
 
 def take_refusals(ledger: Ledger) -> int:
     """Put numbers on the list of which a provider has said, to an earlier message, that they are blacklisted; how many."""
-    found = [
+    found = unheard_refusals(ledger)
+    return suppression.add(ledger, found, by="posthorn") if found else 0
+
+
+def unheard_refusals(ledger: Ledger) -> list[OptOut]:
+    """Those numbers, as far as they are not on the list."""
+    return [
         one
         for descriptor in registry.GATEWAYS
         for one in refusals.refused(ledger, descriptor.name, descriptor.blacklisted_codes)
     ]
-    return suppression.add(ledger, found, by="posthorn") if found else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from posthorn.delivery.merge import Consent, Merge
@@ -64,18 +65,18 @@ def plan_file(
 
 def _plan(ledger: Ledger, wish: Wish, rejects: Path, consent: Consent) -> Delivery:
     planned = None if wish.test else deliveries.find(ledger, wish.name, test=wish.test)
-    merge = Merge(ledger, wish, planned, consent if consent.by else Consent(consent.accept_missing, by=process_name()))
-    wish.refuse_unsendable(planned)
-    if planned is not None and not merge.is_list_new:
+    merge = Merge(ledger, wish, planned, consent if consent.by else replace(consent, by=process_name()))
+    wish.refuse_unsendable(planned, is_new=merge.is_content_new, is_late=merge.is_late)
+    if planned is not None and not merge.is_new:
         as_read = {key: planned.options[key] for key in ("reading",) if key in planned.options}
-        deliveries.change_options(ledger, planned, {**wish.options(), **as_read})
+        deliveries.change_options(ledger, planned, {**merge.options(), **as_read})
         return planned
     new = NewDelivery(
         kind=wish.kind,
         name=wish.name,
         gateway=wish.gateway.name,
         definition=merge.definition,
-        options=wish.options(),
+        options=merge.options(),
         chunk_size=wish.chunk_size,
         canary=wish.waves.canary if wish.waves else 0,
         ramp=wish.waves.ramp if wish.waves else (1.0,),

@@ -9,8 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 from posthorn.content.plain import plain
 from posthorn.delivery.place import known_of
 from posthorn.delivery.private_file import written_privately
@@ -24,7 +22,6 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Known, Observation, Phone, Verdict
 from posthorn.settings import Settings
 
-_WORDS = {Verdict.CONFIRMED: "confirmed", Verdict.OTHER: "OTHER", Verdict.UNCLEAR: "cannot tell"}
 _MOST_SEEN = 300
 
 
@@ -101,13 +98,6 @@ def _keep(descriptor: Descriptor, settings: Settings, found: Sequence[Observatio
                 accounts.keep(ledger, descriptor.name, key, one.subject, verdict=one.verdict, value=one.value, seen=one.seen)
     finally:
         ledger.close()
-
-
-def as_table(found: Sequence[Observation]) -> str:
-    """What we rely on, where it comes from, and what was seen."""
-    rows = [(_WORDS[one.verdict], one.relies, one.source, plain(one.seen, most=_MOST_SEEN)) for one in found]
-    headers = ("", "what we rely on", "from", "seen")
-    return tabulate(rows, headers=headers, tablefmt="simple_outline", maxcolwidths=[None, 44, 30, 60])
 
 
 def as_json(descriptor: Descriptor, found: Sequence[Observation]) -> list[dict[str, str]]:

@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -304,11 +303,9 @@ def _last_begun(campaign: Delivery) -> float:
 
 def _dispatched_at(chunk: OpenChunk, campaign: Delivery) -> float:
     """When the provider was to hand on the messages of a chunk; their age counts from then."""
-    send_at, hold_seconds = _delay(campaign)
-    return max(chunk.sent_at + hold_seconds, send_at)
+    return max(chunk.sent_at + _delay(campaign)[1], chunk.send_at)
 
 
 def _delay(campaign: Delivery) -> tuple[float, float]:
     """The moment of dispatch that the campaign's file names (0 where it names none), and the seconds it has chunks held."""
-    send_at, hold_minutes = campaign.definition.get("send_at"), campaign.definition.get("hold_minutes")
-    return datetime.fromisoformat(send_at).timestamp() if send_at else 0.0, 60.0 * (hold_minutes or 0)
+    return campaign.send_at or 0.0, 60.0 * (campaign.definition.get("hold_minutes") or 0)

@@ -125,8 +125,11 @@ class Wish(Protocol):
     def list_hash(self, sha256: str | None = None) -> str:
         """What tells its list from another; ``sha256`` of its bytes, where they were read already."""
 
-    def refuse_unsendable(self, planned: Delivery | None) -> None:
-        """Refuse what cannot be sent, whoever it is for."""
+    def refuse_unsendable(self, planned: Delivery | None, *, is_new: bool, is_late: bool = False) -> None:
+        """Refuse what cannot be sent, whoever it is for; what is not new was asked already.
+
+        ``is_late``: a person has accepted that its moment has passed.
+        """
 
     def read(self, rejects: Path | None) -> ListReading:
         """Open its list."""
@@ -265,7 +268,7 @@ class CampaignWish:
         """What tells its list from another."""
         return self.campaign.list_hash(self.settings.default_region, sha256)
 
-    def refuse_unsendable(self, planned: Delivery | None) -> None:
+    def refuse_unsendable(self, planned: Delivery | None, *, is_new: bool, is_late: bool = False) -> None:
         """Refuse what its gateway cannot do, a moment that has passed or is outside the hours, media that cannot be used.
 
         What is planned with this content was asked then, and its canary is cut.
@@ -276,8 +279,10 @@ class CampaignWish:
         """
         if planned is not None:
             _refuse_other_waves(planned, self.campaign)
+        if not is_new:
             return
-        campaign, now = self.campaign, datetime.now(UTC)
+        now = datetime.now(UTC)
+        campaign = self.campaign.model_copy(update={"send_at": None}) if is_late else self.campaign
         self._refuse_beyond_gateway()
         campaign.check(now, allow_loopback=self.allows_loopback)
         if not campaign.test:
@@ -400,13 +405,13 @@ class EventWish:
         """What tells its list from another."""
         return self.event.list_hash(self.settings.default_region, sha256)
 
-    def refuse_unsendable(self, planned: Delivery | None) -> None:
+    def refuse_unsendable(self, planned: Delivery | None, *, is_new: bool, is_late: bool = False) -> None:  # noqa: ARG002 - it has none
         """Refuse keys that the provider's parameters cannot hold, hours beyond the house's, a cap without a price.
 
         Raises:
             InputError: which key, and why.
         """
-        if planned is None:
+        if is_new:
             refuse_unsendable_event(self.event, self._open(None))
         house, own = self.settings.hours(), self.event.hours
         if is_wider(house, own):

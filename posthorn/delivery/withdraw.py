@@ -21,7 +21,7 @@ from posthorn.delivery.listing import LISTED_SECONDS, settle_seconds
 from posthorn.delivery.reconcile import Reconciled, reconcile
 from posthorn.delivery.run import CampaignRun, Run, open_lookup, open_run, open_ticket_run
 from posthorn.errors import AlreadyRunning, GatewayError, InputError
-from posthorn.ledger import copies, deliveries, reporting, totals
+from posthorn.ledger import copies, deliveries, reporting, sending, totals
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, MessageState, Report
 from posthorn.settings import load_settings
@@ -129,7 +129,7 @@ async def withdraw_unwanted(run: CampaignRun) -> int:
     if not (run.descriptor.withdraws and run.descriptor.looks_up):  # what was withdrawn is only believed once it is seen
         return 0
     withdrawn = await withdraw_scheduled(run) if run.delivery.cancelled_at is not None else 0
-    if run.delivery.definition.get("hold_minutes") or run.delivery.definition.get("send_at"):
+    if await run.do(sending.may_be_kept, run.delivery):
         withdrawn += await withdraw_surplus(run)
     return withdrawn
 

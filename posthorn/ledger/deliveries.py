@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -63,6 +64,12 @@ class Delivery:
     def lock_key(self) -> str:
         """The name of the lock that whoever runs this campaign holds."""
         return lock_key(self.name, test=self.test)
+
+    @property
+    def send_at(self) -> float | None:
+        """The moment at which the provider is to dispatch what is sent from now on (seconds), if it has one."""
+        moment = self.definition.get("send_at")
+        return datetime.fromisoformat(moment).timestamp() if moment else None
 
     @property
     def lookup_key(self) -> str:

@@ -149,12 +149,14 @@ def remove(ledger: Ledger, phone: Phone, scopes: Sequence[Scope], *, by: str, wh
                 .where(listed.c.phone == phone, listed.c.scope.in_([one.scope for one in held]))
                 .values(removed_at=time.time(), removed_by=by, removed_why=why)
             )
+            connection.execute(_NUMBER, {"count": 1})
     return held
 
 
 def erase(ledger: Ledger, phone: Phone) -> int:
     """Delete all that the list knows of a number, removed or not; how many entries that were."""
     with ledger.write() as connection:
+        connection.execute(_NUMBER, {"count": 1})
         return connection.execute(tables.suppression.delete().where(tables.suppression.c.phone == phone)).rowcount
 
 
@@ -207,6 +209,13 @@ def newest(ledger: Ledger, most: int, *, source: str | None = None) -> list[Supp
         query = query.where(listed.c.source == source)
     with ledger.read() as connection:
         return [_entry(row) for row in connection.execute(query.order_by(listed.c.since.desc(), listed.c.phone).limit(most))]
+
+
+def newest_word(ledger: Ledger) -> int:
+    """The number of the last change of the list: as long as it is the same, so is the list."""
+    with ledger.read() as connection:
+        number: int = connection.execute(sql(f"SELECT {NEWEST}")).scalar_one()
+    return number
 
 
 def counted(ledger: Ledger) -> dict[tuple[Scope, str], int]:

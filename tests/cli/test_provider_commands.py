@@ -15,8 +15,10 @@ from posthorn.cli import command
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_run
 from posthorn.delivery.upload import upload_media
+from posthorn.models import StoredFile
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
+from posthorn.views.provider import files_table
 from tests.delivery.journey import PNG, numbers, write_campaign
 
 LISTED = [f"+48500600{number:03}" for number in range(120)]
@@ -150,6 +152,14 @@ def test_a_code_is_explained_in_our_words_and_in_the_providers(posthorn, box, mo
     assert "on the blacklist" in posthorn("account", "explain", "number_is_blacklisted")[1]
     monkeypatch.delenv("POSTHORN_SERWERSMS__TOKEN")
     assert posthorn("account", "explain", "3103")[1] == "serwersms 3103: invalid recipient number\n"
+
+
+def test_an_id_that_looks_like_a_number_is_shown_as_it_is() -> None:
+    shown = files_table(
+        [StoredFile("12345e6789", "a.png", 1234, "mms", "2026-11-30 09:00:00"), StoredFile("1", "", None, "", "")]
+    )
+    assert "12345e6789" in shown
+    assert "1,234" in shown
 
 
 # -- Probe ----------------------------------------------------------------------------------------------------------------

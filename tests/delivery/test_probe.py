@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from posthorn.delivery.place import account_of
-from posthorn.delivery.probe import as_table, hold_words, probe, recording
+from posthorn.delivery.probe import hold_words, probe, recording
 from posthorn.errors import CredentialsRefused, InputError
 from posthorn.gateways.probing import NEEDS_SEND_TO, NEEDS_TEST_NUMBER
 from posthorn.gateways.registry import by_name
@@ -25,6 +25,7 @@ from posthorn.models import Observation, Phone, Verdict
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.serwersms import SerwerSmsOptions
 from posthorn.settings import Settings, SkycoreSettings
+from posthorn.views.provider import probe_table
 from tests.conftest import sandbox_settings
 
 OWN, ANOTHER = Phone(48500999888), Phone(48500777666)
@@ -346,7 +347,7 @@ async def test_a_file_that_cannot_be_written_is_found_before_anything_is_asked(b
 
 
 async def test_the_table_fits_a_terminal_and_escapes_what_the_provider_says() -> None:
-    table = as_table([Observation("x", "a thing", "a page", OTHER, "\x1b[2J said")])
+    table = probe_table([Observation("x", "a thing", "a page", OTHER, "\x1b[2J said")])
     assert "\x1b" not in table
     assert max(map(len, table.splitlines())) < 170
 

@@ -302,21 +302,12 @@ async def test_an_old_refusal_hides_no_later_reason_to_stop(box: Sandbox, tmp_pa
     assert "1001" in status_now("later")["because"]
 
 
-async def test_what_changes_after_it_was_shown_is_refused(box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:
-    file = asks_first(tmp_path, "changed")
-    async with waiting(file, prefect) as (run, running):
-        file.write_text(file.read_text().replace('text = "-30%"', 'text = "-90%"'))
-        assert await say(prefect, run, approve=True, name="Ada") == "ACCEPT"
-        state = await running
-    assert state.is_failed()
-    assert "in the ledger with other content" in (state.message or "")
-    assert box.truth()["send_requests"] == 0
-
-
-async def test_an_option_that_changes_is_asked_about_again(box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:
+async def test_what_changes_after_it_was_shown_is_asked_about_again(
+    box: Sandbox, tmp_path: Path, prefect: PrefectClient
+) -> None:
     file = asks_first(tmp_path, "option")
     async with waiting(file, prefect) as (run, running):
-        file.write_text(f"{file.read_text()}resend_unconfirmed = true\n")
+        file.write_text(file.read_text().replace('text = "-30%"', 'text = "-90%"') + "resend_unconfirmed = true\n")
         await say(prefect, run, approve=True, name="Ada")
         again = await paused_run(prefect, f"campaign {file.name}", running)
         assert box.truth()["send_requests"] == 0

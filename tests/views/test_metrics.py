@@ -19,6 +19,7 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from posthorn.delivery.optouts import pull_opt_outs
 from posthorn.delivery.run import open_run
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import TOTALS
@@ -175,6 +176,7 @@ def test_the_command_serves_them_on_loopback_until_it_is_stopped(sent: Settings,
 
 
 async def test_alerts_and_dashboard_ask_for_metrics_that_are_served(box: Sandbox, sent: Settings) -> None:
+    await pull_opt_outs(sent)
     with exporter(sent) as served:
         await until(lambda: ("posthorn_credit_left", "serwersms") in served.samples())
         names = {key[0] for key in served.samples()}
