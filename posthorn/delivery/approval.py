@@ -46,6 +46,7 @@ _GUESSED_SECONDS = 1.0
 class Question:
     """A delivery that waits for a person's word; ``rows`` are (what, value) for a table, without any number of a person."""
 
+    kind: Kind
     name: str
     content: str
     rows: list[tuple[str, str]]
@@ -242,7 +243,7 @@ def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settin
         *_as_read(campaign.options.get("reading", {})),
         ("content", content[:12]),
     ]
-    return Question(campaign.name, content, rows, items)
+    return Question(campaign.kind, campaign.name, content, rows, items)
 
 
 def _message_rows(campaign: Delivery, items: Sequence[Media]) -> list[tuple[str, str]]:
