@@ -1,4 +1,4 @@
-"""The page on which a person decides whether a campaign or an event is sent: its pictures, its text as it will stand, its cost."""
+"""The page on which a person decides whether something is sent: its pictures, its text as it will stand, its cost."""
 
 from __future__ import annotations
 
