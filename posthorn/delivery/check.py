@@ -21,7 +21,7 @@ from posthorn.delivery.hours import Dispatch, is_wider, shown_hours
 from posthorn.delivery.merge import Consent, Merge
 from posthorn.delivery.optouts import unheard_refusals
 from posthorn.delivery.passed import refuse_passed
-from posthorn.delivery.probe import hold_words
+from posthorn.delivery.probe import hold_words, refuse_ignored_test
 from posthorn.delivery.wish import Batch, CampaignWish, EventWish, ListReading, Wish, load_wish
 from posthorn.errors import InputError
 from posthorn.gateways import registry
@@ -81,6 +81,8 @@ def examine(wish: Wish, consent: Consent = NOTHING_ACCEPTED) -> Checked:
         planned = None if wish.test else deliveries.find(ledger, wish.name)
         merge = Merge(ledger, wish, planned, consent)
         wish.refuse_unsendable(planned, is_new=merge.is_content_new, is_late=merge.is_late)
+        if wish.test:
+            refuse_ignored_test(ledger, wish.gateway, wish.settings)
         if planned is not None and not merge.is_new:
             refuse_passed(ledger, planned)
             return _planned(ledger, planned, wish)
@@ -92,7 +94,8 @@ def examine(wish: Wish, consent: Consent = NOTHING_ACCEPTED) -> Checked:
         merge.refuse()
         if planned is not None and not merge.is_content_new:
             refuse_passed(ledger, planned, merge.differences.new)
-        cautions = merge.cautions(listed, _beyond_cap(wish, reading))
+        further = [*_beyond_cap(wish, reading), *_skipped(merge)]
+        cautions = merge.cautions(listed, further)
         already = None if planned is None else planned_already(ledger, planned)
         merged = _merged(ledger, merge)
     differences = merge.differences
@@ -121,6 +124,12 @@ def _merged(ledger: Ledger, merge: Merge) -> Merged:
         content=merge.content,
         still_scheduled=totals.totals(ledger, planned)["scheduled"] if planned is not None and is_moved else 0,
     )
+
+
+def _skipped(merge: Merge) -> Sequence[Caution]:
+    if not merge.skipped:
+        return []
+    return [Caution("repeat", f"{merge.skipped:,} numbers have had the same lately under another name: they are left out")]
 
 
 def none_valid(reading: Reading, path: Path) -> str:

@@ -21,6 +21,7 @@ from posthorn.delivery.guard import guard
 from posthorn.delivery.hold import FOR_LAST_LOOK, note_last_look
 from posthorn.delivery.optouts import take_refusals
 from posthorn.delivery.reconcile import reconcile, seconds_to_next_look, waited
+from posthorn.delivery.repeat import heed_repeats
 from posthorn.delivery.run import CampaignRun, Run, TicketRun
 from posthorn.delivery.send import Exchange, batches, send_batch
 from posthorn.delivery.tickets import TicketExchange
@@ -119,6 +120,7 @@ async def send_pending(run: Run[Any], exchange: Exchange, steps: Steps = PLAIN) 
         return 0
     await steps.guard(run)
     await heed_approval(run)
+    await heed_repeats(run)
     await asyncio.to_thread(take_refusals, run.ledger)
     gate = asyncio.Semaphore(BATCHES_AT_ONCE)
 

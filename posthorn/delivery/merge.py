@@ -59,6 +59,7 @@ class Merge:
         self.definition = wish.definition()
         self.list_hash = wish.list_hash()
         self.differences = Differences()
+        self._repeats: Repeats | None = None
         self._late = self._accepted_late()
         if planned is not None:
             refuse_closed(planned)
@@ -75,6 +76,11 @@ class Merge:
             return None
         self.definition["send_at"] = None
         return str(moment)
+
+    @property
+    def skipped(self) -> int:
+        """How many new rows the next run leaves out: they have had the same lately, and the file says so."""
+        return self._repeats.skipped if self._repeats is not None and self.wish.repeat == "skip" else 0
 
     @property
     def is_late(self) -> bool:
@@ -99,7 +105,7 @@ class Merge:
     def new_rows(self, reading: ListReading) -> Iterator[Batch]:
         """The rows of the list that are not planned yet; once they have been read, ``refuse`` and ``change`` can tell."""
         known = self.wish.known(self._ledger, self.planned, reading)
-        repeats = Repeats(self._ledger, self.wish, self.definition)
+        repeats = self._repeats = Repeats(self._ledger, self.wish, self.definition)
         self.differences = known.differences
         for batch in reading:
             new = known.new_of(batch)

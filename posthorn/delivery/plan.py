@@ -10,6 +10,7 @@ from pathlib import Path
 
 from posthorn.delivery.merge import Consent, Merge
 from posthorn.delivery.optouts import take_refusals
+from posthorn.delivery.probe import refuse_ignored_test
 from posthorn.delivery.run import process_name, try_lock
 from posthorn.delivery.wish import Batch, ListReading, Wish, load_wish
 from posthorn.errors import AlreadyRunning, InputError, NotMerged
@@ -67,6 +68,8 @@ def _plan(ledger: Ledger, wish: Wish, rejects: Path, consent: Consent) -> Delive
     planned = None if wish.test else deliveries.find(ledger, wish.name, test=wish.test)
     merge = Merge(ledger, wish, planned, consent if consent.by else replace(consent, by=process_name()))
     wish.refuse_unsendable(planned, is_new=merge.is_content_new, is_late=merge.is_late)
+    if wish.test:
+        refuse_ignored_test(ledger, wish.gateway, wish.settings)
     if planned is not None and not merge.is_new:
         as_read = {key: planned.options[key] for key in ("reading",) if key in planned.options}
         deliveries.change_options(ledger, planned, {**merge.options(), **as_read})

@@ -115,6 +115,21 @@ def hold_words(ledger: Ledger, descriptor: Descriptor, settings: Settings) -> tu
     return False, "inferred from the provider's pages; `posthorn account probe --send-to NUMBER` proves it"
 
 
+def refuse_ignored_test(ledger: Ledger, descriptor: Descriptor, settings: Settings) -> None:
+    """Refuse a test where a probe saw the account send what is to be checked only.
+
+    Raises:
+        InputError: it would go out.
+    """
+    found = known_of(ledger, descriptor, descriptor.account(settings)).get(Known.TEST_FREE)
+    if found is not None and found.verdict == Verdict.OTHER:
+        raise InputError(
+            "test",
+            f"the probe of {_day(found)} saw that this account sends what is to be checked only; nothing was sent. Leave it"
+            " out to send in earnest, or probe again: posthorn account probe --test-number NUMBER",
+        )
+
+
 def known_words(settings: Settings, descriptor: Descriptor) -> list[AccountFinding]:
     """Everything that is known of the account, for `doctor`."""
     ledger = Ledger(settings.database_url)

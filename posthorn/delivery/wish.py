@@ -164,6 +164,10 @@ def _refuse_other_waves(planned: Delivery, campaign: Campaign) -> None:
             )
 
 
+def _repeat(chosen: OnRepeat) -> dict[str, Any]:
+    return {} if chosen == "refuse" else {"on_repeat": chosen}
+
+
 def _limits(one: Campaign | TicketEvent) -> dict[str, Any]:
     """When a campaign or an event may be sent, and what it may cost, by its file."""
     hours = {"send_hours": one.send_hours} if one.send_hours else {}
@@ -256,6 +260,7 @@ class CampaignWish:
             "resend_unconfirmed": campaign.resend_unconfirmed,
             "approve": campaign.approve,
             "verify": campaign.verify,
+            **_repeat(self.repeat),
             **_limits(campaign),
             **campaign.wave_options(),
         }
@@ -395,7 +400,11 @@ class EventWish:
     def options(self) -> dict[str, Any]:
         """What may change between runs."""
         heeds = {"opt_outs": self.event.opt_outs} if self.event.opt_outs != "all" else {}
+<<<<<<< HEAD
         return {"approve": self.event.approve, **_limits(self.event), **heeds}
+=======
+        return {**_repeat(self.repeat), **_limits(self.event), **heeds}
+>>>>>>> main
 
     def media(self) -> Sequence[Media]:
         """It has none of its own: they are in the stored MMS."""

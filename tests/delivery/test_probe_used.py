@@ -14,6 +14,7 @@ from posthorn.delivery.probe import probe
 from posthorn.delivery.reconcile import most_resends, reconcile
 from posthorn.delivery.run import open_run
 from posthorn.delivery.wish import load_wish
+from posthorn.errors import InputError
 from posthorn.gateways.registry import by_name
 from posthorn.ledger import accounts
 from posthorn.ledger.store.engine import Ledger
@@ -69,6 +70,24 @@ def test_an_account_that_was_never_probed_has_the_clock_of_the_settings(tmp_path
         assert account_of(ledger, by_name("skycore"), settings).clock_offset_seconds == 0
     finally:
         ledger.close()
+
+
+@pytest.mark.parametrize(("verdict", "is_refused"), [(None, False), ("confirmed", False), ("other", True)])
+def test_a_test_is_refused_where_a_probe_saw_that_tests_go_out(
+    tmp_path: Path, verdict: str | None, is_refused: bool
+) -> None:
+    settings = sandbox_settings("http://127.0.0.1:1", tmp_path)
+    if verdict:
+        keep(settings, Known.TEST_FREE, verdict, "")
+    file = write_campaign(tmp_path, numbers(2), test="true", media="[]")
+    for step in (lambda: plan_file(file, settings), lambda: examine(load_wish(file, Kind.CAMPAIGN, settings))):
+        if not is_refused:
+            step()
+            continue
+        with pytest.raises(
+            InputError, match=r"test: the probe of 20.* saw that this account sends what is to be checked only"
+        ):
+            step()
 
 
 @pytest.mark.parametrize(("verdict", "resends"), [(None, 5), ("confirmed", 5), ("other", 0)])

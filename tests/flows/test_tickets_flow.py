@@ -98,7 +98,7 @@ async def test_an_event_waits_for_a_word_and_a_no_is_the_end(
     running = asyncio.create_task(send_tickets(str(file), return_state=True))
     try:
         run = await paused_run(prefect, f"tickets {file.name}", running)
-        await prefect.resume_flow_run(run.id, run_input={"approve": False, "name": "Boss", "note": "wrong hall"})
+        await prefect.resume_flow_run(run.id, run_input={"decision": "do not send it", "name": "Boss", "note": "wrong hall"})
         state = await running
     finally:
         running.cancel()
