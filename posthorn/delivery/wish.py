@@ -400,11 +400,7 @@ class EventWish:
     def options(self) -> dict[str, Any]:
         """What may change between runs."""
         heeds = {"opt_outs": self.event.opt_outs} if self.event.opt_outs != "all" else {}
-<<<<<<< HEAD
-        return {"approve": self.event.approve, **_limits(self.event), **heeds}
-=======
-        return {**_repeat(self.repeat), **_limits(self.event), **heeds}
->>>>>>> main
+        return {"approve": self.event.approve, **_repeat(self.repeat), **_limits(self.event), **heeds}
 
     def media(self) -> Sequence[Media]:
         """It has none of its own: they are in the stored MMS."""
