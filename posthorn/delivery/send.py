@@ -23,7 +23,7 @@ from posthorn.ledger.costs import CapReached
 from posthorn.ledger.sending import Claim, ClaimLost
 from posthorn.ledger.spool import hold_answer, hold_not_taken, keep_answer, keep_not_taken
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Answer, MessageState, Receipt
+from posthorn.models import Answer
 
 MOST_BATCHES = 16
 """However large a campaign: each batch is a task run, which costs Prefect's server work and says no more than the progress.
@@ -107,9 +107,7 @@ async def _worker(run: Run[Any], exchange: Exchange, batch: _Batch) -> int:
             claimed, proven_at = held
             requests += 1
             outcome = await _outcome(run, exchange, claimed, proven_at)
-            _notice(
-                run, claimed, outcome
-            )  # before the slot is free: the next request may have to wait, or not to leave at all
+            _notice(run, outcome)  # before the slot is free: the next request may have to wait, or not to leave at all
         await _record(run, exchange, claimed, outcome)
         if not isinstance(outcome, Answer):
             batch.is_claimed = False  # its chunk may be pending again
@@ -140,6 +138,8 @@ def _claim(ledger: Ledger, run: Run[Any], first: int, last: int) -> tuple[Claim,
         raise LedgerError(f"the lock of {run.delivery.name} is lost; nothing more is sent. Run it again")
     refuse_passed(ledger, run.delivery)
     run.gate.refuse_claim()
+    if (halted := run.halting.look(ledger, run.delivery)) is not None:
+        raise halted
     claimed = _claim_within_budget(ledger, run, first, last)
     if claimed is None:
         return None
@@ -168,7 +168,7 @@ async def _outcome(run: Run[Any], exchange: Exchange, claimed: Claim, proven_at:
         raise
 
 
-def _notice(run: Run[Any], claimed: Claim, outcome: _Outcome) -> None:
+def _notice(run: Run[Any], outcome: _Outcome) -> None:
     """What an outcome means for the requests that have not left yet: stop, wait, or go on."""
     if isinstance(outcome, Answer):
         run.pace.answered()
@@ -181,16 +181,14 @@ def _notice(run: Run[Any], claimed: Claim, outcome: _Outcome) -> None:
     elif isinstance(outcome, InputError) or outcome.stops_run:
         run.stop(outcome)
     else:
-        _slow_or_break(run, claimed, outcome)
+        _slow_or_break(run, outcome)
 
 
-def _slow_or_break(run: Run[Any], claimed: Claim, error: GatewayError) -> None:
+def _slow_or_break(run: Run[Any], error: GatewayError) -> None:
     if error.slows_all:
         run.pace.slow(error.retry_after_seconds)
     if error.maybe_sent:
         run.pace.unknown()
-        if (halted := run.halting.saw([Receipt(MessageState.UNKNOWN)] * len(claimed.phones))) is not None:
-            run.stop(halted)
     if run.pace.is_broken and run.delivery.definition.get("hold_minutes"):
         run.pace.slow(None)  # what a held campaign sends twice can be withdrawn: wait, and go on
     elif run.pace.is_broken:

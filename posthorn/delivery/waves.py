@@ -34,7 +34,7 @@ async def opened_next(run: CampaignRun) -> bool:
     plan = Waves.of(run.delivery.options)
     if plan is None or run.delivery.test:
         return False
-    if isinstance(run.stopped, Halted):
+    if isinstance(run.stopped, Halted) and run.delivery.halted_because is None:
         await _halt(run, str(run.stopped))
     await run.refresh()
     wave = run.delivery.open_wave

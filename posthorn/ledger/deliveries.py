@@ -219,7 +219,9 @@ def cancel(ledger: Ledger, campaign: Delivery) -> int:
         connection.execute(
             tables.campaign.update()
             .where(tables.campaign.c.id == campaign.id)
-            .values(cancelled_at=sa.func.coalesce(tables.campaign.c.cancelled_at, time.time()))
+            .values(
+                cancelled_at=sa.func.coalesce(tables.campaign.c.cancelled_at, time.time()), goes_on_for=None, goes_on_at=None
+            )
         )
         hold_chunks(connection, "campaign_id = :campaign", campaign=campaign.id)
         still_open = "campaign_id = :campaign AND state = :open"

@@ -107,7 +107,8 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
         because = _rest_words(campaign)
     if state == "stopped":
         word = approvals.newest(ledger, campaign)
-        if campaign.halted_because is not None:
+        is_refused = not isinstance(word, float) and word is not None and not word.approved
+        if campaign.halted_because is not None and not is_refused:
             word, state = None, "needs_attention"
             because = (
                 f"{campaign.halted_because}. `posthorn campaign approve {campaign.name}` shows it and lets it go on,"

@@ -12,12 +12,14 @@ from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import WaitsFor
 
-_COUNTED = sql(
+_COUNTED = (
     "SELECT coalesce(sum(pending), 0) AS pending, coalesce(sum(delivered), 0) AS delivered,"
     " coalesce(sum(rejected), 0) AS rejected, coalesce(sum(undelivered), 0) AS undelivered,"
     " coalesce(sum(unknown), 0) AS unknown, coalesce(sum(accepted + scheduled + no_report), 0) AS silent,"
-    " max(finished_at) AS ended_at FROM chunk WHERE campaign_id = :campaign AND wave = :wave"
+    " max(finished_at) AS ended_at FROM chunk WHERE campaign_id = :campaign"
 )
+_OF_WAVE = sql(f"{_COUNTED} AND wave = :wave")
+_SINCE = sql(f"{_COUNTED} AND claimed_at >= :since")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,17 @@ class Outcomes:
 
 def outcomes(ledger: Ledger, campaign: Delivery, wave: int) -> Outcomes:
     """What became of one wave so far."""
+    return _outcomes(ledger, _OF_WAVE, {"campaign": campaign.id, "wave": wave})
+
+
+def outcomes_since(ledger: Ledger, campaign: Delivery, since: float) -> Outcomes:
+    """What became so far of what was claimed since then."""
+    return _outcomes(ledger, _SINCE, {"campaign": campaign.id, "since": since})
+
+
+def _outcomes(ledger: Ledger, query: sa.TextClause, values: dict[str, float]) -> Outcomes:
     with ledger.read() as connection:
-        row = connection.execute(_COUNTED, {"campaign": campaign.id, "wave": wave}).mappings().one()
+        row = connection.execute(query, values).mappings().one()
     counts = {name: int(count) for name, count in row.items() if name != "ended_at"}
     return Outcomes(**counts, ended_at=row["ended_at"])
 

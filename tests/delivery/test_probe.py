@@ -14,9 +14,10 @@ import pytest
 import pytest_asyncio
 
 from posthorn.delivery.place import account_of
-from posthorn.delivery.probe import hold_words, probe, recording
+from posthorn.delivery.probe import hold_words, probe, probed, recording
 from posthorn.errors import CredentialsRefused, InputError
-from posthorn.gateways.probing import NEEDS_SEND_TO, NEEDS_TEST_NUMBER
+from posthorn.gateways import registry
+from posthorn.gateways.probing import NEEDS_SEND_TO, NEEDS_TEST_NUMBER, ProbeOrder, Reliance
 from posthorn.gateways.registry import by_name
 from posthorn.gateways.serwersms.probe import picture
 from posthorn.ledger import accounts
@@ -27,6 +28,7 @@ from posthorn.sandbox.serwersms import SerwerSmsOptions
 from posthorn.settings import Settings, SkycoreSettings
 from posthorn.views.provider import probe_table
 from tests.conftest import sandbox_settings
+from tests.gateways.toy.descriptor import TOY
 
 OWN, ANOTHER = Phone(48500999888), Phone(48500777666)
 SERWERSMS, SKYCORE = by_name("serwersms"), by_name("skycore")
@@ -305,6 +307,27 @@ async def test_skycore_is_asked_what_costs_nothing(box: Sandbox, tmp_path: Path)
         "repeated_code": UNCLEAR,
     }
     assert box.truth()["send_requests"] == 0
+
+
+# -- A third gateway ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_third_gateway_has_a_probe_by_its_descriptor_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def observed(_: Settings, order: ProbeOrder) -> AsyncIterator[Observation]:
+        yield Reliance("hold", "it keeps messages back", "its page").judged(order.send_to == OWN, "seen", "yes")
+
+    toy = replace(TOY, probe=observed)
+    monkeypatch.setattr(registry, "GATEWAYS", (*registry.GATEWAYS, toy))
+    monkeypatch.setenv("TOY_TOKEN", "t")
+    settings = sandbox_settings("http://127.0.0.1:1", tmp_path)
+    assert toy in probed(None, settings)
+    assert [one.verdict for one in await probe(toy, settings, send_to=OWN)] == [CONFIRMED]
+    ledger = Ledger(settings.database_url)
+    try:
+        assert hold_words(ledger, toy, settings)[0]
+        assert not hold_words(ledger, SERWERSMS, settings)[0]
+    finally:
+        ledger.close()
 
 
 # -- The saved exchange ---------------------------------------------------------------------------------------------------

@@ -14,22 +14,24 @@ from posthorn.content.waves import Halt, Waves, read_halt, read_wait, wave_sizes
 from posthorn.delivery import approval
 from posthorn.delivery.check import examine
 from posthorn.delivery.due import going_on
+from posthorn.delivery.halting import LOOK_EVERY_SECONDS, Halting
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.waves import judged
 from posthorn.delivery.wish import load_wish
+from posthorn.delivery.withdraw import cancel_campaign
 from posthorn.errors import DeliveryChanged, InputError
 from posthorn.ledger import deliveries, sending, waves
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.sampling import Sampled
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.waves import Outcomes
-from posthorn.models import Kind
+from posthorn.models import Answer, Kind, MessageState, Receipt
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.serwersms import SerwerSmsOptions
 from posthorn.settings import Settings
 from posthorn.views.status import exit_code
 from tests.conftest import sandbox_settings
-from tests.delivery.journey import counted, deliver, numbers, write_campaign
+from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
 
 SEND = "messages/send_mms"
 HALF_AN_HOUR = 1800.0
@@ -173,9 +175,11 @@ async def test_a_no_stays_a_no(box: Sandbox, environment: Settings, tmp_path: Pa
     file = write_campaign(tmp_path, numbers(1_000), **WAVES)
     await deliver(file, environment)
     before = box.truth()["requests"][SEND]
-    approval.decide("sale", approved=False, by="Ada")
+    approval.decide("sale", approved=False, by="Ada", note="wrong picture")
+    status = status_of("sale", environment)
     await deliver(file, environment)
     assert (going_on(), box.truth()["requests"][SEND]) == ([], before)
+    assert (status["state"], "not approved by Ada: wrong picture" in status["because"]) == ("stopped", True)
 
 
 async def test_halt_at_watches_a_campaign_without_a_canary(box: Sandbox, environment: Settings, tmp_path: Path) -> None:
@@ -184,7 +188,54 @@ async def test_halt_at_watches_a_campaign_without_a_canary(box: Sandbox, environ
     file = write_campaign(tmp_path, numbers(1_000), halt_at='"20 % of at least 100"')
     status = await deliver(file, environment)
     assert (status["state"], box.truth()["requests"][SEND]) == ("needs_attention", 4)
-    assert "50 of 200 were rejected or are unknown; halt_at is 20 % of at least 100" in status["because"]
+    assert "50 of 200 were rejected; halt_at is 20 % of at least 100" in status["because"]
+
+
+async def test_a_lost_answer_that_a_lookup_finds_again_halts_nothing(
+    box: Sandbox, environment: Settings, tmp_path: Path
+) -> None:
+    box.faults.replace([{"call": SEND, "fault": "close_after", "at": [1]}])
+    status = await deliver(write_campaign(tmp_path, numbers(300), halt_at='"5 % of at least 50"'), environment)
+    assert (status["state"], counted(status)) == ("finished", {"accepted": 300})
+
+
+def test_a_run_looks_now_and_then_at_what_the_reports_say_of_what_it_sent(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan_file(write_campaign(tmp_path, numbers(300), halt_at='"10 % of at least 50"'), settings)
+    ledger = Ledger(settings.database_url)
+    try:
+        one = deliveries.get(ledger, "sale")
+        halting, seen = Halting(Waves.of(one.options)), []
+        for undelivered in (4, 1, 0):
+            claim = sending.claim(ledger, one, "host-1-a", 1, 10**9)
+            assert claim is not None
+            states = [MessageState.UNDELIVERED] * undelivered + [MessageState.DELIVERED] * (50 - undelivered)
+            sending.record(
+                ledger, claim, Answer([Receipt(state, f"{claim.chunk_id}-{at}") for at, state in enumerate(states)])
+            )
+            seen.append(halting.look(ledger, one))
+        assert seen == [None, None, None]
+        claim = sending.claim(ledger, one, "host-1-a", 1, 10**9)
+        assert claim is not None
+        failed = [Receipt(MessageState.UNDELIVERED, f"{claim.chunk_id}-{at}") for at in range(50)]
+        sending.record(ledger, claim, Answer(failed))
+        halted = halting.look(ledger, one)
+        assert halted is None, "it has looked a moment ago"
+        monkeypatch.setattr(halting, "_looked_at", halting._looked_at - LOOK_EVERY_SECONDS)
+        assert "55 of 200 went wrong" in str(halting.look(ledger, one))
+        assert Halting(Waves.of(one.options)).look(ledger, one) is None, "what was sent before is decided"
+    finally:
+        ledger.close()
+
+
+@pytest.mark.usefixtures("environment")
+async def test_cancelling_what_waits_ends_its_wait(settings: Settings, tmp_path: Path) -> None:
+    file = write_campaign(tmp_path, numbers(300), **WAVES)
+    assert (await deliver(file, settings))["state"] == "waiting"
+    await cancel_campaign("sale")
+    status = status_of("sale", settings)
+    assert (status["state"], status["waiting_until"], going_on()) == ("cancelled", None, [])
 
 
 async def test_whoever_is_killed_in_the_canary_goes_on_with_the_canary(
