@@ -117,7 +117,7 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
         if isinstance(word, float):
             state, because = (
                 _ASKED,
-                f"waits for approval since {_moment(word)}: `posthorn campaign approve {campaign.name}`",
+                f"waits for approval since {_moment(word)}: `{campaign.kind.command} approve {campaign.name}`",
             )
         elif word is not None and not word.approved:
             because = f"not approved by {word.by}" + (f": {word.note}" if word.note else "")
