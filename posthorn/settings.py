@@ -328,7 +328,9 @@ class Settings(BaseSettings):
         32, ge=1, le=255, description="Longest code of a ticket; ours: the provider's page names no limit"
     )
     approve_above: int | None = Field(
-        None, ge=0, description="Campaigns to more numbers than this wait for a person's approval before the first send"
+        None,
+        ge=0,
+        description="Deliveries to more numbers than this wait for a person's approval before the first send",
     )
     daily_cost_cap: Decimal | None = Field(
         None, ge=0, le=10_000_000, decimal_places=2, description="Most that all campaigns and events may cost in one day"
