@@ -155,8 +155,8 @@ async def test_tickets_are_exempt_and_do_not_count(box: Sandbox, tmp_path: Path)
 async def test_two_runs_at_once_on_postgresql_stay_below_the_days_cap_with_unknowns(
     seed: int,
     box: Sandbox,
-    postgres_url: str,
-    tmp_path: Path,  # noqa: F811
+    postgres_url: str,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     faults = ("close_before", "close_after", "reset_after")
     box.faults.replace(
@@ -168,10 +168,11 @@ async def test_two_runs_at_once_on_postgresql_stay_below_the_days_cap_with_unkno
         folder.mkdir()
         own = sandbox_settings(box.url, folder, settle_seconds=0.1, breaker_after=100, price_per_message=Decimal("0.10"))
         own.database_url, own.daily_cost_cap = postgres_url, Decimal("112.5")
-        file = write_campaign(folder, [f"+48501{number:06}" for number in range(at, at + 1500)], name=name)
+        file = write_campaign(folder, [f"+48501{number:06}" for number in range(at, at + 1500)], name=name, media="[]")
         runs.append(deliver(file, own))
     ended = await asyncio.gather(*runs)
     spent = sum(sum(counted(one).get(state, 0) for state in ("accepted", "unknown")) for one in ended)
+    assert sum(box.truth()["faults"].values()) > 0
     assert box.truth()["accepted"] <= 1125
     assert spent <= 1125
     assert [one["state"] for one in ended] == ["stopped"] * 2
