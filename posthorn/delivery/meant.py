@@ -23,7 +23,10 @@ _WAY_ON = {
     MessageState.UNKNOWN: "Nobody can tell yet whether it went out: `{command} resolve {name}` settles that first",
     MessageState.SCHEDULED: "The provider keeps it until its time, so it will still go out",
     MessageState.CANCELLED: "It was cancelled, so nothing more goes there",
-    MessageState.SUPPRESSED: "That number must not be messaged",
+    MessageState.SUPPRESSED: (
+        "That number must not be messaged: `posthorn suppress check PHONE` says why, and"
+        " `posthorn suppress remove PHONE --why …` takes it off the list first"
+    ),
 }
 """What is to be known, or done, about a message of that state of which a person has said something."""
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.ledger import settlements
+from posthorn.ledger import settlements, suppression
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import ChunkState, MessageState, Phone
@@ -21,7 +21,10 @@ from posthorn.models import ChunkState, MessageState, Phone
 FAILED = (MessageState.REJECTED, MessageState.UNDELIVERED)
 """States of a message that surely reached nobody: sent again, it arrives once."""
 RESENDABLE = (*FAILED, MessageState.NO_REPORT, MessageState.ACCEPTED, MessageState.DELIVERED)
-"""States from which a person may have a message sent again. An unknown one has to be resolved first."""
+"""States from which a person may have a message sent again. An unknown one has to be resolved first.
+
+One that was suppressed may be, too, where it is named and its number is on the suppression list no more.
+"""
 
 _NAMED_PER_QUERY = 500
 
@@ -113,7 +116,9 @@ def _chosen(
     for chunk in sorted({row.chunk_id for row in _meant(connection, delivery, which, states)}):
         hold_chunks(connection, "id = :chunk", chunk=chunk)
     found = list(_meant(connection, delivery, which, states))  # as it is now that nobody else can change it
-    fit = [row for row in found if row.state in states and not row.is_sending and (may_be_out or not row.is_out)]
+    barred = _barred(connection, delivery, found)
+    barred |= set() if may_be_out else {row for row in found if row.is_out}
+    fit = [row for row in found if row.state in states and not row.is_sending and row not in barred]
     if not (which.phones or which.codes):
         return fit, Word(len(fit))
     of_fit: set[Phone | str | None] = {row.code if which.codes else row.phone for row in fit}
@@ -122,6 +127,16 @@ def _chosen(
     asked: Sequence[Phone | str] = which.codes or which.phones
     strangers = tuple(one for one in dict.fromkeys(asked) if one not in known)
     return ([], Word(0, strangers, others)) if strangers or others else (fit, Word(len(fit)))
+
+
+def _barred(connection: Connection, delivery: Delivery, found: Sequence[Meant]) -> set[Meant]:
+    """Those that were suppressed and would be again: the number is on the suppression list still."""
+    suppressed = [row for row in found if row.state == MessageState.SUPPRESSED]
+    if not suppressed:
+        return set()
+    scope = suppression.heeded(delivery.kind, delivery.options)
+    listed = suppression.among(connection, [row.phone for row in suppressed], scope)
+    return {row for row in suppressed if row.phone in listed}
 
 
 _MEANT = (
