@@ -20,7 +20,7 @@ from posthorn.delivery.approval import SEND
 from posthorn.delivery.resend import resend_failed as have_failed_sent_again
 from posthorn.delivery.resolve import kind_of, resolve_lines
 from posthorn.delivery.suppress import add
-from posthorn.delivery.withdraw import cancel_campaign
+from posthorn.delivery.withdraw import cancel_delivery
 from tasks.desk import decide_and_wake, forget_number, show_found
 from tasks.publish import publish
 
@@ -33,10 +33,10 @@ Number: TypeAlias = Annotated[str, Field(min_length=1, max_length=40)]
 @flow(name="approve", flow_run_name="approve {name}", persist_result=False)
 @heeds_cancellation
 async def approve(name: Name, decision: Literal["send it", "do not send it"], by: Name, note: Note = "") -> State[Any]:
-    """Decide on a campaign that waits for approval; its run goes on by itself. A no stops one that is under way.
+    """Decide on a campaign or event that waits for approval; its run goes on by itself. A no stops one that is under way.
 
     Args:
-        name: The campaign's name. The artifact approval-<name> shows what would be sent.
+        name: The campaign's or the event's name. The artifact approval-<name> shows what would be sent.
         decision: Whether it is sent as it is shown there.
         by: Who decides; it is kept with the decision.
         note: Anything worth keeping.
@@ -53,15 +53,15 @@ async def cancel(
     name: Name,
     sure: Literal["cancel it for good"],  # noqa: ARG001 - chosen in the form, so that nobody cancels by accident
 ) -> State[Any]:
-    """Stop a campaign for good: what is pending is never sent, what the provider keeps is withdrawn.
+    """Stop a campaign or an event for good: what is pending is never sent, what the provider keeps is withdrawn.
 
     What has been handed on to the phones cannot be called back. To stop a run that may go on later, cancel the run instead.
 
     Args:
-        name: The campaign's name.
+        name: The campaign's or the event's name.
         sure: There is no way back: choose it to say that you mean it.
     """
-    done = await cancel_campaign(name)
+    done = await cancel_delivery(await asyncio.to_thread(kind_of, name), name)
     counted = f"never sent {done.never_sent:,}, withdrawn {done.withdrawn:,}, already went out {done.went_out:,}"
     state = ending(await publish(name))
     state.message = f"{counted}; {state.message}"

@@ -181,6 +181,20 @@ HoursText = Annotated[str, AfterValidator(_checked_hours)]
 """As ``posthorn.hours`` writes them, so that the same hours are the same text."""
 
 
+class NotifySettings(BaseModel):
+    """Who is told when a delivery wants a person, and how."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    slack_url: SecretStr | None = Field(None, description="Incoming webhook of a Slack channel that is told")
+    webhook_url: SecretStr | None = Field(None, description="URL that is sent JSON with subject and text")
+    smtp_url: SecretStr | None = Field(
+        None, description="Mail server, as smtp://user:password@host:587 (STARTTLS where offered) or smtps://host:465"
+    )
+    email_from: str = Field("posthorn@localhost", max_length=200, description="Sender of the e-mails")
+    email_to: str = Field("", max_length=1000, description="Addresses, comma-separated, that are told by e-mail")
+
+
 class SerwerSmsSettings(BaseModel):
     """The account and the pace of SerwerSMS.pl, which sends campaigns."""
 
@@ -314,7 +328,9 @@ class Settings(BaseSettings):
         32, ge=1, le=255, description="Longest code of a ticket; ours: the provider's page names no limit"
     )
     approve_above: int | None = Field(
-        None, ge=0, description="Campaigns to more numbers than this wait for a person's approval before the first send"
+        None,
+        ge=0,
+        description="Deliveries to more numbers than this wait for a person's approval before the first send",
     )
     daily_cost_cap: Decimal | None = Field(
         None, ge=0, le=10_000_000, decimal_places=2, description="Most that all campaigns and events may cost in one day"
@@ -337,6 +353,10 @@ class Settings(BaseSettings):
         "",
         description="Names, comma-separated, by which others reach the webhooks or Prefect's UI, such as a proxy's",
     )
+    runbook_url: str = Field(
+        "docs/operations.md", max_length=500, description="Where the operations guide is read; alerts link into it"
+    )
+    notify: NotifySettings = Field(default_factory=NotifySettings, description="Who is told when a delivery wants a person")
     serwersms: SerwerSmsSettings = Field(default_factory=SerwerSmsSettings, description="SerwerSMS.pl, for campaigns")
     skycore: SkycoreSettings = Field(default_factory=SkycoreSettings, description="Skycore, for barcode tickets")
 

@@ -125,6 +125,28 @@ def deploy(
     return asyncio.run(put(kind, name, file, cron=cron, at=at, timezone=timezone))
 
 
+def switch_notices_on(settings: Settings) -> str:
+    """Make the automation that has people told, on the configured server or that of `make serve`; says what came of it."""
+    api = standing_api(settings.state_dir)
+    if api is None:
+        return "no Prefect server runs: the next `make serve` (or `make deploy`) switches the automation on by itself"
+    os.environ.update(api.variables())
+    from prefect.client.orchestration import get_client  # noqa: PLC0415
+    from prefect.exceptions import ObjectNotFound  # noqa: PLC0415
+
+    from deployments.automations import ensure_notices  # noqa: PLC0415
+
+    async def switch() -> None:
+        async with get_client() as client:
+            await ensure_notices(client)
+
+    try:
+        asyncio.run(switch())
+    except ObjectNotFound:
+        return "the server has no deployment `notify` yet: run `make deploy`, which switches the automation on, too"
+    return "the automation is switched on: people are told of what wants them"
+
+
 def resume_paused(settings: Settings, flow_run_ids: Sequence[str], *, approve: bool, by: str, note: str) -> int:
     """Have flow runs that wait for an approval go on with this word; how many there were to wake.
 

@@ -1,4 +1,4 @@
-"""`posthorn tickets …`: check, send, deploy, status, preview, export, resend, resolve, reconcile."""
+"""`posthorn tickets …`: check, send, deploy, approve, status, preview, export, resend, resolve, cancel, reconcile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,22 @@ import typer
 
 from posthorn.cli import decisions
 from posthorn.cli.deploying import deploy as put_on_a_schedule
-from posthorn.cli.options import AcceptMissing, At, By, Cron, Csv, Failed, Json, Jsonl, Phones, Plain, Taken, Timezone, Why
+from posthorn.cli.options import (
+    AcceptMissing,
+    At,
+    By,
+    Cron,
+    Csv,
+    Failed,
+    Json,
+    Jsonl,
+    Phones,
+    Plain,
+    Taken,
+    Timezone,
+    Why,
+    Yes,
+)
 from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, show_status
 from posthorn.models import Kind
 from posthorn.process.terminal import say
@@ -35,6 +50,7 @@ def tickets() -> None:
         campaign_ref = "12333"           # optional; needed where the account enforces it
         attendees = "attendees.csv"      # columns phone, barcode_id and any others
         barcode = "generate"             # optional: rows without a barcode_id get one
+        approve = false                  # true: a person must approve it before the first send
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
 
 
@@ -51,13 +67,22 @@ def check(file: File, accept_missing: AcceptMissing = False, as_json: Json = Fal
 
 
 @app.command(short_help="Send them, or go on with an unfinished event.")
-def send(file: File, accept_missing: AcceptMissing = False, as_json: Json = False) -> None:
+def send(
+    file: File,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve it, where an approval is asked for.")] = False,
+    accept_missing: AcceptMissing = False,
+    as_json: Json = False,
+) -> None:
     """Send the event's tickets, or go on where an earlier run stopped; late registrations in its list are planned.
 
     Safe to run again at any time: nobody gets a ticket twice. A ticket whose answer was lost stays unknown until a postback
     or `tickets resolve` settles it, for the provider cannot be asked.
+
+    An event with `approve = true`, or with more than POSTHORN_APPROVE_ABOVE tickets, is shown and asked about first; without
+    a terminal it ends with exit code 3, until `posthorn tickets approve` or --yes.
     """
     from posthorn.cli import runs  # noqa: PLC0415
+    from posthorn.delivery.approval import may_ask  # noqa: PLC0415
     from posthorn.delivery.check import examine  # noqa: PLC0415
     from posthorn.delivery.merge import Consent  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
@@ -73,6 +98,8 @@ def send(file: File, accept_missing: AcceptMissing = False, as_json: Json = Fals
         refuse_if_running(wish)
         for line in examine(wish, consent).announcement():
             say(line)
+        if may_ask(wish):
+            decisions.have_approved(Kind.EVENT, file, wish.name, consent, yes=yes)
         say(f"event {wish.name}: starting{note}")
         with runs.prefect_api(settings), following(settings.database_url, wish.name, test=False):
             runs.send_tickets(str(file.absolute()), accept_missing=accept_missing)
@@ -114,6 +141,63 @@ def preview(
     say(f"{target}: {code} (a likeness; the provider draws the real one)")
 
 
+@app.command(short_help="Approve it, or refuse to.")
+def approve(
+    name: Name,
+    by: By,
+    note: Annotated[str, typer.Option("--note", help="Anything worth keeping.")] = "",
+    refuse: Annotated[bool, typer.Option("--refuse", help="Do not send it; a run that is under way stops.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Approve an event that waits for it, after a look at what it will send; a flow run that waits goes on.
+
+    The approval is for exactly what is shown: whatever changes afterwards has to be approved again.
+    """
+    decisions.approve(Kind.EVENT, name, by=by, note=note, refuse=refuse, yes=yes)
+
+
+@app.command(short_help="Stop it for good.")
+def cancel(
+    name: Name,
+    by: By,
+    code: Codes = None,
+    why: Annotated[str, typer.Option("--why", help="With codes: why; kept in the ledger.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Stop an event for good: what is pending is never sent. What has left cannot be called back; how many that are is said.
+
+    With codes: only these attendees are taken out, for good; the event goes on. The door list says that they are cancelled.
+
+    \b
+        posthorn tickets cancel jazz-night
+        posthorn tickets cancel jazz-night JAZZ-0001 --why "she gave it back"
+    """  # noqa: D301 - see deploy
+    if code:
+        decisions.take_out(Kind.EVENT, name, codes=code, by=by, why=why)
+    else:
+        decisions.cancel(Kind.EVENT, name)
+    _end(name, as_json=as_json)
+
+
+@app.command(short_help="A new code for a leaked one.")
+def replace(
+    name: Name, code: Annotated[str, typer.Argument(metavar="CODE", help="The code that leaked.")], why: Why, by: By
+) -> None:
+    """Give a ticket a new code, which the next `tickets send` sends; the old one is void on the door list.
+
+    The list may keep the old code: running the file again changes nothing.
+
+    \b
+        posthorn tickets replace jazz-night JAZZ-0001 --why "she posted it"
+    """  # noqa: D301 - see deploy
+    from posthorn.delivery.amend import replace as give_another  # noqa: PLC0415
+
+    with decisions.not_beside_a_run("changed"):
+        done = give_another(name, code, by=by, why=why)
+    say(f"{code} is void; its ticket has the code {done.new} now, decided by {by}")
+    say("next: run `posthorn tickets send` with the same file: it sends the new one. Write the door list again")
+
+
 @app.command(short_help="Write the door list.")
 def export(name: Name, csv: Csv = None, jsonl: Jsonl = None, plain: Plain = False) -> None:
     """Write the door list: the attendees' columns, number, code, whether it lets them in, and the state of the ticket.
@@ -135,6 +219,7 @@ def resend(
     by: By,
     code: Codes = None,
     phone: Phones = None,
+    to: Annotated[str | None, typer.Option("--to", help="With one code: another number to send it to.")] = None,
     failed: Failed = False,
     everything: Annotated[bool, typer.Option("--all", help="Every ticket that is not unknown.")] = False,
     as_json: Json = False,
@@ -148,11 +233,17 @@ def resend(
         posthorn tickets resend jazz-night --failed --why "the template was wrong"
         posthorn tickets resend jazz-night JAZZ-0001 JAZZ-0002 --why "they deleted it"
         posthorn tickets resend jazz-night --phone "+1 650 253 0000" --why "a new handset"
+        posthorn tickets resend jazz-night JAZZ-0001 --to "+1 650 253 0009" --why "a new number"
     """  # noqa: D301 - see deploy
     from posthorn.errors import InputError  # noqa: PLC0415
 
     if [bool(code), bool(phone), failed, everything].count(True) != 1:
         raise InputError("resend", "say which tickets: codes, --phone NUMBER, --failed or --all")
+    if to is not None:
+        if len(code or ()) != 1:
+            raise InputError("--to", "say it with one code: the ticket that is to go to another number")
+        decisions.readdress(name, (code or [""])[0], to, by=by, why=why, as_json=as_json)
+        return
     decisions.resend(
         Kind.EVENT,
         name,

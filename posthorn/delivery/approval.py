@@ -1,7 +1,7 @@
-"""Approval: what a person is shown before the first send of a large campaign, and what their word is good for.
+"""Approval: what a person is shown before the first send of a large delivery, and what their word is good for.
 
-The word is for exactly what was shown. The content is hashed (title, text, media, recipients, moment, options, counts), and
-a campaign whose hash is another waits again.
+The word is for exactly what was shown. The content is hashed (what is sent, to how many, the moment, the options), and a
+delivery whose hash is another waits again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -22,7 +23,7 @@ from posthorn.content import moments
 from posthorn.content.amounts import cost, money
 from posthorn.content.waves import Waves
 from posthorn.delivery.hours import effective_hours, is_wider, own_hours
-from posthorn.delivery.run import CampaignRun, Run, process_name
+from posthorn.delivery.run import Run, process_name
 from posthorn.delivery.wish import Wish
 from posthorn.errors import DeliveryNotFound, GatewayError, InputError, Stopped
 from posthorn.gateways.descriptor import Account, Descriptor
@@ -44,8 +45,9 @@ _GUESSED_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A campaign that waits for a person's word; ``rows`` are (what, value) for a table, without any number of a person."""
+    """A delivery that waits for a person's word; ``rows`` are (what, value) for a table, without any number of a person."""
 
+    kind: Kind
     name: str
     content: str
     rows: list[tuple[str, str]]
@@ -57,7 +59,7 @@ class Question:
 
 
 def question_of(name: str, *, test: bool = False, flow_run_id: str | None = None) -> Question | None:
-    """What has to be approved before the campaign of that name sends anything more, or None when nothing has to be.
+    """What has to be approved before the delivery of that name sends anything more, or None when nothing has to be.
 
     Asking is written down, with the flow run that waits, so that an approval can wake it.
 
@@ -65,9 +67,9 @@ def question_of(name: str, *, test: bool = False, flow_run_id: str | None = None
         DeliveryNotFound: it was never planned.
     """
     settings = load_settings()
-    with _campaign(settings, name, test=test) as (ledger, campaign):
+    with _planned(settings, name, test=test) as (ledger, campaign):
         content = content_of(campaign)
-        if not _needs_approval(ledger, campaign, approvals.decision_on(ledger, campaign, content), settings):
+        if not _needs_approval(ledger, campaign, *_word(ledger, campaign), settings=settings):
             return None
         question = _question(ledger, campaign, content, settings)  # first: it asks the provider, which may take long
         approvals.ask(ledger, campaign, content, flow_run_id=flow_run_id)
@@ -75,18 +77,18 @@ def question_of(name: str, *, test: bool = False, flow_run_id: str | None = None
 
 
 def decide(name: str, *, approved: bool, by: str, note: str = "", content: str | None = None) -> list[str]:
-    """Write down a person's word about the campaign as it is now; returns the flow runs that wait for it.
+    """Write down a person's word about the delivery as it is now; returns the flow runs that wait for it.
 
     A no stops a run that is under way: what has left has left, nothing more does.
 
     Raises:
-        InputError: ``content``, what the person was shown, is not what the campaign is now; nobody is named; or nothing
+        InputError: ``content``, what the person was shown, is not what it is now; nobody is named; or nothing
             is left to send.
         DeliveryNotFound: it was never planned.
     """
     if not by.strip():
         raise InputError("name", "say who decides: it is kept with the decision")
-    with _campaign(load_settings(), name) as (ledger, campaign):
+    with _planned(load_settings(), name) as (ledger, campaign):
         now = content_of(campaign)
         if content is not None and content != now:
             raise InputError(name, "it has changed since it was shown; look at it again before you decide")
@@ -102,31 +104,31 @@ def decide(name: str, *, approved: bool, by: str, note: str = "", content: str |
 
 
 def is_decided(name: str, *, approved: bool, flow_run_id: str | None) -> bool:
-    """Whether that is the word on the campaign as it is now, and the flow run's own question is answered, too."""
-    with _campaign(load_settings(), name) as (ledger, campaign):
+    """Whether that is the word on the delivery as it is now, and the flow run's own question is answered, too."""
+    with _planned(load_settings(), name) as (ledger, campaign):
         content = content_of(campaign)
-        decision = approvals.decision_on(ledger, campaign, content)
+        decision, _ = _word(ledger, campaign)
         is_asked = approvals.is_asked(ledger, campaign, content, flow_run_id=flow_run_id)
         return decision is not None and decision.approved == approved and not is_asked
 
 
 def was_refused(name: str) -> bool:
-    """Whether somebody has said no to the campaign as it is planned."""
+    """Whether somebody has said no to the delivery as it is planned."""
     try:
-        with _campaign(load_settings(), name) as (ledger, campaign):
-            decision = approvals.decision_on(ledger, campaign, content_of(campaign))
+        with _planned(load_settings(), name) as (ledger, campaign):
+            decision, _ = _word(ledger, campaign)
     except DeliveryNotFound:
         return False
     return decision is not None and not decision.approved
 
 
-async def refuse_refused(run: CampaignRun) -> None:
+async def refuse_refused(run: Run[Any]) -> None:
     """Stop a run that somebody refused in the moment before it began.
 
     Raises:
         Stopped: with who refused it, and why.
     """
-    decision = await run.do(approvals.decision_on, run.delivery, content_of(run.delivery))
+    decision, _ = await run.do(_word, run.delivery)
     counted = await run.do(totals.totals, run.delivery)
     may_send = counted["pending"] or await run.do(_to_send_again, run.delivery, counted)
     if may_send and decision is not None and not decision.approved:
@@ -136,13 +138,13 @@ async def refuse_refused(run: CampaignRun) -> None:
 async def heed_approval(run: Run[Any]) -> None:
     """Have the run send in hours that go beyond those of the house, where a person approved that."""
     if is_wider(run.settings.hours(), own_hours(run.delivery.options)):
-        decision = await run.do(approvals.decision_on, run.delivery, content_of(run.delivery))
+        decision, _ = await run.do(_word, run.delivery)
         if decision is not None and decision.approved:
             run.gate.widen()
 
 
 def may_ask(wish: Wish) -> bool:
-    """Whether somebody may have to be asked about a campaign, by its file and the rules of the house; a look tells."""
+    """Whether somebody may have to be asked about a delivery, by its file and the rules of the house; a look tells."""
     settings = wish.settings
     is_ruled = wish.asks_approval or settings.approve_above is not None or is_wider(settings.hours(), wish.hours)
     return not wish.test and (is_ruled or was_refused(wish.name) or _is_halted(wish.name))
@@ -151,13 +153,13 @@ def may_ask(wish: Wish) -> bool:
 def _is_halted(name: str) -> bool:
     """Whether too much of what was sent of it went wrong, and nobody has decided yet."""
     try:
-        with _campaign(load_settings(), name) as (_, campaign):
+        with _planned(load_settings(), name) as (_, campaign):
             return campaign.halted_because is not None
     except DeliveryNotFound:
         return False
 
 
-async def ask_about_halt(run: CampaignRun) -> None:
+async def ask_about_halt(run: Run[Any]) -> None:
     """Ask, in the ledger, whether a halted campaign may go on: `campaign approve` answers, and shows what went wrong."""
     await run.do(approvals.ask, run.delivery, content_of(run.delivery))
 
@@ -166,10 +168,10 @@ def _refusal(by: str, note: str) -> str:
     return f"not approved by {by}" + (f": {note}" if note else "")
 
 
-def shown(name: str) -> Question:
-    """The campaign as whoever decides has to see it, whether or not an approval is asked for."""
+def shown(kind: Kind, name: str) -> Question:
+    """A delivery of that kind as whoever decides has to see it, whether or not an approval is asked for."""
     settings = load_settings()
-    with _campaign(settings, name) as (ledger, campaign):
+    with _planned(settings, name, kind=kind) as (ledger, campaign):
         return _question(ledger, campaign, content_of(campaign), settings)
 
 
@@ -178,38 +180,55 @@ def approver() -> str:
     return process_name().partition(",")[0]
 
 
-def content_of(campaign: Delivery) -> str:
-    """The hash of what a campaign sends and to how many: everything a person is asked to approve."""
-    options = {key: value for key, value in campaign.options.items() if key != "approve"}
-    counts = [campaign.input, campaign.invalid, campaign.duplicate]
+def content_of(campaign: Delivery, planned: int | None = None) -> str:
+    """The hash of what a delivery sends and to how many: everything a person is asked to approve.
+
+    ``planned`` is how many messages its waves had planned then, today's where it is not given.
+    """
+    options = {key: value for key, value in campaign.options.items() if key not in ("approve", "reading")}
+    count = campaign.input - campaign.invalid - campaign.duplicate if planned is None else planned
     halted = [campaign.halted_because] if campaign.halted_because else []
-    content = [campaign.name, campaign.gateway, campaign.definition, options, counts, *halted]
+    content = [campaign.name, campaign.gateway, campaign.definition, options, count, *halted]
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _needs_approval(ledger: Ledger, campaign: Delivery, decision: Decision | None, settings: Settings) -> bool:
-    """Whether somebody has to be asked: by the campaign's file, by the rule of the house, or because somebody said no."""
+def _word(ledger: Ledger, campaign: Delivery) -> tuple[Decision | None, int]:
+    """The newest word on the delivery's content, and how many of its messages were planned when it was given.
+
+    A wave that was planned later is not covered by it.
+    """
+    counts = accumulate(messages for _, messages, _ in waves.planned(ledger, campaign))
+    contents = {content_of(campaign, count): count for count in counts}
+    decision = approvals.decision_on(ledger, campaign, *contents)
+    return decision, contents[decision.content] if decision is not None else 0
+
+
+def _needs_approval(
+    ledger: Ledger, campaign: Delivery, decision: Decision | None, covered: int, *, settings: Settings
+) -> bool:
+    """Whether somebody has to be asked: by its file, by the rule of the house, or because somebody said no.
+
+    What was planned after the last word is asked about once it is more than the house lets go unasked.
+    """
     if campaign.test or campaign.cancelled_at is not None:  # a test sends nothing
         return False
     counted = totals.totals(ledger, campaign)
     if not (counted["pending"] or _to_send_again(ledger, campaign, counted)):
         return False
+    above, asks = settings.approve_above, bool(campaign.options.get("approve"))
+    uncovered = campaign.input - campaign.invalid - campaign.duplicate - covered
     if decision is not None:
-        return not decision.approved
+        limit = above if above is not None else 0 if asks else uncovered
+        return not decision.approved or uncovered > limit
     if campaign.halted_because is not None:
         return True
-    above = settings.approve_above
-    to_send = campaign.input - campaign.invalid - campaign.duplicate
-    return (
-        bool(campaign.options.get("approve"))
-        or (above is not None and to_send > above)
-        or is_wider(settings.hours(), own_hours(campaign.options))
-    )
+    is_beyond = is_wider(settings.hours(), own_hours(campaign.options))
+    return asks or (above is not None and uncovered > above) or is_beyond
 
 
 def _to_send_again(ledger: Ledger, campaign: Delivery, counted: dict[str, int]) -> int:
     """How many messages of unknown outcome a run may send again, where the provider does not list them."""
-    if not counted["unknown"]:
+    if not counted["unknown"] or not by_name(campaign.gateway).looks_up:
         return 0
     may_resend = campaign.options.get("resend_unconfirmed") or campaign.definition.get("hold_minutes")
     return counted["unknown"] if may_resend else reconciling.count_refused(ledger, campaign)
@@ -217,34 +236,49 @@ def _to_send_again(ledger: Ledger, campaign: Delivery, counted: dict[str, int]) 
 
 def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settings) -> Question:
     counted = totals.totals(ledger, campaign)
-    chunks = len(sending.pending_chunks(ledger, campaign))
-    definition = campaign.definition
+    requests = len(sending.pending_chunks(ledger, campaign))
     items = [item.media for item in media.of(ledger, campaign)]
     rejected = counted["invalid"] + counted["duplicate"]
     again = _to_send_again(ledger, campaign, counted)
     gateway = by_name(campaign.gateway)
     account = gateway.account(settings)
+    is_event = campaign.kind is Kind.EVENT
     rows = [
-        ("campaign", campaign.name),
-        ("title", definition["title"]),
-        ("text", definition.get("text") or "none"),
-        ("media", ", ".join(item.source for item in items) or "none"),
-        ("messages to send", f"{counted['pending']:,} of {counted['input']:,} rows"),
+        (campaign.kind.name.lower(), campaign.name),
+        *(_ticket_rows(campaign) if is_event else _message_rows(campaign, items)),
+        (f"{campaign.kind.item}s to send", f"{counted['pending']:,} of {counted['input']:,} rows"),
         *([("to send again if not listed", f"{again:,} of unknown outcome")] if again else []),
         *([("not to be messaged", f"{counted['suppressed']:,} are suppressed")] if counted["suppressed"] else []),
         ("rejected rows", f"{rejected:,}, see {campaign.rejects_file}" if rejected else "none"),
-        ("requests", f"{chunks:,}"),
+        ("requests", f"{requests:,}"),
         ("cost", _cost_words(ledger, campaign, counted["pending"], account)),
         *_max_cost(campaign),
-        ("credit left", _credit(gateway, settings)),
-        ("expected duration", _duration(ledger, campaign, chunks, account.concurrency)),
-        ("dispatch", _dispatch(definition, account.timezone, settings.timezone)),
+        *([] if is_event else [("credit left", _credit(gateway, settings))]),
+        ("expected duration", _duration(ledger, campaign, requests, account.concurrency)),
+        *([] if is_event else [("dispatch", _dispatch(campaign.definition, account.timezone, settings.timezone))]),
         *_hours(campaign, settings),
         *_waves(ledger, campaign),
         *_as_read(campaign.options.get("reading", {})),
         ("content", content[:12]),
     ]
-    return Question(campaign.name, content, rows, items)
+    return Question(campaign.kind, campaign.name, content, rows, items)
+
+
+def _message_rows(campaign: Delivery, items: Sequence[Media]) -> list[tuple[str, str]]:
+    """What each message of a campaign is."""
+    sources = [item.source for item in items]
+    definition = campaign.definition
+    words = [("title", str(definition["title"])), ("text", definition.get("text") or "none")]
+    return [*words, ("media", ", ".join(sources) or "none")]
+
+
+def _ticket_rows(event: Delivery) -> list[tuple[str, str]]:
+    """What each ticket of an event is; the words are the attendees' own columns where a placeholder stands."""
+    definition = event.definition
+    rows = [("stored MMS", str(definition["mms_id"])), ("from", str(definition["from"]))]
+    rows += [("campaign", str(definition["campaign_ref"]))] if definition.get("campaign_ref") else []
+    rows += [("subject", definition["custom_subject"])] if definition.get("custom_subject") else []
+    return rows + [(f"text of slide {slide}", text) for slide, text in (definition.get("custom_texts") or {}).items()]
 
 
 def _cost_words(ledger: Ledger, campaign: Delivery, messages: int, account: Account) -> str:
@@ -318,6 +352,8 @@ def _dispatch(definition: dict[str, Any], provider_zone: str, own_zone: str) -> 
 
 
 @contextmanager
-def _campaign(settings: Settings, name: str, *, test: bool = False) -> Iterator[tuple[Ledger, Delivery]]:
+def _planned(
+    settings: Settings, name: str, *, test: bool = False, kind: Kind | None = None
+) -> Iterator[tuple[Ledger, Delivery]]:
     with open_ledger(settings) as ledger:
-        yield ledger, deliveries.get(ledger, name, test=test, kind=Kind.CAMPAIGN)
+        yield ledger, deliveries.get(ledger, name, test=test, kind=kind)

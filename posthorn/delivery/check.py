@@ -265,7 +265,7 @@ class _Counted:
 
 
 def _approval(wish: Wish, count: int) -> Sequence[Caution]:
-    if wish.test or wish.kind == Kind.EVENT or not count:
+    if wish.test or not count:
         return []
     above, house = wish.settings.approve_above, wish.settings.hours()
     reasons = []

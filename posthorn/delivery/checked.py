@@ -237,12 +237,12 @@ class Checked:
         return rows + ([("text", f"{self.text_length:,} characters")] if self.text_length else [])
 
     def _tail(self) -> list[tuple[str, str]]:
+        costs = [] if self.price is None else [("cost", self._cost_line(self.price))]
         if self.kind is Kind.EVENT:
             codes = [] if self.reading.column is None else [("codes", self.reading.codes_line())]
             likeness = "the provider draws the code from its own template; `tickets preview` is only a likeness"
-            return [*codes, ("pictures", likeness)]
+            return [*codes, *costs, ("pictures", likeness)]
         looks = {one.source: one for one in self.looks}
-        costs = [] if self.price is None else [("cost", self._cost_line(self.price))]
         return [
             ("requests", f"{self.requests:,} of up to {self.chunk_size:,} numbers"),
             ("dispatched", moments.shown(self.moment, *self.zones) if self.moment else "at once"),

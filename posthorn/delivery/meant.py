@@ -23,7 +23,10 @@ _WAY_ON = {
     MessageState.UNKNOWN: "Nobody can tell yet whether it went out: `{command} resolve {name}` settles that first",
     MessageState.SCHEDULED: "The provider keeps it until its time, so it will still go out",
     MessageState.CANCELLED: "It was cancelled, so nothing more goes there",
-    MessageState.SUPPRESSED: "That number must not be messaged",
+    MessageState.SUPPRESSED: (
+        "That number must not be messaged: `posthorn suppress check PHONE` says why, and"
+        " `posthorn suppress remove PHONE --why …` takes it off the list first"
+    ),
 }
 """What is to be known, or done, about a message of that state of which a person has said something."""
 
@@ -79,7 +82,7 @@ def refuse_others(delivery: Delivery, word: Word, wanted: str, undone: str, look
 
 def _why(one: Meant, delivery: Delivery) -> str:
     """``It is accepted``, or what there is to know and to do about that state."""
-    state = MessageState.PENDING if one.is_sending else one.state
+    state = MessageState.CANCELLED if one.is_out else MessageState.PENDING if one.is_sending else one.state
     words = _WAY_ON.get(state, f"It is {state.name.lower().replace('_', ' ')}")
     return words.format(command=delivery.kind.command, name=delivery.name)
 

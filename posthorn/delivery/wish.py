@@ -370,8 +370,8 @@ class EventWish:
 
     @property
     def asks_approval(self) -> bool:
-        """Nobody is asked about an event."""
-        return False
+        """Whether a person must approve it, however small it is."""
+        return self.event.approve
 
     @property
     def hours(self) -> Hours | None:
@@ -400,7 +400,7 @@ class EventWish:
     def options(self) -> dict[str, Any]:
         """What may change between runs."""
         heeds = {"opt_outs": self.event.opt_outs} if self.event.opt_outs != "all" else {}
-        return {**_repeat(self.repeat), **_limits(self.event), **heeds}
+        return {"approve": self.event.approve, **_repeat(self.repeat), **_limits(self.event), **heeds}
 
     def media(self) -> Sequence[Media]:
         """It has none of its own: they are in the stored MMS."""
@@ -419,7 +419,7 @@ class EventWish:
         if is_new:
             refuse_unsendable_event(self.event, self._open(None))
         house, own = self.settings.hours(), self.event.hours
-        if is_wider(house, own):  # nobody is asked about an event
+        if is_wider(house, own):
             problem = f"{own} goes beyond POSTHORN_SEND_HOURS ({house}); an event may only narrow it"
             raise InputError("send_hours", problem)
         refuse_outside(self.settings, own, datetime.now(UTC))

@@ -29,9 +29,11 @@ _SETTLED_SECONDS = 3600
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How one campaign or event stands. ``oldest_unknown_at``: when the request left whose outcome is open for longest.
+    """How one campaign or event stands.
 
-    ``goes_on_at``: when its rest is sent by itself, where it waits for that; it is not stopped then.
+    ``asks_since``: since when it waits for a person's approval. ``oldest_unknown_at``: when the request left whose outcome
+    is open for longest. ``goes_on_at``: when its rest is sent by itself, where it waits for that; it is
+    not stopped then.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Standing:
     is_balanced: bool
     is_running: bool
     is_stopped: bool
+    stopped_because: str | None
+    asks_since: float | None
     oldest_unknown_at: float | None
     goes_on_at: float | None
 
@@ -63,7 +67,8 @@ class Requests:
 _SUMS = ", ".join(f"sum(k.{name}) AS {name}" for name in COUNTERS if name != "pending")
 _STANDINGS = sql(
     "SELECT c.id, c.name, c.kind, c.input, c.invalid, c.duplicate, c.run_started_at, c.run_ended_at, c.cancelled_at,"  # noqa: S608 - own words
-    " c.stopped_because, c.goes_on_at,"
+    " c.stopped_because, c.goes_on_at, (SELECT max(p.asked_at) FROM approval p WHERE p.campaign_id = c.id"
+    " AND p.decided_at IS NULL AND p.asked_at >= coalesce(c.run_started_at, 0)) AS asks_since,"
     " coalesce(sum(k.pending) FILTER (WHERE k.state <> 1), 0) AS pending,"
     f" coalesce(sum(k.pending) FILTER (WHERE k.state = 1), 0) AS sending, {_SUMS},"
     " min(coalesce(k.claimed_at, k.finished_at)) FILTER (WHERE k.unknown > 0) AS oldest_unknown_at"
@@ -143,6 +148,8 @@ def _standing(ledger: Ledger, row: sa.RowMapping) -> Standing:
         sum(states.values()) == row["input"],
         is_running,
         is_open and has_begun and not is_running and not waits,
+        row["stopped_because"],
+        row["asks_since"] if is_open and row["cancelled_at"] is None and not is_running else None,
         row["oldest_unknown_at"],
         goes_on_at,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from posthorn.ledger import approvals, copies, deliveries, parked
+from posthorn.ledger import approvals, copies, deliveries, parked, waves
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.sending import owner_key
 from posthorn.ledger.store import tables
@@ -112,7 +112,10 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
     elif is_halted:
         because = _halt_words(campaign)
     elif isinstance(word, float):
-        state, because = _ASKED, f"waits for approval since {_moment(word)}: `posthorn campaign approve {campaign.name}`"
+        state, because = (
+            _ASKED,
+            f"waits for approval since {_moment(word)}: `{campaign.kind.command} approve {campaign.name}`",
+        )
     return {
         "name": campaign.name,
         "kind": campaign.kind.name.lower(),
@@ -125,6 +128,10 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
         "because": because,
         "waiting_until": _iso(min(moments)) if (moments := _waits(campaign)) else None,
         "second_copies": len(second),
+        "waves": [
+            {"wave": number, "messages": messages, "planned_at": _iso(at)}
+            for number, messages, at in waves.planned(ledger, campaign)
+        ],
         "contradictory_news": parked.count_contradictory(ledger, campaign),
     }
 

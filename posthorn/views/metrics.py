@@ -22,6 +22,7 @@ from posthorn.ledger.measures import BUCKETS_SECONDS, RequestCount, Requests, St
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, Scope
 from posthorn.settings import Settings, SettingsError
+from posthorn.views.status import BY_A_PERSON
 
 CREDIT_EVERY_SECONDS = 3600.0
 """How often an account's credit is asked for: the provider advises about hourly (account/limits)."""
@@ -170,7 +171,12 @@ def _of_campaigns(shown: list[Standing]) -> Iterator[Metric]:
         ("unknown_messages", "Messages whose outcome nobody can tell.", [one.states["unknown"] for one in shown]),
         ("campaign_balanced", "Whether the states add up to the input.", [one.is_balanced for one in shown]),
         ("campaign_running", "Whether a process runs it right now.", [one.is_running for one in shown]),
-        ("campaign_stopped", "Whether it began, is not finished, and nobody runs it.", [one.is_stopped for one in shown]),
+        (
+            "campaign_stopped",
+            "Whether it ended early by itself and nobody runs it.",
+            [_stopped_by_itself(one) for one in shown],
+        ),
+        ("approval_waiting", "Whether it waits for a person's approval.", [one.asks_since is not None for one in shown]),
     ):
         rows = [((one.name, one.kind), value) for one, value in zip(shown, values, strict=True)]
         yield _gauge(f"posthorn_{name}", said, labels, rows)
@@ -180,6 +186,11 @@ def _of_campaigns(shown: list[Standing]) -> Iterator[Metric]:
     now = time.time()
     ages = [((one.name, one.kind), now - at) for one in shown if (at := one.oldest_unknown_at) is not None]
     yield _gauge("posthorn_oldest_unknown_seconds", "Age of the oldest request of unknown outcome.", labels, ages)
+
+
+def _stopped_by_itself(one: Standing) -> bool:
+    """A deliberate stop is no alarm: whoever stopped it knows."""
+    return one.is_stopped and not (one.stopped_because or "").startswith(BY_A_PERSON)
 
 
 def _gauge(name: str, said: str, labels: list[str], rows: Sequence[tuple[tuple[str, ...], float]]) -> GaugeMetricFamily:

@@ -1,4 +1,4 @@
-"""The page on which a person decides whether a campaign is sent: its pictures, its text as it will stand, its cost."""
+"""The page on which a person decides whether something is sent: its pictures, its text as it will stand, its cost."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from posthorn.content.media.looks import look
 from posthorn.content.media.thumbnails import thumbnail
 from posthorn.delivery.approval import Question
 from posthorn.errors import InputError
-from posthorn.models import Media
+from posthorn.models import Kind, Media
 from posthorn.views.markdown import table, written
 
 _HOW = """**To decide**: Resume (⋮ → Resume in the menu of this run), choose *send it* or *do not send it*, and give a name.
-Or use the form `approve`, or at a terminal `posthorn campaign approve NAME` (`--refuse` for a no). The word is for exactly
+Or use the form `approve`, or at a terminal `COMMAND approve NAME` (`--refuse` for a no). The word is for exactly
 what is shown here: what changes afterwards is asked about again."""
 
 
@@ -21,12 +21,15 @@ def question_page(question: Question) -> str:
     """The question in Markdown. A picture is small here, with its real size and weight beside it."""
     said = dict(question.rows)
     parts = [f"# {written(question.name)}: send it?"]
-    parts.append(f"**{written(said['messages to send'])}** · cost {written(said['cost'])} · {written(said['dispatch'])}")
-    parts.append(f"### {written(said['title'])}")
-    parts += [f"> {written(line)}" for line in said["text"].splitlines() if line.strip()]
+    headline = [f"**{written(said[f'{question.kind.item}s to send'])}**", f"cost {written(said['cost'])}"]
+    parts.append(" · ".join([*headline, *([written(said["dispatch"])] if "dispatch" in said else [])]))
+    if question.kind is Kind.CAMPAIGN:  # what a ticket looks like, the stored MMS at the provider says
+        parts.append(f"### {written(said['title'])}")
+        parts += [f"> {written(line)}" for line in said["text"].splitlines() if line.strip()]
     parts += [_picture(item) for item in question.media]
     others = [(written(what), written(value)) for what, value in question.rows if what not in ("title", "text")]
-    parts += [_HOW.replace("NAME", written(question.name)), table(("what", "value"), others)]
+    how = _HOW.replace("NAME", written(question.name)).replace("COMMAND", question.kind.command)
+    parts += [how, table(("what", "value"), others)]
     return "\n\n".join(parts) + "\n"
 
 

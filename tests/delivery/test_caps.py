@@ -79,6 +79,13 @@ async def test_unknown_ones_are_spent_and_refused_ones_are_not(box: Sandbox, pri
     assert status["state"] == "stopped"
 
 
+async def test_what_was_surely_not_taken_leaves_room_for_it(box: Sandbox, tmp_path: Path) -> None:
+    box.faults.replace([{"call": SEND, "fault": "status_before", "status": 429, "at": [1], "retry_after": "0"}])
+    settings = sandbox_settings(box.url, tmp_path, concurrency=1, settle_seconds=0.3, price_per_message=Decimal("0.10"))
+    status = await deliver(write_campaign(tmp_path, numbers(100), max_cost="10"), settings)
+    assert (status["state"], counted(status)) == ("finished", {"accepted": 100})
+
+
 async def test_what_each_country_costs_is_heeded(box: Sandbox, priced: Settings, tmp_path: Path) -> None:
     priced.serwersms.prices = "49=1.00"
     priced.serwersms.chunk_size = 10

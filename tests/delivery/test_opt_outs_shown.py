@@ -13,13 +13,16 @@ from posthorn.delivery.check import examine
 from posthorn.delivery.checked import Checked
 from posthorn.delivery.export import export_csv
 from posthorn.delivery.plan import plan_file
+from posthorn.delivery.resend import resend_named
 from posthorn.delivery.wish import load_wish
+from posthorn.errors import InputError
 from posthorn.ledger import suppression
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, OptOut, Phone, Scope
+from posthorn.sandbox.server import Sandbox
 from posthorn.settings import SerwerSmsSettings, Settings
 from posthorn.views.metrics import CreditWatch, LedgerCollector
-from tests.delivery.journey import numbers, status_of, write_campaign
+from tests.delivery.journey import deliver, numbers, status_of, write_campaign
 
 NUMBERS = numbers(4)
 
@@ -78,3 +81,32 @@ def test_the_metrics_count_the_list_and_its_changes(settings: Settings) -> None:
         assert told() == {("marketing", "reply"): 1}
         suppression.remove(ledger, Phone(48500000001), list(Scope), by="ann", why="asked")
         assert told() == {}
+
+
+async def test_a_suppressed_message_goes_out_after_all_only_once_its_number_is_removed_and_a_person_names_it(
+    box: Sandbox, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("meant", "resend"):
+        monkeypatch.setattr(f"posthorn.delivery.{module}.load_settings", lambda: settings)
+    left_out, file = Phone(48500000001), write_campaign(tmp_path, NUMBERS)
+
+    def resend() -> int:
+        words = {"numbers": ["+48500000001"], "although_taken": False, "by": "ann", "why": "they asked for it"}
+        return resend_named(Kind.CAMPAIGN, "sale", **words).resent
+
+    with open_ledger(settings) as ledger:
+        suppression.add(ledger, [OptOut(left_out, Scope.MARKETING, "person")], by="ann")
+        await deliver(file, settings)
+        with pytest.raises(InputError, match=r"posthorn suppress remove PHONE --why"):
+            resend()
+        suppression.remove(ledger, left_out, list(Scope), by="ann", why="asked to be back")
+        assert (await deliver(file, settings))["totals"]["suppressed"] == 1, "the same file again revives nobody"
+        assert resend() == 1
+        suppression.add(ledger, [OptOut(left_out, Scope.ALL, "person")], by="ann")
+        assert (await deliver(file, settings))["totals"]["suppressed"] == 1, "heard again before it was claimed"
+        suppression.remove(ledger, left_out, list(Scope), by="ann", why="asked to be back")
+        assert resend() == 1
+    status = await deliver(file, settings)
+    assert (status["totals"]["suppressed"], status["balanced"]) == (0, True)
+    sent = [phone for batch in box.serwersms.account.messages.batches for phone in batch.phones]
+    assert sorted(sent) == NUMBERS, "each once"
