@@ -41,7 +41,10 @@ EVERYTHING = Which()
 
 
 class Meant(NamedTuple):
-    """One message that is meant, as it stands. ``is_sending`` is whether its request is under way."""
+    """One message that is meant, as it stands.
+
+    ``is_sending`` is whether its request is under way, ``is_out`` whether somebody took it out for good.
+    """
 
     chunk_id: int
     position: int
@@ -50,6 +53,7 @@ class Meant(NamedTuple):
     state: MessageState
     provider_id: str | None
     is_sending: bool
+    is_out: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ def resend(ledger: Ledger, delivery: Delivery, which: Which, states: Sequence[Me
     it is old.
     """
     with ledger.write() as connection:
-        found, word = _chosen(connection, delivery, which, states)
+        found, word = _chosen(connection, delivery, which, states, may_be_out=False)
         for row in found:
             _move(connection, row, MessageState.PENDING, "error = NULL, provider_id = NULL, epoch = NULL")
             _keep_resend(connection, delivery, row, by, why)
@@ -95,14 +99,25 @@ def resend(ledger: Ledger, delivery: Delivery, which: Which, states: Sequence[Me
     return word
 
 
+def named(connection: Connection, delivery: Delivery, which: Which) -> list[Meant]:
+    """The messages that are named, in whatever state."""
+    return list(_meant(connection, delivery, which, ()))
+
+
 def _chosen(
-    connection: Connection, delivery: Delivery, which: Which, states: Sequence[MessageState]
+    connection: Connection,
+    delivery: Delivery,
+    which: Which,
+    states: Sequence[MessageState],
+    *,
+    may_be_out: bool = True,
 ) -> tuple[list[Meant], Word]:
     """The messages to move, their chunks held, and what is to be said; none where one that is named cannot be."""
     for chunk in sorted({row.chunk_id for row in _meant(connection, delivery, which, states)}):
         hold_chunks(connection, "id = :chunk", chunk=chunk)
     found = list(_meant(connection, delivery, which, states))  # as it is now that nobody else can change it
     barred = _barred(connection, delivery, found)
+    barred |= set() if may_be_out else {row for row in found if row.is_out}
     fit = [row for row in found if row.state in states and not row.is_sending and row not in barred]
     if not (which.phones or which.codes):
         return fit, Word(len(fit))
@@ -125,9 +140,11 @@ def _barred(connection: Connection, delivery: Delivery, found: Sequence[Meant]) 
 
 
 _MEANT = (
-    "SELECT m.chunk_id, m.position, m.phone, t.barcode, m.state, m.provider_id, c.state AS chunk_state"
+    "SELECT m.chunk_id, m.position, m.phone, t.barcode, m.state, m.provider_id, c.state AS chunk_state,"
+    " o.chunk_id IS NOT NULL AS is_out"
     " FROM message m JOIN chunk c ON c.id = m.chunk_id"
     " LEFT JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position"
+    " LEFT JOIN taken_out o ON o.chunk_id = m.chunk_id AND o.position = m.position"
     " WHERE m.campaign_id = :delivery AND c.campaign_id = :delivery AND "
 )
 
@@ -147,7 +164,8 @@ def _meant(connection: Connection, delivery: Delivery, which: Which, states: Seq
         some = named[at : at + _NAMED_PER_QUERY]
         for row in connection.execute(query, {"delivery": delivery.id, "some": some}).all():
             state, is_sending = MessageState(row.state), row.chunk_state == ChunkState.SENDING
-            yield Meant(row.chunk_id, row.position, Phone(row.phone), row.barcode, state, row.provider_id, is_sending)
+            phone, is_out = Phone(row.phone), bool(row.is_out)
+            yield Meant(row.chunk_id, row.position, phone, row.barcode, state, row.provider_id, is_sending, is_out)
 
 
 def _move(connection: Connection, row: Meant, state: MessageState, change: str) -> None:
