@@ -18,9 +18,9 @@ from posthorn.delivery.halting import LOOK_EVERY_SECONDS, Halting
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.waves import judged
 from posthorn.delivery.wish import load_wish
-from posthorn.delivery.withdraw import cancel_campaign
+from posthorn.delivery.withdraw import cancel_delivery
 from posthorn.errors import DeliveryChanged, InputError
-from posthorn.ledger import deliveries, sending, waves
+from posthorn.ledger import deliveries, sending, totals, waves
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.sampling import Sampled
 from posthorn.ledger.store.engine import Ledger
@@ -96,6 +96,11 @@ async def test_a_bad_picture_reaches_the_canary_and_not_one_more(
     again = await deliver(file, environment)
     assert (again["state"], box.truth()["requests"][SEND] * 50) == ("needs_attention", asked_for), "nobody has decided"
     assert going_on() == []
+    ledger = Ledger(environment.database_url)
+    try:
+        assert [one.state for one in totals.summaries(ledger)] == ["needs_attention"]
+    finally:
+        ledger.close()
 
 
 async def test_a_good_one_ramps_by_itself_wave_by_wave(box: Sandbox, environment: Settings, tmp_path: Path) -> None:
@@ -233,7 +238,7 @@ def test_a_run_looks_now_and_then_at_what_the_reports_say_of_what_it_sent(
 async def test_cancelling_what_waits_ends_its_wait(settings: Settings, tmp_path: Path) -> None:
     file = write_campaign(tmp_path, numbers(300), **WAVES)
     assert (await deliver(file, settings))["state"] == "waiting"
-    await cancel_campaign("sale")
+    await cancel_delivery(Kind.CAMPAIGN, "sale")
     status = status_of("sale", settings)
     assert (status["state"], status["waiting_until"], going_on()) == ("cancelled", None, [])
 
