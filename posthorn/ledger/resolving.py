@@ -13,7 +13,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.ledger import settlements
+from posthorn.ledger import settlements, suppression
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import ChunkState, MessageState, Phone
@@ -38,7 +38,10 @@ EVERYTHING = Which()
 
 
 class Meant(NamedTuple):
-    """One message that is meant, as it stands. ``is_sending`` is whether its request is under way."""
+    """One message that is meant, as it stands. ``is_sending`` is whether its request is under way.
+
+    ``is_out`` is whether nothing more may go there: it was taken out, or its number is on the suppression list.
+    """
 
     chunk_id: int
     position: int
@@ -47,6 +50,7 @@ class Meant(NamedTuple):
     state: MessageState
     provider_id: str | None
     is_sending: bool
+    is_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +85,11 @@ def resend(ledger: Ledger, delivery: Delivery, which: Which, states: Sequence[Me
     """A person has messages sent again that are in one of these states: they are pending.
 
     A code stays the same. Which attempt the new one replaces stands in the evidence, and its id is bound for ever: news of
-    it is old.
+    it is old. Whoever was taken out, or must not be messaged, is none of them: it would not go out, and what is known of
+    the first attempt would be lost.
     """
     with ledger.write() as connection:
-        found, word = _chosen(connection, delivery, which, states)
+        found, word = _chosen(connection, delivery, which, states, spares_out=True)
         for row in found:
             _move(connection, row, MessageState.PENDING, "error = NULL, provider_id = NULL, epoch = NULL")
             _keep_resend(connection, delivery, row, by, why)
@@ -93,13 +98,18 @@ def resend(ledger: Ledger, delivery: Delivery, which: Which, states: Sequence[Me
 
 
 def _chosen(
-    connection: Connection, delivery: Delivery, which: Which, states: Sequence[MessageState]
+    connection: Connection, delivery: Delivery, which: Which, states: Sequence[MessageState], *, spares_out: bool = False
 ) -> tuple[list[Meant], Word]:
-    """The messages to move, their chunks held, and what is to be said; none where one that is named cannot be."""
+    """The messages to move, their chunks held, and what is to be said; none where one that is named cannot be.
+
+    ``spares_out``: those to which nothing more may go are not to be moved.
+    """
     for chunk in sorted({row.chunk_id for row in _meant(connection, delivery, which, states)}):
         hold_chunks(connection, "id = :chunk", chunk=chunk)
     found = list(_meant(connection, delivery, which, states))  # as it is now that nobody else can change it
-    fit = [row for row in found if row.state in states and not row.is_sending]
+    if spares_out:
+        found = _with_suppressed(connection, delivery, found)
+    fit = [row for row in found if row.state in states and not row.is_sending and not (spares_out and row.is_out)]
     if not (which.phones or which.codes):
         return fit, Word(len(fit))
     of_fit: set[Phone | str | None] = {row.code if which.codes else row.phone for row in fit}
@@ -110,10 +120,20 @@ def _chosen(
     return ([], Word(0, strangers, others)) if strangers or others else (fit, Word(len(fit)))
 
 
+def _with_suppressed(connection: Connection, delivery: Delivery, found: Sequence[Meant]) -> list[Meant]:
+    """The same, those ``is_out``, too, whose numbers are on the suppression list."""
+    scope = suppression.heeded(delivery.kind, delivery.options)
+    listed: set[int] = set()
+    for at in range(0, len(found), _NAMED_PER_QUERY):
+        listed |= suppression.among(connection, [row.phone for row in found[at : at + _NAMED_PER_QUERY]], scope).keys()
+    return [row._replace(is_out=True) if row.phone in listed else row for row in found]
+
+
 _MEANT = (
-    "SELECT m.chunk_id, m.position, m.phone, t.barcode, m.state, m.provider_id, c.state AS chunk_state"
-    " FROM message m JOIN chunk c ON c.id = m.chunk_id"
+    "SELECT m.chunk_id, m.position, m.phone, t.barcode, m.state, m.provider_id, c.state AS chunk_state,"
+    " o.chunk_id IS NOT NULL AS is_out FROM message m JOIN chunk c ON c.id = m.chunk_id"
     " LEFT JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position"
+    " LEFT JOIN taken_out o ON o.chunk_id = m.chunk_id AND o.position = m.position"
     " WHERE m.campaign_id = :delivery AND c.campaign_id = :delivery AND "
 )
 
@@ -133,7 +153,8 @@ def _meant(connection: Connection, delivery: Delivery, which: Which, states: Seq
         some = named[at : at + _NAMED_PER_QUERY]
         for row in connection.execute(query, {"delivery": delivery.id, "some": some}).all():
             state, is_sending = MessageState(row.state), row.chunk_state == ChunkState.SENDING
-            yield Meant(row.chunk_id, row.position, Phone(row.phone), row.barcode, state, row.provider_id, is_sending)
+            place = (row.chunk_id, row.position)
+            yield Meant(*place, Phone(row.phone), row.barcode, state, row.provider_id, is_sending, bool(row.is_out))
 
 
 def _move(connection: Connection, row: Meant, state: MessageState, change: str) -> None:
