@@ -1,16 +1,25 @@
-"""The automation that calls a flow run crashed when its process is gone: Prefect alone leaves it Running for ever."""
+"""The automations: one calls a flow run crashed when its process is gone, one has people told what wants them."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState
+from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
 HEARTBEAT_SECONDS = 60
 """How often a flow process of ours says that it lives (PREFECT_FLOWS_HEARTBEAT_FREQUENCY, set in prefect.yaml)."""
+
+RUN_ENVIRONMENT = {
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+    "PREFECT_LOGGING_LEVEL": "INFO",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "posthorn",
+}
+"""What every run under a worker has in its environment, as prefect.yaml says it for its deployments."""
 
 SILENCE_SECONDS = 200
 """Silence after which a run is taken for dead: more than three heartbeats, so that a busy minute crashes nobody."""
@@ -42,9 +51,57 @@ def zombie_automation() -> AutomationCore:
     )
 
 
+NOTICES = "posthorn: tell people what wants them"
+NOTIFY = "notify/notify"
+TOLD = ("needs_attention", "stopped", "waiting", "cost")
+"""What of a delivery people are told, by the ends of the events' names."""
+
+
+def notices_automation(deployment: UUID) -> AutomationCore:
+    """Each event that wants a person starts the flow that tells people; where to stands in the settings alone."""
+    return AutomationCore(
+        name=NOTICES,
+        description="A delivery needs attention, has stopped, waits, or has nearly used up its cost: people are told.",
+        trigger=EventTrigger(
+            posture=Posture.Reactive,
+            expect={f"posthorn.{kind}.{happening}" for kind in ("campaign", "event") for happening in TOLD},
+            match={"prefect.resource.id": ["posthorn.campaign.*", "posthorn.event.*"]},
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[
+            RunDeployment(
+                deployment_id=deployment,
+                parameters={
+                    "name": _template("{{ event.resource.name }}"),
+                    "happening": _template("{{ event.event.split('.') | last }}"),
+                },
+            )
+        ],
+    )
+
+
+def _template(text: str) -> dict[str, str]:
+    """How Prefect marks a parameter that is filled from the event."""
+    return {"__prefect_kind": "jinja", "template": text}
+
+
+async def ensure_notices(client: PrefectClient) -> None:
+    """Have people told from now on, by the deployment ``notify``.
+
+    Raises:
+        ObjectNotFound: the server does not have the deployments of prefect.yaml.
+    """
+    deployment = await client.read_deployment_by_name(NOTIFY)
+    await _ensure(client, notices_automation(deployment.id))
+
+
 async def ensure_automations(client: PrefectClient) -> None:
-    """Create the automation, or bring it up to date."""
-    wanted = zombie_automation()
+    """Create the automation that finds dead runs, or bring it up to date."""
+    await _ensure(client, zombie_automation())
+
+
+async def _ensure(client: PrefectClient, wanted: AutomationCore) -> None:
     there = await client.read_automations_by_name(wanted.name)
     if there:
         await client.update_automation(there[0].id, wanted)

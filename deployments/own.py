@@ -14,7 +14,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron, RRule, Schedule
 from pydantic import ValidationError
 
-from deployments.automations import HEARTBEAT_SECONDS
+from deployments.automations import RUN_ENVIRONMENT
 from deployments.setup import POOL
 from posthorn.errors import InputError
 from posthorn.models import Kind
@@ -58,7 +58,7 @@ async def deploy(kind: Kind, name: str, file: Path, *, cron: str | None, at: dat
         concurrency_limit=1,
         job_variables={
             "working_dir": str(Path.cwd()),
-            "env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)},
+            "env": RUN_ENVIRONMENT,
         },
     )
     await _forget_other_schedules(deployment)

@@ -59,6 +59,7 @@ def main() -> int:
             with _worker() as worker:
                 say(f"ready: {_page(server.api)} (UI, schedules and a worker; Ctrl-C stops)")
                 _say_login(server.api)
+                say(f"all deliveries: {_page(server.api)}/v2/artifacts/key/posthorn-overview")
                 while not stopped.wait(_POLL_SECONDS) and worker.poll() is None:
                     if server.has_ended:
                         say(f"the Prefect server has ended by itself (its log: {server.log}); it is started again")
@@ -123,10 +124,11 @@ def _signals() -> threading.Event:
 
 
 def _set_up(settings: Settings) -> None:
-    from deployments.setup import deploy_all, prepare  # noqa: PLC0415 - Prefect settles its server's address when imported
+    from deployments.setup import deploy_all, prepare, switch_notices_on  # noqa: PLC0415 - Prefect settles its server's address when imported
 
     asyncio.run(prepare(settings))
     deploy_all()
+    asyncio.run(switch_notices_on(settings))
 
 
 @contextmanager

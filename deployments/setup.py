@@ -16,8 +16,9 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from deployments.automations import ensure_automations
+from deployments.automations import ensure_automations, ensure_notices
 from deployments.limits import ensure_limits
+from posthorn.notices import ways
 from posthorn.process.crash import guarded
 from posthorn.process.prefect_server import PrefectServerError, required_api
 from posthorn.process.surroundings import settle
@@ -37,6 +38,13 @@ async def prepare(settings: Settings, *, reset_limits: bool = False) -> None:
             await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
         await ensure_limits(client, settings, reset=reset_limits)
         await ensure_automations(client)
+
+
+async def switch_notices_on(settings: Settings) -> None:
+    """Have people told, where the settings name anybody; after ``deploy_all``."""
+    if ways(settings.notify):
+        async with get_client() as client:
+            await ensure_notices(client)
 
 
 def deploy_all() -> None:
@@ -59,7 +67,8 @@ def main() -> int:
         os.environ.update(api.variables())
         with temporary_settings({PREFECT_API_URL: api.url, **({PREFECT_API_AUTH_STRING: api.login} if api.login else {})}):
             asyncio.run(prepare(settings, reset_limits=True))
-        deploy_all()
+            deploy_all()
+            asyncio.run(switch_notices_on(settings))
     except (SettingsError, PrefectServerError) as error:
         return fail(error, 2)
     except subprocess.CalledProcessError as error:

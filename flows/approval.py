@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import uuid4
 
 from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
+from posthorn.delivery.approval import SEND
 from posthorn.errors import DeliveryChanged, InputError
 from tasks.approval import ask, keep_decision
+from tasks.publish import publish
 
 WAIT_SECONDS = 7 * 24 * 3600
 _POLL_SECONDS = 2
 
 
 class Approval(RunInput):
-    """What a person is asked when a campaign waits for approval. Saying nothing is saying no."""
+    """What a person is asked when a campaign waits for approval. A decision has to be chosen: none is made by accident."""
 
-    approve: bool = Field(False, description="Send this campaign as it is shown above")
+    decision: Literal["send it", "do not send it"] = Field(description="Whether it is sent as it is shown above")
     name: str = Field(min_length=1, max_length=80, description="Who decides; it is kept with the decision")
     note: str = Field("", max_length=500, description="Anything worth keeping")
 
@@ -35,19 +38,21 @@ async def approved(name: str, *, test: bool = False) -> bool:
         DeliveryChanged: it is not any more what the person was shown.
         FlowPauseTimeout: nobody decided within ``WAIT_SECONDS``; the run has failed, and nothing was sent.
     """
-    question = await ask(name, test=test)
-    if question is None:
+    asked = await ask(name, test=test)
+    if asked is None:
         return False
+    content, page = asked
+    await publish(name, test=test)  # whoever is to decide hears of it now
     said = await apause_flow_run(
-        wait_for_input=Approval.with_initial_data(description=question.as_markdown()),
+        wait_for_input=Approval.with_initial_data(description=page),
         timeout=WAIT_SECONDS,
         poll_interval=_POLL_SECONDS,
         key=uuid4().hex,  # Prefect's own is taken where the run was retried
     )
     try:
-        await keep_decision(name, question.content, approved=said.approve, by=said.name, note=said.note)
+        await keep_decision(name, content, approved=said.decision == SEND, by=said.name, note=said.note)
     except InputError as error:
         raise DeliveryChanged(f"{name} was decided on by {said.name}, but {error.problem}") from None
-    if not said.approve:
+    if said.decision != SEND:
         raise NotApproved(f"not approved by {said.name}" + (f": {said.note}" if said.note else ""))
     return True

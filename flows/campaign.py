@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow
@@ -15,6 +14,7 @@ from flows.approval import NotApproved, approved
 from flows.cancelling import finish_when_cancelled, heeds_cancellation
 from flows.ending import already_running, ending, not_approved
 from flows.share import start_shares
+from posthorn.content.givenpath import pasted
 from posthorn.delivery.approval import refuse_refused
 from posthorn.delivery.deliver import deliver_campaign
 from posthorn.delivery.run import CampaignRun, open_run
@@ -29,7 +29,7 @@ from tasks.verify import verify
 
 def run_name() -> str:
     """``campaign autumn.toml``: the file, never its content."""
-    return f"campaign {Path(flow_run.parameters['campaign_file']).name}"
+    return f"campaign {pasted(flow_run.parameters['campaign_file']).name}"
 
 
 @flow(name="send-campaign", flow_run_name=run_name, persist_result=False)
@@ -39,6 +39,7 @@ async def send_campaign(
     run_by: Annotated[str, Field(max_length=80)] = "",
     workers: Annotated[int, Field(ge=1, le=16)] = 1,
     accept_missing: bool = False,
+    late: bool = False,
 ) -> State[Any]:
     """Send one MMS campaign, or go on with one that was not finished.
 
@@ -50,11 +51,12 @@ async def send_campaign(
         run_by: Who starts it, for the record; empty means the account the process runs under.
         workers: How many worker processes send it together, 1 to 16. More than one needs the ledger on PostgreSQL.
         accept_missing: Whether rows that left the list are taken out for good; without it such a list is refused.
+        late: Whether what should have left for a moment that has passed is sent at once; without it, it is not sent.
     """
     try:
-        name, test = await plan(campaign_file, workers, accept_missing=accept_missing)
+        name, test = await plan(campaign_file, workers, accept_missing=accept_missing, late=late)
         while await approved(name, test=test):
-            await plan(campaign_file, workers, accept_missing=accept_missing)  # it may have changed meanwhile
+            await plan(campaign_file, workers, accept_missing=accept_missing, late=late)  # it may have changed meanwhile
         await send_planned(name, test=test, by=run_by, workers=workers)
     except AlreadyRunning as error:
         return already_running(error)

@@ -23,13 +23,14 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Running
+from prefect.states import Cancelled, Failed, Running
 
 from flows.ending import ALREADY_RUNNING, WITHDRAWN, ending
 from posthorn.delivery.run import INTERRUPTED, Run
 from posthorn.delivery.waiting import Board, watched
-from posthorn.errors import Stopped
+from posthorn.errors import PosthornError, Stopped
 from posthorn.ledger.deliveries import Delivery
+from posthorn.settings import SettingsError
 from posthorn.views.status import BY_A_PERSON
 from tasks.publish import publish
 
@@ -105,6 +106,8 @@ def heeds_cancellation(flow: _Flow[_P]) -> _Flow[_P]:
             return _cancelled(word, await _shown(word))
         except Exception as error:
             await _shown(word)
+            if word.reason is None and isinstance(error, (PosthornError, SettingsError)):
+                return Failed(message=str(error), data=error)
             if word.reason is None:
                 raise
             return _cancelled(word, str(error), data=error)

@@ -35,14 +35,17 @@ def ending(status: Mapping[str, Any]) -> State[Any]:
         return Cancelled(name=WITHDRAWN, message=_withdrawn(counted))
     if status["state"] == "waiting":
         return Completed(name="Waiting", message=status["because"])
-    if left:  # a helper may still have requests under way: the run is over all the same
+    is_asked = status["state"] == "needs_attention"
+    if left and not is_asked:  # a helper may still have requests under way: the run is over all the same
         because = status["because"] or "interrupted"
         message = f"{because.rstrip('.')}. Sent: {_sent(counted):,}, not sent yet: {left:,}. Next: {go_on(status)}"
         return Failed(name=STOPPED, message=message)
-    if status["state"] == "needs_attention":
+    if is_asked:
         message = f"unknown: {counted['unknown']:,}, rejected: {counted['rejected']:,}"
         if status["second_copies"] or status["waiting_until"]:
             message += f", second copies: {status['second_copies']:,}; {status['because']}"
+        elif left:
+            message = f"{status['because']}. Not sent yet: {left:,}"
         return Failed(name=NEEDS_ATTENTION, message=message)
     return Completed(message=f"all {counted['input']:,} rows accounted for")
 

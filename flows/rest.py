@@ -43,17 +43,22 @@ async def send_rest(name: Annotated[str, Field(min_length=1, max_length=80)]) ->
         name: The campaign's or the event's name.
     """
     try:
+        while await approved(name):
+            pass  # what was approved may have changed while a person thought about it
         if (await asyncio.to_thread(status_now, name))["kind"] == Kind.EVENT.name.lower():
             await send_planned_tickets(name)
         else:
-            while await approved(name):
-                pass  # what was approved may have changed while a person thought about it
             await send_planned(name)
     except AlreadyRunning as error:
         return already_running(error)
     except NotApproved as error:
         return not_approved(error)
     return ending(await publish(name))
+
+
+async def start_rest(name: str) -> None:
+    """Start the run that sends what is left of one, because a person wants it now."""
+    await arun_deployment(DEPLOYMENT, parameters={"name": name}, timeout=0, as_subflow=False)
 
 
 async def start_rests(deliveries: Sequence[Delivery]) -> None:

@@ -1,9 +1,8 @@
-"""The tickets flow: plan, preflight, send in batches. One run per event; run it again and it goes on where it stands."""
+"""The tickets flow: plan, ask for approval, preflight, send in batches. One run per event; run again, it goes on."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow
@@ -11,8 +10,11 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import Field
 
+from flows.approval import NotApproved, approved
 from flows.cancelling import finish_when_cancelled, heeds_cancellation
-from flows.ending import already_running, ending
+from flows.ending import already_running, ending, not_approved
+from posthorn.content.givenpath import pasted
+from posthorn.delivery.approval import refuse_refused
 from posthorn.delivery.deliver import deliver_event
 from posthorn.delivery.run import open_ticket_run
 from posthorn.errors import AlreadyRunning, GatewayError, Stopped
@@ -25,7 +27,7 @@ from tasks.report import report_tickets
 
 def run_name() -> str:
     """``tickets concert.toml``: the file, never its content."""
-    return f"tickets {Path(flow_run.parameters['event_file']).name}"
+    return f"tickets {pasted(flow_run.parameters['event_file']).name}"
 
 
 @flow(name="send-tickets", flow_run_name=run_name, persist_result=False)
@@ -37,7 +39,8 @@ async def send_tickets(
 ) -> State[Any]:
     """Send each attendee of one event the ticket with their own barcode, or go on where an earlier run stopped.
 
-    Nobody gets a ticket twice. A ticket whose answer was lost stays unknown until a postback or a person settles it.
+    Nobody gets a ticket twice. A ticket whose answer was lost stays unknown until a postback or a person settles it. A
+    large event may wait for a person's approval: the run is paused until then.
 
     Args:
         event_file: Path of the event file (TOML), as seen by the machine that runs the flow.
@@ -46,9 +49,13 @@ async def send_tickets(
     """
     try:
         name = await plan_tickets(event_file, accept_missing=accept_missing)
+        while await approved(name):  # its file may have changed while a person thought about it
+            await plan_tickets(event_file, accept_missing=accept_missing)
         await send_planned_tickets(name, by=run_by)
     except AlreadyRunning as error:
         return already_running(error)
+    except NotApproved as error:
+        return not_approved(error)
     return ending(await publish(name))
 
 
@@ -56,6 +63,7 @@ async def send_planned_tickets(name: str, *, by: str = "") -> None:
     """Send what is planned. Why it ended early, if it did, the ledger has, and the ending says it."""
     with suppress(GatewayError, Stopped):
         async with open_ticket_run(name, by=by) as run:
+            await refuse_refused(run)
             with finish_when_cancelled(run):
                 await preflight(run)
                 async with progress(run):

@@ -5,8 +5,10 @@
     PosthornError
     ├── InputError                 the operator's file, argument or row is wrong; nothing was sent
     ├── Stopped                    this run sends nothing more, for a reason that no single request has
+    │   ├── Halted                 too much went wrong: a person has to decide
     │   ├── Waits                  until a moment, which the ledger keeps: it goes on by itself
-    │   └── NotRunning             there is no run that could be helped
+    │   ├── NotRunning             there is no run that could be helped
+    │   └── MomentPassed           (an InputError, too) send_at has passed, and not all has left
     ├── LedgerError                the durable record refuses or cannot be reached
     │   ├── DeliveryChanged        same name, other content: what differs is said
     │   ├── DeliveryNotFound       no campaign or event of that name
@@ -67,8 +69,19 @@ class Waits(Stopped):
         self.until = until
 
 
+class Halted(Stopped):
+    """Too much of what was sent went wrong; nothing more is sent until a person has decided."""
+
+
 class NotRunning(Stopped):
     """Nobody runs the campaign that another process wanted to help send. Nothing was sent."""
+
+
+class MomentPassed(Stopped, InputError):
+    """A campaign's moment of dispatch has passed before all of it had left: what becomes of the rest is a person's to say.
+
+    As the file is wrong by now, `check` ends as for any wrong file; a send stops.
+    """
 
 
 class LedgerError(PosthornError):

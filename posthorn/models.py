@@ -71,6 +71,7 @@ class WaitsFor(enum.StrEnum):
 
     LAST_LOOK = "last_look"
     HOURS = "hours"
+    CANARY = "canary"
 
 
 class Kind(enum.IntEnum):
@@ -269,10 +270,16 @@ class Known(enum.StrEnum):
     """``yes`` where its list was ever seen to show a file of ours."""
 
     CLOCK = "clock"
-    """How many seconds the provider's dates are ahead, read in the zone of the settings."""
+    """How many seconds the provider's dates of messages are ahead, read in the zone of the settings."""
+
+    FILE_CLOCK = "file_clock"
+    """The same of its dates of files, where its own clock agrees; empty where only the zone of the dates can be meant."""
 
     HOLD = "hold"
     """Whether it keeps a message until a moment, lists it meanwhile, and takes it back."""
+
+    TEST_FREE = "test_free"
+    """Whether a send that is only to be checked sends nothing."""
 
     TEST_PROVES = "test_proves"
     """``yes`` where a send with a file that is not there is refused, though it is only checked."""
@@ -343,8 +350,10 @@ OPT_OUT_SOURCES: Mapping[str, str] = {
 
 OPT_OUT = "opt-out:"
 TOO_OFTEN = "too often"
+REPEATED = "repeated"
 SUPPRESSED_CODES: Mapping[str, str] = {
     **{f"{OPT_OUT}{source}": words for source, words in OPT_OUT_SOURCES.items()},
+    REPEATED: "the number has had the same message lately under another name, and on_repeat says to skip it",
     TOO_OFTEN: "other campaigns have written to the number as often as POSTHORN_FREQUENCY_CAP allows",
 }
 """What a suppressed message carries as its ``error``: our own codes, with their meaning in words."""

@@ -158,12 +158,20 @@ def _checked_rate(text: str) -> str:
     return text
 
 
+def _checked_words(words: str) -> str:
+    listed = [word.strip() for word in words.split(",") if word.strip()]
+    if not listed or not all(any(one.isalnum() for one in word) for word in listed):
+        raise ValueError("expected words separated by commas, such as STOP,WYPISZ")
+    return ",".join(listed)
+
+
 Url = Annotated[str, AfterValidator(_checked_url)]
 BaseUrl = Annotated[Url, AfterValidator(lambda url: url.rstrip("/"))]  # paths are put behind it
 Region = Annotated[str, AfterValidator(_checked_region)]
 Zone = Annotated[str, AfterValidator(_checked_zone)]
 DatabaseUrl = Annotated[str, AfterValidator(_checked_database)]
 HostNames = Annotated[str, AfterValidator(_checked_names)]
+StopWordList = Annotated[str, AfterValidator(_checked_words)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_checked_proxy)]
 TestNumber = Annotated[SecretStr, AfterValidator(_checked_number)]
 Folder = Annotated[Path, AfterValidator(_checked_folder)]
@@ -171,6 +179,20 @@ PricesText = Annotated[str, AfterValidator(_checked_prices)]
 RateText = Annotated[str, AfterValidator(_checked_rate)]
 HoursText = Annotated[str, AfterValidator(_checked_hours)]
 """As ``posthorn.hours`` writes them, so that the same hours are the same text."""
+
+
+class NotifySettings(BaseModel):
+    """Who is told when a delivery wants a person, and how."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    slack_url: SecretStr | None = Field(None, description="Incoming webhook of a Slack channel that is told")
+    webhook_url: SecretStr | None = Field(None, description="URL that is sent JSON with subject and text")
+    smtp_url: SecretStr | None = Field(
+        None, description="Mail server, as smtp://user:password@host:587 (STARTTLS where offered) or smtps://host:465"
+    )
+    email_from: str = Field("posthorn@localhost", max_length=200, description="Sender of the e-mails")
+    email_to: str = Field("", max_length=1000, description="Addresses, comma-separated, that are told by e-mail")
 
 
 class SerwerSmsSettings(BaseModel):
@@ -306,7 +328,9 @@ class Settings(BaseSettings):
         32, ge=1, le=255, description="Longest code of a ticket; ours: the provider's page names no limit"
     )
     approve_above: int | None = Field(
-        None, ge=0, description="Campaigns to more numbers than this wait for a person's approval before the first send"
+        None,
+        ge=0,
+        description="Deliveries to more numbers than this wait for a person's approval before the first send",
     )
     daily_cost_cap: Decimal | None = Field(
         None, ge=0, le=10_000_000, decimal_places=2, description="Most that all campaigns and events may cost in one day"
@@ -317,6 +341,10 @@ class Settings(BaseSettings):
     retention_days: int = Field(
         365, ge=7, le=36_500, description="Days after which the numbers of a finished campaign are erased; counts stay"
     )
+    stop_words: StopWordList = Field(
+        "STOP,STOP ALL,UNSUBSCRIBE,CANCEL,END,QUIT,OPT OUT,WYPISZ,WYPISZ MNIE,REZYGNUJE,REZYGNACJA,KONIEC,USUN,USUN MNIE",
+        description="Answers, comma-separated, after which a number gets no more campaigns; case and accents do not count",
+    )
     webhook_secret: SecretStr | None = Field(
         None,
         description="Secret part of the URL that providers push to; 22 or more letters, digits or -._~ nobody can guess",
@@ -325,6 +353,10 @@ class Settings(BaseSettings):
         "",
         description="Names, comma-separated, by which others reach the webhooks or Prefect's UI, such as a proxy's",
     )
+    runbook_url: str = Field(
+        "docs/operations.md", max_length=500, description="Where the operations guide is read; alerts link into it"
+    )
+    notify: NotifySettings = Field(default_factory=NotifySettings, description="Who is told when a delivery wants a person")
     serwersms: SerwerSmsSettings = Field(default_factory=SerwerSmsSettings, description="SerwerSMS.pl, for campaigns")
     skycore: SkycoreSettings = Field(default_factory=SkycoreSettings, description="Skycore, for barcode tickets")
 

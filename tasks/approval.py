@@ -9,18 +9,23 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.runtime import flow_run
 
 from posthorn.delivery import approval
-from posthorn.delivery.approval import Question
+from posthorn.views.question import question_page
 from posthorn.views.status import artifact_key
 from tasks.policy import POLICY
 
 
 @task(name="ask for approval", task_run_name="ask for approval", **POLICY)
-async def ask(name: str, *, test: bool = False) -> Question | None:
-    """What a person has to approve before anything more is sent, shown as the artifact ``approval-<name>``; or None."""
+async def ask(name: str, *, test: bool = False) -> tuple[str, str] | None:
+    """What a person has to approve before anything more is sent: its hash, and the page that shows it; or None.
+
+    The page is the artifact ``approval-<name>``, too.
+    """
     question = await asyncio.to_thread(approval.question_of, name, test=test, flow_run_id=flow_run.id)
-    if question is not None:
-        await acreate_markdown_artifact(markdown=question.as_markdown(), key=artifact_key("approval", name))
-    return question
+    if question is None:
+        return None
+    page = await asyncio.to_thread(question_page, question)
+    await acreate_markdown_artifact(markdown=page, key=artifact_key("approval", name), description=f"{name}: send it?")
+    return question.content, page
 
 
 @task(name="keep decision", task_run_name="keep decision", **POLICY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from posthorn.delivery.run import CampaignRun, Run
 from posthorn.delivery.send import Exchange, send_batch
 from posthorn.delivery.withdraw import withdraw_unwanted
 from tasks.policy import POLICY
+from tasks.story import tell_batch, tell_failed
 
 
 def limit_name(gateway: str) -> str:
@@ -42,7 +44,17 @@ async def guard_once(run: Run[Any]) -> None:
 @task(name="send", task_run_name="send {first}-{last}", **POLICY)
 async def send(run: Run[Any], exchange: Exchange, first: int, last: int) -> int:
     """Send what is pending of the chunks ``first`` to ``last``; how many requests were made."""
-    return await send_batch(run, exchange, first, last)
+    began = time.monotonic()
+    try:
+        requests = await send_batch(run, exchange, first, last)
+    except Exception as error:
+        await tell_failed(run, first, last, error)
+        raise
+    if run.stopped is not None:
+        await tell_failed(run, first, last, run.stopped)
+    else:
+        await tell_batch(run, first, last, requests, began)
+    return requests
 
 
 @task(name="reconcile", task_run_name="reconcile", **POLICY)

@@ -24,6 +24,7 @@ from posthorn.views.overview import OVERVIEW
 from posthorn.views.status import artifact_key
 from tasks.news import tell, tell_ending
 from tasks.policy import POLICY
+from tasks.story import tell_standing
 
 PROGRESS_EVERY_SECONDS = 5.0
 
@@ -35,7 +36,7 @@ async def publish(name: str, *, test: bool = False) -> dict[str, Any]:
     Returns the status.
     """
     shown, overview = await asyncio.to_thread(card_and_overview, name, test=test)
-    get_run_logger().info("%s", shown.headline)
+    tell_standing(shown.status, shown.headline)
     last = await shown_last(shown.key)
     await _put(shown.key, shown.page, shown.headline)
     await _put(OVERVIEW, overview, "The newest campaigns and events; what wants a person stands first")

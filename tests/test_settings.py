@@ -153,8 +153,9 @@ def secrets() -> list[str]:
 
 
 def test_tokens_passwords_and_keys_are_secrets():
-    assert secrets() == [name for name, _ in variables() if name.endswith(("TOKEN", "PASSWORD", "API_KEY", "SECRET"))]
-    assert len(secrets()) == 4
+    endings = ("TOKEN", "PASSWORD", "API_KEY", "SECRET", "SLACK_URL", "WEBHOOK_URL", "SMTP_URL")
+    assert secrets() == [name for name, _ in variables() if name.endswith(endings)]
+    assert len(secrets()) == 7
 
 
 def test_no_secret_is_shown_by_the_settings(monkeypatch):

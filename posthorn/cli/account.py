@@ -50,6 +50,7 @@ def probe(
     from posthorn.delivery.find import read_phone  # noqa: PLC0415
     from posthorn.models import Verdict, mask_phone  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
+    from posthorn.views.provider import probe_table  # noqa: PLC0415
 
     settings = load_settings()
     chosen = probes.probed(gateway, settings)
@@ -64,7 +65,7 @@ def probe(
             told = asyncio.run(probes.probe(one, settings, **order))
             found += probes.as_json(one, told)
             if not as_json:
-                print(f"{one.title}\n{probes.as_table(told)}", flush=True)
+                print(f"{one.title}\n{probe_table(told)}", flush=True)
     if as_json:
         print_json(found)
     if save is not None:
@@ -85,12 +86,13 @@ def _confirm_sending(shown: str, *, yes: bool) -> None:
 def limits(gateway: Gateway = None, as_json: Json = False) -> None:
     """What may still be sent, by kind of message. The provider asks not to be asked every few seconds."""
     from posthorn.delivery import accountdesk  # noqa: PLC0415
+    from posthorn.views.provider import limits_table  # noqa: PLC0415
 
     found = asyncio.run(accountdesk.limits(accountdesk.desk_of(gateway)))
     if as_json:
         print_json(found)
     else:
-        print(accountdesk.limits_table(found))
+        print(limits_table(found))
 
 
 @app.command()
@@ -102,6 +104,7 @@ def blacklist(
 ) -> None:
     """The numbers that the provider never sends to for this account, masked; or whether one number is among them."""
     from posthorn.delivery import accountdesk  # noqa: PLC0415
+    from posthorn.views.provider import blacklist_table  # noqa: PLC0415
 
     desk = accountdesk.desk_of(gateway)
     if phone is not None:
@@ -115,7 +118,7 @@ def blacklist(
     if as_json:
         print_json(found)
     else:
-        print(accountdesk.blacklist_table(found) if found["count"] else "nobody is on the blacklist")
+        print(blacklist_table(found) if found["count"] else "nobody is on the blacklist")
     if out is not None:
         say(f"{found['count']:,} numbers in full: {out}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -19,6 +18,7 @@ from posthorn.cli.options import (
     Failed,
     Json,
     Jsonl,
+    Late,
     Phones,
     Plain,
     Taken,
@@ -31,7 +31,7 @@ from posthorn.models import Kind
 from posthorn.process.terminal import say
 
 if TYPE_CHECKING:
-    from posthorn.delivery.merge import Consent
+    pass
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -61,6 +61,7 @@ def campaign() -> None:
         strict = false                       # true: warnings block
         send_at = 2026-11-30T09:00:00+01:00  # optional: the provider dispatches then
         test = false                         # true: the provider checks the request and sends nothing
+        canary = 200                         # optional: so many people first; canary_wait, ramp, halt_at go with it
         max_cost = 500.00                    # optional: it stops before it costs more
         send_hours = "Mon-Fri 10:00-18:00"   # optional: narrower than POSTHORN_SEND_HOURS; wider needs an approval
         verify = "listed"                    # "trust": send although no list of the provider shows the files
@@ -69,7 +70,7 @@ def campaign() -> None:
 
 
 @app.command(short_help="Validate everything, send nothing.")
-def check(file: File, accept_missing: AcceptMissing = False, as_json: Json = False) -> None:
+def check(file: File, accept_missing: AcceptMissing = False, late: Late = False, as_json: Json = False) -> None:
     """Validate everything and send nothing: print the plan, what was inferred, what is doubtful, and every rejected row.
 
     Exit code 0 when `send` would start (warnings included), 2 when it would refuse. With `strict = true` warnings block.
@@ -78,7 +79,7 @@ def check(file: File, accept_missing: AcceptMissing = False, as_json: Json = Fal
     from posthorn.delivery.merge import Consent  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
-    checked = check_campaign(file, Consent(accept_missing=accept_missing))
+    checked = check_campaign(file, Consent(accept_missing=accept_missing, late=late))
     print(checked.as_json() if as_json else checked.as_text())
     refuse_without_credentials(checked, load_settings())
 
@@ -88,6 +89,7 @@ def send(
     file: File,
     yes: Annotated[bool, typer.Option("--yes", help="Approve it, where an approval is asked for.")] = False,
     accept_missing: AcceptMissing = False,
+    late: Late = False,
     as_json: Json = False,
 ) -> None:
     """Send the campaign, or go on with one that was not finished; what its list has more than before is planned.
@@ -112,17 +114,17 @@ def send(
     settings = load_settings()
     wish = load_wish(file, Kind.CAMPAIGN, settings)
     wish.gateway.check_credentials(settings)
-    consent = Consent(accept_missing=accept_missing)
+    consent = Consent(accept_missing=accept_missing, late=late)
     note = new_ledger_note(settings.database_url)
     with ending_early(wish.name, test=wish.test, as_json=as_json):
         refuse_if_running(wish)
         for line in examine(wish, consent).announcement():
             say(line)
         if may_ask(wish):
-            _have_approved(file, wish.name, consent, yes=yes)
+            decisions.have_approved(Kind.CAMPAIGN, file, wish.name, consent, yes=yes)
         say(f"campaign {wish.name}: starting{note}")
         with runs.prefect_api(settings), following(settings.database_url, wish.name, test=wish.test):
-            runs.send_campaign(str(file.absolute()), accept_missing=accept_missing)
+            runs.send_campaign(str(file.absolute()), accept_missing=accept_missing, late=late)
     _end(wish.name, test=wish.test, as_json=as_json)
 
 
@@ -153,7 +155,7 @@ def approve(
 
     The approval is for exactly what is shown: whatever changes afterwards has to be approved again.
     """
-    decisions.approve(name, by=by, note=note, refuse=refuse, yes=yes)
+    decisions.approve(Kind.CAMPAIGN, name, by=by, note=note, refuse=refuse, yes=yes)
 
 
 @app.command(short_help="How it stands: one line per state.")
@@ -326,22 +328,7 @@ def cancel(name: Name, as_json: Json = False) -> None:
 
     What is pending is never sent. What has been handed on to the phones cannot be called back; how many those are is said.
     """
-    import asyncio  # noqa: PLC0415
-
-    from posthorn.delivery.withdraw import cancel_campaign  # noqa: PLC0415
-
-    done = asyncio.run(cancel_campaign(name))
-    say(
-        f"never sent {done.never_sent:,}, withdrawn {done.withdrawn:,}, already went out {done.went_out:,},"
-        f" unknown {done.unknown:,}"
-    )
-    if done.problem is not None:
-        say(f"the provider could not be asked for everything: {done.problem}")
-    if done.still_scheduled:
-        say(
-            f"the provider still keeps {done.still_scheduled:,}, or does not prove that they are gone: they may be sent."
-            f" Run `posthorn campaign cancel {name}` again at once, or delete them in the provider's panel"
-        )
+    decisions.cancel(Kind.CAMPAIGN, name)
     _end(name, as_json=as_json)
 
 
@@ -357,29 +344,6 @@ def export(name: Name, csv: Csv = None, jsonl: Jsonl = None, plain: Plain = Fals
         posthorn campaign export sale --jsonl sale.jsonl
     """  # noqa: D301 - see deploy
     decisions.export(Kind.CAMPAIGN, name, csv=csv, jsonl=jsonl, plain=plain, test=test)
-
-
-def _have_approved(file: Path, name: str, consent: Consent, *, yes: bool) -> None:
-    """Plan the campaign, and have whatever needs it approved before anything is sent; ends where nobody can be asked."""
-    from posthorn.content.plain import plain_lines  # noqa: PLC0415
-    from posthorn.delivery.approval import approver, decide, question_of  # noqa: PLC0415
-    from posthorn.delivery.plan import plan_file  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
-
-    plan_file(file.absolute(), load_settings(), consent=consent)
-    question = question_of(name)
-    if question is None:
-        return
-    print(plain_lines(question.as_text()), file=sys.stderr)
-    if yes:
-        decide(name, approved=True, by=approver(), note="--yes", content=question.content)
-    elif sys.stdin.isatty() and typer.confirm("Send this?", err=True):
-        decide(name, approved=True, by=approver(), content=question.content)
-    else:
-        say(
-            f"nothing was sent: {name} waits for approval; `posthorn campaign approve {name}`, then send it again (or --yes)"
-        )
-        raise typer.Exit(3)
 
 
 def _end(name: str, *, test: bool = False, as_json: bool) -> NoReturn:

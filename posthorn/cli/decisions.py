@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,6 +14,9 @@ from posthorn.cli.output import print_json
 from posthorn.content.amounts import many
 from posthorn.models import Kind
 from posthorn.process.terminal import say
+
+if TYPE_CHECKING:
+    from posthorn.delivery.merge import Consent
 
 
 @contextmanager
@@ -72,7 +76,7 @@ def resend(
         say(f"{done.resent:,} to be sent again, decided by {by}\nnext: {done.next}")
 
 
-def approve(name: str, *, by: str, note: str, refuse: bool, yes: bool) -> None:
+def approve(kind: Kind, name: str, *, by: str, note: str, refuse: bool, yes: bool) -> None:
     """Show what waits for an approval, ask, and keep the answer; flow runs that wait for it go on."""
     from posthorn.cli import runs  # noqa: PLC0415
     from posthorn.content.plain import plain_lines  # noqa: PLC0415
@@ -80,7 +84,7 @@ def approve(name: str, *, by: str, note: str, refuse: bool, yes: bool) -> None:
     from posthorn.errors import InputError  # noqa: PLC0415
     from posthorn.settings import load_settings  # noqa: PLC0415
 
-    question = shown(name)
+    question = shown(kind, name)
     print(plain_lines(question.as_text()), flush=True)
     if not yes and not sys.stdin.isatty():
         raise InputError("--yes", "there is no terminal to ask at; look at the table, and say --yes")
@@ -89,8 +93,49 @@ def approve(name: str, *, by: str, note: str, refuse: bool, yes: bool) -> None:
     waiting = decide(name, approved=not refuse, by=by, note=note, content=question.content)
     woken = runs.resume_paused(load_settings(), waiting, approve=not refuse, by=by, note=note) if waiting else 0
     word = "refused" if refuse else "approved"
-    go_on = f"{woken} waiting flow run goes on" if woken else "`posthorn campaign send` sends it"
+    go_on = f"{woken} waiting flow run goes on" if woken else f"`{kind.command} send` sends it"
     say(f"{name}: {word} by {by}" + ("" if refuse and not woken else f"; {go_on}"))
+
+
+def have_approved(kind: Kind, file: Path, name: str, consent: Consent, *, yes: bool) -> None:
+    """Plan the file, and have whatever needs it approved before anything is sent; ends where nobody can be asked."""
+    from posthorn.content.plain import plain_lines  # noqa: PLC0415
+    from posthorn.delivery.approval import approver, decide, question_of  # noqa: PLC0415
+    from posthorn.delivery.plan import plan_file  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
+
+    plan_file(file.absolute(), load_settings(), kind=kind, consent=consent)
+    question = question_of(name)
+    if question is None:
+        return
+    print(plain_lines(question.as_text()), file=sys.stderr)
+    if yes:
+        decide(name, approved=True, by=approver(), note="--yes", content=question.content)
+    elif sys.stdin.isatty() and typer.confirm("Send this?", err=True):
+        decide(name, approved=True, by=approver(), content=question.content)
+    else:
+        say(f"nothing was sent: {name} waits for approval; `{kind.command} approve {name}`, then send it again (or --yes)")
+        raise typer.Exit(3)
+
+
+def cancel(kind: Kind, name: str) -> None:
+    """Stop a delivery for good, withdraw what is held, and say what went out before."""
+    import asyncio  # noqa: PLC0415
+
+    from posthorn.delivery.withdraw import cancel_delivery  # noqa: PLC0415
+
+    done = asyncio.run(cancel_delivery(kind, name))
+    say(
+        f"never sent {done.never_sent:,}, withdrawn {done.withdrawn:,}, already went out {done.went_out:,},"
+        f" unknown {done.unknown:,}"
+    )
+    if done.problem is not None:
+        say(f"the provider could not be asked for everything: {done.problem}")
+    if done.still_scheduled:
+        say(
+            f"the provider still keeps {done.still_scheduled:,}, or does not prove that they are gone: they may be sent."
+            f" Run `{kind.command} cancel {name}` again at once, or delete them in the provider's panel"
+        )
 
 
 def export(kind: Kind, name: str, *, csv: Path | None, jsonl: Path | None, plain: bool = False, test: bool = False) -> None:

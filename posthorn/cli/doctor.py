@@ -140,8 +140,8 @@ def _lookups(settings: Settings) -> Iterator[Finding]:
 
     zones = " or ".join(f"{gateway.variables}__TIMEZONE" for gateway in for_kind(Kind.CAMPAIGN) if gateway.looks_up)
     advice = (
-        f"clock off: set this machine's clock and {zones} right, then `posthorn campaign reconcile`."
-        " Title differs: `posthorn campaign resolve`, and a title that the provider leaves as it is"
+        f"clock off: set this machine's clock and {zones} right, or measure it with `posthorn account probe`; then `posthorn"
+        " campaign reconcile`. Title differs: `posthorn campaign resolve`, and a title that the provider leaves as it is"
     )
     try:
         for sentence in findings(settings=settings):
@@ -216,6 +216,17 @@ def _ticket_gateway(gateway: Descriptor, what: str, settings: Settings) -> Findi
     return Finding(what, True, f"no key ({gateway.credentials}): fine as long as no tickets are sent")
 
 
+_OFF = "moments of send_at and hold_minutes are off by as much; mend it, then probe again"
+_ADVICE = {
+    "clock": _OFF,
+    "file_clock": _OFF,
+    "hold": "rely on no hold_minutes here: nothing is sent again because of it, and `campaign cancel` may call nothing back",
+    "test_free": "campaigns with test = true are refused here: they would go out",
+    "sent_title": "lookups go by the title: choose one that stays as it is",
+}
+"""What to do about a finding of a probe that is other than we rely on, by its subject."""
+
+
 def _probes(settings: Settings) -> Iterator[Finding]:
     """What is known of each account that has credentials: what a probe has proven, what sending has taught."""
     from posthorn.delivery.probe import known_words  # noqa: PLC0415
@@ -234,8 +245,8 @@ def _probes(settings: Settings) -> Iterator[Finding]:
             advice = f"posthorn account probe --gateway {gateway.name}"
             yield Finding(f"{gateway.title} account", True, "never probed: what its pages leave open is inferred", advice)
         for one in known:
-            is_off = one.subject == Known.CLOCK and one.verdict == Verdict.OTHER
-            advice = "moments of send_at and hold_minutes are off by as much; mend it, then probe again" if is_off else ""
+            is_off = one.subject in (Known.CLOCK, Known.FILE_CLOCK) and one.verdict == Verdict.OTHER
+            advice = _ADVICE.get(one.subject, "") if one.verdict == Verdict.OTHER else ""
             day = datetime.fromtimestamp(one.found_at).astimezone()
             yield Finding(
                 f"{gateway.title}: {one.subject}", not is_off, f"{one.verdict}: {one.seen} ({day:%Y-%m-%d})", advice

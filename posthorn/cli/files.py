@@ -29,12 +29,13 @@ def files() -> None:
 def list_files(kind: Type = None, gateway: Gateway = None, as_json: Json = False) -> None:
     """Every file of the account: id, name, size, when it was stored (in the provider's time). A test account lists none."""
     from posthorn.delivery import providerfiles  # noqa: PLC0415
+    from posthorn.views.provider import files_table  # noqa: PLC0415
 
     found = asyncio.run(providerfiles.listed(*providerfiles.keeper(gateway, kind)))
     if as_json:
         print_json([asdict(one) for one in found])
     else:
-        print(providerfiles.as_table(found) if found else "no files; a test account lists none, whatever it holds")
+        print(files_table(found) if found else "no files; a test account lists none, whatever it holds")
 
 
 @app.command()
@@ -64,12 +65,13 @@ def add(
 def view(file_id: FileId, kind: Type = None, gateway: Gateway = None, as_json: Json = False) -> None:
     """One file, also one that the list does not show. Exit code 2 where there is none of that id."""
     from posthorn.delivery import providerfiles  # noqa: PLC0415
+    from posthorn.views.provider import files_table  # noqa: PLC0415
 
     found = asyncio.run(providerfiles.viewed(*providerfiles.keeper(gateway, kind), file_id))
     if as_json:
         print_json(asdict(found))
     else:
-        print(providerfiles.as_table([found]))
+        print(files_table([found]))
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterable
+from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 def metrics(
     host: Annotated[str, typer.Option(help="Address to listen on; campaign names are in the metrics.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 picks a free one.")] = 9464,
+    alerts: Annotated[
+        bool, typer.Option("--alerts", help="Print the alert rules, with links to POSTHORN_RUNBOOK_URL, and end.")
+    ] = False,
 ) -> None:
     """Serve metrics for Prometheus until stopped: messages by state, unknown ones, requests, latency, credit left.
 
@@ -32,6 +36,10 @@ def metrics(
     from posthorn.settings import load_settings  # noqa: PLC0415
     from posthorn.views.metrics import CreditWatch, LedgerCollector  # noqa: PLC0415
 
+    if alerts:
+        rules = files("deployments").joinpath("alerts.yml").read_text(encoding="utf-8")
+        print(rules.replace("runbook_url: docs/operations.md", f"runbook_url: {load_settings().runbook_url}"), end="")
+        return
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())

@@ -24,6 +24,9 @@ Failed = Annotated[bool, typer.Option("--failed", help="Everything that was reje
 AcceptMissing = Annotated[
     bool, typer.Option("--accept-missing", help="Rows that left the list are taken out for good: nothing more goes to them.")
 ]
+Late = Annotated[
+    bool, typer.Option("--late", help="Its moment has passed: send the rest now, at once. An approval is asked for again.")
+]
 Cron = Annotated[str | None, typer.Option("--cron", help="When, as in '0 9 1 12 *'.")]
 At = Annotated[str | None, typer.Option("--at", help="When, once, as in 2026-12-01T09:00:00.")]
 Timezone = Annotated[str | None, typer.Option("--timezone", help="Time zone of --cron and --at (POSTHORN_TIMEZONE).")]

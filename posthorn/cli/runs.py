@@ -83,7 +83,7 @@ def _ensure_limits(settings: Settings) -> None:
     asyncio.run(ensure())
 
 
-def send_campaign(campaign_file: str, *, accept_missing: bool = False) -> None:
+def send_campaign(campaign_file: str, *, accept_missing: bool = False, late: bool = False) -> None:
     """Run the campaign flow here, to its end. What came of it is in the ledger.
 
     Raises:
@@ -95,7 +95,7 @@ def send_campaign(campaign_file: str, *, accept_missing: bool = False) -> None:
     from flows.campaign import send_campaign as flow  # noqa: PLC0415  # Prefect takes a second to import
 
     run_interruptibly(
-        lambda: _let_in(_recorded(lambda: flow(campaign_file, accept_missing=accept_missing, return_state=True)))
+        lambda: _let_in(_recorded(lambda: flow(campaign_file, accept_missing=accept_missing, late=late, return_state=True)))
     )
 
 
@@ -125,6 +125,28 @@ def deploy(
     return asyncio.run(put(kind, name, file, cron=cron, at=at, timezone=timezone))
 
 
+def switch_notices_on(settings: Settings) -> str:
+    """Make the automation that has people told, on the configured server or that of `make serve`; says what came of it."""
+    api = standing_api(settings.state_dir)
+    if api is None:
+        return "no Prefect server runs: the next `make serve` (or `make deploy`) switches the automation on by itself"
+    os.environ.update(api.variables())
+    from prefect.client.orchestration import get_client  # noqa: PLC0415
+    from prefect.exceptions import ObjectNotFound  # noqa: PLC0415
+
+    from deployments.automations import ensure_notices  # noqa: PLC0415
+
+    async def switch() -> None:
+        async with get_client() as client:
+            await ensure_notices(client)
+
+    try:
+        asyncio.run(switch())
+    except ObjectNotFound:
+        return "the server has no deployment `notify` yet: run `make deploy`, which switches the automation on, too"
+    return "the automation is switched on: people are told of what wants them"
+
+
 def resume_paused(settings: Settings, flow_run_ids: Sequence[str], *, approve: bool, by: str, note: str) -> int:
     """Have flow runs that wait for an approval go on with this word; how many there were to wake.
 
@@ -136,13 +158,15 @@ def resume_paused(settings: Settings, flow_run_ids: Sequence[str], *, approve: b
     os.environ.update(api.variables())
     from prefect.client.orchestration import get_client  # noqa: PLC0415
 
+    from posthorn.delivery.approval import REFUSE, SEND  # noqa: PLC0415
+
     async def resume() -> int:
         woken = 0
         async with get_client() as client:
             for flow_run_id in flow_run_ids:
                 run = await _paused(client, UUID(flow_run_id))
                 if run is not None:
-                    said = {"approve": approve, "name": by, "note": note}
+                    said = {"decision": SEND if approve else REFUSE, "name": by, "note": note}
                     answer = await client.resume_flow_run(run.id, run_input=said)
                     woken += answer.status.value == "ACCEPT"
         return woken

@@ -122,6 +122,7 @@ def export(
 def check(numbers: Numbers, as_json: Json = False) -> None:
     """Whether numbers are on the list: for what, since when, who said so and why; also what was removed."""
     from posthorn.delivery import suppress as desk  # noqa: PLC0415
+    from posthorn.delivery.suppressed import entries_table  # noqa: PLC0415
 
     told = desk.check(numbers)
     if as_json:
@@ -130,7 +131,7 @@ def check(numbers: Numbers, as_json: Json = False) -> None:
     for one in told:
         print(f"{one['phone']}: {_standing(one['suppressed'])}")
         if one["entries"]:
-            print(desk.entries_table(one["entries"]))
+            print(entries_table(one["entries"]))
 
 
 def _standing(scopes: list[str]) -> str:
@@ -147,6 +148,7 @@ def listing(
 ) -> None:
     """How many numbers are on the list, by scope and source, and the newest entries, masked."""
     from posthorn.delivery import suppress as desk  # noqa: PLC0415
+    from posthorn.delivery.suppressed import entries_table  # noqa: PLC0415
 
     found = desk.listing(most, source)
     if as_json:
@@ -155,6 +157,34 @@ def listing(
         print("nobody is on the suppression list")
     else:
         print(desk.counts_table(found))
-        print(desk.entries_table(found["entries"]))
+        print(entries_table(found["entries"]))
         if found["count"] > len(found["entries"]):
             print(f"the newest {len(found['entries']):,} of {found['count']:,}; `posthorn suppress export` writes them all")
+
+
+@app.command()
+def pull(as_json: Json = False) -> None:
+    """Ask the providers now: their whole blacklist, and whoever has answered with a stop word (POSTHORN_STOP_WORDS).
+
+    `make serve` does so every 15 minutes. Exit code 3 where a provider could not be asked: what it knows is not heard.
+    """
+    import asyncio  # noqa: PLC0415
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from posthorn.delivery.optouts import pull_opt_outs  # noqa: PLC0415
+    from posthorn.settings import SettingsError  # noqa: PLC0415
+
+    pulled = asyncio.run(pull_opt_outs())
+    if not pulled.asked:
+        raise SettingsError(
+            "no provider that tells of opt-outs has its credentials set; `posthorn doctor` names the variables"
+        )
+    if as_json:
+        print_json(asdict(pulled))
+    else:
+        also = f", {pulled.refused:,} more by what was refused earlier" if pulled.refused else ""
+        print(f"asked {', '.join(pulled.asked)}: {pulled.told:,} opt-outs told, {pulled.new:,} of them new{also}")
+    for problem in pulled.problems:
+        say(f"could not be asked: {problem}")
+    if pulled.problems:
+        raise typer.Exit(ATTENTION)

@@ -1,4 +1,4 @@
-"""`posthorn tickets …`: check, send, deploy, status, preview, export, resend, resolve, reconcile."""
+"""`posthorn tickets …`: check, send, deploy, approve, status, preview, export, resend, resolve, cancel, reconcile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,22 @@ import typer
 
 from posthorn.cli import decisions
 from posthorn.cli.deploying import deploy as put_on_a_schedule
-from posthorn.cli.options import AcceptMissing, At, By, Cron, Csv, Failed, Json, Jsonl, Phones, Plain, Taken, Timezone, Why
+from posthorn.cli.options import (
+    AcceptMissing,
+    At,
+    By,
+    Cron,
+    Csv,
+    Failed,
+    Json,
+    Jsonl,
+    Phones,
+    Plain,
+    Taken,
+    Timezone,
+    Why,
+    Yes,
+)
 from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, show_status
 from posthorn.models import Kind
 from posthorn.process.terminal import say
@@ -35,6 +50,7 @@ def tickets() -> None:
         campaign_ref = "12333"           # optional; needed where the account enforces it
         attendees = "attendees.csv"      # columns phone, barcode_id and any others
         barcode = "generate"             # optional: rows without a barcode_id get one
+        approve = false                  # true: a person must approve it before the first send
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
 
 
@@ -51,13 +67,22 @@ def check(file: File, accept_missing: AcceptMissing = False, as_json: Json = Fal
 
 
 @app.command(short_help="Send them, or go on with an unfinished event.")
-def send(file: File, accept_missing: AcceptMissing = False, as_json: Json = False) -> None:
+def send(
+    file: File,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve it, where an approval is asked for.")] = False,
+    accept_missing: AcceptMissing = False,
+    as_json: Json = False,
+) -> None:
     """Send the event's tickets, or go on where an earlier run stopped; late registrations in its list are planned.
 
     Safe to run again at any time: nobody gets a ticket twice. A ticket whose answer was lost stays unknown until a postback
     or `tickets resolve` settles it, for the provider cannot be asked.
+
+    An event with `approve = true`, or with more than POSTHORN_APPROVE_ABOVE tickets, is shown and asked about first; without
+    a terminal it ends with exit code 3, until `posthorn tickets approve` or --yes.
     """
     from posthorn.cli import runs  # noqa: PLC0415
+    from posthorn.delivery.approval import may_ask  # noqa: PLC0415
     from posthorn.delivery.check import examine  # noqa: PLC0415
     from posthorn.delivery.merge import Consent  # noqa: PLC0415
     from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
@@ -73,6 +98,8 @@ def send(file: File, accept_missing: AcceptMissing = False, as_json: Json = Fals
         refuse_if_running(wish)
         for line in examine(wish, consent).announcement():
             say(line)
+        if may_ask(wish):
+            decisions.have_approved(Kind.EVENT, file, wish.name, consent, yes=yes)
         say(f"event {wish.name}: starting{note}")
         with runs.prefect_api(settings), following(settings.database_url, wish.name, test=False):
             runs.send_tickets(str(file.absolute()), accept_missing=accept_missing)
@@ -112,6 +139,32 @@ def preview(
     target = out or Path(f"row-{row}.{image_format}")
     code = draw(file, row, image_format, target)
     say(f"{target}: {code} (a likeness; the provider draws the real one)")
+
+
+@app.command(short_help="Approve it, or refuse to.")
+def approve(
+    name: Name,
+    by: By,
+    note: Annotated[str, typer.Option("--note", help="Anything worth keeping.")] = "",
+    refuse: Annotated[bool, typer.Option("--refuse", help="Do not send it; a run that is under way stops.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Approve an event that waits for it, after a look at what it will send; a flow run that waits goes on.
+
+    The approval is for exactly what is shown: whatever changes afterwards has to be approved again.
+    """
+    decisions.approve(Kind.EVENT, name, by=by, note=note, refuse=refuse, yes=yes)
+
+
+@app.command(short_help="Stop it for good.")
+def cancel(name: Name, as_json: Json = False) -> None:
+    """Stop an event for good: what is pending is never sent. What has left cannot be called back; how many that are is said.
+
+    \b
+        posthorn tickets cancel jazz-night
+    """  # noqa: D301 - see deploy
+    decisions.cancel(Kind.EVENT, name)
+    _end(name, as_json=as_json)
 
 
 @app.command(short_help="Write the door list.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,6 +38,7 @@ from posthorn.content.moments import FIRST_YEAR, LAST_YEAR
 from posthorn.content.recipients.csvfile import Wanted
 from posthorn.content.selection import OnlyWhere, values_by_column
 from posthorn.content.warnings import Caution
+from posthorn.content.waves import USUAL_HALT, HaltText, Ramp, WaitText, Waves, read_halt
 from posthorn.content.words import placeholder_problem, refuse_unshown
 from posthorn.errors import InputError
 from posthorn.hours import Hours, read_hours
@@ -133,6 +134,10 @@ class Campaign(BaseModel):
         "listed", description='What proves its files before a send; "trust" sends although no list shows them'
     )
     resend_unconfirmed: bool = Field(False, description="Send again what the provider does not know after a lookup")
+    canary: int | None = Field(None, ge=1, description="So many people, a sample of the list, get it first")
+    canary_wait: WaitText | None = Field(None, description="How long reports are waited for after each wave, such as 30m")
+    ramp: Ramp | None = Field(None, description="Rising shares of the rest that go one after the other, up to 1")
+    halt_at: HaltText | None = Field(None, description="Where it stops, such as 5 % of at least 50")
     max_cost: MaxCost | None = Field(None, description="Most that it may cost: it stops before more is spent")
     send_hours: HoursText | None = Field(
         None, description="Narrower hours than POSTHORN_SEND_HOURS; wider ones are asked about"
@@ -152,6 +157,16 @@ class Campaign(BaseModel):
     def wanted(self, region: str) -> Wanted:
         """What the file says about its list of recipients."""
         return Wanted(region, self.column, values_by_column(self.only_where))
+
+    def wave_options(self) -> dict[str, object]:
+        """The keys that say how it goes out, where they are set, as JSON values."""
+        chosen = {"canary": self.canary, "canary_wait": self.canary_wait, "ramp": self.ramp, "halt_at": self.halt_at}
+        return {key: value for key, value in chosen.items() if value is not None}
+
+    @property
+    def waves(self) -> Waves | None:
+        """How it goes out; None where all goes at once and nothing halts it."""
+        return None if self.test else Waves.of(self.wave_options())
 
     def repeat(self) -> OnRepeat:
         """What is done about numbers that have had the same message lately."""
@@ -185,6 +200,10 @@ class Campaign(BaseModel):
         if self.send_at is not None and self.send_at <= now:
             moment = self.send_at.isoformat(sep=" ", timespec="minutes")
             problems.append(("send_at", f"{moment} has passed; expected a moment to come, or leave it out to send at once"))
+        elif self.send_at is not None and self.waves and self.waves.canary:
+            first = now + timedelta(seconds=self.waves.wait_seconds)
+            if self.send_at <= first:
+                problems.append(("send_at", "is before the canary's reports are waited for; expected a later moment"))
         items, media_problems = self._media(allow_loopback=allow_loopback)
         problems += [*media_problems, *self._looks(items)[1]]
         if not self.recipients_path.is_file():
@@ -325,4 +344,22 @@ def _conflicts(gateways: Mapping[str, Bounds], data: Mapping[str, object]) -> li
         problems.append(("text", "is missing, and so are media; expected at least one of them"))
     if data.get("send_at") is not None and data.get("hold_minutes") is not None:
         problems.append(("hold_minutes", "expected either this or send_at: both say when the provider dispatches"))
-    return problems
+    return [*problems, *_wave_conflicts(data)]
+
+
+def _wave_conflicts(data: Mapping[str, object]) -> Iterator[Problem]:
+    """What is wrong with the keys that say how it goes out."""
+    canary, halt_at = data.get("canary"), data.get("halt_at")
+    if canary is None:
+        for key in ("canary_wait", "ramp"):
+            if data.get(key) is not None:
+                yield key, "needs a canary; add canary = 200, or leave it out"
+        return
+    if data.get("hold_minutes"):
+        yield "hold_minutes", "expected either this or a canary: a canary goes at once, so that its reports can come"
+    try:
+        least = read_halt(halt_at if isinstance(halt_at, str) else USUAL_HALT).least
+    except ValueError:
+        return  # said already
+    if isinstance(canary, int) and 0 < canary < least:
+        yield "canary", f"expected at least {least}: halt_at ({halt_at or USUAL_HALT}) needs so many to judge by"

@@ -40,6 +40,7 @@ _NOT_CONTENT = frozenset(
     {
         "allow_code_reuse",
         "allow_repeat",
+        "approve",
         "barcode_column",
         "column",
         "key",
@@ -48,6 +49,7 @@ _NOT_CONTENT = frozenset(
         "max_cost",
         "on_repeat",
         "only_where",
+        "opt_outs",
         "send_hours",
         "strict",
     }
@@ -115,9 +117,13 @@ class TicketEvent(BaseModel):
     landlines: bool = Field(False, description="Landline numbers are taken too")
     literal: bool = Field(False, description="What looks like a placeholder is meant as it stands")
     strict: bool = Field(False, description="Warnings block")
+    approve: bool = Field(False, description="A person must approve it before the first send, however small it is")
     gateway: str | None = Field(None, description="Which gateway sends it, where there are several")
     max_cost: MaxCost | None = Field(None, description="Most that it may cost: it stops before more is spent")
     send_hours: HoursText | None = Field(None, description="Narrower hours than POSTHORN_SEND_HOURS")
+    opt_outs: Literal["all", "marketing"] = Field(
+        "all", description="Whose tickets are not sent: who wants nothing at all, or (marketing) no campaigns either"
+    )
     key: str | None = Field(None, description="The column that identifies rows without codes, such as an order number")
     on_repeat: OnRepeat | None = Field(None, description="Where some had the same MMS lately: refuse, skip or send")
     allow_repeat: bool = Field(False, description='The same as on_repeat = "send"')

@@ -8,8 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 from posthorn.content.plain import plain
 from posthorn.delivery.find import read_phone
 from posthorn.delivery.place import able, at
@@ -18,7 +16,7 @@ from posthorn.errors import GatewayError, InputError
 from posthorn.gateways import registry
 from posthorn.gateways.contract import AccountDesk
 from posthorn.gateways.descriptor import Descriptor
-from posthorn.models import BlacklistPage, Credit, Phone, mask_phone
+from posthorn.models import BlacklistPage, Phone, mask_phone
 from posthorn.settings import load_settings
 
 _MOST_SHOWN = 50
@@ -41,18 +39,6 @@ async def limits(descriptor: Descriptor) -> list[Mapping[str, Any]]:
             {"type": one.type, "length": one.length, "available": one.credit.available, "left": one.credit.left}
             for one in await desk.limits()
         ]
-
-
-def limits_table(rows: list[Mapping[str, Any]]) -> str:
-    """The limits as a table."""
-    shown = [(plain(row["type"]), plain(row["length"]), _left(Credit(row["left"], row["available"]))) for row in rows]
-    return tabulate(shown, headers=("type", "longest", "left"), tablefmt="simple_outline", disable_numparse=True)
-
-
-def _left(credit: Credit) -> str:
-    if not credit.available:
-        return "not available"
-    return "no limit" if credit.left is None else f"{credit.left:,}"
 
 
 async def is_blacklisted(descriptor: Descriptor, number: str) -> tuple[str, bool]:
@@ -102,14 +88,6 @@ def _masked(phone: Phone | None) -> str:
 
 def _date(moment: datetime | None) -> str:
     return "" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M %Z}"
-
-
-def blacklist_table(found: Mapping[str, Any]) -> str:
-    """The blacklist as a table."""
-    rows = [(one["phone"], one["added"]) for one in found["entries"]]
-    table = tabulate(rows, headers=("number", "since"), tablefmt="simple_outline", disable_numparse=True)
-    more = found["count"] - len(rows)
-    return table + (f"\nand {more:,} more; --out FILE writes them all, in full" if more > 0 else "")
 
 
 async def explained(code: str, gateway: str | None) -> list[dict[str, str]]:

@@ -1,14 +1,14 @@
-"""Approval: what a person is shown before the first send of a large campaign, and what their word is good for.
+"""Approval: what a person is shown before the first send of a large delivery, and what their word is good for.
 
-The word is for exactly what was shown. The content is hashed (title, text, media, recipients, moment, options, counts), and
-a campaign whose hash is another waits again.
+The word is for exactly what was shown. The content is hashed (what is sent, to how many, the moment, the options), and a
+delivery whose hash is another waits again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,19 +20,23 @@ from tabulate import tabulate
 
 from posthorn.content import moments
 from posthorn.content.amounts import cost, money
+from posthorn.content.waves import Waves
 from posthorn.delivery.hours import effective_hours, is_wider, own_hours
-from posthorn.delivery.run import CampaignRun, Run, process_name
+from posthorn.delivery.run import Run, process_name
 from posthorn.delivery.wish import Wish
 from posthorn.errors import DeliveryNotFound, GatewayError, InputError, Stopped
 from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.gateways.registry import by_name
-from posthorn.ledger import approvals, costs, deliveries, history, media, reconciling, sending, totals
+from posthorn.ledger import approvals, costs, deliveries, history, media, reconciling, sending, totals, waves
 from posthorn.ledger.approvals import Decision
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger, open_ledger
-from posthorn.models import Kind
+from posthorn.models import Kind, Media
 from posthorn.prices import amount
 from posthorn.settings import Settings, load_settings
+
+SEND, REFUSE = "send it", "do not send it"
+"""The words of a decision, as the form of Prefect's Resume dialog has them."""
 
 _GUESSED_SECONDS = 1.0
 """What a request may take, where none of this ledger tells."""
@@ -40,23 +44,21 @@ _GUESSED_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A campaign that waits for a person's word; ``rows`` are (what, value) for a table, without any number of a person."""
+    """A delivery that waits for a person's word; ``rows`` are (what, value) for a table, without any number of a person."""
 
+    kind: Kind
     name: str
     content: str
     rows: list[tuple[str, str]]
+    media: Sequence[Media] = ()
 
     def as_text(self) -> str:
         """The question as a table."""
         return tabulate(self.rows, tablefmt="simple_outline", disable_numparse=True)
 
-    def as_markdown(self) -> str:
-        """The question for the Prefect UI."""
-        return tabulate(self.rows, headers=("what", "value"), tablefmt="github", disable_numparse=True)
-
 
 def question_of(name: str, *, test: bool = False, flow_run_id: str | None = None) -> Question | None:
-    """What has to be approved before the campaign of that name sends anything more, or None when nothing has to be.
+    """What has to be approved before the delivery of that name sends anything more, or None when nothing has to be.
 
     Asking is written down, with the flow run that waits, so that an approval can wake it.
 
@@ -64,7 +66,7 @@ def question_of(name: str, *, test: bool = False, flow_run_id: str | None = None
         DeliveryNotFound: it was never planned.
     """
     settings = load_settings()
-    with _campaign(settings, name, test=test) as (ledger, campaign):
+    with _planned(settings, name, test=test) as (ledger, campaign):
         content = content_of(campaign)
         if not _needs_approval(ledger, campaign, approvals.decision_on(ledger, campaign, content), settings):
             return None
@@ -74,18 +76,18 @@ def question_of(name: str, *, test: bool = False, flow_run_id: str | None = None
 
 
 def decide(name: str, *, approved: bool, by: str, note: str = "", content: str | None = None) -> list[str]:
-    """Write down a person's word about the campaign as it is now; returns the flow runs that wait for it.
+    """Write down a person's word about the delivery as it is now; returns the flow runs that wait for it.
 
     A no stops a run that is under way: what has left has left, nothing more does.
 
     Raises:
-        InputError: ``content``, what the person was shown, is not what the campaign is now; nobody is named; or nothing
+        InputError: ``content``, what the person was shown, is not what it is now; nobody is named; or nothing
             is left to send.
         DeliveryNotFound: it was never planned.
     """
     if not by.strip():
         raise InputError("name", "say who decides: it is kept with the decision")
-    with _campaign(load_settings(), name) as (ledger, campaign):
+    with _planned(load_settings(), name) as (ledger, campaign):
         now = content_of(campaign)
         if content is not None and content != now:
             raise InputError(name, "it has changed since it was shown; look at it again before you decide")
@@ -93,14 +95,16 @@ def decide(name: str, *, approved: bool, by: str, note: str = "", content: str |
         if not (counted["pending"] or counted["sending"] or _to_send_again(ledger, campaign, counted)):
             raise InputError(name, "nothing of it is left to send, so there is nothing to decide")
         waiting = approvals.decide(ledger, campaign, now, approved=approved, by=by.strip(), note=note.strip())
+        if approved and campaign.halted_because is not None:
+            waves.go_on(ledger, campaign)
         if not approved:  # whoever sends, for a run or after its death, claims nothing more
             deliveries.stop_run(ledger, campaign, because=_refusal(by.strip(), note.strip()))
         return waiting
 
 
 def is_decided(name: str, *, approved: bool, flow_run_id: str | None) -> bool:
-    """Whether that is the word on the campaign as it is now, and the flow run's own question is answered, too."""
-    with _campaign(load_settings(), name) as (ledger, campaign):
+    """Whether that is the word on the delivery as it is now, and the flow run's own question is answered, too."""
+    with _planned(load_settings(), name) as (ledger, campaign):
         content = content_of(campaign)
         decision = approvals.decision_on(ledger, campaign, content)
         is_asked = approvals.is_asked(ledger, campaign, content, flow_run_id=flow_run_id)
@@ -108,16 +112,16 @@ def is_decided(name: str, *, approved: bool, flow_run_id: str | None) -> bool:
 
 
 def was_refused(name: str) -> bool:
-    """Whether somebody has said no to the campaign as it is planned."""
+    """Whether somebody has said no to the delivery as it is planned."""
     try:
-        with _campaign(load_settings(), name) as (ledger, campaign):
+        with _planned(load_settings(), name) as (ledger, campaign):
             decision = approvals.decision_on(ledger, campaign, content_of(campaign))
     except DeliveryNotFound:
         return False
     return decision is not None and not decision.approved
 
 
-async def refuse_refused(run: CampaignRun) -> None:
+async def refuse_refused(run: Run[Any]) -> None:
     """Stop a run that somebody refused in the moment before it began.
 
     Raises:
@@ -139,20 +143,34 @@ async def heed_approval(run: Run[Any]) -> None:
 
 
 def may_ask(wish: Wish) -> bool:
-    """Whether somebody may have to be asked about a campaign, by its file and the rules of the house; a look tells."""
+    """Whether somebody may have to be asked about a delivery, by its file and the rules of the house; a look tells."""
     settings = wish.settings
     is_ruled = wish.asks_approval or settings.approve_above is not None or is_wider(settings.hours(), wish.hours)
-    return not wish.test and (is_ruled or was_refused(wish.name))
+    return not wish.test and (is_ruled or was_refused(wish.name) or _is_halted(wish.name))
+
+
+def _is_halted(name: str) -> bool:
+    """Whether too much of what was sent of it went wrong, and nobody has decided yet."""
+    try:
+        with _planned(load_settings(), name) as (_, campaign):
+            return campaign.halted_because is not None
+    except DeliveryNotFound:
+        return False
+
+
+async def ask_about_halt(run: Run[Any]) -> None:
+    """Ask, in the ledger, whether a halted campaign may go on: `campaign approve` answers, and shows what went wrong."""
+    await run.do(approvals.ask, run.delivery, content_of(run.delivery))
 
 
 def _refusal(by: str, note: str) -> str:
     return f"not approved by {by}" + (f": {note}" if note else "")
 
 
-def shown(name: str) -> Question:
-    """The campaign as whoever decides has to see it, whether or not an approval is asked for."""
+def shown(kind: Kind, name: str) -> Question:
+    """A delivery of that kind as whoever decides has to see it, whether or not an approval is asked for."""
     settings = load_settings()
-    with _campaign(settings, name) as (ledger, campaign):
+    with _planned(settings, name, kind=kind) as (ledger, campaign):
         return _question(ledger, campaign, content_of(campaign), settings)
 
 
@@ -162,15 +180,16 @@ def approver() -> str:
 
 
 def content_of(campaign: Delivery) -> str:
-    """The hash of what a campaign sends and to how many: everything a person is asked to approve."""
+    """The hash of what a delivery sends and to how many: everything a person is asked to approve."""
     options = {key: value for key, value in campaign.options.items() if key != "approve"}
     counts = [campaign.input, campaign.invalid, campaign.duplicate]
-    content = [campaign.name, campaign.gateway, campaign.definition, options, counts]
+    halted = [campaign.halted_because] if campaign.halted_because else []
+    content = [campaign.name, campaign.gateway, campaign.definition, options, counts, *halted]
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _needs_approval(ledger: Ledger, campaign: Delivery, decision: Decision | None, settings: Settings) -> bool:
-    """Whether somebody has to be asked: by the campaign's file, by the rule of the house, or because somebody said no."""
+    """Whether somebody has to be asked: by its file, by the rule of the house, or because somebody said no."""
     if campaign.test or campaign.cancelled_at is not None:  # a test sends nothing
         return False
     counted = totals.totals(ledger, campaign)
@@ -178,6 +197,8 @@ def _needs_approval(ledger: Ledger, campaign: Delivery, decision: Decision | Non
         return False
     if decision is not None:
         return not decision.approved
+    if campaign.halted_because is not None:
+        return True
     above = settings.approve_above
     to_send = campaign.input - campaign.invalid - campaign.duplicate
     return (
@@ -189,7 +210,7 @@ def _needs_approval(ledger: Ledger, campaign: Delivery, decision: Decision | Non
 
 def _to_send_again(ledger: Ledger, campaign: Delivery, counted: dict[str, int]) -> int:
     """How many messages of unknown outcome a run may send again, where the provider does not list them."""
-    if not counted["unknown"]:
+    if not counted["unknown"] or not by_name(campaign.gateway).looks_up:
         return 0
     may_resend = campaign.options.get("resend_unconfirmed") or campaign.definition.get("hold_minutes")
     return counted["unknown"] if may_resend else reconciling.count_refused(ledger, campaign)
@@ -197,32 +218,49 @@ def _to_send_again(ledger: Ledger, campaign: Delivery, counted: dict[str, int]) 
 
 def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settings) -> Question:
     counted = totals.totals(ledger, campaign)
-    chunks = len(sending.pending_chunks(ledger, campaign))
-    definition = campaign.definition
-    sources = [item.media.source for item in media.of(ledger, campaign)]
+    requests = len(sending.pending_chunks(ledger, campaign))
+    items = [item.media for item in media.of(ledger, campaign)]
     rejected = counted["invalid"] + counted["duplicate"]
     again = _to_send_again(ledger, campaign, counted)
     gateway = by_name(campaign.gateway)
     account = gateway.account(settings)
+    is_event = campaign.kind is Kind.EVENT
     rows = [
-        ("campaign", campaign.name),
-        ("title", definition["title"]),
-        ("text", definition.get("text") or "none"),
-        ("media", ", ".join(sources) or "none"),
-        ("messages to send", f"{counted['pending']:,} of {counted['input']:,} rows"),
+        (campaign.kind.name.lower(), campaign.name),
+        *(_ticket_rows(campaign) if is_event else _message_rows(campaign, items)),
+        (f"{campaign.kind.item}s to send", f"{counted['pending']:,} of {counted['input']:,} rows"),
         *([("to send again if not listed", f"{again:,} of unknown outcome")] if again else []),
+        *([("not to be messaged", f"{counted['suppressed']:,} are suppressed")] if counted["suppressed"] else []),
         ("rejected rows", f"{rejected:,}, see {campaign.rejects_file}" if rejected else "none"),
-        ("requests", f"{chunks:,}"),
+        ("requests", f"{requests:,}"),
         ("cost", _cost_words(ledger, campaign, counted["pending"], account)),
         *_max_cost(campaign),
-        ("credit left", _credit(gateway, settings)),
-        ("expected duration", _duration(ledger, campaign, chunks, account.concurrency)),
-        ("dispatch", _dispatch(definition, account.timezone, settings.timezone)),
+        *([] if is_event else [("credit left", _credit(gateway, settings))]),
+        ("expected duration", _duration(ledger, campaign, requests, account.concurrency)),
+        *([] if is_event else [("dispatch", _dispatch(campaign.definition, account.timezone, settings.timezone))]),
         *_hours(campaign, settings),
+        *_waves(ledger, campaign),
         *_as_read(campaign.options.get("reading", {})),
         ("content", content[:12]),
     ]
-    return Question(campaign.name, content, rows)
+    return Question(campaign.kind, campaign.name, content, rows, items)
+
+
+def _message_rows(campaign: Delivery, items: Sequence[Media]) -> list[tuple[str, str]]:
+    """What each message of a campaign is."""
+    sources = [item.source for item in items]
+    definition = campaign.definition
+    words = [("title", str(definition["title"])), ("text", definition.get("text") or "none")]
+    return [*words, ("media", ", ".join(sources) or "none")]
+
+
+def _ticket_rows(event: Delivery) -> list[tuple[str, str]]:
+    """What each ticket of an event is; the words are the attendees' own columns where a placeholder stands."""
+    definition = event.definition
+    rows = [("stored MMS", str(definition["mms_id"])), ("from", str(definition["from"]))]
+    rows += [("campaign", str(definition["campaign_ref"]))] if definition.get("campaign_ref") else []
+    rows += [("subject", definition["custom_subject"])] if definition.get("custom_subject") else []
+    return rows + [(f"text of slide {slide}", text) for slide, text in (definition.get("custom_texts") or {}).items()]
 
 
 def _cost_words(ledger: Ledger, campaign: Delivery, messages: int, account: Account) -> str:
@@ -275,6 +313,17 @@ def _hours(campaign: Delivery, settings: Settings) -> list[tuple[str, str]]:
     return [("hours", f"{hours} ({settings.timezone}){wider}")] if hours else []
 
 
+def _waves(ledger: Ledger, campaign: Delivery) -> list[tuple[str, str]]:
+    """How it goes out, and what became of the wave that was halted."""
+    plan = Waves.of(campaign.options)
+    rows = [("waves", str(plan))] if plan else []
+    if campaign.halted_because is not None:
+        rows.append(("halted", campaign.halted_because))
+        if campaign.open_wave is not None:
+            rows += waves.outcomes(ledger, campaign, campaign.open_wave).as_rows(f"wave {campaign.open_wave}")
+    return rows
+
+
 def _dispatch(definition: dict[str, Any], provider_zone: str, own_zone: str) -> str:
     if definition.get("send_at"):
         moment = datetime.fromisoformat(definition["send_at"])
@@ -285,6 +334,8 @@ def _dispatch(definition: dict[str, Any], provider_zone: str, own_zone: str) -> 
 
 
 @contextmanager
-def _campaign(settings: Settings, name: str, *, test: bool = False) -> Iterator[tuple[Ledger, Delivery]]:
+def _planned(
+    settings: Settings, name: str, *, test: bool = False, kind: Kind | None = None
+) -> Iterator[tuple[Ledger, Delivery]]:
     with open_ledger(settings) as ledger:
-        yield ledger, deliveries.get(ledger, name, test=test, kind=Kind.CAMPAIGN)
+        yield ledger, deliveries.get(ledger, name, test=test, kind=kind)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from posthorn.delivery.budget import beyond
 from posthorn.delivery.checked import Checked, Merged, Reading, rejects_table
 from posthorn.delivery.hours import Dispatch, is_wider, shown_hours
 from posthorn.delivery.merge import Consent, Merge
-from posthorn.delivery.probe import hold_words
+from posthorn.delivery.optouts import unheard_refusals
+from posthorn.delivery.passed import refuse_passed
+from posthorn.delivery.probe import hold_words, refuse_ignored_test
 from posthorn.delivery.wish import Batch, CampaignWish, EventWish, ListReading, Wish, load_wish
 from posthorn.errors import InputError
 from posthorn.gateways import registry
-from posthorn.ledger import deliveries, totals
+from posthorn.ledger import deliveries, suppression, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind, Phone
@@ -78,17 +80,24 @@ def examine(wish: Wish, consent: Consent = NOTHING_ACCEPTED) -> Checked:
     with open_ledger(wish.settings) as ledger:
         planned = None if wish.test else deliveries.find(ledger, wish.name)
         merge = Merge(ledger, wish, planned, consent)
-        wish.refuse_unsendable(planned)
-        if planned is not None and not merge.is_list_new:
+        wish.refuse_unsendable(planned, is_new=merge.is_content_new, is_late=merge.is_late)
+        if wish.test:
+            refuse_ignored_test(ledger, wish.gateway, wish.settings)
+        if planned is not None and not merge.is_new:
+            refuse_passed(ledger, planned)
             return _planned(ledger, planned, wish)
         listed = wish.read(None)
         hold = _hold(ledger, wish) if planned is None else None
-        reading = _read(merge, listed)
+        reading = _read(ledger, merge, listed)
         if planned is None and not reading.valid:
             raise InputError(wish.list_key, none_valid(reading, listed.intake.path))
         merge.refuse()
-        cautions = merge.cautions(listed, _beyond_cap(wish, reading))
+        if planned is not None and not merge.is_content_new:
+            refuse_passed(ledger, planned, merge.differences.new)
+        further = [*_beyond_cap(wish, reading), *_skipped(merge)]
+        cautions = merge.cautions(listed, further)
         already = None if planned is None else planned_already(ledger, planned)
+        merged = _merged(ledger, merge)
     differences = merge.differences
     return Checked(
         kind=wish.kind,
@@ -96,14 +105,15 @@ def examine(wish: Wish, consent: Consent = NOTHING_ACCEPTED) -> Checked:
         warnings=[*cautions, *_approval(wish, differences.new)],
         requests=-(-differences.new // wish.chunk_size),
         already=already,
-        merged=None if planned is None else _merged(merge),
+        merged=None if planned is None else merged,
         hold=hold,
         **_facts(wish, reads=planned is None),
     )
 
 
-def _merged(merge: Merge) -> Merged:
-    differences = merge.differences
+def _merged(ledger: Ledger, merge: Merge) -> Merged:
+    differences, planned = merge.differences, merge.planned
+    is_moved = planned is not None and planned.definition.get("send_at") != merge.definition.get("send_at")
     return Merged(
         new=differences.new,
         known=differences.known,
@@ -111,7 +121,15 @@ def _merged(merge: Merge) -> Merged:
         still_out=differences.still_out,
         numbers=len(differences.numbers),
         columns=len(differences.fields),
+        content=merge.content,
+        still_scheduled=totals.totals(ledger, planned)["scheduled"] if planned is not None and is_moved else 0,
     )
+
+
+def _skipped(merge: Merge) -> Sequence[Caution]:
+    if not merge.skipped:
+        return []
+    return [Caution("repeat", f"{merge.skipped:,} numbers have had the same lately under another name: they are left out")]
 
 
 def none_valid(reading: Reading, path: Path) -> str:
@@ -141,6 +159,7 @@ def _facts(wish: Wish, *, reads: bool) -> dict[str, Any]:
         "test": campaign.test,
         "chunk_size": wish.chunk_size,
         "moment": campaign.send_at,
+        "waves": campaign.waves,
         "hours": None if campaign.test else shown_hours(settings, campaign.hours, now, dispatch),
         "zones": (account.timezone, settings.timezone),
         "media": wish.media(),
@@ -161,6 +180,7 @@ def _planned(ledger: Ledger, planned: Delivery, wish: Wish) -> Checked:
         valid=planned.input - planned.invalid - planned.duplicate,
         invalid=planned.invalid,
         duplicate=planned.duplicate,
+        suppressed=totals.totals(ledger, planned)["suppressed"],
     )
     return Checked(
         kind=planned.kind,
@@ -172,12 +192,12 @@ def _planned(ledger: Ledger, planned: Delivery, wish: Wish) -> Checked:
     )
 
 
-def _read(merge: Merge, listed: ListReading) -> Reading:
+def _read(ledger: Ledger, merge: Merge, listed: ListReading) -> Reading:
     """Read the whole list once beside the ledger, and count what is in it."""
     intake = listed.intake
     intake.keep_rejects = MOST_REJECTS
     tariff = None if merge.wish.test else merge.wish.gateway.account(merge.wish.settings).tariff
-    counted = _Counted(listed, tariff, landlines=merge.wish.landlines)
+    counted = _Counted(listed, tariff, _suppressed(ledger, merge.wish), landlines=merge.wish.landlines)
     for _ in merge.new_rows(counted):
         pass
     events = intake if isinstance(intake, AttendeeIntake) else None
@@ -190,6 +210,7 @@ def _read(merge: Merge, listed: ListReading) -> Reading:
         valid=intake.accepted,
         invalid=intake.invalid,
         duplicate=intake.duplicate,
+        suppressed=counted.suppressed,
         left_out=intake.left_out,
         generated=events.generated if events else 0,
         by_kind=dict(kinds.most_common()),
@@ -212,12 +233,18 @@ def _hold(ledger: Ledger, wish: Wish) -> tuple[int, bool, str] | None:
     return wish.campaign.hold_minutes, *hold_words(ledger, wish.gateway, wish.settings)
 
 
+def _suppressed(ledger: Ledger, wish: Wish) -> Container[int]:
+    """Who would be suppressed if it were planned now: the list, and what refusals would add to it."""
+    listed = suppression.codes(ledger, suppression.heeded(wish.kind, wish.options()))
+    return {*listed, *(one.phone for one in unheard_refusals(ledger))}
+
+
 class _Counted:
     """A list that is read, and whose numbers are counted on the way by country, kind and price."""
 
-    def __init__(self, listed: ListReading, tariff: Tariff | None, *, landlines: bool) -> None:
-        self._listed, self._landlines = listed, landlines
-        self.tariff, self.spent = tariff, 0
+    def __init__(self, listed: ListReading, tariff: Tariff | None, out: Container[int], *, landlines: bool) -> None:
+        self._listed, self._landlines, self._out = listed, landlines, out
+        self.tariff, self.spent, self.suppressed = tariff, 0, 0
         self.intake = listed.intake
         self.countries: Counter[str] = Counter()
         self.fixed = 0
@@ -227,7 +254,9 @@ class _Counted:
             phones: list[Phone] = [one[1] if isinstance(one, tuple) else one.phone for one in batch]
             self.countries.update(map(country_of, phones))
             self.fixed += sum(map(is_landline, phones)) if self._landlines else 0
-            self.spent += self.tariff.total(phones) if self.tariff else 0
+            sent = [phone for phone in phones if phone not in self._out]
+            self.suppressed += len(phones) - len(sent)
+            self.spent += self.tariff.total(sent) if self.tariff else 0
             yield batch
 
     def cautions(self) -> list[Caution]:
@@ -236,7 +265,7 @@ class _Counted:
 
 
 def _approval(wish: Wish, count: int) -> Sequence[Caution]:
-    if wish.test or wish.kind == Kind.EVENT or not count:
+    if wish.test or not count:
         return []
     above, house = wish.settings.approve_above, wish.settings.hours()
     reasons = []

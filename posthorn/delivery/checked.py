@@ -17,6 +17,7 @@ from posthorn.content.media.looks import Look
 from posthorn.content.plain import plain, plain_json, plain_lines
 from posthorn.content.recipients.rejects import Reject
 from posthorn.content.warnings import Caution
+from posthorn.content.waves import Waves
 from posthorn.delivery.hours import ShownHours
 from posthorn.models import Kind, Media
 
@@ -29,6 +30,7 @@ class Reading:
     """What was read in a list: which column, how many rows of what kind, and what is odd.
 
     ``rows`` is ``valid + invalid + duplicate``; ``left_out`` are rows that ``only_where`` leaves out, which are not in it.
+    ``suppressed`` of the valid ones must not be messaged; ``cost`` is without them.
     """
 
     column: str | None = None
@@ -38,6 +40,7 @@ class Reading:
     valid: int = 0
     invalid: int = 0
     duplicate: int = 0
+    suppressed: int = 0
     left_out: int = 0
     generated: int = 0
     by_kind: Mapping[str, int] = field(default_factory=dict)
@@ -45,6 +48,11 @@ class Reading:
     reasons: Mapping[str, int] = field(default_factory=dict)
     rejects: Sequence[Reject] = ()
     cost: Decimal | None = None
+
+    @property
+    def to_send(self) -> int:
+        """How many of the valid rows may be messaged."""
+        return self.valid - self.suppressed
 
     def column_line(self) -> str:
         """Where the numbers were taken from."""
@@ -73,6 +81,7 @@ class Merged:
     """What a list does to what is planned: rows that are new, known (``still_out`` of them were taken out, and stay so).
 
     ``taken_out`` are missing from it, and accepted as that; of ``numbers`` and ``columns`` the known row has others now.
+    ``content`` says what else changes; ``still_scheduled`` messages stay at the old moment of dispatch.
     """
 
     new: int = 0
@@ -81,6 +90,8 @@ class Merged:
     still_out: int = 0
     numbers: int = 0
     columns: int = 0
+    content: Sequence[str] = ()
+    still_scheduled: int = 0
 
     def as_text(self) -> str:
         """``1,000 new rows, 9,000 known; 3 taken out``."""
@@ -90,12 +101,13 @@ class Merged:
             (self.still_out, "were taken out before and stay so"),
             (self.numbers, "have another number now"),
             (self.columns, "have other columns now"),
+            (self.still_scheduled, "stay scheduled at the old moment"),
         ]
         said = [
             f"{self.new:,} new {rows}, {self.known:,} known",
             *(f"{count:,} {words}" for count, words in others if count),
         ]
-        return "; ".join(said)
+        return "; ".join([*said, *self.content])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +132,7 @@ class Checked:
     requests: int = 0
     moment: datetime | None = None
     hours: ShownHours | None = None
+    waves: Waves | None = None
     zones: tuple[str, str] = ("UTC", "UTC")
     media: Sequence[Media] = ()
     looks: Sequence[Look] = ()
@@ -144,11 +157,11 @@ class Checked:
             "test": self.test,
             **reading,
             "input": self.reading.rows,
-            "suppressed": 0,
             "chunk_size": self.chunk_size,
             "requests": self.requests,
             "send_at": self.moment.isoformat(sep=" ", timespec="minutes") if self.moment else None,
             "moment": self._moment(),
+            "waves": asdict(self.waves) if self.waves else None,
             "hours": self.hours._asdict() if self.hours else None,
             "hold": None if self.hold is None else {"minutes": self.hold[0], "proven": self.hold[1]},
             "media": [_media_json(item, looks.get(item.source)) for item in self.media],
@@ -194,6 +207,8 @@ class Checked:
         if len(reading.by_country) > 1 or self.region not in reading.by_country:
             rows += self._countries()
         rows += self._tail()
+        if self.waves:
+            rows.append(("waves", str(self.waves)))
         if self.hours:
             rows.append(("hours", str(self.hours)))
         rows += [("warning", one.message) for one in self.warnings]
@@ -208,13 +223,12 @@ class Checked:
         """What all of it costs; None where there is no price. Of one that is planned already, at the usual price."""
         if self.price is None or self.reading.cost is not None:
             return self.reading.cost
-        return self.price * self.reading.valid
+        return self.price * self.reading.to_send
 
     def _cost_line(self, price: Decimal) -> str:
-        usual = cost(self.reading.valid, price)
-        return (
-            usual if self.cost in (None, price * self.reading.valid) else f"{money(self.cost or price)} (by country prefix)"
-        )
+        if self.cost in (None, price * self.reading.to_send):
+            return cost(self.reading.to_send, price)
+        return f"{money(self.cost or price)} (by country prefix)"
 
     def _head(self) -> list[tuple[str, str]]:
         if self.kind is Kind.EVENT:
@@ -223,12 +237,12 @@ class Checked:
         return rows + ([("text", f"{self.text_length:,} characters")] if self.text_length else [])
 
     def _tail(self) -> list[tuple[str, str]]:
+        costs = [] if self.price is None else [("cost", self._cost_line(self.price))]
         if self.kind is Kind.EVENT:
             codes = [] if self.reading.column is None else [("codes", self.reading.codes_line())]
             likeness = "the provider draws the code from its own template; `tickets preview` is only a likeness"
-            return [*codes, ("pictures", likeness)]
+            return [*codes, *costs, ("pictures", likeness)]
         looks = {one.source: one for one in self.looks}
-        costs = [] if self.price is None else [("cost", self._cost_line(self.price))]
         return [
             ("requests", f"{self.requests:,} of up to {self.chunk_size:,} numbers"),
             ("dispatched", moments.shown(self.moment, *self.zones) if self.moment else "at once"),
@@ -245,7 +259,10 @@ class Checked:
     def _counts(self) -> str:
         reading = self.reading
         what = "tickets" if self.kind is Kind.EVENT else "valid"
-        return f"{reading.rows:,}: {reading.valid:,} {what}, {reading.invalid:,} invalid, {reading.duplicate:,} duplicate"
+        out = f" ({reading.suppressed:,} of them suppressed: not to be messaged)" if reading.suppressed else ""
+        return (
+            f"{reading.rows:,}: {reading.valid:,} {what}{out}, {reading.invalid:,} invalid, {reading.duplicate:,} duplicate"
+        )
 
     def _countries(self) -> list[tuple[str, str]]:
         if not self.reading.by_country:

@@ -19,10 +19,13 @@ from posthorn.delivery.copies import find_second_copies
 from posthorn.delivery.exchange import campaign_exchange
 from posthorn.delivery.guard import guard
 from posthorn.delivery.hold import FOR_LAST_LOOK, note_last_look
+from posthorn.delivery.optouts import take_refusals
 from posthorn.delivery.reconcile import reconcile, seconds_to_next_look, waited
+from posthorn.delivery.repeat import heed_repeats
 from posthorn.delivery.run import CampaignRun, Run, TicketRun
 from posthorn.delivery.send import Exchange, batches, send_batch
 from posthorn.delivery.tickets import TicketExchange
+from posthorn.delivery.waves import opened_next
 from posthorn.delivery.withdraw import withdraw_unwanted
 from posthorn.ledger import copies, sending
 
@@ -74,8 +77,11 @@ async def deliver_campaign(run: CampaignRun, steps: Steps = PLAIN) -> None:
         GatewayError, LedgerError, Stopped: why it ended early. What was not sent is pending.
     """
     await note_last_look(run)
-    await send_all(run, steps)
-    await settle_all(run, steps)
+    is_open = True
+    while is_open:
+        await send_all(run, steps)
+        await settle_all(run, steps)
+        is_open = await opened_next(run)
 
 
 async def deliver_event(run: TicketRun, steps: Steps = PLAIN) -> int:
@@ -114,6 +120,8 @@ async def send_pending(run: Run[Any], exchange: Exchange, steps: Steps = PLAIN) 
         return 0
     await steps.guard(run)
     await heed_approval(run)
+    await heed_repeats(run)
+    await asyncio.to_thread(take_refusals, run.ledger)
     gate = asyncio.Semaphore(BATCHES_AT_ONCE)
 
     async def send_one(first: int, last: int) -> int:
@@ -174,9 +182,9 @@ async def _settle(run: CampaignRun, steps: Steps) -> None:
 
 async def _withdraw_if_kept(run: CampaignRun, steps: Steps) -> None:
     """Only where the provider may hold messages back: a step for nothing is one too many."""
-    definition = run.delivery.definition
-    is_kept = definition.get("hold_minutes") or definition.get("send_at")
-    if is_kept and (run.delivery.cancelled_at is not None or await run.do(copies.suspects, run.delivery, 1)):
+    if not await run.do(sending.may_be_kept, run.delivery):
+        return
+    if run.delivery.cancelled_at is not None or bool(await run.do(copies.suspects, run.delivery, 1)):
         await steps.withdraw(run)
 
 

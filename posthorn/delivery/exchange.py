@@ -55,6 +55,7 @@ async def campaign_exchange(run: CampaignRun) -> CampaignExchange:
         Stopped: a file was never verified with the provider; nothing is sent.
     """
     definition = run.delivery.definition
+    send_at = definition.get("send_at")
     items = await run.do(media.of, run.delivery)
     missing = [item.media.source for item in items if item.file_id is None or item.verified_at is None]
     if missing:
@@ -63,7 +64,7 @@ async def campaign_exchange(run: CampaignRun) -> CampaignExchange:
         title=definition["title"],
         text=definition.get("text"),
         file_ids=tuple(item.file_id for item in items if item.file_id),
-        send_at=datetime.fromisoformat(definition["send_at"]) if definition.get("send_at") else None,
+        send_at=None if run.delivery.is_canary or not send_at else datetime.fromisoformat(send_at),
         hold_minutes=definition.get("hold_minutes"),
         test=run.delivery.test,
     )

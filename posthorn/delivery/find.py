@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 
 import orjson
 from tabulate import tabulate
 
 from posthorn.content.recipients.phones import PhoneReader, Reason
+from posthorn.delivery.suppressed import entries_table, shown
 from posthorn.errors import InputError
+from posthorn.ledger import suppression
 from posthorn.ledger.history import Entry, history
 from posthorn.ledger.store.engine import open_ledger
-from posthorn.models import Phone, mask_phone
+from posthorn.models import OPT_OUT, Phone, mask_phone
 from posthorn.settings import Settings, load_settings
 
 
@@ -25,10 +28,14 @@ def find_messages(number: str, *, as_json: bool) -> str:
     phone = read_phone(number, settings)
     with open_ledger(settings) as ledger:
         entries = history(ledger, phone)
+        listed = [shown(one) for one in suppression.of(ledger, phone)]
     if as_json:
-        return orjson.dumps(entries, option=orjson.OPT_INDENT_2).decode()
+        # The list says why: what was suppressed by it carries its words.
+        told = [{**asdict(entry), "suppression": listed if _is_opt_out(entry) else []} for entry in entries]
+        return orjson.dumps(told, option=orjson.OPT_INDENT_2).decode()
+    story = f"\non the suppression list:\n{entries_table(listed)}" if listed else ""
     if not entries:
-        return f"{mask_phone(phone)}: no campaign or event of this ledger has this number"
+        return f"{mask_phone(phone)}: no campaign or event of this ledger has this number{story}"
     rows = [
         (
             entry.name,
@@ -43,7 +50,12 @@ def find_messages(number: str, *, as_json: bool) -> str:
         for entry in entries
     ]
     headers = ("name", "kind", "line", "state", "code", "ticket", "sent", "provider's id")
-    return f"{mask_phone(phone)}\n" + tabulate(rows, headers=headers, tablefmt="simple_outline", disable_numparse=True)
+    table = tabulate(rows, headers=headers, tablefmt="simple_outline", disable_numparse=True)
+    return f"{mask_phone(phone)}\n{table}{story}"
+
+
+def _is_opt_out(entry: Entry) -> bool:
+    return (entry.error or "").startswith(OPT_OUT)
 
 
 def read_phone(number: str, settings: Settings) -> Phone:

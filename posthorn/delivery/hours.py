@@ -36,7 +36,7 @@ class Gate:
         self._own = own_hours(delivery.options)
         self._zone = ZoneInfo(settings.timezone)
         self._margin_seconds = max(MARGIN_SECONDS, margin_seconds)
-        self._dispatch = Dispatch.of(delivery.definition)
+        self._dispatch = Dispatch.of(delivery)
         self._clock = clock
         self._span = (0.0, 0.0)
         self._hours = None if delivery.test else effective_hours(self._house, self._own, is_approved=False)
@@ -45,6 +45,10 @@ class Gate:
         """Heed the hours of the delivery's file although they go beyond the house's: a person has approved them."""
         if self._hours is not None:
             self._hours, self._span = effective_hours(self._house, self._own, is_approved=True), (0.0, 0.0)
+
+    def heed(self, delivery: Delivery) -> None:
+        """Heed the delivery as it is now: another of its waves may be open."""
+        self._dispatch, self._span = Dispatch.of(delivery), (0.0, 0.0)
 
     def refuse_claim(self) -> None:
         """Refuse a claim outside the hours, or close before their end.
@@ -89,10 +93,10 @@ class Dispatch:
         self._hold_seconds = 60.0 * (hold_minutes or 0)
 
     @classmethod
-    def of(cls, definition: Mapping[str, Any]) -> Dispatch:
-        """That of a delivery's definition."""
-        send_at = definition.get("send_at")
-        return cls(datetime.fromisoformat(send_at) if send_at else None, definition.get("hold_minutes"))
+    def of(cls, delivery: Delivery) -> Dispatch:
+        """That of what may be claimed of a delivery now: a canary goes at once, whatever moment the rest has."""
+        send_at = None if delivery.is_canary else delivery.definition.get("send_at")
+        return cls(datetime.fromisoformat(send_at) if send_at else None, delivery.definition.get("hold_minutes"))
 
     def is_inside(self, hours: Hours, zone: ZoneInfo, at: float) -> bool:
         """Whether messages of a request at that moment reach people in these hours.

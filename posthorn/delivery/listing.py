@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from posthorn.delivery.run import CampaignRun
@@ -222,8 +222,8 @@ def _doubt_of(
 def _doubt_by(account: Account, control: Control, reports: Iterable[Report], bound: frozenset[str]) -> Doubt | None:
     """What a message that was surely taken says against the listing; None if it is listed as it has to be."""
     which = f"a message of {control.campaign} that was taken at {moment(control.since)}"
-    definition = control.definition
-    expected = _window(account, definition, control.phone, control.since, control.until)
+    sent_as = _SentAs(control.title, control.hold_minutes, [control.send_at])
+    expected = _window(account, sent_as, control.phone, control.since, control.until)
     own = next((report for report in reports if report.provider_id == control.provider_id), None)
     if own is not None:
         differences = _differences(own, expected, account)
@@ -235,20 +235,30 @@ def _doubt_by(account: Account, control: Control, reports: Iterable[Report], bou
 
 
 def _expected(run: CampaignRun, message: Unconfirmed) -> Expected:
-    return _window(run.account, run.delivery.definition, message.phone, message.since, message.until)
+    """By what its own requests named: the campaign's moment may have been moved since, earlier or later."""
+    delivery = run.delivery
+    title, hold_minutes = message.title or str(delivery.definition["title"]), delivery.definition.get("hold_minutes")
+    sent_as = _SentAs(title, hold_minutes, [message.send_at, delivery.send_at])
+    return _window(run.account, sent_as, message.phone, message.since, message.until)
 
 
-def _window(account: Account, definition: Mapping[str, Any], phone: Phone, since: float, until: float) -> Expected:
+class _SentAs(NamedTuple):
+    """What a request named; of several, every moment of dispatch (seconds) that one of them may have had."""
+
+    title: str
+    hold_minutes: int | None
+    moments: Sequence[float | None]
+
+
+def _window(account: Account, sent_as: _SentAs, phone: Phone, since: float, until: float) -> Expected:
     """What is expected of a message whose requests were under way from ``since`` to ``until``.
 
     It is queued until the looks are over at the latest, or at its dispatch where that is later: whether the provider's date
     of a message that it keeps is that of the request or of the dispatch is not documented.
     """
-    moments = [until + (definition.get("hold_minutes") or 0) * 60]
-    if definition.get("send_at"):
-        moments.append(datetime.fromisoformat(definition["send_at"]).timestamp())
-    latest = max(moments) + settle_seconds(account, definition) + CLOCK_SKEW_SECONDS
-    return Expected(phone, str(definition["title"]), (since, max(moments)), (since - CLOCK_SKEW_SECONDS, latest))
+    moments = [until + (sent_as.hold_minutes or 0) * 60, *(one for one in sent_as.moments if one is not None)]
+    latest = max(moments) + settle_seconds(account, sent_as._asdict()) + CLOCK_SKEW_SECONDS
+    return Expected(phone, sent_as.title, (since, max(moments)), (since - CLOCK_SKEW_SECONDS, latest))
 
 
 def _differences(report: Report, expected: Expected, account: Account) -> list[str]:

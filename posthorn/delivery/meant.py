@@ -23,15 +23,15 @@ _WAY_ON = {
     MessageState.UNKNOWN: "Nobody can tell yet whether it went out: `{command} resolve {name}` settles that first",
     MessageState.SCHEDULED: "The provider keeps it until its time, so it will still go out",
     MessageState.CANCELLED: "It was cancelled, so nothing more goes there",
-    MessageState.SUPPRESSED: "That number must not be messaged",
+    MessageState.SUPPRESSED: (
+        "That number must not be messaged: `posthorn suppress check PHONE` says why, and"
+        " `posthorn suppress remove PHONE --why …` takes it off the list first"
+    ),
 }
 """What is to be known, or done, about a message of that state of which a person has said something."""
 
 
-_OUT = (
-    "It was taken out for good, or its number must not be messaged, so nothing more goes there."
-    " `posthorn suppress check NUMBER` tells about the number; who was taken out by mistake needs a file of another name"
-)
+_OUT = "It was taken out for good; who was taken out by mistake needs a file of another name"
 
 
 @contextmanager
@@ -87,6 +87,8 @@ def _why(one: Meant, delivery: Delivery) -> str:
     """``It is accepted``, or what there is to know and to do about that state."""
     if one.is_out and one.state != MessageState.UNKNOWN:
         return _OUT
+    if one.is_barred:
+        return _WAY_ON[MessageState.SUPPRESSED]
     state = MessageState.PENDING if one.is_sending else one.state
     words = _WAY_ON.get(state, f"It is {state.name.lower().replace('_', ' ')}")
     return words.format(command=delivery.kind.command, name=delivery.name)

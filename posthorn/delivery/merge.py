@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from posthorn.content import inputfile
@@ -15,6 +16,7 @@ from posthorn.content.warnings import Caution, refuse_if_strict
 from posthorn.delivery.repeat import Repeats
 from posthorn.delivery.wish import Batch, ListReading, Wish
 from posthorn.errors import DeliveryChanged, InputError
+from posthorn.ledger import media, sending
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.known import Differences, KnownRow
 from posthorn.ledger.merging import Change
@@ -22,15 +24,20 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
 
 _LINES_NAMED = 20
+_LATE = "late"
 _MISSING = "its row was missing from the list, and that was accepted"
 _COMMAND = {Kind.CAMPAIGN: "campaign", Kind.EVENT: "tickets"}
 
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What a person accepts with this run, and who that is: that rows are missing from the list."""
+    """What a person accepts with this run, and who that is: that rows are missing from the list.
+
+    ``late``: what should have been dispatched at a moment that has passed goes at once.
+    """
 
     accept_missing: bool = False
+    late: bool = False
     by: str = ""
 
 
@@ -52,19 +59,53 @@ class Merge:
         self.definition = wish.definition()
         self.list_hash = wish.list_hash()
         self.differences = Differences()
+        self._repeats: Repeats | None = None
+        self._late = self._accepted_late()
         if planned is not None:
             refuse_closed(planned)
-            refuse_changes(planned, wish.kind, self.definition)
+            refuse_changes(ledger, planned, wish, self.definition)
+
+    def _accepted_late(self) -> str | None:
+        """The passed moment in the file that was, or is, accepted as that: what is pending goes at once."""
+        moment, planned = self.definition.get("send_at"), self.planned
+        if moment is None:
+            return None
+        is_passed = datetime.fromisoformat(moment) <= datetime.now(UTC)
+        is_remembered = planned is not None and planned.options.get(_LATE) == moment
+        if not is_remembered and not (self._consent.late and is_passed):
+            return None
+        self.definition["send_at"] = None
+        return str(moment)
 
     @property
-    def is_list_new(self) -> bool:
-        """Whether the list has to be read: it is not the one that was read last."""
-        return self.planned is None or self.planned.list_hash != self.list_hash
+    def skipped(self) -> int:
+        """How many new rows the next run leaves out: they have had the same lately, and the file says so."""
+        return self._repeats.skipped if self._repeats is not None and self.wish.repeat == "skip" else 0
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a person has accepted that the moment in the file has passed."""
+        return self._late is not None
+
+    @property
+    def is_content_new(self) -> bool:
+        """Whether it was never asked if this content can be sent."""
+        return self.planned is None or self.planned.definition != self.definition
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the file says anything that the ledger does not: else its list need not be read."""
+        return self.planned is None or self.is_content_new or self.planned.list_hash != self.list_hash
+
+    @property
+    def content(self) -> list[str]:
+        """What the content differs in from what is planned, a sentence each."""
+        return [] if self.planned is None else inputfile.differences(self.planned.definition, self.definition)
 
     def new_rows(self, reading: ListReading) -> Iterator[Batch]:
         """The rows of the list that are not planned yet; once they have been read, ``refuse`` and ``change`` can tell."""
         known = self.wish.known(self._ledger, self.planned, reading)
-        repeats = Repeats(self._ledger, self.wish, self.definition)
+        repeats = self._repeats = Repeats(self._ledger, self.wish, self.definition)
         self.differences = known.differences
         for batch in reading:
             new = known.new_of(batch)
@@ -103,7 +144,11 @@ class Merge:
 
     def _options(self, reading: ListReading, cautions: Sequence[Caution]) -> dict[str, Any]:
         read = {"column": reading.intake.file.phone_title, "warnings": [one.message for one in cautions]}
-        return {**self.wish.options(), "reading": read}
+        return {**self.options(), "reading": read}
+
+    def options(self) -> dict[str, Any]:
+        """What may change between runs, and a moment that was accepted as passed."""
+        return {**self.wish.options(), **({_LATE: self._late} if self._late else {})}
 
     def cautions(self, reading: ListReading, further: Sequence[Caution] = ()) -> list[Caution]:
         """What is probably a slip in the file and its list; the rows have been read.
@@ -132,20 +177,42 @@ def refuse_closed(planned: Delivery) -> None:
         raise InputError("name", f"{planned.name} was cancelled for good; give it another name to send it after all")
 
 
-def refuse_changes(planned: Delivery, kind: Kind, definition: dict[str, Any]) -> None:
-    """Refuse a file that has the name of a planned campaign or event, but not its content.
+def refuse_changes(ledger: Ledger, planned: Delivery, wish: Wish, definition: dict[str, Any]) -> None:
+    """Refuse a file whose content cannot become that of what is planned under its name.
+
+    Content is free while nothing has left. Then it is frozen, but for the moment of dispatch and a file that the provider
+    has refused.
 
     Raises:
         DeliveryChanged: with each difference, one a line.
     """
-    is_same = planned.kind == kind
-    changed = inputfile.differences(planned.definition, definition) if is_same else [_other_kind(planned.kind)]
-    if changed:
-        listed = "\n".join(f"  {sentence}" for sentence in changed)
-        raise DeliveryChanged(
-            f"{planned.name} is in the ledger with other content:\n{listed}\n"
-            "Give this one another name, or take the changes back to go on with the old one."
-        )
+    if planned.kind != wish.kind:
+        raise _changed(planned, [_other_kind(planned.kind)])
+    if planned.gateway != wish.gateway.name:
+        raise _changed(planned, [f"gateway was {planned.gateway}, is now {wish.gateway.name}"])
+    frozen = {key for key in definition if planned.definition.get(key) != definition[key]} - {"send_at"}
+    frozen |= planned.definition.keys() - definition.keys()
+    if "media" in frozen and _replaces_refused(ledger, planned, definition["media"]):
+        frozen.remove("media")
+    if frozen and sending.has_left(ledger, planned):
+        old, new = ({key: one.get(key) for key in frozen} for one in (planned.definition, definition))
+        raise _changed(planned, inputfile.differences(old, new))
+
+
+def _changed(planned: Delivery, sentences: Sequence[str]) -> DeliveryChanged:
+    listed = "\n".join(f"  {sentence}" for sentence in sentences)
+    return DeliveryChanged(
+        f"{planned.name} is in the ledger with other content:\n{listed}\nTake the changes back to go on with it: what has"
+        " left of it was sent with the old content. Or give this file another name, and leave only who has not had it."
+    )
+
+
+def _replaces_refused(ledger: Ledger, planned: Delivery, new: Sequence[str]) -> bool:
+    """Whether the files are the same but for such as the provider has refused."""
+    items = media.of(ledger, planned)
+    old = planned.definition["media"]
+    same_number = len(items) == len(old) == len(new)
+    return same_number and all(before == after or item.refused for before, after, item in zip(old, new, items, strict=True))
 
 
 def _other_kind(kind: Kind) -> str:

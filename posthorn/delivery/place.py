@@ -17,7 +17,7 @@ from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.ledger import accounts
 from posthorn.ledger.accounts import AccountFinding
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Known
+from posthorn.models import Known, Verdict
 from posthorn.settings import Settings, load_settings
 
 _P = ParamSpec("_P")
@@ -91,10 +91,16 @@ async def at(descriptor: Descriptor) -> AsyncIterator[Counter]:
 
 
 def account_of(ledger: Ledger, descriptor: Descriptor, settings: Settings) -> Account:
-    """The account of the settings, with what a probe has measured of its clock."""
+    """The account of the settings, with what a probe has found out: how its clock goes, whether it takes messages back."""
     account = descriptor.account(settings)
-    clock = known_of(ledger, descriptor, account).get(Known.CLOCK)
-    return account if clock is None else replace(account, clock_offset_seconds=float(clock.value))
+    known = known_of(ledger, descriptor, account)
+    if Known.HOLD in known and known[Known.HOLD].verdict == Verdict.OTHER:
+        account = replace(account, takes_back=False)
+    clocks = [known[one] for one in (Known.FILE_CLOCK, Known.CLOCK) if one in known and known[one].value]
+    if not clocks:
+        return account
+    newest = max(clocks, key=lambda one: one.found_at)
+    return replace(account, clock_offset_seconds=float(newest.value))
 
 
 def known_of(ledger: Ledger, descriptor: Descriptor, account: Account) -> Mapping[str, AccountFinding]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from posthorn.delivery.merge import Consent, Merge
+from posthorn.delivery.optouts import take_refusals
+from posthorn.delivery.probe import refuse_ignored_test
 from posthorn.delivery.run import process_name, try_lock, wait_for_lock
 from posthorn.delivery.wish import Batch, ListReading, Wish, load_wish
 from posthorn.errors import AlreadyRunning, InputError, NotMerged
@@ -67,19 +70,23 @@ def plan_file(
 
 def _plan(ledger: Ledger, wish: Wish, rejects: Path, consent: Consent) -> Delivery:
     planned = None if wish.test else deliveries.find(ledger, wish.name, test=wish.test)
-    merge = Merge(ledger, wish, planned, consent if consent.by else Consent(consent.accept_missing, by=process_name()))
-    wish.refuse_unsendable(planned)
-    if planned is not None and not merge.is_list_new:
+    merge = Merge(ledger, wish, planned, consent if consent.by else replace(consent, by=process_name()))
+    wish.refuse_unsendable(planned, is_new=merge.is_content_new, is_late=merge.is_late)
+    if wish.test:
+        refuse_ignored_test(ledger, wish.gateway, wish.settings)
+    if planned is not None and not merge.is_new:
         as_read = {key: planned.options[key] for key in ("reading",) if key in planned.options}
-        deliveries.change_options(ledger, planned, {**wish.options(), **as_read})
+        deliveries.change_options(ledger, planned, {**merge.options(), **as_read})
         return planned
     new = NewDelivery(
         kind=wish.kind,
         name=wish.name,
         gateway=wish.gateway.name,
         definition=merge.definition,
-        options=wish.options(),
+        options=merge.options(),
         chunk_size=wish.chunk_size,
+        canary=wish.waves.canary if wish.waves else 0,
+        ramp=wish.waves.ramp if wish.waves else (1.0,),
         test=wish.test,
         media=wish.media(),
         rejects_file=str(rejects.absolute()),
@@ -92,6 +99,7 @@ def _plan(ledger: Ledger, wish: Wish, rejects: Path, consent: Consent) -> Delive
         merge.refuse()
         return merge.change(reading, merge.cautions(reading))
 
+    take_refusals(ledger)
     done = planning.plan(ledger, new, _NewRows(merge, reading), check, planned)
     if done is None:
         intake = reading.intake

@@ -9,8 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 from posthorn.content.plain import plain
 from posthorn.delivery.place import known_of
 from posthorn.delivery.private_file import written_privately
@@ -24,7 +22,6 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Known, Observation, Phone, Verdict
 from posthorn.settings import Settings
 
-_WORDS = {Verdict.CONFIRMED: "confirmed", Verdict.OTHER: "OTHER", Verdict.UNCLEAR: "cannot tell"}
 _MOST_SEEN = 300
 
 
@@ -69,7 +66,7 @@ async def probe(
 
 @contextmanager
 def recording(descriptors: Sequence[Descriptor], settings: Settings, save: Path | None) -> Iterator[Any]:
-    """A tap that keeps every exchange, masked, and writes it however the block ends; None where nothing is to be saved.
+    """A tap that keeps every exchange, masked, and writes it also where an error ends the block; None without a file.
 
     Raises:
         InputError: the file cannot be written.
@@ -103,13 +100,6 @@ def _keep(descriptor: Descriptor, settings: Settings, found: Sequence[Observatio
         ledger.close()
 
 
-def as_table(found: Sequence[Observation]) -> str:
-    """What we rely on, where it comes from, and what was seen."""
-    rows = [(_WORDS[one.verdict], one.relies, one.source, plain(one.seen, most=_MOST_SEEN)) for one in found]
-    headers = ("", "what we rely on", "from", "seen")
-    return tabulate(rows, headers=headers, tablefmt="simple_outline", maxcolwidths=[None, 44, 30, 60])
-
-
 def as_json(descriptor: Descriptor, found: Sequence[Observation]) -> list[dict[str, str]]:
     """The same for scripts."""
     return [{"gateway": descriptor.name, **asdict(one)} for one in found]
@@ -123,6 +113,21 @@ def hold_words(ledger: Ledger, descriptor: Descriptor, settings: Settings) -> tu
     if found is not None:
         return False, f"the probe of {_day(found)} saw otherwise: {plain(found.seen, most=_MOST_SEEN)}"
     return False, "inferred from the provider's pages; `posthorn account probe --send-to NUMBER` proves it"
+
+
+def refuse_ignored_test(ledger: Ledger, descriptor: Descriptor, settings: Settings) -> None:
+    """Refuse a test where a probe saw the account send what is to be checked only.
+
+    Raises:
+        InputError: it would go out.
+    """
+    found = known_of(ledger, descriptor, descriptor.account(settings)).get(Known.TEST_FREE)
+    if found is not None and found.verdict == Verdict.OTHER:
+        raise InputError(
+            "test",
+            f"the probe of {_day(found)} saw that this account sends what is to be checked only; nothing was sent. Leave it"
+            " out to send in earnest, or probe again: posthorn account probe --test-number NUMBER",
+        )
 
 
 def known_words(settings: Settings, descriptor: Descriptor) -> list[AccountFinding]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tabulate import tabulate
-
 from posthorn.content.media.files import check_media
 from posthorn.content.plain import plain
 from posthorn.delivery.place import Counter, able, at
@@ -18,8 +16,6 @@ from posthorn.ledger import media
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Media, StoredFile
 from posthorn.settings import load_settings
-
-_COLUMNS = ("id", "name", "bytes", "type", "stored")
 
 
 def keeper(gateway: str | None, kind: str | None) -> tuple[Descriptor, str]:
@@ -100,9 +96,3 @@ def used_by(descriptor: Descriptor, file_ids: Sequence[str]) -> list[str]:
         return media.used_by(ledger, descriptor.name, file_ids)
     finally:
         ledger.close()
-
-
-def as_table(files: Sequence[StoredFile]) -> str:
-    """The files as a table, the newest last, as the provider lists them."""
-    rows = [(plain(one.id), plain(one.name, most=60), one.size, plain(one.type), plain(one.date)) for one in files]
-    return tabulate(rows, headers=_COLUMNS, tablefmt="simple_outline", intfmt=",")

@@ -206,11 +206,11 @@ def most_resends(run: CampaignRun) -> int:
     """How often a message may be sent again that the provider does not list.
 
     Never, unless a person chose: ``resend_unconfirmed`` allows one more attempt; a held campaign a few, for what turns out
-    to be a second copy is withdrawn before it is dispatched.
+    to be a second copy is withdrawn before it is dispatched. Not where a probe saw that nothing is.
     """
     if run.delivery.cancelled_at is not None:
         return 0
-    if run.delivery.definition.get("hold_minutes"):
+    if run.delivery.definition.get("hold_minutes") and run.account.takes_back:
         return _RESENDS_IF_HELD
     return 1 if run.delivery.options.get("resend_unconfirmed") else 0
 

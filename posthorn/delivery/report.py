@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from posthorn.delivery.copies import find_second_copies
@@ -23,7 +23,7 @@ from posthorn.gateways.registry import by_name
 from posthorn.ledger import copies, deliveries, reporting
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.news import apply_parked
-from posthorn.ledger.reporting import WAITING_STATES, OpenChunk
+from posthorn.ledger.reporting import WAITING_STATES, OpenChunk, Question
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.ledger.store.writer import LedgerWriter
 from posthorn.models import Kind, MessageState
@@ -75,9 +75,12 @@ async def pull_reports(run: CampaignRun) -> Pulled:
     if run.descriptor.looks_up and not run.delivery.test:  # a test sends nothing, so there is nothing to report
         chunks = [chunk.id for chunk in reporting.open_chunks(run.ledger, run.delivery)]
         most = run.descriptor.bounds.ids_per_report
-        for question in reporting.questions(run.ledger, chunks, most):
-            await _ask(run.gateway, run.do, question.ids, pulled, most)
-            await run.do(reporting.note_asked, question.completes, now)
+        questions = reporting.questions(run.ledger, chunks, most)
+        while some := list(islice(questions, run.concurrency)):
+            for question, error in await _ask_side_by_side(run.gateway, run.do, some, pulled, most):
+                if error is not None:
+                    raise error
+                await run.do(reporting.note_asked, question.completes, now)
     pulled.expired = await _expire(run.do, run.delivery, now)
     pulled.open = sum(chunk.messages for chunk in reporting.open_chunks(run.ledger, run.delivery))
     pulled.second_copies = await find_second_copies(run)
@@ -189,27 +192,32 @@ class _Round:
             return
         gateway = descriptor.open(self._settings)
         try:
-            await self._ask_about(gateway, due, descriptor.bounds.ids_per_report)
+            await self._ask_about(gateway, due, descriptor)
             await self._seek_copies(descriptor, gateway, suspected)
         finally:
             await gateway.aclose()
 
-    async def _ask_about(self, gateway: CampaignGateway, due: Sequence[int], most: int) -> None:
-        """Ask one question after the other, of at most so many ids; a chunk is asked about once all of it was."""
-        failures = 0
-        for question in reporting.questions(self._ledger, due, most):
-            if failures == _FAILURES_IN_A_ROW:
-                self._missed |= question.chunks
+    async def _ask_about(self, gateway: CampaignGateway, due: Sequence[int], descriptor: Descriptor) -> None:
+        """Ask about all of it; a chunk counts as asked about once all of it was.
+
+        Side by side, as the account allows, for as long as answers come; one after the other before the first and after a
+        failure, so that a provider that is away is asked no more often than has to be.
+        """
+        most, at_once = descriptor.bounds.ids_per_report, descriptor.account(self._settings).concurrency
+        questions = reporting.questions(self._ledger, due, most)
+        failures = answered = 0
+        while some := list(islice(questions, at_once if answered and not failures else 1)):
+            if failures >= _FAILURES_IN_A_ROW:
+                self._missed.update(*(question.chunks for question in some))
                 continue
-            try:
-                await _ask(gateway, self._do, question.ids, self._pulled, most)
-            except (GatewayError, InputError) as error:
-                self._pulled.problems.append(str(error))
-                self._missed |= question.chunks
-                failures = _FAILURES_IN_A_ROW if getattr(error, "stops_run", False) else failures + 1
-            else:
-                failures = 0
-                await self._do(reporting.note_asked, question.completes - self._missed, self._now)
+            for question, error in await _ask_side_by_side(gateway, self._do, some, self._pulled, most):
+                if error is None:
+                    failures, answered = 0, answered + 1
+                    await self._do(reporting.note_asked, question.completes - self._missed, self._now)
+                else:
+                    self._pulled.problems.append(str(error))
+                    self._missed |= question.chunks
+                    failures = _FAILURES_IN_A_ROW if getattr(error, "stops_run", False) else failures + 1
 
     async def _suspected(self) -> list[Delivery]:
         """The campaigns that may have been taken twice in part, and whose turn it is, whether or not a report is open."""
@@ -235,6 +243,19 @@ class _Round:
 
     def _age(self, chunk: OpenChunk) -> float:
         return self._now - _dispatched_at(chunk, self._records[chunk.campaign_id])
+
+
+async def _ask_side_by_side(
+    gateway: CampaignGateway, do: _Do, questions: Sequence[Question], pulled: Pulled, most: int
+) -> list[tuple[Question, GatewayError | InputError | None]]:
+    """Each question, in order, with what went wrong with it."""
+    asked = (_ask(gateway, do, question.ids, pulled, most) for question in questions)
+    told: list[tuple[Question, GatewayError | InputError | None]] = []
+    for question, answer in zip(questions, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+        if answer is not None and not isinstance(answer, (GatewayError, InputError)):
+            raise answer
+        told.append((question, answer))
+    return told
 
 
 async def _ask(gateway: CampaignGateway, do: _Do, ids: Sequence[str], pulled: Pulled, most: int) -> None:
@@ -282,11 +303,9 @@ def _last_begun(campaign: Delivery) -> float:
 
 def _dispatched_at(chunk: OpenChunk, campaign: Delivery) -> float:
     """When the provider was to hand on the messages of a chunk; their age counts from then."""
-    send_at, hold_seconds = _delay(campaign)
-    return max(chunk.sent_at + hold_seconds, send_at)
+    return max(chunk.sent_at + _delay(campaign)[1], chunk.send_at)
 
 
 def _delay(campaign: Delivery) -> tuple[float, float]:
     """The moment of dispatch that the campaign's file names (0 where it names none), and the seconds it has chunks held."""
-    send_at, hold_minutes = campaign.definition.get("send_at"), campaign.definition.get("hold_minutes")
-    return datetime.fromisoformat(send_at).timestamp() if send_at else 0.0, 60.0 * (hold_minutes or 0)
+    return campaign.send_at or 0.0, 60.0 * (campaign.definition.get("hold_minutes") or 0)

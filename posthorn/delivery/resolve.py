@@ -10,9 +10,13 @@ from dataclasses import dataclass
 
 from posthorn.delivery.meant import looked_after, named, refuse_others
 from posthorn.errors import InputError
-from posthorn.ledger import resolving, totals
+from posthorn.ledger import deliveries, reconciling, resolving, tickets, totals
+from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, MessageState
 from posthorn.settings import load_settings
+
+_LONGEST_LINE = 9
+"""Digits: what is longer is a number of a phone, which has no place in a form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,45 @@ def resolve(
         unknown = totals.totals(ledger, delivery)["unknown"]
     state = MessageState.CANCELLED if delivery.cancelled_at is not None else MessageState.PENDING
     return Resolved(kind, name, word.moved, MessageState.ACCEPTED if taken else state, unknown)
+
+
+def kind_of(name: str) -> Kind:
+    """Whether that is a campaign or an event.
+
+    Raises:
+        DeliveryNotFound: there is none of that name.
+    """
+    with open_ledger() as ledger:
+        return deliveries.get(ledger, name).kind
+
+
+def resolve_lines(name: str, lines: str, *, taken: bool, by: str, why: str) -> Resolved:
+    """``resolve`` for the messages on these lines of the list (``12, 15``): whoever names them need not type a number.
+
+    Raises:
+        AlreadyRunning, DeliveryNotFound: as ``resolve``.
+        InputError: that is no list of lines, or on one of them nothing is unknown; nothing was settled.
+    """
+    wanted = _lines(lines)
+    with open_ledger() as ledger:
+        delivery = deliveries.get(ledger, name)
+        unknown = {one.line: one for one in reconciling.evidence_of(ledger, delivery)}
+        strange = [line for line in wanted if line not in unknown]
+        if strange:
+            raise InputError("lines", f"on line {strange[0]} nothing is unknown; the artifact unknown-{name} has the lines")
+        if delivery.kind is Kind.EVENT:
+            codes = {one.line: one.barcode for one in tickets.all_tickets(ledger, delivery)}
+            which = {"codes": [codes[line] for line in wanted]}
+        else:
+            which = {"numbers": [f"+{unknown[line].phone}" for line in wanted]}
+    return resolve(delivery.kind, name, **which, taken=taken, by=by, why=why)
+
+
+def _lines(said: str) -> list[int]:
+    words = said.replace(",", " ").split()
+    if not words or not all(word.isascii() and word.isdigit() and len(word) < _LONGEST_LINE for word in words):
+        raise InputError("lines", "expected lines of the list, such as 12, 15, 40")
+    return [int(word) for word in words]
 
 
 def _look(kind: Kind) -> str:

@@ -19,12 +19,14 @@ from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
+from posthorn.content.waves import Waves
 from posthorn.delivery.budget import Budget
+from posthorn.delivery.halting import Halting
 from posthorn.delivery.hours import Clock, Gate
 from posthorn.delivery.pace import Pace
 from posthorn.delivery.place import account_of
 from posthorn.delivery.waiting import board, clock_time
-from posthorn.errors import AlreadyRunning, LedgerError, NotRunning, Stopped, Waits
+from posthorn.errors import AlreadyRunning, Halted, LedgerError, NotRunning, Stopped, Waits
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
 from posthorn.gateways.registry import by_name
 from posthorn.ledger import deliveries, sending
@@ -65,12 +67,14 @@ class Run(Generic[_G]):
         "_writer",
         "account",
         "budget",
+        "clock",
         "concurrency",
         "delivery",
         "descriptor",
         "gate",
         "gateway",
         "guard_key",
+        "halting",
         "ledger",
         "mark",
         "owner",
@@ -97,6 +101,8 @@ class Run(Generic[_G]):
         self.account = account_of(ledger, self.descriptor, settings)
         self.concurrency = self.account.concurrency
         self.gate = Gate(campaign, settings, self.account.timeout_seconds, clock)
+        self.clock = clock
+        self.halting = Halting(Waves.of(campaign.options))
         self.budget = Budget(campaign, settings, clock)
         self.slots = asyncio.Semaphore(self.concurrency)
         self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
@@ -112,8 +118,11 @@ class Run(Generic[_G]):
     async def refresh(self) -> None:
         """Read the campaign anew, and stop where another process has stopped or cancelled it meanwhile."""
         self.delivery = await self.do(deliveries.get, self.delivery.name, test=self.delivery.test)
+        self.gate.heed(self.delivery)
         if self.delivery.cancelled_at is not None:
             self.stop(Stopped("the campaign was cancelled"))
+        elif self.delivery.halted_because is not None:
+            self.stop(Halted(self.delivery.halted_because))
         elif self.delivery.stopped_because is not None:
             self.stop(Stopped(f"it was stopped elsewhere: {self.delivery.stopped_because}"))
 

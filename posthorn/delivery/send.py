@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
+from posthorn.delivery.passed import refuse_passed
 from posthorn.delivery.permit import clock_seconds, let_leave
 from posthorn.delivery.run import Run
 from posthorn.errors import ClaimGone, GatewayError, HeldBack, InputError, LedgerError, SlowDown, Stopped, TryAgain, Waits
@@ -135,7 +136,10 @@ def _claim(ledger: Ledger, run: Run[Any], first: int, last: int) -> tuple[Claim,
         raise LedgerError(f"{run.delivery.name} was not guarded; nothing is sent")
     if not ledger.locks.still_held(run.guard_key):
         raise LedgerError(f"the lock of {run.delivery.name} is lost; nothing more is sent. Run it again")
+    refuse_passed(ledger, run.delivery)
     run.gate.refuse_claim()
+    if (halted := run.halting.look(ledger, run.delivery)) is not None:
+        raise halted
     claimed = _claim_within_budget(ledger, run, first, last)
     if claimed is None:
         return None
@@ -170,6 +174,8 @@ def _notice(run: Run[Any], outcome: _Outcome) -> None:
         run.pace.answered()
         if outcome.stop is not None:
             run.stop(outcome.stop)
+        if (halted := run.halting.saw(outcome.receipts)) is not None:
+            run.stop(halted)
     elif isinstance(outcome, HeldBack):
         run.stop(outcome.because)
     elif isinstance(outcome, InputError) or outcome.stops_run:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from posthorn.content.recipients.phones import PhoneReader
 from posthorn.content.recipients.rejects import spreadsheet_safe
 from posthorn.delivery.find import read_phone
 from posthorn.delivery.private_file import written_privately
+from posthorn.delivery.suppressed import LONGEST_WORDS, moment, shown
 from posthorn.errors import InputError
 from posthorn.ledger import suppression
 from posthorn.ledger.store.engine import Ledger, open_ledger
@@ -26,7 +26,6 @@ from posthorn.models import OPT_OUT_SOURCES, OptOut, Phone, Scope, mask_phone
 from posthorn.settings import load_settings
 
 COLUMNS = ("phone", "scope", "source", "why", "by", "since")
-_LONGEST_WORDS = 300
 _STILL_LISTED = ("blacklist", "refusal")
 
 
@@ -76,7 +75,7 @@ def import_file(path: Path, scope: str, *, column: str | None, why: str, by: str
 
 
 def _said(phones: Sequence[Phone], scope: Scope, source: str, why: str) -> list[OptOut]:
-    words = plain(why.strip(), most=_LONGEST_WORDS)
+    words = plain(why.strip(), most=LONGEST_WORDS)
     return [OptOut(phone, scope, source, words) for phone in phones]
 
 
@@ -92,7 +91,7 @@ def remove(number: str, scope: str | None, *, by: str, why: str, erase: bool) ->
     phone, chosen = read_phone(number, settings), scopes_of(scope)
     with open_ledger(settings) as ledger:
         known = suppression.of(ledger, phone)
-        words = plain(why.strip(), most=_LONGEST_WORDS)
+        words = plain(why.strip(), most=LONGEST_WORDS)
         removed = suppression.remove(ledger, phone, chosen, by=by, why=words)
         if not (removed or (erase and known)):
             held = ", ".join(one.scope.name.lower() for one in known if one.removed_at is None) or "no scope"
@@ -172,54 +171,7 @@ def _written(entries: Iterator[Suppression], write: Callable[[Suppression], obje
 
 
 def _texts(one: Suppression) -> tuple[str, ...]:
-    return str(one.phone), one.scope.name.lower(), one.source, one.why, one.by, _moment(one.since) or ""
-
-
-def shown(one: Suppression) -> dict[str, Any]:
-    """An entry as it may be shown: the number masked, moments in UTC."""
-    return {
-        "phone": mask_phone(one.phone),
-        "scope": one.scope.name.lower(),
-        "source": one.source,
-        "why": one.why,
-        "by": one.by,
-        "since": _moment(one.since),
-        "removed_at": _moment(one.removed_at),
-        "removed_by": one.removed_by,
-        "removed_why": one.removed_why,
-    }
-
-
-def _moment(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def entries_table(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Entries as a table, safe for a terminal."""
-    headers = ("number", "scope", "source", "since", "by", "why")
-    rows = [
-        (
-            one["phone"],
-            one["scope"] if one["removed_at"] is None else f"{one['scope']}, removed",
-            one["source"],
-            _local(one["since"]),
-            plain(one["by"], most=60),
-            plain(_whole_why(one), most=_LONGEST_WORDS),
-        )
-        for one in entries
-    ]
-    return tabulate(rows, headers=headers, tablefmt="simple_outline", disable_numparse=True)
-
-
-def _whole_why(one: Mapping[str, Any]) -> str:
-    why = one["why"] or OPT_OUT_SOURCES.get(one["source"], "")
-    if one["removed_at"] is None:
-        return why
-    return f"{why}; removed {_local(one['removed_at'])} by {one['removed_by']}: {one['removed_why']}"
-
-
-def _local(moment: str) -> str:
-    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M %Z}"
+    return str(one.phone), one.scope.name.lower(), one.source, one.why, one.by, moment(one.since) or ""
 
 
 def counts_table(found: Mapping[str, Any]) -> str:

@@ -42,6 +42,8 @@ async def upload_media(run: CampaignRun) -> int:
                 known = await store(run, item.media)
             except GatewayError as error:  # the provider's answer does not say which file it was
                 error.args = (f"{item.media.source}: {error}",)
+                if isinstance(error, RequestRefused):
+                    await run.do(media.keep_refused, run.delivery, item, str(error))
                 raise
             uploaded += 1
         await run.do(media.keep_file_id, run.delivery, item, known)

@@ -17,11 +17,12 @@ from posthorn.content.event import AttendeeIntake, TicketEvent, load_event
 from posthorn.content.inputfile import OnRepeat, input_error
 from posthorn.content.recipients.intake import Intake, read_recipients
 from posthorn.content.warnings import Caution
+from posthorn.content.waves import Waves
 from posthorn.delivery.budget import refuse_unpriced
 from posthorn.delivery.cautions import CodeLengths, campaign_cautions, event_cautions
 from posthorn.delivery.hours import is_wider, refuse_outside
 from posthorn.delivery.tickets import refuse_unsendable_event
-from posthorn.errors import InputError
+from posthorn.errors import DeliveryChanged, InputError
 from posthorn.gateways import registry
 from posthorn.gateways.descriptor import Descriptor
 from posthorn.hours import Hours
@@ -97,6 +98,10 @@ class Wish(Protocol):
         """The most that it may cost, by its file."""
 
     @property
+    def waves(self) -> Waves | None:
+        """How it goes out; None where all goes at once and nothing halts it."""
+
+    @property
     def repeat(self) -> OnRepeat:
         """What is done about numbers that have had the same lately."""
 
@@ -120,8 +125,11 @@ class Wish(Protocol):
     def list_hash(self, sha256: str | None = None) -> str:
         """What tells its list from another; ``sha256`` of its bytes, where they were read already."""
 
-    def refuse_unsendable(self, planned: Delivery | None) -> None:
-        """Refuse what cannot be sent, whoever it is for."""
+    def refuse_unsendable(self, planned: Delivery | None, *, is_new: bool, is_late: bool = False) -> None:
+        """Refuse what cannot be sent, whoever it is for; what is not new was asked already.
+
+        ``is_late``: a person has accepted that its moment has passed.
+        """
 
     def read(self, rejects: Path | None) -> ListReading:
         """Open its list."""
@@ -139,6 +147,25 @@ def load_wish(path: Path, kind: Kind, settings: Settings) -> Wish:
     if kind == Kind.EVENT:
         return EventWish(load_event(path, registry.bounds_of(kind)), settings)
     return CampaignWish(load_campaign(path, registry.bounds_of(kind)), settings)
+
+
+def _refuse_other_waves(planned: Delivery, campaign: Campaign) -> None:
+    """Refuse a file that now has another canary or ramp than was planned: who goes first has been cut already.
+
+    Raises:
+        DeliveryChanged: with the key.
+    """
+    now = campaign.wave_options()
+    for key in ("canary", "ramp"):
+        if planned.options.get(key) != now.get(key):
+            raise DeliveryChanged(
+                f"{planned.name} is planned with {key} = {planned.options.get(key) or 'none'}, and that cannot change now:"
+                " take the change back, or give it another name"
+            )
+
+
+def _repeat(chosen: OnRepeat) -> dict[str, Any]:
+    return {} if chosen == "refuse" else {"on_repeat": chosen}
 
 
 def _limits(one: Campaign | TicketEvent) -> dict[str, Any]:
@@ -198,6 +225,11 @@ class CampaignWish:
         return self.campaign.max_cost
 
     @property
+    def waves(self) -> Waves | None:
+        """How it goes out; None where all goes at once and nothing halts it."""
+        return self.campaign.waves
+
+    @property
     def repeat(self) -> OnRepeat:
         """What is done about numbers that have had the same message lately; a test goes to nobody."""
         return "send" if self.campaign.test else self.campaign.repeat()
@@ -228,7 +260,9 @@ class CampaignWish:
             "resend_unconfirmed": campaign.resend_unconfirmed,
             "approve": campaign.approve,
             "verify": campaign.verify,
+            **_repeat(self.repeat),
             **_limits(campaign),
+            **campaign.wave_options(),
         }
 
     def media(self) -> Sequence[Media]:
@@ -239,17 +273,21 @@ class CampaignWish:
         """What tells its list from another."""
         return self.campaign.list_hash(self.settings.default_region, sha256)
 
-    def refuse_unsendable(self, planned: Delivery | None) -> None:
+    def refuse_unsendable(self, planned: Delivery | None, *, is_new: bool, is_late: bool = False) -> None:
         """Refuse what its gateway cannot do, a moment that has passed or is outside the hours, media that cannot be used.
 
-        What is planned with this content was asked then.
+        What is planned with this content was asked then, and its canary is cut.
 
         Raises:
             InputError: every problem, with the key to change.
+            DeliveryChanged: its canary or ramp is another than was planned.
         """
         if planned is not None:
+            _refuse_other_waves(planned, self.campaign)
+        if not is_new:
             return
-        campaign, now = self.campaign, datetime.now(UTC)
+        now = datetime.now(UTC)
+        campaign = self.campaign.model_copy(update={"send_at": None}) if is_late else self.campaign
         self._refuse_beyond_gateway()
         campaign.check(now, allow_loopback=self.allows_loopback)
         if not campaign.test:
@@ -308,6 +346,7 @@ class EventWish:
     list_key: str = "attendees"
     chunk_size: int = 1
     test: bool = False
+    waves: Waves | None = None
 
     @property
     def name(self) -> str:
@@ -331,8 +370,8 @@ class EventWish:
 
     @property
     def asks_approval(self) -> bool:
-        """Nobody is asked about an event."""
-        return False
+        """Whether a person must approve it, however small it is."""
+        return self.event.approve
 
     @property
     def hours(self) -> Hours | None:
@@ -360,7 +399,8 @@ class EventWish:
 
     def options(self) -> dict[str, Any]:
         """What may change between runs."""
-        return _limits(self.event)
+        heeds = {"opt_outs": self.event.opt_outs} if self.event.opt_outs != "all" else {}
+        return {"approve": self.event.approve, **_repeat(self.repeat), **_limits(self.event), **heeds}
 
     def media(self) -> Sequence[Media]:
         """It has none of its own: they are in the stored MMS."""
@@ -370,16 +410,16 @@ class EventWish:
         """What tells its list from another."""
         return self.event.list_hash(self.settings.default_region, sha256)
 
-    def refuse_unsendable(self, planned: Delivery | None) -> None:
+    def refuse_unsendable(self, planned: Delivery | None, *, is_new: bool, is_late: bool = False) -> None:  # noqa: ARG002 - it has none
         """Refuse keys that the provider's parameters cannot hold, hours beyond the house's, a cap without a price.
 
         Raises:
             InputError: which key, and why.
         """
-        if planned is None:
+        if is_new:
             refuse_unsendable_event(self.event, self._open(None))
         house, own = self.settings.hours(), self.event.hours
-        if is_wider(house, own):  # nobody is asked about an event
+        if is_wider(house, own):
             problem = f"{own} goes beyond POSTHORN_SEND_HOURS ({house}); an event may only narrow it"
             raise InputError("send_hours", problem)
         refuse_outside(self.settings, own, datetime.now(UTC))

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
 from posthorn.delivery.copies import all_pages, find_second_copies, look_for_copies, suspect_pages
 from posthorn.delivery.guard import refuse_to_cancel
 from posthorn.delivery.hold import note_last_look
 from posthorn.delivery.listing import LISTED_SECONDS, settle_seconds
 from posthorn.delivery.reconcile import Reconciled, reconcile
-from posthorn.delivery.run import CampaignRun, open_lookup, open_run
+from posthorn.delivery.run import CampaignRun, Run, open_lookup, open_run, open_ticket_run
 from posthorn.errors import AlreadyRunning, GatewayError, InputError
-from posthorn.ledger import copies, deliveries, reporting, totals
+from posthorn.ledger import copies, deliveries, reporting, sending, totals
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, MessageState, Report
 from posthorn.settings import load_settings
@@ -55,23 +57,25 @@ class _Asked:
     problem: GatewayError | None = None
 
 
-async def cancel_campaign(name: str) -> Cancelled:
-    """Stop a campaign for good: claim nothing more, withdraw everything the provider still holds.
+async def cancel_delivery(kind: Kind, name: str) -> Cancelled:
+    """Stop a campaign or an event for good: claim nothing more, withdraw everything the provider still holds.
 
-    A run in another process stops by itself at its next claim; this waits until it has.
+    A run in another process stops by itself at its next claim; this waits until it has. Where the provider holds nothing
+    back, what has left has left.
 
     Raises:
         AlreadyRunning: the run did not stop within two minutes; what is pending is cancelled all the same.
         Stopped: the ledger is older than what was sent; nothing was cancelled.
     """
-    before, never_sent = await asyncio.to_thread(_stop_claims, name)
+    before, never_sent = await asyncio.to_thread(_stop_claims, kind, name)
+    opened: Callable[..., AbstractAsyncContextManager[Run[Any]]] = open_ticket_run if kind is Kind.EVENT else open_run
     deadline = time.monotonic() + _WAIT_FOR_RUN_SECONDS
     while True:
         try:
-            async with open_run(name, by="cancel") as run:
+            async with opened(name, by="cancel") as run:
                 never_sent += await run.do(deliveries.cancel, run.delivery)
                 await run.refresh()
-                problem = await _look_and_withdraw(run)
+                problem = await _look_and_withdraw(run) if run.descriptor.looks_up else None
                 counted = await run.do(totals.totals, run.delivery)
                 withdrawn = counted["cancelled"] - before - never_sent  # by this process, or by the run that ended for it
                 out = sum(counted[state] for state in _WENT_OUT)
@@ -125,7 +129,7 @@ async def withdraw_unwanted(run: CampaignRun) -> int:
     if not (run.descriptor.withdraws and run.descriptor.looks_up):  # what was withdrawn is only believed once it is seen
         return 0
     withdrawn = await withdraw_scheduled(run) if run.delivery.cancelled_at is not None else 0
-    if run.delivery.definition.get("hold_minutes") or run.delivery.definition.get("send_at"):
+    if await run.do(sending.may_be_kept, run.delivery):
         withdrawn += await withdraw_surplus(run)
     return withdrawn
 
@@ -266,10 +270,10 @@ async def _reports_of(run: CampaignRun, ids: Sequence[str]) -> list[Report]:
     return await all_pages(run.gateway, ids=ids, limit=run.descriptor.bounds.ids_per_report)
 
 
-def _stop_claims(name: str) -> tuple[int, int]:
+def _stop_claims(kind: Kind, name: str) -> tuple[int, int]:
     """How many messages were cancelled before, and how many are now because nothing more is sent."""
     settings = load_settings()
     with open_ledger(settings) as ledger:
-        campaign = deliveries.get(ledger, name, kind=Kind.CAMPAIGN)
+        campaign = deliveries.get(ledger, name, kind=kind)
         refuse_to_cancel(settings, ledger, campaign)
         return totals.totals(ledger, campaign)["cancelled"], deliveries.cancel(ledger, campaign)

@@ -6,10 +6,11 @@ it may have been carried out. Nothing here retries: whoever holds the ledger dec
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from posthorn.content.stopwords import StopWords
 from posthorn.models import (
     AccountLimit,
     Answer,
@@ -18,6 +19,7 @@ from posthorn.models import (
     Credit,
     Media,
     MmsRequest,
+    OptOut,
     Phone,
     Report,
     ReportPage,
@@ -106,6 +108,13 @@ class AccountDesk(Protocol):
 
     async def explain_error(self, code: int) -> CodeWords:
         """The provider's own words about one of its codes."""
+
+
+class OptOutSource(Protocol):
+    """What a gateway with ``tells_opt_outs`` knows of who must not be messaged."""
+
+    def opt_outs(self, *, since: datetime | None, stop_words: StopWords) -> AsyncIterator[Sequence[OptOut]]:
+        """Page after page: its whole blacklist, and whoever has answered with a stop word since that moment."""
 
 
 class TicketGateway(Protocol):

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 from posthorn.gateways.probing import Probe
-from posthorn.models import Bounds, Kind, News, Phone, TicketRequest
+from posthorn.models import Bounds, Kind, News, OptOut, Phone, TicketRequest
 from posthorn.prices import Tariff
 from posthorn.settings import Settings
 
@@ -27,7 +27,8 @@ class Account:
     ``key`` tells accounts of one gateway apart in the ledger, and tells nothing of their credentials. ``encodings`` are
     those in which a file from disk may be uploaded, in the order in which they are tried; none where there is one way only.
     ``test_number`` is the operator's own, to which a send that is only checked may go. ``clock_offset_seconds`` is how far
-    the provider's dates are known to be ahead.
+    the provider's dates are known to be ahead. ``takes_back`` is False where it was seen not to keep messages until a
+    moment, or not to withdraw them.
     ``account_concurrency`` bounds the requests in flight of all processes, ``concurrency`` those of one. ``timezone`` is
     that of the provider's dates. ``chunk_size`` is how many numbers a request has where the file says nothing.
     """
@@ -49,6 +50,7 @@ class Account:
     encodings: tuple[str, ...] = ()
     test_number: Phone | None = field(default=None, repr=False)
     clock_offset_seconds: float = 0.0
+    takes_back: bool = True
 
     @property
     def tariff(self) -> Tariff | None:
@@ -89,7 +91,7 @@ class Unreadable(ValueError):
     """What was pushed cannot be read; the message says why, without quoting it."""
 
 
-Reader: TypeAlias = Callable[[Push], Sequence[News]]
+Reader: TypeAlias = Callable[[Push], Sequence[News | OptOut]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +143,8 @@ class Descriptor:
     The abilities: ``looks_up`` (it can be asked what became of a message), ``holds`` (it keeps messages until a moment),
     ``withdraws`` (it takes back what it keeps), ``uploads`` (it takes files), ``tests`` (it checks a request without
     sending it), ``file_types`` (it is a ``FileStore`` of these, the one for messages first), ``tells_account`` (it is an
-    ``AccountDesk``). ``probe`` turns what is inferred of an account into what is known.
+    ``AccountDesk``), ``tells_opt_outs`` (it is an ``OptOutSource``). ``blacklisted_codes`` are the codes and
+    reasons by which it says that a number is blacklisted. ``probe`` turns what is inferred of an account into what is known.
     """
 
     name: str
@@ -162,6 +165,8 @@ class Descriptor:
     tests: bool = False
     file_types: tuple[str, ...] = ()
     tells_account: bool = False
+    tells_opt_outs: bool = False
+    blacklisted_codes: tuple[str, ...] = ()
     probe: Probe | None = None
     secrets: Callable[[Settings], Sequence[str]] = _no_secrets
 

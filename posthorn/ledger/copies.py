@@ -27,7 +27,8 @@ _TAKEN_WITHOUT_ID = f"provider_id IS NULL AND m.state IN ({int(MessageState.ACCE
 class Suspect:
     """A message that may have been taken twice: it was looked up and settled, or an answer came after its claim was over.
 
-    ``attempts`` holds the beginning and the end (seconds, our clock) of each request that may have named it.
+    ``attempts`` holds the beginning and the end (seconds, our clock) of each request that may have named it: the end is the
+    moment of dispatch that it named, where that is later.
     """
 
     chunk_id: int
@@ -59,7 +60,8 @@ _SETTLED = sql(
     " AND (m.chunk_id, m.position) > (:chunk, :position) ORDER BY m.chunk_id, m.position LIMIT :size"
 )
 _ATTEMPTS = sql(
-    "SELECT chunk_id, started_at, coalesce(ended_at, started_at) AS ended_at FROM attempt"
+    "SELECT chunk_id, started_at, CASE WHEN send_at > coalesce(ended_at, started_at) THEN send_at"
+    " ELSE coalesce(ended_at, started_at) END AS ended_at FROM attempt"
     " WHERE chunk_id IN :chunks AND outcome <> 'not_taken' ORDER BY chunk_id, epoch"
 ).bindparams(sa.bindparam("chunks", expanding=True))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,7 +23,8 @@ class Delivery:
     ``revision`` rises with each change of the content, ``list_hash`` is of its list as it was last read. Nothing is merged
     into one that is closed: its rows are erased.
     Its chunks have the ids ``first_chunk`` to ``last_chunk``; both are 0 when no row was valid. ``waiting_until`` is the
-    moment of a last look at what was sent again, ``goes_on_at`` the one from which its rest is sent by itself.
+    moment of a last look at what was sent again, ``goes_on_at`` the one from which its rest is sent by itself. Waves
+    above ``open_wave`` are not claimed; None: all may be. ``halted_because``: what a person has to decide on first.
     """
 
     id: int
@@ -50,11 +52,24 @@ class Delivery:
     closed_at: float | None = None
     goes_on_for: str | None = None
     goes_on_at: float | None = None
+    open_wave: int | None = None
+    halted_because: str | None = None
+
+    @property
+    def is_canary(self) -> bool:
+        """Whether only its canary may be claimed now."""
+        return bool(self.options.get("canary")) and self.open_wave == 1
 
     @property
     def lock_key(self) -> str:
         """The name of the lock that whoever runs this campaign holds."""
         return lock_key(self.name, test=self.test)
+
+    @property
+    def send_at(self) -> float | None:
+        """The moment at which the provider is to dispatch what is sent from now on (seconds), if it has one."""
+        moment = self.definition.get("send_at")
+        return datetime.fromisoformat(moment).timestamp() if moment else None
 
     @property
     def lookup_key(self) -> str:
@@ -204,7 +219,9 @@ def cancel(ledger: Ledger, campaign: Delivery) -> int:
         connection.execute(
             tables.campaign.update()
             .where(tables.campaign.c.id == campaign.id)
-            .values(cancelled_at=sa.func.coalesce(tables.campaign.c.cancelled_at, time.time()))
+            .values(
+                cancelled_at=sa.func.coalesce(tables.campaign.c.cancelled_at, time.time()), goes_on_for=None, goes_on_at=None
+            )
         )
         hold_chunks(connection, "campaign_id = :campaign", campaign=campaign.id)
         still_open = "campaign_id = :campaign AND state = :open"

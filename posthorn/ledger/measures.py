@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from posthorn.ledger.deliveries import is_run, lock_key
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.ledger.store.tables import COUNTERS
-from posthorn.ledger.totals import somebody_sends
+from posthorn.ledger.totals import is_missed, somebody_sends
 from posthorn.models import Kind
 
 SHOWN_DAYS = 30
@@ -29,7 +29,12 @@ _SETTLED_SECONDS = 3600
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How one campaign or event stands. ``oldest_unknown_at``: when the request left whose outcome is open for longest."""
+    """How one campaign or event stands.
+
+    ``asks_since``: since when it waits for a person's approval. ``oldest_unknown_at``: when the request left whose outcome
+    is open for longest. ``goes_on_at``: when its rest is sent by itself, where it waits for that; it is
+    not stopped then.
+    """
 
     name: str
     kind: str
@@ -37,7 +42,10 @@ class Standing:
     is_balanced: bool
     is_running: bool
     is_stopped: bool
+    stopped_because: str | None
+    asks_since: float | None
     oldest_unknown_at: float | None
+    goes_on_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,9 @@ class Requests:
 
 _SUMS = ", ".join(f"sum(k.{name}) AS {name}" for name in COUNTERS if name != "pending")
 _STANDINGS = sql(
-    "SELECT c.id, c.name, c.kind, c.input, c.invalid, c.duplicate, c.run_started_at, c.run_ended_at, c.cancelled_at,"  # noqa: S608
+    "SELECT c.id, c.name, c.kind, c.input, c.invalid, c.duplicate, c.run_started_at, c.run_ended_at, c.cancelled_at,"  # noqa: S608 - own words
+    " c.stopped_because, c.goes_on_at, (SELECT max(p.asked_at) FROM approval p WHERE p.campaign_id = c.id"
+    " AND p.decided_at IS NULL AND p.asked_at >= coalesce(c.run_started_at, 0)) AS asks_since,"
     " coalesce(sum(k.pending) FILTER (WHERE k.state <> 1), 0) AS pending,"
     f" coalesce(sum(k.pending) FILTER (WHERE k.state = 1), 0) AS sending, {_SUMS},"
     " min(coalesce(k.claimed_at, k.finished_at)) FILTER (WHERE k.unknown > 0) AS oldest_unknown_at"
@@ -128,6 +138,8 @@ def _standing(ledger: Ledger, row: sa.RowMapping) -> Standing:
     is_running = (may_run and is_run(ledger, lock_key(row["name"]))) or (
         states["sending"] > 0 and somebody_sends(ledger, row["id"])
     )
+    goes_on_at = row["goes_on_at"] if is_open and row["stopped_because"] is None and not is_running else None
+    waits = goes_on_at is not None and not is_missed(goes_on_at)
     has_begun = row["run_started_at"] is not None and row["cancelled_at"] is None
     return Standing(
         row["name"],
@@ -135,8 +147,11 @@ def _standing(ledger: Ledger, row: sa.RowMapping) -> Standing:
         states,
         sum(states.values()) == row["input"],
         is_running,
-        is_open and has_begun and not is_running,
+        is_open and has_begun and not is_running and not waits,
+        row["stopped_because"],
+        row["asks_since"] if is_open and row["cancelled_at"] is None and not is_running else None,
         row["oldest_unknown_at"],
+        goes_on_at,
     )
 
 

@@ -22,6 +22,7 @@ class MediaRecord:
     media: Media
     file_id: str | None
     verified_at: float | None
+    refused: str | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -39,6 +40,7 @@ def of(ledger: Ledger, campaign: Delivery) -> list[MediaRecord]:
                 Media(row.source, row.name, row.content_type, row.path, row.sha256, row.size),
                 row.file_id,
                 row.verified_at,
+                row.refused,
             )
             for row in connection.execute(query)
         ]
@@ -89,7 +91,13 @@ def keep_file_id(ledger: Ledger, campaign: Delivery, item: MediaRecord, file_id:
                 gateway=campaign.gateway, fingerprint=item.fingerprint, file_id=file_id, stored_at=time.time()
             )
         )
-        connection.execute(_item(campaign, item).values(file_id=file_id, verified_at=None))
+        connection.execute(_item(campaign, item).values(file_id=file_id, verified_at=None, refused=None))
+
+
+def keep_refused(ledger: Ledger, campaign: Delivery, item: MediaRecord, why: str) -> None:
+    """Remember that the provider refuses this file: its campaign may have another one instead, whatever has left."""
+    with ledger.write() as connection:
+        connection.execute(_item(campaign, item).values(refused=why))
 
 
 def keep_verified(ledger: Ledger, campaign: Delivery, item: MediaRecord, *, verified: bool) -> None:

@@ -14,10 +14,12 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from posthorn.content.waves import wave_sizes
 from posthorn.errors import LedgerError
 from posthorn.ledger import suppression
 from posthorn.ledger.deliveries import Delivery, get
 from posthorn.ledger.merging import Change, carry_out
+from posthorn.ledger.sampling import Sampled
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import ChunkState, Kind, Media, MessageState, Phone, Scope
@@ -59,7 +61,7 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NewDelivery:
-    """What is to be planned."""
+    """What is to be planned. A sample of ``canary`` rows is the first wave, the rest follows in waves as ``ramp`` says."""
 
     kind: Kind
     name: str
@@ -70,6 +72,8 @@ class NewDelivery:
     test: bool = False
     media: Sequence[Media] = ()
     rejects_file: str | None = None
+    canary: int = 0
+    ramp: Sequence[float] = (1.0,)
     list_hash: str | None = None
 
 
@@ -95,14 +99,15 @@ def plan(
             raise LedgerError("another campaign has been planned for ten minutes; look at it and start again")
         _sweep(ledger)
         campaign_id = _begin(ledger, new) if planned is None else planned.id
-        staged = _stage(ledger, campaign_id, new.chunk_size, rows, suppression.heeded(new.kind, new.options))
-        if planned is None and not staged.sizes:
+        is_first = planned is None
+        waves = _stage_waves(ledger, campaign_id, new, rows, canary=new.canary if is_first else 0)
+        if is_first and not waves:
             return None
         change = check(campaign_id) if check is not None else None
         with ledger.write() as connection:
             if change is not None:
                 carry_out(connection, campaign_id, change)
-            if staged.sizes:
+            for staged in waves:
                 _show(ledger, connection, campaign_id, staged)
             _update(connection, campaign_id, new, rows, planned, change)
     return get(ledger, new.name, test=new.test)
@@ -122,7 +127,7 @@ def _update(
     options = new.options if change is None or change.options is None else change.options
     values: dict[str, Any] = {"options": options}
     if planned is None:
-        values["planned_at"] = time.time()
+        values |= {"planned_at": time.time(), "open_wave": 1 if new.canary else None}
     else:
         is_changed = planned.definition != new.definition
         values |= {"definition": new.definition, "rejects_file": new.rejects_file}
@@ -237,14 +242,41 @@ def _newest_chunk(connection: Connection) -> int:
     return newest
 
 
-def _stage(ledger: Ledger, campaign_id: int, chunk_size: int, rows: Rows, heeded: Scope) -> _Staged:
+def _stage_waves(ledger: Ledger, campaign_id: int, new: NewDelivery, rows: Rows, *, canary: int) -> list[_Staged]:
+    """Stage the rows as the waves in which they are to go; those without a row are left out."""
+    heeded = suppression.heeded(new.kind, new.options)
+    if not canary:
+        staged = _stage(ledger, campaign_id, new.chunk_size, rows, heeded)
+        return [staged] if staged.sizes else []
+    sampled = Sampled(rows, canary, new.name)
+    rest = _stage(ledger, campaign_id, new.chunk_size, sampled, heeded)
+    first = _stage(ledger, campaign_id, new.chunk_size, [sampled.sample], heeded, rest.first + len(rest.sizes))
+    return [one for one in (first, *_steps(rest, new.ramp)) if one.sizes]
+
+
+def _steps(staged: _Staged, ramp: Sequence[float]) -> Iterator[_Staged]:
+    at = 0
+    for size in wave_sizes(len(staged.sizes), ramp):
+        yield _Staged(staged.first + at, staged.sizes[at : at + size], staged.suppressed[at : at + size])
+        at += size
+
+
+def _stage(
+    ledger: Ledger,
+    campaign_id: int,
+    chunk_size: int,
+    rows: Iterable[Sequence[Any]],
+    heeded: Scope,
+    first: int | None = None,
+) -> _Staged:
     """Write the rows as the messages of chunks of ``chunk_size`` that are not there yet: nobody sees them.
 
     Who must not get what heeds that scope is suppressed from the beginning.
     """
     out = suppression.codes(ledger, heeded)
-    with ledger.read() as connection:
-        first = _newest_chunk(connection) + 1
+    if first is None:
+        with ledger.read() as connection:
+            first = _newest_chunk(connection) + 1
     sizes: list[int] = []
     suppressed: list[int] = []
     for batch in _whole_chunks(rows, chunk_size):
@@ -276,7 +308,7 @@ def _show(ledger: Ledger, connection: Connection, campaign_id: int, staged: _Sta
     _insert(ledger, connection, "chunk (id, campaign_id, state, pending, suppressed, wave)", chunks)
 
 
-def _whole_chunks(rows: Rows, size: int) -> Iterator[list[Any]]:
+def _whole_chunks(rows: Iterable[Sequence[Any]], size: int) -> Iterator[list[Any]]:
     """The rows in lists of as many as one transaction should write, each but the last a whole number of chunks."""
     wanted = max(size, _ROWS_PER_TRANSACTION // size * size)
     gathered: list[Any] = []

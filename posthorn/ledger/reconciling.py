@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -39,7 +38,8 @@ class Unconfirmed:
 
     ``absent_since`` is when a lookup first did not find it, ``resends`` how often it was sent again already,
     ``last_decision`` what was decided last, ``status`` the HTTP status that its request was answered with, if any,
-    ``last_evidence`` why, ``attempts`` how many requests of its chunk may have reached the provider.
+    ``last_evidence`` why, ``attempts`` how many requests of its chunk may have reached the provider, ``title`` and
+    ``send_at`` what those named: the latest moment (seconds).
     """
 
     chunk_id: int
@@ -54,13 +54,16 @@ class Unconfirmed:
     status: int | None = None
     attempts: int = 1
     last_evidence: str | None = None
+    title: str | None = None
+    send_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
     """A message that the provider surely took under ``provider_id``: its request was under way from ``since`` to ``until``.
 
-    ``definition`` is the content of its campaign, which need not be the one that is looked up.
+    ``title``, ``send_at`` (seconds) and ``hold_minutes`` are as it was sent, by a campaign that need not be the one that is
+    looked up.
     """
 
     provider_id: str
@@ -68,7 +71,9 @@ class Control:
     since: float
     until: float
     campaign: str
-    definition: dict[str, Any]
+    title: str
+    send_at: float | None
+    hold_minutes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,8 @@ def _select(
         " (SELECT count(*) FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
         " AND s.decision = 'resend') AS resends,"
         " (SELECT count(*) FROM attempt a WHERE a.chunk_id = m.chunk_id AND a.outcome <> :unsent) AS attempts,"
+        " (SELECT max(a.send_at) FROM attempt a WHERE a.chunk_id = m.chunk_id AND a.outcome <> :unsent) AS send_at,"
+        " own.title,"
         " (SELECT s.decision FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
         " AND s.settled_at >= own.started_at ORDER BY s.id DESC LIMIT 1) AS last_decision,"
         " (SELECT s.evidence FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
@@ -148,14 +155,16 @@ def _select(
                 row.status,
                 row.attempts,
                 row.last_evidence,
+                row.title,
+                row.send_at,
             )
             for row in connection.execute(query, values)
         ]
 
 
 _CONTROLS = (
-    "SELECT m.provider_id, m.phone, a.started_at, coalesce(a.ended_at, a.started_at) AS ended_at, own.name, own.definition"  # noqa: S608 - own words
-    " FROM chunk c JOIN campaign own ON own.id = c.campaign_id"
+    "SELECT m.provider_id, m.phone, a.started_at, coalesce(a.ended_at, a.started_at) AS ended_at, own.name, own.definition,"  # noqa: S608 - own words
+    " a.title, a.send_at, a.hold_minutes FROM chunk c JOIN campaign own ON own.id = c.campaign_id"
     " JOIN attempt a ON a.chunk_id = c.id AND a.outcome <> :unsent JOIN message m ON m.chunk_id = c.id AND m.position ="
     " (SELECT min(k.position) FROM message k WHERE k.chunk_id = c.id AND k.provider_id IS NOT NULL"
     f" AND k.state IN ({_TAKEN_STATES}))"
@@ -194,7 +203,17 @@ def controls(ledger: Ledger, campaign: Delivery, near: float, size: int, *, not_
     with ledger.read() as connection:
         found = next((rows for query in _CONTROLS_OF if (rows := connection.execute(query, values).all())), [])
     return [
-        Control(row.provider_id, Phone(row.phone), row.started_at, row.ended_at, row.name, row.definition) for row in found
+        Control(
+            row.provider_id,
+            Phone(row.phone),
+            row.started_at,
+            row.ended_at,
+            row.name,
+            row.title or str(row.definition["title"]),
+            row.send_at,
+            row.hold_minutes,
+        )
+        for row in found
     ]
 
 

@@ -1,101 +1,193 @@
-"""The same message under a new name: which other campaigns sent it to the same numbers lately."""
+"""The same message under another name: who of some numbers has had it lately, or will; and whose a code is already.
+
+What went or may have gone counts, and what is pending in a delivery that runs or waits. What is only planned, or stopped,
+does not: whoever starts it asks the same question again. What never will leave does not, either.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
-from posthorn.ledger.deliveries import Delivery, all_records
+from posthorn.ledger import approvals, suppression
+from posthorn.ledger.deliveries import Delivery, all_records, hold_chunks, is_run
+from posthorn.ledger.erasing import code_hash
+from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.ledger.store.tables import message
-from posthorn.models import Kind, MessageState, Phone
-
-_NEVER_SENT = (int(MessageState.REJECTED), int(MessageState.CANCELLED), int(MessageState.SUPPRESSED))
+from posthorn.models import REPEATED, ChunkState, Kind, MessageState, Phone
 
 _CONTENT = {Kind.CAMPAIGN: ("title", "text", "media"), Kind.EVENT: ("mms_id",)}
 """What is the same content: for an event the stored MMS, whatever else its tickets say."""
 
+_LINES_KEPT = 20
+_PAGE = 5_000
+_WENT = (
+    MessageState.ACCEPTED,
+    MessageState.SCHEDULED,
+    MessageState.UNKNOWN,
+    MessageState.DELIVERED,
+    MessageState.UNDELIVERED,
+    MessageState.NO_REPORT,
+)
+
+
+class Asked(NamedTuple):
+    """A row that is asked about; without a code where it has none of its own."""
+
+    line: int
+    phone: Phone
+    code: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Another campaign with the same content, and how many of the numbers it has in common."""
+    """Another delivery with the same content, how many of the numbers have had it from there, and lines of some."""
 
     name: str
     created_at: float
     numbers: int
+    lines: Sequence[int]
 
 
-def repeats(
-    ledger: Ledger, kind: Kind, campaign_id: int, name: str, definition: Mapping[str, Any], *, since: float
-) -> list[Repeat]:
-    """Others of that kind planned since then with the same content, and numbers in common that they may have sent to.
+class Repeats:
+    """Asks, of rows that are to be sent, who has had the same since then under another name, or waits for it."""
 
-    The campaign of that id need not count as planned yet; its rows are written.
-    """
-    found = []
-    for other in same_content(ledger, kind, name, definition, since=since):
-        numbers = _in_common(ledger, campaign_id, other)
-        if numbers:
-            found.append(Repeat(other.name, other.created_at, numbers))
-    return found
+    def __init__(self, ledger: Ledger, kind: Kind, name: str, definition: Mapping[str, Any], *, since: float) -> None:
+        self._ledger, self._since = ledger, since
+        others = _same_content(ledger, kind, name, definition)
+        self._others = {other.id: other for other in others if other.closed_at is None}
+        self._erased = [other.id for other in others if other.closed_at is not None]
+        self._active = [other.id for other in self._others.values() if _runs_or_waits(ledger, other)]
+        self._counts: Counter[int] = Counter()
+        self._lines: defaultdict[int, list[int]] = defaultdict(list)
+        self.codes: list[tuple[int, str]] = []
+
+    @property
+    def may_find(self) -> bool:
+        """Whether there is another delivery with the same content at all."""
+        return bool(self._others)
+
+    def add(self, rows: Sequence[Asked]) -> set[Phone]:
+        """Ask about a batch of rows; the numbers of those that have had it."""
+        if not self._others or not rows:
+            return set()
+        lines: defaultdict[int, list[int]] = defaultdict(list)
+        for row in rows:
+            lines[row.phone].append(row.line)
+        message, chunk = tables.message.c, tables.chunk.c
+        may_have_left = sa.or_(
+            message.state.in_([int(state) for state in _WENT]),
+            sa.and_(message.state == int(MessageState.PENDING), chunk.state == int(ChunkState.SENDING)),
+        )
+        lately = sa.and_(may_have_left, sa.func.coalesce(chunk.claimed_at, chunk.finished_at, self._since) >= self._since)
+        will = sa.and_(message.state == int(MessageState.PENDING), message.campaign_id.in_(self._active))
+        query = (
+            sa.select(message.campaign_id, message.phone)
+            .distinct()
+            .join(tables.chunk, chunk.id == message.chunk_id)
+            .where(message.phone.in_(list(lines)), message.campaign_id.in_(list(self._others)), sa.or_(lately, will))
+        )
+        found: set[Phone] = set()
+        with self._ledger.read() as connection:
+            for other, phone in connection.execute(query):
+                found.add(Phone(phone))
+                self._counts[other] += len(lines[phone])
+                self._lines[other] += lines[phone][: _LINES_KEPT - len(self._lines[other])]
+        return found
+
+    def found(self) -> list[Repeat]:
+        """The others that have numbers in common, with how many."""
+        counted = ((other, self._counts[other.id]) for other in self._others.values())
+        return [Repeat(one.name, one.created_at, count, sorted(self._lines[one.id])) for one, count in counted if count]
+
+    def add_codes(self, rows: Sequence[Asked]) -> None:
+        """Ask about the codes of a batch of rows: whose they are in other events of the same stored MMS, erased ones too."""
+        lines = {row.code: row for row in rows if row.code}
+        if not lines or not (self._others or self._erased):
+            return
+        ticket, message, void = tables.ticket.c, tables.message.c, tables.void_code.c
+        here = sa.and_(message.chunk_id == ticket.chunk_id, message.position == ticket.position)
+        held = sa.select(ticket.barcode, ticket.campaign_id, message.phone).join(tables.message, here)
+        held = held.where(ticket.campaign_id.in_(list(self._others)), ticket.barcode.in_(list(lines)))
+        spent = sa.select(void.code, void.campaign_id, sa.literal(0)).where(
+            void.campaign_id.in_(list(self._others)), void.code.in_(list(lines))
+        )
+        with self._ledger.read() as connection:
+            for code, other, phone in [*connection.execute(held), *connection.execute(spent)]:
+                if phone != lines[code].phone:
+                    self.codes.append((lines[code].line, self._others[other].name))
+            self.codes += self._erased_codes(connection, lines)
+
+    def _erased_codes(self, connection: Connection, lines: Mapping[str, Asked]) -> list[tuple[int, str]]:
+        if not self._erased:
+            return []
+        erased = tables.erased_code.c
+        by_hash = {code_hash(self._ledger, code): row for code, row in lines.items()}
+        query = sa.select(erased.hash).where(erased.campaign_id.in_(self._erased), erased.hash.in_(list(by_hash)))
+        return [(by_hash[one].line, "an event that was erased") for one in connection.execute(query).scalars()]
 
 
-def same_content(ledger: Ledger, kind: Kind, name: str, definition: Mapping[str, Any], *, since: float) -> list[Delivery]:
-    """Others of that kind, tests aside, planned since then with the same content."""
+def _same_content(ledger: Ledger, kind: Kind, name: str, definition: Mapping[str, Any]) -> list[Delivery]:
+    """Others of that kind, tests aside, with the same content."""
     return [
         other
         for other in all_records(ledger, kind)
         if other.name != name
         and not other.test
-        and other.created_at >= since
         and all(other.definition.get(key) == definition.get(key) for key in _CONTENT[kind])
     ]
 
 
-class CommonNumbers:
-    """Counts, of numbers that are not planned yet, those that others with the same content sent to since then, or may."""
+def _runs_or_waits(ledger: Ledger, other: Delivery) -> bool:
+    """Whether what is pending of it goes out by itself; one that has only begun has not asked yet, and will see us."""
+    if other.cancelled_at is not None:
+        return False
+    if is_run(ledger, other.lock_key):
+        return other.cleared_at is not None and other.cleared_at >= (other.run_started_at or 0.0)
+    return other.goes_on_at is not None or isinstance(approvals.newest(ledger, other), float)
 
-    def __init__(self, ledger: Ledger, kind: Kind, name: str, definition: Mapping[str, Any], *, since: float) -> None:
-        self._ledger = ledger
-        self._others = same_content(ledger, kind, name, definition, since=since)
-        self._counts: Counter[int] = Counter()
 
-    def add(self, phones: Sequence[Phone]) -> None:
-        """Look up a batch of numbers, of which each is given once."""
-        if not self._others or not phones:
+_PENDING = sql(
+    "SELECT m.chunk_id, m.position, m.line, m.phone FROM chunk k JOIN message m ON m.chunk_id = k.id"
+    " WHERE k.campaign_id = :campaign AND k.state = 0 AND m.state = 0 AND (m.chunk_id, m.position) > (:chunk, :position)"
+    " ORDER BY m.chunk_id, m.position LIMIT :size"
+)
+
+
+def pending_pages(ledger: Ledger, delivery: Delivery) -> Iterator[Sequence[Any]]:
+    """What is pending of a delivery, page by page: chunk, position, line and number of each."""
+    after = (0, -1)
+    while True:
+        values = {"campaign": delivery.id, "chunk": after[0], "position": after[1], "size": _PAGE}
+        with ledger.read() as connection:
+            page = connection.execute(_PENDING, values).all()
+        if not page:
             return
-        query = sa.select(message.c.campaign_id, sa.func.count()).where(
-            message.c.phone.in_(set(phones)),
-            message.c.campaign_id.in_([other.id for other in self._others]),
-            message.c.state.not_in(_NEVER_SENT),
-        )
-        with self._ledger.read() as connection:
-            for campaign_id, count in connection.execute(query.group_by(message.c.campaign_id)):
-                self._counts[campaign_id] += count
-
-    def found(self) -> list[Repeat]:
-        """The others that have numbers in common, with how many."""
-        counted = ((other, self._counts[other.id]) for other in self._others)
-        return [Repeat(other.name, other.created_at, count) for other, count in counted if count]
+        yield page
+        after = (page[-1].chunk_id, page[-1].position)
 
 
-def _in_common(ledger: Ledger, campaign_id: int, other: Delivery) -> int:
-    """How many numbers of the campaign the other has sent to, or may still send to."""
-    query = sql(
-        "SELECT count(*) FROM chunk k JOIN message o ON o.chunk_id = k.id"
-        " JOIN message m ON m.phone = o.phone AND m.campaign_id = :mine"
-        " WHERE k.campaign_id = :other AND o.state NOT IN (:rejected, :cancelled, :suppressed)"
-    )
-    values = {
-        "mine": campaign_id,
-        "other": other.id,
-        "rejected": MessageState.REJECTED,
-        "cancelled": MessageState.CANCELLED,
-        "suppressed": MessageState.SUPPRESSED,
-    }
-    with ledger.read() as connection:
-        return int(connection.execute(query, values).scalar_one())
+def leave_out(ledger: Ledger, page: Sequence[Any], phones: set[Phone]) -> None:
+    """Suppress those of a page of pending messages whose numbers have had the same."""
+    by_chunk: defaultdict[int, list[Any]] = defaultdict(list)
+    for row in page:
+        if row.phone in phones:
+            by_chunk[row.chunk_id].append(row)
+    with ledger.write() as connection:
+        for chunk in sorted(by_chunk):
+            if hold_chunks(connection, "id = :chunk AND state = 0", chunk=chunk):
+                some = by_chunk[chunk]
+                of_chunk = [row.position for row in some], [Phone(row.phone) for row in some]
+                suppression.suppress(connection, chunk, *of_chunk, dict.fromkeys(phones, REPEATED))
+
+
+def note_cleared(ledger: Ledger, delivery: Delivery, at: float) -> None:
+    """Note when a run was let go on: from here on its pending messages count for others."""
+    with ledger.write() as connection:
+        row = tables.campaign
+        connection.execute(row.update().where(row.c.id == delivery.id).values(cleared_at=at))

@@ -32,7 +32,8 @@ _CHUNKS_PER_QUERY = 100
 class OpenChunk:
     """A chunk with messages that wait for their reports.
 
-    ``sent_at`` is when its last request was over, ``asked_at`` when the provider was last asked about it.
+    ``sent_at`` is when its last request was over, ``asked_at`` when the provider was last asked about it, ``send_at`` the
+    latest moment of dispatch that its requests named, 0 where they named none.
     """
 
     id: int
@@ -40,6 +41,7 @@ class OpenChunk:
     sent_at: float
     asked_at: float | None
     messages: int
+    send_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,13 @@ def open_chunks(ledger: Ledger, campaign: Delivery | None = None) -> list[OpenCh
     chunk = tables.chunk.c
     waiting = chunk.accepted + chunk.scheduled
     sent_at = sa.func.coalesce(chunk.finished_at, chunk.claimed_at, 0.0)
-    query = sa.select(chunk.id, chunk.campaign_id, sent_at, chunk.reported_at, waiting).where(waiting > 0).order_by(chunk.id)
+    attempt = tables.attempt.c
+    dated = sa.select(sa.func.coalesce(sa.func.max(attempt.send_at), 0.0)).where(attempt.chunk_id == chunk.id)
+    query = (
+        sa.select(chunk.id, chunk.campaign_id, sent_at, chunk.reported_at, waiting, dated.scalar_subquery())
+        .where(waiting > 0)
+        .order_by(chunk.id)
+    )
     if campaign is not None:
         query = query.where(chunk.campaign_id == campaign.id)
     with ledger.read() as connection:

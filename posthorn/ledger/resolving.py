@@ -21,7 +21,10 @@ from posthorn.models import ChunkState, MessageState, Phone
 FAILED = (MessageState.REJECTED, MessageState.UNDELIVERED)
 """States of a message that surely reached nobody: sent again, it arrives once."""
 RESENDABLE = (*FAILED, MessageState.NO_REPORT, MessageState.ACCEPTED, MessageState.DELIVERED)
-"""States from which a person may have a message sent again. An unknown one has to be resolved first."""
+"""States from which a person may have a message sent again. An unknown one has to be resolved first.
+
+One that was suppressed may be, too, where it is named and its number is on the suppression list no more.
+"""
 
 _NAMED_PER_QUERY = 500
 
@@ -40,7 +43,7 @@ EVERYTHING = Which()
 class Meant(NamedTuple):
     """One message that is meant, as it stands. ``is_sending`` is whether its request is under way.
 
-    ``is_out`` is whether nothing more may go there: it was taken out, or its number is on the suppression list.
+    ``is_out`` is whether it was taken out, ``is_barred`` whether its number is on the suppression list; only a resend asks.
     """
 
     chunk_id: int
@@ -51,6 +54,12 @@ class Meant(NamedTuple):
     provider_id: str | None
     is_sending: bool
     is_out: bool = False
+    is_barred: bool = False
+
+    @property
+    def gets_no_more(self) -> bool:
+        """Whether nothing more may go there."""
+        return self.is_out or self.is_barred
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +117,8 @@ def _chosen(
         hold_chunks(connection, "id = :chunk", chunk=chunk)
     found = list(_meant(connection, delivery, which, states))  # as it is now that nobody else can change it
     if spares_out:
-        found = _with_suppressed(connection, delivery, found)
-    fit = [row for row in found if row.state in states and not row.is_sending and not (spares_out and row.is_out)]
+        found = _with_barred(connection, delivery, found)
+    fit = [row for row in found if row.state in states and not row.is_sending and not (spares_out and row.gets_no_more)]
     if not (which.phones or which.codes):
         return fit, Word(len(fit))
     of_fit: set[Phone | str | None] = {row.code if which.codes else row.phone for row in fit}
@@ -120,13 +129,13 @@ def _chosen(
     return ([], Word(0, strangers, others)) if strangers or others else (fit, Word(len(fit)))
 
 
-def _with_suppressed(connection: Connection, delivery: Delivery, found: Sequence[Meant]) -> list[Meant]:
-    """The same, those ``is_out``, too, whose numbers are on the suppression list."""
+def _with_barred(connection: Connection, delivery: Delivery, found: Sequence[Meant]) -> list[Meant]:
+    """The same, those barred whose numbers are on the suppression list."""
     scope = suppression.heeded(delivery.kind, delivery.options)
     listed: set[int] = set()
     for at in range(0, len(found), _NAMED_PER_QUERY):
         listed |= suppression.among(connection, [row.phone for row in found[at : at + _NAMED_PER_QUERY]], scope).keys()
-    return [row._replace(is_out=True) if row.phone in listed else row for row in found]
+    return [row._replace(is_barred=True) if row.phone in listed else row for row in found]
 
 
 _MEANT = (

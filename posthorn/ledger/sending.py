@@ -36,7 +36,8 @@ _CLAIM = (
     "UPDATE chunk SET state = 1, epoch = epoch + 1, owner = :owner, claimed_at = :now WHERE id ="
     " (SELECT id FROM chunk WHERE campaign_id = :campaign AND state = 0 AND state <> 2 AND id BETWEEN :first AND :last"
     " AND NOT EXISTS (SELECT 1 FROM campaign WHERE id = :campaign"
-    " AND (cancelled_at IS NOT NULL OR stopped_because IS NOT NULL))"
+    " AND (cancelled_at IS NOT NULL OR stopped_because IS NOT NULL OR halted_because IS NOT NULL OR chunk.wave > open_wave"
+    " OR revision <> :revision))"
     " ORDER BY id LIMIT 1{skip_locked}) RETURNING id, epoch{lock}"
 )
 """``state <> 2`` says nothing new, but lets SQLite use the index of the chunks that are not done."""
@@ -45,8 +46,17 @@ _CLAIMS = {
     False: _CLAIM.format(skip_locked=" FOR UPDATE SKIP LOCKED", lock=f", {suppression.CLAIM_LOCK}"),
 }
 _ATTEMPT = (
-    "INSERT INTO attempt (chunk_id, epoch, owner, started_at, outcome) VALUES (:chunk, :epoch, :owner, :now, 'sending')"
+    "INSERT INTO attempt (chunk_id, epoch, owner, started_at, outcome, title, send_at, hold_minutes)"
+    " VALUES (:chunk, :epoch, :owner, :now, 'sending', :title, :send_at, :hold_minutes)"
 )
+_HAS_LEFT = sql(
+    "SELECT EXISTS (SELECT 1 FROM chunk k WHERE k.campaign_id = :campaign AND (k.state = 1 OR k.accepted + k.scheduled"
+    " + k.unknown + k.delivered + k.undelivered + k.no_report > 0)) OR EXISTS (SELECT 1 FROM chunk k JOIN message m"
+    " ON m.chunk_id = k.id WHERE k.campaign_id = :campaign AND m.provider_id IS NOT NULL) OR EXISTS (SELECT 1 FROM chunk k"
+    " JOIN attempt a ON a.chunk_id = k.id WHERE k.campaign_id = :campaign"
+    " AND a.outcome IN ('sending', 'unknown', 'abandoned', 'late'))"
+)
+"""By states, by ids of what was withdrawn or sent again, and by requests whose outcome was only settled later."""
 _PENDING = "SELECT position, phone FROM message WHERE chunk_id = :chunk AND state = 0 ORDER BY position"
 _PENDING_JSON = f"SELECT json_group_array(position), json_group_array(phone), {NEWEST} FROM ({_PENDING})"  # noqa: S608
 _PENDING_ARRAYS = f"SELECT array_agg(position), array_agg(phone), {NEWEST} FROM ({_PENDING}) AS pending"  # noqa: S608
@@ -102,7 +112,8 @@ def claim(
 ) -> Claim | None:
     """Claim the next pending chunk with an id from ``first`` to ``last``, durably; None when there is none left.
 
-    Nothing is claimed of a campaign that is cancelled, or whose run has stopped in whatever process. Who must not be
+    Nothing is claimed of a campaign that is cancelled or halted, whose run has stopped in whatever process, or whose content
+    is another by now than what this process would send, nor of a wave that is not open. Who must not be
     messaged is suppressed in the same transaction; a chunk of which nobody is left is closed, and the next one claimed.
     ``watch`` is what this process has read of the suppression list, ``limits`` what may be spent, and how often a number
     may be written to: what is spent is reserved in the same transaction.
@@ -126,7 +137,14 @@ def _claim(
         claimed = rows(
             connection,
             _CLAIMS[ledger.is_sqlite],
-            {"owner": owner, "now": now, "campaign": campaign.id, "first": chunks[0], "last": chunks[1]},
+            {
+                "owner": owner,
+                "now": now,
+                "campaign": campaign.id,
+                "first": chunks[0],
+                "last": chunks[1],
+                "revision": campaign.revision,
+            },
         )
         if not claimed:
             return None
@@ -143,9 +161,16 @@ def _claim(
         if limits.caps and limits.tariff is not None:
             for nearing in costs.reserve(connection, limits.caps, limits.tariff.total(phones)):
                 ledger.when_durable(partial(limits.tell, nearing))
-        change(connection, _ATTEMPT, {"chunk": chunk, "epoch": epoch, "owner": owner, "now": now})
+        of_attempt = {"chunk": chunk, "epoch": epoch, "owner": owner, "now": now}
+        change(connection, _ATTEMPT, {**of_attempt, **_as_sent(campaign)})
         found = _tickets(connection, chunk, positions) if campaign.kind == Kind.EVENT else ()
     return Claim(chunk, epoch, owner, positions, phones, found)
+
+
+def _as_sent(campaign: Delivery) -> dict[str, object]:
+    """What of the content a lookup goes by; an event's tickets are not looked up."""
+    title, hold_minutes = campaign.definition.get("title"), campaign.definition.get("hold_minutes")
+    return {"title": title, "send_at": campaign.send_at, "hold_minutes": hold_minutes}
 
 
 def _pending(ledger: Ledger, connection: Connection, chunk: int) -> tuple[tuple[int, ...], tuple[Phone, ...], int]:
@@ -247,15 +272,31 @@ def owner_key(owner: str) -> str:
 
 
 def pending_chunks(ledger: Ledger, campaign: Delivery) -> list[int]:
-    """The ids of the chunks that still have something to send, in order."""
+    """The ids of the chunks of open waves that still have something to send, in order."""
+    chunk = tables.chunk.c
+    opened = sa.select(sa.func.coalesce(tables.campaign.c.open_wave, chunk.wave)).where(
+        tables.campaign.c.id == chunk.campaign_id
+    )
+    query = sa.select(chunk.id).where(
+        chunk.campaign_id == campaign.id, chunk.state == int(ChunkState.PENDING), chunk.wave <= opened.scalar_subquery()
+    )
     with ledger.read() as connection:
-        return list(
-            connection.execute(
-                sa.select(tables.chunk.c.id)
-                .where(tables.chunk.c.campaign_id == campaign.id, tables.chunk.c.state == int(ChunkState.PENDING))
-                .order_by(tables.chunk.c.id)
-            ).scalars()
-        )
+        return list(connection.execute(query.order_by(chunk.id)).scalars())
+
+
+def may_be_kept(ledger: Ledger, campaign: Delivery) -> bool:
+    """Whether a request of it named a moment or a hold, so that the provider may keep messages of it."""
+    attempt, chunk = tables.attempt.c, tables.chunk.c
+    dated = sa.or_(attempt.send_at.is_not(None), attempt.hold_minutes > 0)
+    of_it = attempt.chunk_id.in_(sa.select(chunk.id).where(chunk.campaign_id == campaign.id))
+    with ledger.read() as connection:
+        return connection.execute(sa.select(attempt.epoch).where(of_it, dated).limit(1)).first() is not None
+
+
+def has_left(ledger: Ledger, campaign: Delivery) -> bool:
+    """Whether anything of it has left or may have: content that reached somebody is not changed for the others."""
+    with ledger.read() as connection:
+        return bool(connection.execute(_HAS_LEFT, {"campaign": campaign.id}).scalar_one())
 
 
 def in_flight(ledger: Ledger, campaign: Delivery) -> int:

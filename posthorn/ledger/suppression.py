@@ -25,6 +25,7 @@ _PER_TRANSACTION = 5_000
 """Few enough that a claim does not wait long for it."""
 
 _PAGE = 5_000
+_NUMBERS_PER_QUERY = 1_000
 _LOCK = "1886352500, 1"
 """Of the two-number kind, which nothing else here uses."""
 
@@ -95,6 +96,18 @@ def add(ledger: Ledger, opt_outs: Sequence[OptOut], *, by: str, now: float | Non
     return sum(_add(ledger, entries[at : at + _PER_TRANSACTION]) for at in range(0, len(entries), _PER_TRANSACTION))
 
 
+def add_unknown(ledger: Ledger, opt_outs: Sequence[OptOut], *, by: str, now: float | None = None) -> int:
+    """``add`` of those that are not on the list: whoever is told of a whole blacklist again holds up nobody for it."""
+    listed = tables.suppression.c
+    query = sa.select(listed.phone, listed.scope).where(listed.removed_at.is_(None))
+    held: set[tuple[int, int]] = set()
+    with ledger.read() as connection:
+        for at in range(0, len(opt_outs), _NUMBERS_PER_QUERY):
+            phones = {one.phone for one in opt_outs[at : at + _NUMBERS_PER_QUERY]}
+            held |= {(row.phone, row.scope) for row in connection.execute(query.where(listed.phone.in_(phones)))}
+    return add(ledger, [one for one in opt_outs if (one.phone, one.scope) not in held], by=by, now=now)
+
+
 def _newest_of_each(opt_outs: Sequence[OptOut], by: str, now: float) -> dict[tuple[int, int], tuple[Any, ...]]:
     found: dict[tuple[int, int], tuple[Any, ...]] = {}
     for one in opt_outs:
@@ -136,12 +149,14 @@ def remove(ledger: Ledger, phone: Phone, scopes: Sequence[Scope], *, by: str, wh
                 .where(listed.c.phone == phone, listed.c.scope.in_([one.scope for one in held]))
                 .values(removed_at=time.time(), removed_by=by, removed_why=why)
             )
+            connection.execute(_NUMBER, {"count": 1})
     return held
 
 
 def erase(ledger: Ledger, phone: Phone) -> int:
     """Delete all that the list knows of a number, removed or not; how many entries that were."""
     with ledger.write() as connection:
+        connection.execute(_NUMBER, {"count": 1})
         return connection.execute(tables.suppression.delete().where(tables.suppression.c.phone == phone)).rowcount
 
 
@@ -194,6 +209,13 @@ def newest(ledger: Ledger, most: int, *, source: str | None = None) -> list[Supp
         query = query.where(listed.c.source == source)
     with ledger.read() as connection:
         return [_entry(row) for row in connection.execute(query.order_by(listed.c.since.desc(), listed.c.phone).limit(most))]
+
+
+def newest_word(ledger: Ledger) -> int:
+    """The number of the last change of the list: as long as it is the same, so is the list."""
+    with ledger.read() as connection:
+        number: int = connection.execute(sql(f"SELECT {NEWEST}")).scalar_one()
+    return number
 
 
 def counted(ledger: Ledger) -> dict[tuple[Scope, str], int]:

@@ -107,10 +107,17 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
         because = _rest_words(campaign)
     if state == "stopped":
         word = approvals.newest(ledger, campaign)
+        is_refused = not isinstance(word, float) and word is not None and not word.approved
+        if campaign.halted_because is not None and not is_refused:
+            word, state = None, "needs_attention"
+            because = (
+                f"{campaign.halted_because}. `posthorn campaign approve {campaign.name}` shows it and lets it go on,"
+                f" `posthorn campaign cancel {campaign.name}` ends it for good"
+            )
         if isinstance(word, float):
             state, because = (
                 _ASKED,
-                f"waits for approval since {_moment(word)}: `posthorn campaign approve {campaign.name}`",
+                f"waits for approval since {_moment(word)}: `{campaign.kind.command} approve {campaign.name}`",
             )
         elif word is not None and not word.approved:
             because = f"not approved by {word.by}" + (f": {word.note}" if word.note else "")
@@ -157,7 +164,7 @@ def _waits(campaign: Delivery) -> list[float]:
     return [moment for moment in (campaign.waiting_until, campaign.goes_on_at) if moment is not None]
 
 
-_GOES_ON_FOR = {WaitsFor.HOURS: "for its hours"}
+_GOES_ON_FOR = {WaitsFor.HOURS: "for its hours", WaitsFor.CANARY: "for the reports of what went first"}
 
 
 def _rest_words(campaign: Delivery) -> str | None:
@@ -166,7 +173,7 @@ def _rest_words(campaign: Delivery) -> str | None:
         return None
     moment, waits_for = _moment(campaign.goes_on_at), _GOES_ON_FOR[WaitsFor(campaign.goes_on_for)]
     command = f"`{campaign.kind.command} send` with the same file"
-    if _is_missed(campaign.goes_on_at):
+    if is_missed(campaign.goes_on_at):
         return f"waited {waits_for} until {moment}, and nobody went on: `make serve` does so by itself, else run {command}"
     return f"waits {waits_for} until {moment}; `make serve` goes on by itself, else run {command} then"
 
@@ -176,7 +183,7 @@ def _look_words(campaign: Delivery) -> str | None:
     if campaign.waiting_until is None:
         return None
     moment, command = _moment(campaign.waiting_until), f"`posthorn campaign reconcile {campaign.name}`"
-    if _is_missed(campaign.waiting_until):
+    if is_missed(campaign.waiting_until):
         return f"the last look before the dispatch was due at {moment}, and nobody took it; {command} looks what went out"
     return (
         f"waits until {moment} for the last look at what was sent again, close before its dispatch;"
@@ -184,7 +191,7 @@ def _look_words(campaign: Delivery) -> str | None:
     )
 
 
-def _is_missed(moment: float) -> bool:
+def is_missed(moment: float) -> bool:
     """Whether the moment has passed, and nobody went on at it."""
     return time.time() > moment + _MISSED_AFTER_SECONDS
 
@@ -240,8 +247,8 @@ def _state(ledger: Ledger, campaign: Delivery, counted: dict[str, int], second: 
         return "cancelled"
     if counted["pending"] or counted["sending"]:
         goes_on = campaign.goes_on_at is not None and campaign.stopped_because is None
-        return "waiting" if goes_on and not _is_missed(campaign.goes_on_at or 0.0) else "stopped"
-    if campaign.waiting_until is not None and not _is_missed(campaign.waiting_until) and not second:
+        return "waiting" if goes_on and not is_missed(campaign.goes_on_at or 0.0) else "stopped"
+    if campaign.waiting_until is not None and not is_missed(campaign.waiting_until) and not second:
         return "waiting"
     asks = counted["unknown"] or counted["rejected"] or second or campaign.waiting_until is not None
     return "needs_attention" if asks else "finished"

@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -17,11 +17,12 @@ from typing_extensions import override
 from posthorn.errors import GatewayError, LedgerError
 from posthorn.gateways import registry
 from posthorn.gateways.descriptor import Descriptor
-from posthorn.ledger import parked
+from posthorn.ledger import parked, refusals, suppression
 from posthorn.ledger.measures import BUCKETS_SECONDS, RequestCount, Requests, Standing, standings
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind
+from posthorn.models import Kind, Scope
 from posthorn.settings import Settings, SettingsError
+from posthorn.views.status import BY_A_PERSON
 
 CREDIT_EVERY_SECONDS = 3600.0
 """How often an account's credit is asked for: the provider advises about hourly (account/limits)."""
@@ -78,6 +79,7 @@ class LedgerCollector(Collector):
         self._ledger = ledger
         self._credit = credit
         self._requests = RequestCount()
+        self._opt_outs: tuple[object, Mapping[tuple[Scope, str], int]] = (None, {})
         self._highest: dict[tuple[str, ...], float] = {}
         self._one_at_a_time = threading.Lock()
 
@@ -86,7 +88,8 @@ class LedgerCollector(Collector):
         """Every metric; called by the registry, from several threads."""
         with self._one_at_a_time:
             try:
-                families = [*_of_campaigns(standings(self._ledger)), *self._of_requests(), self._of_news()]
+                families = [*_of_campaigns(standings(self._ledger)), *self._of_requests()]
+                families += [self._of_news(), *self._of_opt_outs()]
                 readable = 1
             except LedgerError as error:
                 _logger.warning("the ledger could not be read: %s", error)
@@ -114,6 +117,21 @@ class LedgerCollector(Collector):
     def _of_news(self) -> Metric:
         said = "News kept aside because it contradicts the message that has its id."
         return _gauge("posthorn_contradictory_news", said, [], [((), parked.count_contradictory(self._ledger))])
+
+    def _of_opt_outs(self) -> Iterator[Metric]:
+        said = "Numbers that must not be messaged, by scope and who said so."
+        counted = [((scope.name.lower(), source), count) for (scope, source), count in self._counted_opt_outs().items()]
+        yield _gauge("posthorn_suppressed_numbers", said, ["scope", "source"], counted)
+        pulled = [((gateway,), at) for gateway, at in refusals.pulled_at(self._ledger).items()]
+        said = "When a provider was last asked who must not be messaged, and told all of it."
+        yield _gauge("posthorn_opt_outs_pulled_timestamp_seconds", said, ["gateway"], pulled)
+
+    def _counted_opt_outs(self) -> Mapping[tuple[Scope, str], int]:
+        """Counted anew only where the list has changed: it may be long."""
+        newest = suppression.newest_word(self._ledger)
+        if newest != self._opt_outs[0]:
+            self._opt_outs = (newest, suppression.counted(self._ledger))
+        return self._opt_outs[1]
 
     def _durations(self, counted: list[Requests]) -> HistogramMetricFamily:
         family = HistogramMetricFamily(
@@ -153,13 +171,26 @@ def _of_campaigns(shown: list[Standing]) -> Iterator[Metric]:
         ("unknown_messages", "Messages whose outcome nobody can tell.", [one.states["unknown"] for one in shown]),
         ("campaign_balanced", "Whether the states add up to the input.", [one.is_balanced for one in shown]),
         ("campaign_running", "Whether a process runs it right now.", [one.is_running for one in shown]),
-        ("campaign_stopped", "Whether it began, is not finished, and nobody runs it.", [one.is_stopped for one in shown]),
+        (
+            "campaign_stopped",
+            "Whether it ended early by itself and nobody runs it.",
+            [_stopped_by_itself(one) for one in shown],
+        ),
+        ("approval_waiting", "Whether it waits for a person's approval.", [one.asks_since is not None for one in shown]),
     ):
         rows = [((one.name, one.kind), value) for one, value in zip(shown, values, strict=True)]
         yield _gauge(f"posthorn_{name}", said, labels, rows)
+    waits = [((one.name, one.kind), one.goes_on_at) for one in shown if one.goes_on_at is not None]
+    said = "When its rest is sent by itself, where it waits for its hours or for reports."
+    yield _gauge("posthorn_campaign_goes_on_timestamp_seconds", said, labels, waits)
     now = time.time()
     ages = [((one.name, one.kind), now - at) for one in shown if (at := one.oldest_unknown_at) is not None]
     yield _gauge("posthorn_oldest_unknown_seconds", "Age of the oldest request of unknown outcome.", labels, ages)
+
+
+def _stopped_by_itself(one: Standing) -> bool:
+    """A deliberate stop is no alarm: whoever stopped it knows."""
+    return one.is_stopped and not (one.stopped_because or "").startswith(BY_A_PERSON)
 
 
 def _gauge(name: str, said: str, labels: list[str], rows: Sequence[tuple[tuple[str, ...], float]]) -> GaugeMetricFamily:

@@ -21,7 +21,7 @@ EXIT_STOPPED = 4
 _MEANINGS = {
     "invalid": "not a phone number; see the rejects file",
     "duplicate": "the number stands in the file already; see the rejects file",
-    "suppressed": "on the provider's blacklist, not sent",
+    "suppressed": "not to be messaged (opted out, or too often lately): never sent; the codes say why",
     "pending": "not sent yet",
     "sending": "in a request right now",
     "accepted": "taken by the provider, no report yet",

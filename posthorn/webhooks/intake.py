@@ -1,4 +1,4 @@
-"""Takes pushed news into the ledger: whatever waits shares one commit, and whoever brought it is told once it is durable.
+"""Takes what is pushed into the ledger: whatever waits shares one commit, and whoever brought it is told once it is durable.
 
 A provider may push one message at a time, thousands in a minute; a commit for each would be too slow.
 """
@@ -11,14 +11,16 @@ import time
 from collections.abc import Callable, Sequence
 
 from posthorn.errors import LedgerError
+from posthorn.ledger import suppression
 from posthorn.ledger.news import apply_parked, take_news
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import News
+from posthorn.models import News, OptOut
 
 SWEEP_SECONDS = 60.0
 _MOST_PER_COMMIT = 500
 _logger = logging.getLogger(__name__)
-_Waiting = tuple[Sequence[News], asyncio.Future[None]]
+_Waiting = tuple[Sequence[News | OptOut], asyncio.Future[None]]
+_BY = "webhook"
 
 
 class Intake:
@@ -31,7 +33,7 @@ class Intake:
         self._writing: asyncio.Task[None] | None = None
         self._swept_at = -SWEEP_SECONDS
 
-    async def take(self, news: Sequence[News]) -> None:
+    async def take(self, news: Sequence[News | OptOut]) -> None:
         """Returns once the news is durable.
 
         Raises:
@@ -77,7 +79,10 @@ class Intake:
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         return taken
 
-    def _take(self, news: Sequence[News]) -> None:
+    def _take(self, told: Sequence[News | OptOut]) -> None:
+        if opt_outs := [one for one in told if isinstance(one, OptOut)]:
+            suppression.add(self._ledger, opt_outs, by=_BY, now=self._clock())
+        news = [one for one in told if isinstance(one, News)]
         take_news(self._ledger, news, now=self._clock())
         # The answer that names an id may have been recorded in the instant before its news was parked.
         apply_parked(self._ledger, list({one.provider_id for one in news}))

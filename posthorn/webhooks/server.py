@@ -20,7 +20,7 @@ from posthorn.gateways import registry
 from posthorn.gateways.descriptor import Push, Reader, Route, Unreadable
 from posthorn.ledger.store.engine import Ledger
 from posthorn.loopback import refusal
-from posthorn.models import News
+from posthorn.models import News, OptOut
 from posthorn.settings import Settings
 from posthorn.webhooks.bodies import read_body
 from posthorn.webhooks.connections import IDLE_SECONDS, BoundedSite
@@ -111,7 +111,7 @@ class _Receiver:
         if not hmac.compare_digest(request.match_info["secret"].encode(errors="replace"), self._secret):
             raise web.HTTPNotFound
 
-    async def _taken(self, news: Sequence[News]) -> web.Response:
+    async def _taken(self, news: Sequence[News | OptOut]) -> web.Response:
         try:
             await self._intake.take(news)
         except LedgerError:

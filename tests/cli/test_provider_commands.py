@@ -15,8 +15,10 @@ from posthorn.cli import command
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_run
 from posthorn.delivery.upload import upload_media
+from posthorn.models import StoredFile
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
+from posthorn.views.provider import files_table
 from tests.delivery.journey import PNG, numbers, write_campaign
 
 LISTED = [f"+48500600{number:03}" for number in range(120)]
@@ -152,6 +154,14 @@ def test_a_code_is_explained_in_our_words_and_in_the_providers(posthorn, box, mo
     assert posthorn("account", "explain", "3103")[1] == "serwersms 3103: invalid recipient number\n"
 
 
+def test_an_id_that_looks_like_a_number_is_shown_as_it_is() -> None:
+    shown = files_table(
+        [StoredFile("12345e6789", "a.png", 1234, "mms", "2026-11-30 09:00:00"), StoredFile("1", "", None, "", "")]
+    )
+    assert "12345e6789" in shown
+    assert "1,234" in shown
+
+
 # -- Probe ----------------------------------------------------------------------------------------------------------------
 
 
@@ -165,7 +175,7 @@ def test_a_probe_sends_nothing_shows_a_table_and_doctor_knows_it_after(posthorn,
     shown = json.loads(posthorn("doctor", "--json")[1])["findings"]
     known = {one["what"]: one for one in shown if one["what"].startswith("SerwerSMS: ")}
     assert known["SerwerSMS: upload"]["seen"].startswith("confirmed: as multipart (20")
-    assert known["SerwerSMS: clock"]["well"]
+    assert known["SerwerSMS: file_clock"]["well"]
 
 
 def test_an_account_that_was_never_probed_is_named_with_the_command(posthorn, box) -> None:

@@ -161,3 +161,15 @@ def test_what_cannot_be_done_is_refused_with_a_sentence(run: Run, arguments: tup
     assert said.code == 2
     assert said.err
     assert "Traceback" not in said.err
+
+
+def test_a_pull_without_credentials_names_what_to_do(run: Run) -> None:
+    said = run("pull")
+    assert (said.code, "posthorn doctor" in said.err) == (2, True)
+
+
+def test_a_provider_that_cannot_be_asked_is_said_and_asks_for_a_person(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTHORN_SERWERSMS__TOKEN", "t0ken")
+    said = run("pull", "--json")
+    assert (said.code, said.json["asked"], said.json["new"]) == (3, ["serwersms"], 0)
+    assert "could not be asked: SerwerSMS" in said.err

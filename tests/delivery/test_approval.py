@@ -16,7 +16,7 @@ from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
-from posthorn.errors import DeliveryChanged, InputError, Stopped
+from posthorn.errors import InputError, Stopped
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings, load_settings
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
@@ -181,7 +181,11 @@ async def test_what_is_sent_needs_no_decision(tmp_path: Path) -> None:
         approval.decide("sale", approved=True, by="Ada")
 
 
-async def test_another_content_under_the_name_is_never_asked_about(tmp_path: Path) -> None:
+def test_another_content_under_the_name_is_asked_about_anew(tmp_path: Path) -> None:
     planned(tmp_path)
-    with pytest.raises(DeliveryChanged):
-        plan_file(write_campaign(tmp_path, numbers(120), approve="true", text='"-40%"'), load_settings())
+    approval.decide("sale", approved=True, by="Ada")
+    assert approval.question_of("sale") is None
+    plan_file(write_campaign(tmp_path, numbers(120), approve="true", text='"-40%"'), load_settings())
+    question = approval.question_of("sale")
+    assert question is not None
+    assert ("text", "-40%") in question.rows

@@ -13,12 +13,13 @@ from posthorn.delivery.report import pull_reports_of
 from posthorn.delivery.run import open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
-from posthorn.delivery.withdraw import cancel_campaign
+from posthorn.delivery.withdraw import cancel_delivery
 from posthorn.errors import Stopped
 from posthorn.ledger import deliveries, tickets
 from posthorn.ledger.marks import marks_folder
 from posthorn.ledger.resolving import RESENDABLE, Which, resend
 from posthorn.ledger.store.engine import Ledger
+from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.serwersms import SerwerSmsOptions
 from posthorn.settings import Settings
@@ -139,10 +140,10 @@ async def test_a_cancel_by_a_ledger_that_has_forgotten_says_so_and_then_withdraw
     assert counted(await deliver(file, settings)) == {"scheduled": 200}
     restore(settings, copy)
     with pytest.raises(Stopped, match="`posthorn campaign reconcile sale --pending`, then cancel it"):
-        await cancel_campaign("sale")
+        await cancel_delivery(Kind.CAMPAIGN, "sale")
     assert counted(await deliver(file, settings)) == {"pending": 200}, "what was cancelled is not sent, either"
     await catch_up_campaign("sale", settings=settings)
-    done = await cancel_campaign("sale")
+    done = await cancel_delivery(Kind.CAMPAIGN, "sale")
     assert (done.never_sent, done.withdrawn, done.still_scheduled) == (0, 200, 0)
 
 

@@ -13,8 +13,8 @@ from posthorn.delivery.reconcile import reconcile
 from posthorn.delivery.run import open_lookup, open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
-from posthorn.delivery.withdraw import cancel_campaign, reconcile_named
-from posthorn.errors import DeliveryNotFound
+from posthorn.delivery.withdraw import cancel_delivery, reconcile_named
+from posthorn.errors import DeliveryNotFound, InputError
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
@@ -75,7 +75,7 @@ async def test_each_number_is_dispatched_once_whatever_answers_are_lost(box: San
 async def test_cancel_before_dispatch_leaves_nothing_dispatched(box: Sandbox, settings: Settings, tmp_path: Path) -> None:
     status = await deliver(write_campaign(tmp_path, numbers(1200), hold_minutes="15"), settings)
     assert counted(status) == {"scheduled": 1200}
-    done = await cancel_campaign("sale")
+    done = await cancel_delivery(Kind.CAMPAIGN, "sale")
     assert (done.withdrawn, done.went_out, done.still_scheduled, done.unknown) == (1200, 0, 0, 0)
     box.clock.advance(HOLD_SECONDS + 120)
     assert (box.truth()["dispatched"], box.truth()["withdrawn"]) == (0, 1200)
@@ -90,10 +90,9 @@ async def test_cancel_in_the_middle_says_how_many_went_out(box: Sandbox, setting
     await deliver(write_campaign(tmp_path, numbers(500), hold_minutes="15"), settings)
     assert counted(status_of("sale", settings)) == {"scheduled": 200, "pending": 300}
     box.clock.advance(HOLD_SECONDS + 120)
-    done = await cancel_campaign("sale")
+    done = await cancel_delivery(Kind.CAMPAIGN, "sale")
     assert (done.never_sent, done.withdrawn, done.went_out) == (300, 0, 200)
-    file = tmp_path / "sale.toml"
-    async with open_run(plan_file(file, settings).name, settings=settings) as run:
+    async with open_run("sale", settings=settings) as run:
         await upload_media(run)
         await verify_media(run)
         await send_all(run)
@@ -109,7 +108,7 @@ async def test_cancelling_wakes_a_run_that_waits_for_its_second_look(
     settings = sandbox_settings(box.url, tmp_path, settle_seconds=60)
     running = asyncio.create_task(deliver(write_campaign(tmp_path, numbers(100), hold_minutes="15"), settings))
     await until(lambda: (tmp_path / "ledger.db").exists() and unknown_and_looked_up(settings))
-    done = await cancel_campaign("sale")
+    done = await cancel_delivery(Kind.CAMPAIGN, "sale")
     assert (done.withdrawn, done.unknown) == (50, 50)
     await running
     assert counted(status_of("sale", settings)) == {"cancelled": 50, "unknown": 50}
@@ -141,8 +140,9 @@ async def test_what_was_refused_with_429_and_then_cancelled_is_not_left_to_be_se
         await verify_media(run)
         await send_all(run)
     assert counted(status_of("sale", settings)) == {"accepted": 50, "unknown": 50}
-    await cancel_campaign("sale")
-    await deliver(file, settings)
+    await cancel_delivery(Kind.CAMPAIGN, "sale")
+    with pytest.raises(InputError, match="was cancelled for good"):
+        await deliver(file, settings)
     await asyncio.sleep(0.6)  # the settle time: only after it may a look prove anything
     async with open_lookup("sale", settings=settings) as run:
         await reconcile(run)
@@ -154,7 +154,7 @@ async def test_what_was_refused_with_429_and_then_cancelled_is_not_left_to_be_se
 async def test_an_event_cannot_be_cancelled_as_a_campaign(settings: Settings, tmp_path: Path) -> None:
     plan_file(write_event(tmp_path, attendees(2)), settings, kind=Kind.EVENT)
     with pytest.raises(DeliveryNotFound, match="gala is an event"):
-        await cancel_campaign("gala")
+        await cancel_delivery(Kind.CAMPAIGN, "gala")
     assert counted(status_of("gala", settings)) == {"pending": 2}
 
 
@@ -171,7 +171,7 @@ async def test_what_went_out_is_not_called_cancelled_because_it_is_not_listed(
         monkeypatch.setenv("POSTHORN_SERWERSMS__BASE_URL", box.url)
         await deliver(write_campaign(tmp_path, numbers(100), hold_minutes="15"), settings)
         box.clock.advance(age)
-        done = await cancel_campaign("sale")
+        done = await cancel_delivery(Kind.CAMPAIGN, "sale")
         assert (done.withdrawn, done.went_out, done.still_scheduled) == (0, 0, 100), "nobody knows whether they went out"
         assert "cancelled" not in counted(status_of("sale", settings))
         assert (box.truth()["dispatched"], box.truth()["withdrawn"]) == (100, 0)
@@ -185,7 +185,7 @@ async def test_cancelling_withdraws_late_copies_too(box: Sandbox, settings: Sett
     assert counted(status) == {"scheduled": 300}
     await box.release_late()
     assert box.truth()["accepted"] == 350
-    await cancel_campaign("sale")
+    await cancel_delivery(Kind.CAMPAIGN, "sale")
     box.clock.advance(HOLD_SECONDS + 120)
     assert (box.truth()["dispatched"], box.truth()["withdrawn"]) == (0, 350)
 
@@ -202,7 +202,7 @@ async def test_what_is_found_after_the_cancel_is_withdrawn_by_the_lookup(
         await upload_media(run)
         await verify_media(run)
         await send_all(run)
-    assert (await cancel_campaign("sale")).unknown == 50
+    assert (await cancel_delivery(Kind.CAMPAIGN, "sale")).unknown == 50
     await until(lambda: box.truth()["accepted"] == 150)
     await reconcile_named("sale")
     box.clock.advance(HOLD_SECONDS + 120)
@@ -216,7 +216,7 @@ async def test_a_withdrawal_whose_answer_is_lost_is_seen_in_the_listing(
 ) -> None:
     await deliver(write_campaign(tmp_path, numbers(100), hold_minutes="15"), settings)
     box.faults.replace([{"call": "messages/delete", "fault": "reset_after", "at": [1]}])
-    done = await cancel_campaign("sale")
+    done = await cancel_delivery(Kind.CAMPAIGN, "sale")
     assert (done.withdrawn, done.went_out) == (100, 0)
     assert counted(status_of("sale", settings)) == {"cancelled": 100}
     assert box.truth()["withdrawn"] == 100

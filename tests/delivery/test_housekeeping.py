@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from posthorn.delivery.housekeeping import PARKED_DAYS, tidy
 from posthorn.delivery.report import pull_reports
 from posthorn.delivery.run import open_delivery
+from posthorn.errors import InputError
 from posthorn.ledger import erasing
 from posthorn.ledger.news import News, take_news
 from posthorn.ledger.planning import NewDelivery, plan
@@ -27,7 +28,10 @@ from tests.ledger.test_tickets import gala, sent
 DAY_SECONDS = 86_400
 MOMENTS = {
     "campaign": ("created_at", "planned_at", "run_started_at", "run_ended_at"),
-    "chunk": ("finished_at",),
+    "chunk": (
+        "claimed_at",
+        "finished_at",
+    ),
     "parked_report": ("received_at",),
 }
 ROWS = [*numbers(120), "12"]
@@ -79,7 +83,8 @@ async def test_numbers_are_erased_and_the_counts_stay(box: Sandbox, settings: Se
     assert (after["totals"], after["balanced"], after["state"]) == (before["totals"], True, before["state"])
     assert tidy(settings).campaigns == 0
 
-    await deliver(file, settings)
+    with pytest.raises(InputError, match=r"was erased by housekeeping.*another name"):
+        await deliver(file, settings)
     assert box.truth()["send_requests"] == sends, "its name is not forgotten: everybody was sent to"
 
 

@@ -13,10 +13,11 @@ import pytest
 from posthorn.delivery.deliver import settle_once
 from posthorn.delivery.due import looks_due
 from posthorn.delivery.run import open_lookup
-from posthorn.delivery.withdraw import cancel_campaign, reconcile_named
+from posthorn.delivery.withdraw import cancel_delivery, reconcile_named
 from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
+from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from posthorn.views.status import exit_code, status_table
@@ -163,7 +164,7 @@ async def test_cancelling_ends_the_wait_and_withdraws_everything(box: Sandbox, h
     held.serwersms.last_look_seconds = 90
     running = asyncio.create_task(deliver(campaign_file(tmp_path), held))
     await until_it_waits(held)
-    await cancel_campaign("sale")
+    await cancel_delivery(Kind.CAMPAIGN, "sale")
     await running
     status = status_of("sale", held)
     assert (status["state"], counted(status)) == ("cancelled", {"cancelled": 300})

@@ -14,11 +14,11 @@ from posthorn.delivery.reconcile import reconcile
 from posthorn.delivery.run import open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
-from posthorn.delivery.withdraw import cancel_campaign
+from posthorn.delivery.withdraw import cancel_delivery
 from posthorn.gateways.serwersms.client import SerwerSms
 from posthorn.ledger import deliveries, reconciling
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import MmsRequest, Phone
+from posthorn.models import Kind, MmsRequest, Phone
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.serwersms import SerwerSmsOptions
 from posthorn.settings import Settings
@@ -314,7 +314,7 @@ async def test_a_cancelled_campaign_sends_nothing_again_and_calls_nothing_cancel
         await verify_media(run)
         await send_all(run)
         await reconcile(run)
-    done = await cancel_campaign("sale")
+    done = await cancel_delivery(Kind.CAMPAIGN, "sale")
     assert done.unknown == 50
     assert counted(status_of("sale", settings)) == {"accepted": 450, "unknown": 50}
     assert box.truth()["send_requests"] == 10

@@ -14,9 +14,10 @@ import pytest
 import pytest_asyncio
 
 from posthorn.delivery.place import account_of
-from posthorn.delivery.probe import as_table, hold_words, probe, recording
+from posthorn.delivery.probe import hold_words, probe, probed, recording
 from posthorn.errors import CredentialsRefused, InputError
-from posthorn.gateways.probing import NEEDS_SEND_TO, NEEDS_TEST_NUMBER
+from posthorn.gateways import registry
+from posthorn.gateways.probing import NEEDS_SEND_TO, NEEDS_TEST_NUMBER, ProbeOrder, Reliance
 from posthorn.gateways.registry import by_name
 from posthorn.gateways.serwersms.probe import picture
 from posthorn.ledger import accounts
@@ -25,7 +26,9 @@ from posthorn.models import Observation, Phone, Verdict
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.serwersms import SerwerSmsOptions
 from posthorn.settings import Settings, SkycoreSettings
+from posthorn.views.provider import probe_table
 from tests.conftest import sandbox_settings
+from tests.gateways.toy.descriptor import TOY
 
 OWN, ANOTHER = Phone(48500999888), Phone(48500777666)
 SERWERSMS, SKYCORE = by_name("serwersms"), by_name("skycore")
@@ -163,8 +166,22 @@ async def test_another_zone_is_told_from_a_wrong_clock(tmp_path: Path) -> None:
     async with Sandbox(speed=0, zone="Etc/GMT-3") as box:
         found = await told(sandbox_settings(box.url, tmp_path, timezone="Etc/GMT-1"))
         clock = found["dates are in the zone of the settings, and the clocks agree"]
+        assert (clock.verdict, clock.value) == (OTHER, ""), "files may be dated otherwise than messages"
+        assert re.fullmatch(r"its dates are 7,(200|199) s ahead of ours: another zone\? --send-to shows .*", clock.seen)
+
+
+async def test_the_zone_of_messages_is_measured_by_a_message(tmp_path: Path) -> None:
+    async with Sandbox(speed=0, zone="Etc/GMT-3") as box:
+        settings = sandbox_settings(box.url, tmp_path, timezone="Etc/GMT-1")
+        found = await told(settings, send_to=OWN)
+        clock = found["reports date a message when it was taken"]
         assert (clock.verdict, abs(float(clock.value) - 7200) <= 5) == (OTHER, True)
-        assert "set POSTHORN_SERWERSMS__TIMEZONE" in clock.seen
+        assert clock.seen.endswith("s ahead of ours: set POSTHORN_SERWERSMS__TIMEZONE to its zone")
+        ledger = Ledger(settings.database_url)
+        try:
+            assert abs(account_of(ledger, SERWERSMS, settings).clock_offset_seconds - 7200) <= 5
+        finally:
+            ledger.close()
 
 
 async def test_checked_sends_go_to_the_number_that_was_named_and_nowhere(box: Sandbox, tmp_path: Path) -> None:
@@ -220,7 +237,7 @@ async def test_a_held_message_whose_answer_is_lost_is_withdrawn_all_the_same(box
 
 
 async def test_who_stops_waiting_for_a_held_message_gets_none(box: Sandbox, tmp_path: Path) -> None:
-    box.serwersms.account.options = replace(box.serwersms.account.options, visible_after_seconds=1e6)
+    box.faults.replace([{"call": "messages/reports", "fault": "page_empty"}])  # so that it waits for the message to show
     waiting = asyncio.Event()
 
     async def wait(_: float) -> None:
@@ -232,7 +249,8 @@ async def test_who_stops_waiting_for_a_held_message_gets_none(box: Sandbox, tmp_
     probing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await probing
-    assert (box.serwersms.truth()["withdrawn"], box.serwersms.truth()["scheduled"]) == (1, 0)
+    truth = box.serwersms.truth()
+    assert (truth["accepted"], truth["withdrawn"], truth["scheduled"]) == (1, 1, 0)
     assert box.serwersms.account.files == {}
 
 
@@ -252,7 +270,7 @@ async def test_what_could_not_be_told_leaves_what_was_known(box: Sandbox, tmp_pa
     finally:
         ledger.close()
     assert known["hold"].seen == "earlier"
-    assert (known["upload"].value, known["lists_files"].value, known["clock"].value) == ("multipart", "yes", "0")
+    assert (known["upload"].value, known["lists_files"].value, known["file_clock"].value) == ("multipart", "yes", "0")
     assert "test_free" not in known
 
 
@@ -289,6 +307,27 @@ async def test_skycore_is_asked_what_costs_nothing(box: Sandbox, tmp_path: Path)
         "repeated_code": UNCLEAR,
     }
     assert box.truth()["send_requests"] == 0
+
+
+# -- A third gateway ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_third_gateway_has_a_probe_by_its_descriptor_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def observed(_: Settings, order: ProbeOrder) -> AsyncIterator[Observation]:
+        yield Reliance("hold", "it keeps messages back", "its page").judged(order.send_to == OWN, "seen", "yes")
+
+    toy = replace(TOY, probe=observed)
+    monkeypatch.setattr(registry, "GATEWAYS", (*registry.GATEWAYS, toy))
+    monkeypatch.setenv("TOY_TOKEN", "t")
+    settings = sandbox_settings("http://127.0.0.1:1", tmp_path)
+    assert toy in probed(None, settings)
+    assert [one.verdict for one in await probe(toy, settings, send_to=OWN)] == [CONFIRMED]
+    ledger = Ledger(settings.database_url)
+    try:
+        assert hold_words(ledger, toy, settings)[0]
+        assert not hold_words(ledger, SERWERSMS, settings)[0]
+    finally:
+        ledger.close()
 
 
 # -- The saved exchange ---------------------------------------------------------------------------------------------------
@@ -331,7 +370,7 @@ async def test_a_file_that_cannot_be_written_is_found_before_anything_is_asked(b
 
 
 async def test_the_table_fits_a_terminal_and_escapes_what_the_provider_says() -> None:
-    table = as_table([Observation("x", "a thing", "a page", OTHER, "\x1b[2J said")])
+    table = probe_table([Observation("x", "a thing", "a page", OTHER, "\x1b[2J said")])
     assert "\x1b" not in table
     assert max(map(len, table.splitlines())) < 170
 

@@ -9,10 +9,12 @@ import pytest
 
 from posthorn.delivery.check import examine
 from posthorn.delivery.place import account_of
+from posthorn.delivery.plan import plan_file
 from posthorn.delivery.probe import probe
-from posthorn.delivery.reconcile import reconcile
+from posthorn.delivery.reconcile import most_resends, reconcile
 from posthorn.delivery.run import open_run
 from posthorn.delivery.wish import load_wish
+from posthorn.errors import InputError
 from posthorn.gateways.registry import by_name
 from posthorn.ledger import accounts
 from posthorn.ledger.store.engine import Ledger
@@ -56,7 +58,9 @@ async def test_a_lost_answer_is_found_by_the_measured_clock(
 
 def test_an_account_that_was_never_probed_has_the_clock_of_the_settings(tmp_path: Path) -> None:
     settings = sandbox_settings("http://127.0.0.1:1", tmp_path)
+    keep(settings, Known.FILE_CLOCK, "other", "3600")
     keep(settings, Known.CLOCK, "other", "-7200")
+    keep(settings, Known.FILE_CLOCK, "other", "")
     other = sandbox_settings("http://127.0.0.1:1", tmp_path)
     other.serwersms.token = type(other.serwersms.token)("another account")
     ledger = Ledger(settings.database_url)
@@ -66,6 +70,36 @@ def test_an_account_that_was_never_probed_has_the_clock_of_the_settings(tmp_path
         assert account_of(ledger, by_name("skycore"), settings).clock_offset_seconds == 0
     finally:
         ledger.close()
+
+
+@pytest.mark.parametrize(("verdict", "is_refused"), [(None, False), ("confirmed", False), ("other", True)])
+def test_a_test_is_refused_where_a_probe_saw_that_tests_go_out(
+    tmp_path: Path, verdict: str | None, is_refused: bool
+) -> None:
+    settings = sandbox_settings("http://127.0.0.1:1", tmp_path)
+    if verdict:
+        keep(settings, Known.TEST_FREE, verdict, "")
+    file = write_campaign(tmp_path, numbers(2), test="true", media="[]")
+    for step in (lambda: plan_file(file, settings), lambda: examine(load_wish(file, Kind.CAMPAIGN, settings))):
+        if not is_refused:
+            step()
+            continue
+        with pytest.raises(
+            InputError, match=r"test: the probe of 20.* saw that this account sends what is to be checked only"
+        ):
+            step()
+
+
+@pytest.mark.parametrize(("verdict", "resends"), [(None, 5), ("confirmed", 5), ("other", 0)])
+async def test_nothing_is_sent_again_where_a_probe_saw_that_nothing_is_taken_back(
+    tmp_path: Path, verdict: str | None, resends: int
+) -> None:
+    settings = sandbox_settings("http://127.0.0.1:1", tmp_path)
+    if verdict:
+        keep(settings, Known.HOLD, verdict, "")
+    planned = plan_file(write_campaign(tmp_path, numbers(2), hold_minutes="15", media="[]"), settings)
+    async with open_run(planned.name, settings=settings) as run:
+        assert most_resends(run) == resends
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ async def test_one_request_asks_about_chunks_of_several_campaigns(box: Sandbox, 
 
 
 async def test_what_could_not_be_asked_stays_due_and_the_rest_is_asked(box: Sandbox, tmp_path: Path) -> None:
-    settings = sandbox_settings(box.url, tmp_path)
+    settings = sandbox_settings(box.url, tmp_path, concurrency=1)  # or another of the three may meet the fault
     box.faults.replace([{"call": "messages/send_mms", "at": [1], "fault": "item_error", "code": 3103}])
     await deliver(write_campaign(tmp_path, numbers(1_220)), settings)
     box.faults.replace([{"call": REPORTS, "at": [2], "fault": "status_before", "status": 503}])
@@ -107,6 +108,24 @@ async def test_what_could_not_be_asked_stays_due_and_the_rest_is_asked(box: Sand
 
     assert await pull(10 * MINUTE) == (3, 1, 1_219)
     assert await pull(11 * MINUTE) == (2, 0, 1_219), "the eleven chunks that the failed one asked about, in part or in full"
+
+
+async def test_questions_are_asked_side_by_side_once_the_first_is_answered(box: Sandbox, tmp_path: Path) -> None:
+    settings = sandbox_settings(box.url, tmp_path, concurrency=4)
+    await deliver(write_campaign(tmp_path, numbers(2_400)), settings)
+    box.latency_seconds = 0.3
+    most = 0
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            most = max(most, box.truth()["in_flight"])
+            await asyncio.sleep(0.01)
+
+    watcher = asyncio.create_task(watch())
+    pulled = await pull_due_reports(settings, lambda: time.time() + 10 * MINUTE)
+    watcher.cancel()
+    assert (pulled.requests, pulled.problems, most) == (5, [], 4)
 
 
 @pytest.mark.parametrize("fault", [{"fault": "status_before", "status": 503}, {"fault": "error_code", "code": 1012}])

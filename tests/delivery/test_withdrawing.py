@@ -13,7 +13,8 @@ from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_lookup, open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_media
-from posthorn.delivery.withdraw import cancel_campaign, reconcile_named, withdraw_surplus
+from posthorn.delivery.withdraw import cancel_delivery, reconcile_named, withdraw_surplus
+from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.serwersms import SerwerSmsOptions
 from posthorn.settings import Settings
@@ -65,14 +66,14 @@ async def test_what_was_not_withdrawn_is_neither_called_cancelled_nor_out(
     settings = pointed(box, tmp_path, monkeypatch)
     await deliver(write_campaign(tmp_path, numbers(count), hold_minutes="15"), settings)
     box.faults.replace(faults)
-    done = await cancel_campaign("sale")
+    done = await cancel_delivery(Kind.CAMPAIGN, "sale")
     assert (done.withdrawn, done.went_out, done.still_scheduled) == (0, 0, count)
     assert (done.problem is not None) == (case in ("refuses", "counts, and says nothing about one message"))
     status = status_of("sale", settings)
     assert (counted(status), exit_code(status)) == ({"scheduled": count}, 3)
     assert names_to_settle() == ["sale"], "the reconcile schedule tries again"
     box.faults.replace([])
-    assert (await cancel_campaign("sale")).withdrawn == count
+    assert (await cancel_delivery(Kind.CAMPAIGN, "sale")).withdrawn == count
     status = status_of("sale", settings)
     assert (counted(status), exit_code(status)) == ({"cancelled": count}, 0)
     assert box.truth()["withdrawn"] == count
@@ -84,7 +85,7 @@ async def test_what_was_withdrawn_is_seen_though_the_provider_counts_none(
     settings = pointed(box, tmp_path, monkeypatch)
     await deliver(write_campaign(tmp_path, numbers(120), hold_minutes="15"), settings)
     box.faults.replace([{"call": DELETE, "fault": "withdrawn_uncounted"}])
-    done = await cancel_campaign("sale")
+    done = await cancel_delivery(Kind.CAMPAIGN, "sale")
     assert (done.withdrawn, done.still_scheduled) == (120, 0)
     assert counted(status_of("sale", settings)) == {"cancelled": 120}
 
@@ -95,7 +96,7 @@ async def test_what_is_listed_for_a_while_after_it_was_withdrawn_is_cancelled_by
     async with Sandbox(speed=0, serwersms=SerwerSmsOptions(withdrawn_listed_seconds=300)) as box:
         settings = pointed(box, tmp_path, monkeypatch)
         await deliver(write_campaign(tmp_path, numbers(120), hold_minutes="15"), settings)
-        done = await cancel_campaign("sale")
+        done = await cancel_delivery(Kind.CAMPAIGN, "sale")
         assert (done.withdrawn, done.still_scheduled) == (0, 120), "it is listed as kept, so it is not called withdrawn"
         box.clock.advance(301)
         await reconcile_named("sale")
@@ -178,6 +179,6 @@ async def test_cancelling_one_campaign_leaves_the_others_pending(
     settings = pointed(box, tmp_path, monkeypatch)
     for name in ("other", "sale"):
         plan_file(write_campaign(tmp_path, numbers(60), name=name, text=f'"{name}"'), settings)
-    await cancel_campaign("sale")
+    await cancel_delivery(Kind.CAMPAIGN, "sale")
     assert counted(status_of("sale", settings)) == {"cancelled": 60}
     assert counted(status_of("other", settings)) == {"pending": 60}

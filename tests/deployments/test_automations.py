@@ -11,7 +11,7 @@ from prefect.server.events.schemas.automations import EventTrigger as ServerTrig
 from prefect.server.events.schemas.events import ReceivedEvent
 from prefect.types._datetime import now
 
-from deployments.automations import HEARTBEAT_SECONDS, SILENCE_SECONDS, zombie_automation
+from deployments.automations import HEARTBEAT_SECONDS, RUN_ENVIRONMENT, SILENCE_SECONDS, zombie_automation
 from tests.deployments.test_definitions import DEPLOYMENTS
 
 
@@ -41,7 +41,8 @@ def test_silence_is_more_than_three_heartbeats_and_no_more_than_five() -> None:
 def test_every_process_of_the_pool_sends_heartbeats_as_often_as_the_automation_expects_them() -> None:
     for deployment in DEPLOYMENTS:
         environment = deployment["work_pool"]["job_variables"]["env"]
-        assert environment["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == str(HEARTBEAT_SECONDS), deployment["name"]
+        assert environment == RUN_ENVIRONMENT, deployment["name"]
+    assert RUN_ENVIRONMENT["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == str(HEARTBEAT_SECONDS)
 
 
 def test_it_begins_with_a_heartbeat_and_any_news_of_the_run_ends_it() -> None:

@@ -21,6 +21,7 @@ from flows.delivery_reports import delivery_reports
 from flows.ending import ending
 from flows.reconcile import reconcile
 from flows.rest import DEPLOYMENT, send_rest
+from posthorn.delivery import approval
 from posthorn.delivery.due import looks_due
 from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
@@ -106,11 +107,40 @@ async def test_what_waited_for_its_hours_goes_on_by_its_name(
     assert (await continue_due(return_state=True)).message == "nothing is due"
 
 
-def _comes_round() -> None:
-    """Have the moment come that it waits for."""
+def _comes_round(reason: str = "hours") -> None:
+    """Have the moment come that it waits for: all that was sent was sent an hour ago."""
     ledger = Ledger(load_settings().database_url)
-    deliveries.note_going_on(ledger, deliveries.get(ledger, "sale"), "hours", time.time() - 1)
+    deliveries.note_going_on(ledger, deliveries.get(ledger, "sale"), reason, time.time() - 1)
+    with ledger.write() as connection:
+        connection.exec_driver_sql("UPDATE chunk SET finished_at = finished_at - 3600")
     ledger.close()
+
+
+@pytest.mark.parametrize("picture", ["good", "bad"])
+async def test_a_canary_goes_first_and_the_rest_by_itself_or_by_a_persons_word(
+    picture: str, box: Sandbox, tmp_path: Path, rests: PrefectClient
+) -> None:
+    if picture == "bad":
+        box.faults.replace([{"call": SEND, "fault": "item_error", "items": 50, "code": 3103, "times": 4}])
+    file = write_campaign(tmp_path, numbers(400), canary="200", canary_wait='"1m"')
+    state = await send_campaign(str(file), return_state=True)
+    assert box.truth()["requests"][SEND] <= 4, "the canary, and not one more"
+    if picture == "bad":
+        assert (state.name, state.is_failed()) == ("NeedsAttention", True)
+        assert "the canary was halted: " in (state.message or "")
+        assert (await continue_due(return_state=True)).message == "nothing is due"
+        approval.decide("sale", approved=True, by="Ada")
+        box.faults.replace([])
+    else:
+        assert (state.name, box.truth()["accepted"]) == ("Waiting", 200)
+        assert "waits for the reports of what went first until" in (state.message or "")
+        box.clock.advance(3600)
+        _comes_round("canary")
+    assert (await continue_due(return_state=True)).message == "goes on: sale"
+    await send_rest("sale", return_state=True)
+    counts = counted(status_now("sale"))
+    assert counts.get("pending", 0) == 0
+    assert counts.get("rejected", 0) + box.truth()["accepted"] == 400
 
 
 async def test_where_nothing_is_due_nobody_is_asked_and_nothing_is_started(

@@ -15,9 +15,10 @@ from deployments.limits import ensure_limits, limits
 from flows.campaign import send_campaign
 from posthorn.delivery.check import check_campaign
 from posthorn.delivery.report import pull_due_reports, pull_reports_of
-from posthorn.delivery.withdraw import cancel_campaign, reconcile_named
+from posthorn.delivery.withdraw import cancel_delivery, reconcile_named
 from posthorn.errors import InputError
 from posthorn.gateways import registry
+from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import SettingsError, load_settings
 from posthorn.views.status import status_now, status_table
@@ -65,7 +66,7 @@ async def test_what_it_keeps_is_withdrawn_when_the_campaign_is_cancelled(provide
     file = write_campaign(tmp_path, numbers(25), hold_minutes="15", **KEYS)
     await send_campaign(str(file), return_state=True)
     assert counted(status_now("sale")) == {"scheduled": 25}
-    cancelled = await cancel_campaign("sale")
+    cancelled = await cancel_delivery(Kind.CAMPAIGN, "sale")
     assert (cancelled.withdrawn, cancelled.still_scheduled, cancelled.problem) == (25, 0, None)
     assert {message["state"] for message in provider.messages.values()} == {"withdrawn"}
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from prefect.artifacts import Artifact
+from prefect.client.orchestration import PrefectClient
 
 from flows.reconcile import reconcile
-from flows.tickets import send_tickets
+from flows.tickets import send_planned_tickets, send_tickets
 from posthorn.delivery.run import open_ticket_run
 from posthorn.ledger.news import News, take_news
 from posthorn.ledger.store.engine import Ledger
@@ -19,6 +21,7 @@ from posthorn.views.status import status_now
 from tasks.report import report_tickets
 from tests.delivery.event_journey import attendees, tickets_of, write_event
 from tests.delivery.journey import counted, deliver, numbers, write_campaign
+from tests.flows.test_approval_flow import paused_run
 
 SEND = "sendMMSBarcode"
 
@@ -36,7 +39,7 @@ async def test_an_event_ends_completed_with_its_table_and_without_a_number_in_it
     assert (state.name, state.message) == ("Completed", "all 31 rows accounted for")
     artifact = await Artifact.get("event-gala")
     assert artifact is not None
-    assert '"state": "accepted"' in str(artifact.data)
+    assert "30 of 30 sent" in str(artifact.data)
     assert "1650253" not in str(artifact.data) + str(artifact.description)
     again = await send_tickets(str(file), return_state=True)
     assert again.name == "Completed"
@@ -84,3 +87,22 @@ async def test_the_reconcile_flow_settles_what_it_can_in_every_campaign(box: San
     state = await reconcile(return_state=True)
     assert (state.name, state.message) == ("Completed", "nothing unknown; 1 campaign looked at")
     assert counted(status_now("sale")) == {"accepted": 120}
+
+
+async def test_an_event_waits_for_a_word_and_a_no_is_the_end(
+    box: Sandbox, tmp_path: Path, prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that was refused before its run began is not sent by a run that saw no question either."""
+    monkeypatch.setenv("POSTHORN_APPROVE_ABOVE", "4")
+    file = write_event(tmp_path, attendees(5))
+    running = asyncio.create_task(send_tickets(str(file), return_state=True))
+    try:
+        run = await paused_run(prefect, f"tickets {file.name}", running)
+        await prefect.resume_flow_run(run.id, run_input={"decision": "do not send it", "name": "Boss", "note": "wrong hall"})
+        state = await running
+    finally:
+        running.cancel()
+    assert (state.name, "not approved by Boss: wrong hall" in (state.message or "")) == ("NotApproved", True)
+    await send_planned_tickets("gala")
+    assert "not approved by Boss" in status_now("gala")["because"]
+    assert box.truth()["skycore"]["accepted"] == 0

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from urllib.parse import urlencode
 
 import pytest
 
+from posthorn.content.stopwords import StopWords
 from posthorn.gateways.descriptor import Unreadable
+from posthorn.gateways.skycore import postbacks
 from posthorn.gateways.skycore.bounds import MAX_POSTBACK_BYTES
-from posthorn.gateways.skycore.postbacks import read
 from posthorn.models import MessageState
+
+read = partial(postbacks.read, stop_words=StopWords("STOP,WYPISZ"))
 
 FLAT = (
     "<?xml version='1.0'?><POSTBACK><ORIGIN>MMS_MT</ORIGIN><CODE>{code}</CODE><SENTAS>MMS</SENTAS><STATUS>{status}</STATUS>"

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from posthorn.content.stopwords import StopWords
 from posthorn.gateways.serwersms.client import SerwerSms
 from posthorn.gateways.skycore.client import CAMPAIGNS, TEMPLATES, Skycore
 from posthorn.models import Media, MmsRequest, Phone, TicketRequest
@@ -63,6 +64,12 @@ def _file(encoding: str) -> Callable[[Any], Awaitable[Any]]:
             return await gateway.upload(Media("poster.png", "poster.png", "image/png", str(path)), encoding=encoding)
 
     return call
+
+
+async def _pulled(gateway: SerwerSms) -> None:
+    """What ``posthorn suppress pull`` asks: the blacklist as below, 5,000 at once, then this."""
+    async for _ in gateway.opt_outs(since=NOON, stop_words=StopWords("STOP")):
+        pass
 
 
 SERWERSMS = (
@@ -166,6 +173,15 @@ SERWERSMS = (
         "blacklist/index",
         lambda g: g.blacklist(limit=100),
         (("`phone`", "black-list page"), ("`page`, `limit`", "the vendor's clients")),
+    ),
+    Shown(
+        "messages/recived",
+        _pulled,
+        (
+            ("the spelling, `date_from`", "incoming-messages page; newer clients write `received`"),
+            ("`page`, `limit`", "the vendor's clients; left out after a refusal"),
+            ("no `read`", "incoming-messages page: it would hide the answers from everybody else"),
+        ),
     ),
     Shown(
         "error/3103",

@@ -57,6 +57,17 @@ def test_one_that_began_and_that_nobody_runs_is_stopped(ledger: Ledger) -> None:
     assert [one.is_stopped for one in standings(ledger)] == [False]
 
 
+def test_one_that_waits_for_its_moment_is_not_stopped_unless_nobody_went_on_at_it(ledger: Ledger) -> None:
+    campaign = planned(ledger, 30)
+    started = deliveries.start_run(ledger, campaign, by="the test")
+    later, past = time.time() + 3600, time.time() - 3600
+    for at, is_stopped in ((later, False), (past, True)):
+        deliveries.end_run(ledger, campaign, started, goes_on_for="hours", goes_on_at=at)
+        assert [(one.is_stopped, one.goes_on_at) for one in standings(ledger)] == [(is_stopped, at)]
+    deliveries.end_run(ledger, campaign, started, stopped_because="no credit")
+    assert [(one.is_stopped, one.goes_on_at) for one in standings(ledger)] == [(True, None)]
+
+
 def test_a_delivery_that_is_only_looked_up_does_not_run(ledger: Ledger) -> None:
     campaign = planned(ledger, 10)
     ledger.locks.acquire(campaign.lookup_key)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import sending, totals
+from posthorn.ledger import deliveries, sending, totals, waves
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.history import history
 from posthorn.ledger.repeats import repeats
@@ -86,6 +86,15 @@ def test_the_view_of_totals_says_what_the_status_says(ledger: Ledger) -> None:
     with ledger.write() as connection:
         connection.execute(sa.text("UPDATE campaign SET input = input + 1"))
     assert [bool(row["balanced"]) for row in view(ledger, "v_campaign_totals")] == [False], "counted, never assumed"
+
+
+def test_the_view_of_totals_knows_what_waits_and_what_was_halted(ledger: Ledger) -> None:
+    campaign = planned(ledger, 30)
+    started = deliveries.start_run(ledger, campaign, by="the test")
+    deliveries.end_run(ledger, campaign, started, goes_on_for="hours", goes_on_at=4e9)
+    assert [row["state"] for row in view(ledger, "v_campaign_totals")] == ["waiting"]
+    waves.halt(ledger, campaign, "too much went wrong")
+    assert [row["state"] for row in view(ledger, "v_campaign_totals")] == ["needs_attention"]
 
 
 def test_the_views_of_codes_and_hours_count_messages_and_requests_once(ledger: Ledger) -> None:

@@ -19,7 +19,10 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from posthorn.delivery.optouts import pull_opt_outs
+from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_run
+from posthorn.ledger import approvals, deliveries
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import TOTALS
 from posthorn.sandbox.server import Sandbox
@@ -125,6 +128,28 @@ async def test_a_stopped_campaign_is_told_until_it_is_finished(box: Sandbox, tmp
         assert served.samples()["posthorn_campaign_stopped", "sale", "campaign"] == 0
 
 
+def test_what_waits_for_a_person_is_told_and_what_a_person_stopped_is_no_alarm(box: Sandbox, tmp_path: Path) -> None:
+    settings = sandbox_settings(box.url, tmp_path)
+    waiting = plan_file(write_campaign(tmp_path, numbers(20), name="waiting"), settings)
+    stopped = plan_file(write_campaign(tmp_path, numbers(40)[20:], name="stopped"), settings)
+    with exporter(settings) as served:
+        approvals.ask(served.ledger, waiting, "content")
+        started = deliveries.start_run(served.ledger, stopped, by="Ada")
+        for because, alarm in (("no credit", 1.0), ("the run was cancelled", 0.0)):
+            deliveries.end_run(served.ledger, stopped, started, stopped_because=because)
+            told = served.samples()
+            assert told["posthorn_campaign_stopped", "stopped", "campaign"] == alarm
+            assert told["posthorn_approval_waiting", "stopped", "campaign"] == 0.0
+            assert told["posthorn_approval_waiting", "waiting", "campaign"] == 1.0
+
+
+def test_the_rules_link_into_the_guide_that_the_settings_name(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, {"POSTHORN_RUNBOOK_URL": "https://ops.example/guide"})
+    rules = yaml.safe_load(desk.run("metrics", "--alerts").out)
+    urls = [rule["annotations"]["runbook_url"] for group in rules["groups"] for rule in group["rules"]]
+    assert all(url.startswith("https://ops.example/guide#posthorn") for url in urls)
+
+
 async def test_the_credit_is_asked_for_once_however_often_it_is_scraped(box: Sandbox, tmp_path: Path) -> None:
     box.serwersms.set_credit(1234, None)
     with exporter(sandbox_settings(box.url, tmp_path)) as served:
@@ -175,6 +200,7 @@ def test_the_command_serves_them_on_loopback_until_it_is_stopped(sent: Settings,
 
 
 async def test_alerts_and_dashboard_ask_for_metrics_that_are_served(box: Sandbox, sent: Settings) -> None:
+    await pull_opt_outs(sent)
     with exporter(sent) as served:
         await until(lambda: ("posthorn_credit_left", "serwersms") in served.samples())
         names = {key[0] for key in served.samples()}
@@ -212,6 +238,8 @@ FIRING = [
     ({**UP, 'posthorn_unknown_messages{campaign="a"}': "0x5 50x60"}, 15, []),
     ({**UP, 'posthorn_unknown_messages{campaign="a"}': "0x5 50x60"}, 25, ["PosthornUnknownMessages"]),
     ({**UP, 'posthorn_campaign_stopped{campaign="a"}': "0x5 1x60"}, 12, ["PosthornCampaignStopped"]),
+    ({**UP, 'posthorn_approval_waiting{campaign="a"}': "1x60"}, 8, []),
+    ({**UP, 'posthorn_approval_waiting{campaign="a"}': "1x60"}, 12, ["PosthornApprovalWaiting"]),
     ({**UP, 'posthorn_campaign_balanced{campaign="a"}': "1x5 0x60"}, 8, ["PosthornUnbalanced"]),
     ({**UP, 'posthorn_credit_left{gateway="a"}': "999x60"}, 10, ["PosthornCreditLow"]),
     ({**UP, 'posthorn_credit_left{gateway="a"}': "1000x60"}, 10, []),

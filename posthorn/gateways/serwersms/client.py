@@ -19,6 +19,7 @@ from posthorn.gateways.serwersms.account import AccountCalls
 from posthorn.gateways.serwersms.bounds import BOUNDS
 from posthorn.gateways.serwersms.connection import ANSWER_BYTES, LISTING_BYTES
 from posthorn.gateways.serwersms.files import FileCalls
+from posthorn.gateways.serwersms.optouts import OptOutCalls
 from posthorn.models import Answer, MessageState, MmsRequest, Phone, Receipt, Report, ReportPage
 
 _BYTES_PER_RECIPIENT = 1024  # an item has about 250, and 750 with a title of forty escaped emoji
@@ -32,14 +33,14 @@ _OF_CLIENTS = frozenset({"type", "page", "limit", "order"})
 _logger = logging.getLogger(__name__)
 
 
-class SerwerSms(FileCalls, AccountCalls):
+class SerwerSms(FileCalls, AccountCalls, OptOutCalls):
     """The campaign gateway; one per process, shared by all tasks of a loop.
 
     Raises:
         SettingsError: neither token nor login is set, or one of them cannot stand in a request.
     """
 
-    name = "serwersms"
+    name = codes.GATEWAY
     takes_pages = True
 
     # -- Sending ----------------------------------------------------------------------------------------------------------

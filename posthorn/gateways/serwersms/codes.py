@@ -26,6 +26,7 @@ from posthorn.errors import (
 from posthorn.models import MessageState
 
 WHO = "SerwerSMS"
+GATEWAY = "serwersms"
 
 REJECTED = MessageState.REJECTED
 PENDING = MessageState.PENDING

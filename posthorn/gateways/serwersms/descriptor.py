@@ -99,6 +99,8 @@ SERWERSMS = Descriptor(
     tests=True,
     file_types=FILE_TYPES,
     tells_account=True,
+    tells_opt_outs=True,
+    blacklisted_codes=("number_is_blacklisted",),
     probe=_probe,
     secrets=_secrets,
 )

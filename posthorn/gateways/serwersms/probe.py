@@ -40,7 +40,7 @@ _LISTED = Reliance(Known.LISTS_FILES, "files/index shows what was uploaded", "se
 _SIZE = Reliance("file_size", "a listed file has the size of what was uploaded", "inferred from the page's example")
 _VIEW = Reliance("view", "files/view shows a file by its id", "the vendor's clients")
 _DELETE = Reliance("delete", "files/delete deletes a file", "the vendor's clients")
-_CLOCK = Reliance(Known.CLOCK, "dates are in the zone of the settings, and the clocks agree", "inferred")
+_CLOCK = Reliance(Known.FILE_CLOCK, "dates are in the zone of the settings, and the clocks agree", "inferred")
 _REPORTS = Reliance("reports", "messages/reports of a window without messages is empty", "reports page")
 _PAGING = Reliance("paging", "messages/reports takes type, page, limit and order", "the vendor's clients")
 _UNKNOWN = Reliance(
@@ -256,7 +256,7 @@ async def _listings(gateway: SerwerSms) -> list[Observation]:
     found = []
     try:
         page = await gateway.reports(since=_LONG_AGO, until=_LONG_AGO + timedelta(days=1))
-        found.append(_REPORTS.judged(not page.reports, f"{len(page.reports)} reports of 2001"))
+        found.append(_REPORTS.judged(not page.reports, f"reports of 2001: {len(page.reports)}"))
         found.append(_PAGING.judged(gateway.takes_pages, "taken" if gateway.takes_pages else "refused, and left out since"))
     except (GatewayError, InputError) as error:
         failed = _REPORTS.failed(error) if isinstance(error, GatewayError) else _REPORTS.other(str(error))
@@ -268,7 +268,7 @@ async def _listings(gateway: SerwerSms) -> list[Observation]:
         found.append(_UNKNOWN.failed(error))
     try:
         blocked = await gateway.blacklist(limit=1)
-        found.append(_BLACKLIST.judged(len(blocked.entries) <= 1, f"{blocked.pages:,} pages of one number"))
+        found.append(_BLACKLIST.judged(len(blocked.entries) <= 1, f"pages of one number: {blocked.pages:,}"))
     except GatewayError as error:
         found.append(_BLACKLIST.failed(error))
     return found

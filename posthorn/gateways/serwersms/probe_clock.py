@@ -13,10 +13,12 @@ import httpx
 
 from posthorn.gateways.http import HttpAnswer
 from posthorn.gateways.probing import ProbeOrder, Reliance
-from posthorn.models import Observation
+from posthorn.models import Known, Observation
 
-_CLOCK_SECONDS = 5.0
-"""What an answer may take, and the whole seconds of its dates."""
+_CLOCK_SECONDS = 60.0
+"""Moments of dispatch are in whole minutes, and lookups allow for more."""
+
+_AGREE_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -42,18 +44,18 @@ def clock_of(
     """What a date says of something that was asked for between two moments.
 
     ``moments`` are its readings: two in the hour that autumn repeats. The ``Date`` of the answers tells a wrong clock from a
-    wrong zone.
+    wrong zone. A zone that is wrong for dates of files need not be so for messages: of files that is told, and not gone by.
     """
     offset = min((_ahead(one, asked) for one in moments), key=abs)
-    value = f"{offset:.0f}"
+    is_of_files = reliance.subject == Known.FILE_CLOCK
     if abs(offset) <= _CLOCK_SECONDS:
-        return reliance.confirmed(f"{zone.key}, within {_CLOCK_SECONDS:.0f} s", "0")
+        return reliance.confirmed(f"{zone.key}, {offset:+.0f} s", "0")
     said = f"its dates are {abs(offset):,.0f} s {'ahead of' if offset > 0 else 'behind'} ours"
-    if watch.ahead_seconds is None:
-        return reliance.other(f"{said}: the zone of the settings, its clock or ours is off", value)
-    if abs(watch.ahead_seconds - offset) <= _CLOCK_SECONDS + 1:
-        return reliance.other(f"{said}, and so is the Date of its answers: one of the clocks is off", value)
-    return reliance.other(f"{said}, but the Date of its answers is not: set POSTHORN_SERWERSMS__TIMEZONE to its zone", value)
+    if watch.ahead_seconds is not None and abs(watch.ahead_seconds - offset) <= _AGREE_SECONDS:
+        return reliance.other(f"{said}, and so is the Date of its answers: one of the clocks is off", f"{offset:.0f}")
+    if is_of_files:
+        return reliance.other(f"{said}: another zone? --send-to shows whether messages are dated so, too")
+    return reliance.other(f"{said}: set POSTHORN_SERWERSMS__TIMEZONE to its zone", f"{offset:.0f}")
 
 
 def _ahead(moment: datetime, asked: tuple[datetime, datetime]) -> float:

@@ -21,7 +21,7 @@ _OTHER = Reliance("test_send_other", "so it is in the other format", "sending-mm
 _DATE = Reliance("test_date", "date is taken as 2026-11-30 09:00", "sending-mms page")
 _TITLE = Reliance("test_title", "a title of 41 characters is refused", "sending-mms page")
 _FILE = Reliance(Known.TEST_PROVES, "a file that is not there is refused, though the send is only checked", "inferred")
-_FREE = Reliance("test_free", "test=true sends nothing and costs nothing", "sending-mms page")
+_FREE = Reliance(Known.TEST_FREE, "test=true sends nothing and costs nothing", "sending-mms page")
 CHECKED = (_JSON, _OTHER, _DATE, _TITLE, _FILE, _FREE)
 """What a number for checked sends is needed for."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from posthorn.content.stopwords import StopWords
 from posthorn.gateways.contract import TicketGateway
 from posthorn.gateways.descriptor import Account, Descriptor, Reader, Route, account_key
 from posthorn.gateways.probing import ProbeOrder
@@ -46,10 +47,10 @@ def _check_ticket(request: TicketRequest) -> None:
     requests.ticket(request)
 
 
-def _postbacks(_: Settings) -> Reader:
-    from posthorn.gateways.skycore.postbacks import news  # noqa: PLC0415 - see above
+def _postbacks(settings: Settings) -> Reader:
+    from posthorn.gateways.skycore.postbacks import reader  # noqa: PLC0415 - see above
 
-    return news
+    return reader(StopWords(settings.stop_words))
 
 
 def _probe(settings: Settings, order: ProbeOrder) -> AsyncIterator[Observation]:
@@ -73,6 +74,7 @@ SKYCORE = Descriptor(
     bounds=BOUNDS,
     code_words=_code_words,
     check_ticket=_check_ticket,
+    blacklisted_codes=("E114",),
     probe=_probe,
     secrets=_secrets,
     routes=(Route(path="skycore", methods=("POST",), max_bytes=MAX_POSTBACK_BYTES, open=_postbacks, what="postback"),),

@@ -1,7 +1,8 @@
-"""Reads Skycore's postbacks, in the flat shape since 2013-11 and the batches before: what became of which ticket.
+"""Reads Skycore's postbacks, in the flat shape since 2013-11 and the batches before: what became of a ticket, who opts out.
 
-Postbacks carry no signature, so they are hints: they move messages on and never back, and nothing else. Sources: the pages
-"Postback delivery reports" and "postback system", whose samples are not all well-formed.
+Postbacks carry no signature, so they are hints: they move messages on and never back, and put numbers on the suppression
+list. Sources: the pages "Postback delivery reports", "Subscriber status postback" and "postback system", whose samples are
+not all well-formed. Where an inbound message (N211, N401) has its number and its text is not documented.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from datetime import datetime
 from urllib.parse import parse_qs
 from xml.etree.ElementTree import Element
 
+from posthorn.content.stopwords import StopWords
 from posthorn.gateways import xml
-from posthorn.gateways.descriptor import Push, Unreadable
+from posthorn.gateways.descriptor import Push, Reader, Unreadable
 from posthorn.gateways.skycore.bounds import MAX_POSTBACK_BYTES
-from posthorn.models import MessageState, News, Phone
+from posthorn.models import MessageState, News, OptOut, Phone, Scope
 
 MAX_EVENTS = 2_000
 """More of the old shape do not fit into ``MAX_POSTBACK_BYTES``."""
@@ -37,6 +39,13 @@ _BY_CODE: Mapping[str, MessageState] = {
     "E999": _LOST,
 }
 """What a code says of the ticket; other codes (subscriptions, device discovery, inbound messages) say nothing of one."""
+
+_UNSUBSCRIBED = "N302"
+_INBOUND = frozenset({"N211", "N401"})
+_ANY_CODE = re.compile(r"[NE][0-9]{3}")
+_SENDER_TAGS = ("MOBILE", "MSISDN", "FROM", "SENDER", "PHONE")
+_TEXT_TAGS = ("TEXT", "MESSAGE", "CONTENT", "BODY", "SMS", "KEYWORD", "SUBJECT")
+_SHORTEST_NUMBER = 7  # a shortcode is shorter
 
 _LONGEST_ID = 64
 _LONGEST_MMS_ID = 40
@@ -60,33 +69,36 @@ class Postback:
     mms_id: str | None = None
     details: str = ""
     happened_at: datetime | None = None
+    opt_out: OptOut | None = None
 
 
-def news(push: Push) -> list[News]:
-    """What a pushed postback says of tickets.
+def reader(stop_words: StopWords) -> Reader:
+    """What reads a pushed postback; an inbound message opts out whose text is one of these words."""
+    return lambda push: news(push, stop_words)
+
+
+def news(push: Push, stop_words: StopWords) -> list[News | OptOut]:
+    """What a pushed postback says of tickets, and who opts out by it.
 
     Raises:
         Unreadable: as ``read``.
     """
-    return [
-        News(
-            one.tracking_id,
-            one.state,
-            one.phone,
-            one.mms_id,
-            one.details[:_MAX_REASON] or None,
-            happened_at=one.happened_at,
-        )
-        for one in read(push.content_type, push.body)
-        if one.state is not None
-    ]
+    told: list[News | OptOut] = []
+    for one in read(push.content_type, push.body, stop_words):
+        if one.opt_out is not None:
+            told.append(one.opt_out)
+        if one.state is not None:
+            reason = one.details[:_MAX_REASON] or None
+            told.append(News(one.tracking_id, one.state, one.phone, one.mms_id, reason, happened_at=one.happened_at))
+    return told
 
 
-def read(content_type: str, body: bytes) -> list[Postback]:
+def read(content_type: str, body: bytes, stop_words: StopWords) -> list[Postback]:
     """The events of a postback as it was POSTed: raw XML, or XML in a form field ``xml`` (or ``XML``).
 
     Raises:
-        Unreadable: too large, no XML, too deep, or XML that holds no postback, or more than ``MAX_EVENTS``.
+        Unreadable: too large, no XML, too deep, or XML that holds no postback, or more than ``MAX_EVENTS``; or somebody
+            opts out by it and no number can be read.
     """
     if len(body) > MAX_POSTBACK_BYTES:
         raise Unreadable(f"larger than {MAX_POSTBACK_BYTES:,} bytes")
@@ -97,7 +109,8 @@ def read(content_type: str, body: bytes) -> list[Postback]:
     events = [_Event(element) for element in itertools.islice(_notifications(root), MAX_EVENTS + 1)]
     if len(events) > MAX_EVENTS:
         raise Unreadable(f"more than {MAX_EVENTS:,} events")
-    postbacks = [_postback(event) for event in events or [_Event(root)] if event.is_of_a_message]
+    found = events or [_Event(root)]
+    postbacks = [_postback(event, stop_words) for event in found if event.is_of_a_message or event.is_of_a_number]
     if not postbacks:
         raise Unreadable("no event with a CODE and a TRACKINGID")
     return postbacks
@@ -128,12 +141,14 @@ def _notifications(element: Element) -> Iterator[Element]:
 class _Event:
     """One event's element, read once, at whatever depth and in whatever case its parts stand.
 
-    ``texts`` holds the first text under each tag, trimmed; ``status`` the attributes of the old shape's STATUS.
+    ``texts`` holds the first text under each tag, trimmed; ``status`` the attributes of the old shape's STATUS, ``created``
+    that of its NOTIFICATION.
     """
 
     def __init__(self, element: Element) -> None:
         self.texts: dict[str, str] = {}
         self.status: Mapping[str, str] = {}
+        self.created = element.attrib.get("CREATED", "")
         for child in element.iter():
             tag = child.tag.upper()
             if text := (child.text or "").strip():
@@ -151,8 +166,35 @@ class _Event:
         tracking_id = self.text("TRACKINGID")
         return bool(self.text("CODE")) and 0 < len(tracking_id) <= _LONGEST_ID and tracking_id.isprintable()
 
+    @property
+    def is_of_a_number(self) -> bool:
+        """Whether it is of a kind that names no message: subscriptions, inbound messages, templates."""
+        code = self.text("CODE").upper()
+        return code not in _BY_CODE and _ANY_CODE.fullmatch(code) is not None
 
-def _postback(event: _Event) -> Postback:
+    def number(self) -> Phone | None:
+        """Whose event it is, where it is one of a number: its own, never the shortcode's."""
+        found = (re.sub(r"\D", "", self.text(tag)) for tag in _SENDER_TAGS)
+        return next((Phone(int(one)) for one in found if _SHORTEST_NUMBER <= len(one) <= 15), None)
+
+
+def _opt_out(event: _Event, code: str, stop_words: StopWords) -> OptOut | None:
+    """Who opts out by the event, if anybody does."""
+    said = next((event.text(tag) for tag in _TEXT_TAGS if stop_words.are(event.text(tag))), None)
+    is_stop = code in _INBOUND and said is not None
+    if code != _UNSUBSCRIBED and not is_stop:
+        return None
+    phone = event.number()
+    if phone is None:
+        raise Unreadable(f"somebody opts out ({code}), and no number can be read")
+    happened_at = _moment(event.text("TIMESTAMP")) or _moment(event.created)
+    if is_stop:
+        return OptOut(phone, Scope.MARKETING, "reply", said or "", happened_at)
+    by = event.text("SOURCE")[:_MAX_REASON]
+    return OptOut(phone, Scope.MARKETING, "unsubscribed", f"by {by}" if by.isprintable() and by else "", happened_at)
+
+
+def _postback(event: _Event, stop_words: StopWords) -> Postback:
     code = event.text("CODE").upper()
     status = event.text("STATUS") or event.status.get("TEXT", "")
     to = re.sub(r"\D", "", event.text("TO"))
@@ -165,6 +207,7 @@ def _postback(event: _Event) -> Postback:
         mms_id=event.text("MMSID")[:_LONGEST_MMS_ID] or None,
         details=event.text("STATUSDETAILS"),
         happened_at=_moment(event.text("TIMESTAMP")),
+        opt_out=_opt_out(event, code, stop_words),
     )
 
 

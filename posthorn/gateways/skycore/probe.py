@@ -36,7 +36,7 @@ async def observations(settings: Settings, order: ProbeOrder) -> AsyncIterator[O
     async with _opened(settings, order, settings.skycore.transport) as gateway:
         yield await _listed(gateway, TEMPLATES, _TEMPLATES, "stored MMS")
         yield await _listed(gateway, CAMPAIGNS, _CAMPAIGNS, "campaigns")
-    yield _BARCODE.unclear("cannot tell without a ticket: `posthorn tickets proof` sends one to you")
+    yield _BARCODE.unclear("cannot tell without a ticket: the first one does (E633)")
     yield _REPEATED.unclear("cannot tell without two tickets")
 
 
@@ -63,4 +63,4 @@ async def _listed(gateway: Skycore, question: tuple[str, tuple[str, ...]], relia
         found = await gateway.listed(*question)
     except GatewayError as error:
         return reliance.failed(error)
-    return reliance.judged(bool(found), f"{len(found):,} {what}")
+    return reliance.judged(bool(found), f"{what}: {len(found):,}")

@@ -119,6 +119,8 @@ campaign = Table(
     Column("closed_at", Double, comment="when erasing began: nothing is merged any more"),
     Column("goes_on_for", String(20), comment="what the rest of it waits for: hours"),
     Column("goes_on_at", Double, comment="from when the rest is sent by itself"),
+    Column("open_wave", Integer, comment="waves above it are not claimed; null: all may be"),
+    Column("halted_because", Text, comment="what went wrong with a wave: a person has to decide"),
     UniqueConstraint("name", "test"),
     sqlite_autoincrement=True,  # a number is never used twice, so no late writer meets another campaign
 )

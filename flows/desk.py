@@ -1,0 +1,132 @@
+"""The operators' desk: what a person decides about a delivery, each as a form in Prefect's UI. None of these sends anything.
+
+What a number is typed into is written over as the first act of its flow: Prefect keeps the parameters of a run in clear.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Literal, TypeAlias
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+from pydantic import Field
+
+from flows.cancelling import heeds_cancellation
+from flows.ending import ending
+from flows.rest import start_rest
+from posthorn.delivery.approval import SEND
+from posthorn.delivery.resend import resend_failed as have_failed_sent_again
+from posthorn.delivery.resolve import kind_of, resolve_lines
+from posthorn.delivery.suppress import add
+from posthorn.delivery.withdraw import cancel_delivery
+from tasks.desk import decide_and_wake, forget_number, show_found
+from tasks.publish import publish
+
+Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=80)]
+Note: TypeAlias = Annotated[str, Field(max_length=300)]
+Why: TypeAlias = Annotated[str, Field(min_length=1, max_length=300)]
+Number: TypeAlias = Annotated[str, Field(min_length=1, max_length=40)]
+
+
+@flow(name="approve", flow_run_name="approve {name}", persist_result=False)
+@heeds_cancellation
+async def approve(name: Name, decision: Literal["send it", "do not send it"], by: Name, note: Note = "") -> State[Any]:
+    """Decide on a campaign or event that waits for approval; its run goes on by itself. A no stops one that is under way.
+
+    Args:
+        name: The campaign's or the event's name. The artifact approval-<name> shows what would be sent.
+        decision: Whether it is sent as it is shown there.
+        by: Who decides; it is kept with the decision.
+        note: Anything worth keeping.
+    """
+    woken = await decide_and_wake(name, approved=decision == SEND, by=by, note=note)
+    await publish(name)
+    said = "approved" if decision == SEND else "refused"
+    return Completed(message=f"{name}: {said} by {by}; waiting runs that go on: {woken}")
+
+
+@flow(name="cancel", flow_run_name="cancel {name}", persist_result=False)
+@heeds_cancellation
+async def cancel(
+    name: Name,
+    sure: Literal["cancel it for good"],  # noqa: ARG001 - chosen in the form, so that nobody cancels by accident
+) -> State[Any]:
+    """Stop a campaign or an event for good: what is pending is never sent, what the provider keeps is withdrawn.
+
+    What has been handed on to the phones cannot be called back. To stop a run that may go on later, cancel the run instead.
+
+    Args:
+        name: The campaign's or the event's name.
+        sure: There is no way back: choose it to say that you mean it.
+    """
+    done = await cancel_delivery(await asyncio.to_thread(kind_of, name), name)
+    counted = f"never sent {done.never_sent:,}, withdrawn {done.withdrawn:,}, already went out {done.went_out:,}"
+    state = ending(await publish(name))
+    state.message = f"{counted}; {state.message}"
+    return state
+
+
+@flow(name="resend-failed", flow_run_name="resend failed of {name}", persist_result=False)
+@heeds_cancellation
+async def resend_failed(name: Name, by: Name, why: Why) -> State[Any]:
+    """Have every message sent again that was refused or reported as not delivered, and start the run that sends them.
+
+    Args:
+        name: The campaign's or the event's name.
+        by: Who decides; it is kept with the decision.
+        why: Why it is sent a second time; it is kept, too.
+    """
+    kind = await asyncio.to_thread(kind_of, name)
+    done = await asyncio.to_thread(have_failed_sent_again, kind, name, by=by, why=why)
+    await publish(name)
+    await start_rest(name)
+    return Completed(message=f"{done.resent:,} are sent again by the run `rest of {name}`")
+
+
+@flow(name="settle", flow_run_name="settle {name}", persist_result=False)
+@heeds_cancellation
+async def settle(
+    name: Name, lines: Why, outcome: Literal["it was sent", "it was not sent"], by: Name, why: Why
+) -> State[Any]:
+    """Say what became of messages or tickets of unknown outcome. What was not sent is sent by the next run.
+
+    Args:
+        name: The campaign's or the event's name.
+        lines: The lines of its list, as the artifact unknown-<name> has them: 12, 15, 40.
+        outcome: What you found in the provider's panel, or what the attendee said.
+        by: Who says so; it is kept with the decision.
+        why: How you know; it is kept, too.
+    """
+    done = await asyncio.to_thread(resolve_lines, name, lines, taken=outcome == "it was sent", by=by, why=why)
+    await publish(name)
+    return Completed(message=f"{done.resolved:,} settled as {done.state.name.lower()}, {done.unknown:,} still unknown")
+
+
+@flow(name="suppress", flow_run_name="suppress a number", persist_result=False)
+@heeds_cancellation
+async def suppress(number: Number, scope: Literal["marketing", "all"], by: Name, why: Why) -> State[Any]:
+    """Put a number on the list of those who must not be messaged.
+
+    Args:
+        number: The number, such as +48500600700. It is written over in this run's parameters as soon as it starts.
+        scope: marketing (campaigns), or all (tickets, too).
+        by: Who says so; it is kept with the entry.
+        why: Why; it is kept, too.
+    """
+    masked = await forget_number(number)
+    done = await asyncio.to_thread(add, [number], scope, why=why, by=by)
+    return Completed(message=f"{masked}: {'is on the list now' if done['new'] else 'was on the list already'} ({scope})")
+
+
+@flow(name="find", flow_run_name="find a number", persist_result=False)
+@heeds_cancellation
+async def find(number: Number) -> State[Any]:
+    """Find what was sent to one number, over all campaigns and events. The artifact of this run shows it, masked.
+
+    Args:
+        number: The number, such as +48500600700. It is written over in this run's parameters as soon as it starts.
+    """
+    masked = await forget_number(number)
+    return Completed(message=f"{masked}: {await show_found(number)} messages; the Artifacts tab shows them")

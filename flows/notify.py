@@ -1,0 +1,37 @@
+"""The flow that tells people what becomes of deliveries: an automation starts it for each event that wants a person."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+from pydantic import Field
+
+from flows.cancelling import heeds_cancellation
+from posthorn.notices import tell_people, ways
+from posthorn.settings import load_settings
+from posthorn.views.notice import notice
+
+
+@flow(name="notify", flow_run_name="tell of {name}", persist_result=False)
+@heeds_cancellation
+async def notify(
+    name: Annotated[str, Field(min_length=1, max_length=80)], happening: Annotated[str, Field(max_length=40)] = "stopped"
+) -> State[Any]:
+    """Tell whoever the settings name (POSTHORN_NOTIFY__…) how a delivery stands. Started by an automation.
+
+    Args:
+        name: The campaign's or the event's name.
+        happening: What happened: needs_attention, stopped, waiting, cost.
+    """
+    settings = load_settings().notify
+    if not ways(settings):
+        return Completed(message="nobody is to be told: no POSTHORN_NOTIFY__ variable is set")
+    said = await asyncio.to_thread(notice, name, happening)
+    if said is None:
+        return Completed(message="a person stopped it: nobody has to be told")
+    told = await asyncio.to_thread(tell_people, settings, *said)
+    return Completed(message=f"told by {', '.join(told)}: {said[0]}")

@@ -1,0 +1,33 @@
+"""The opt-outs flow, for schedules: hear who wants no messages any more, before the next one is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows.cancelling import heeds_cancellation
+from flows.ending import STOPPED, already_running
+from posthorn.errors import AlreadyRunning
+from tasks.opt_outs import pull
+
+
+@flow(name="opt-outs", flow_run_name="opt-outs", persist_result=False)
+@heeds_cancellation
+async def opt_outs() -> State[Any]:
+    """Pull the providers' blacklists and the answers that are a stop word onto the suppression list.
+
+    Made to run every fifteen minutes. Safe beside campaigns that are being sent: what is not claimed yet heeds it.
+    """
+    try:
+        pulled = await pull()
+    except AlreadyRunning as error:
+        return already_running(error)
+    if not pulled.asked:
+        return Completed(message="no provider that tells of opt-outs has its credentials set")
+    message = f"asked: {', '.join(pulled.asked)}; told: {pulled.told:,}, new: {pulled.new + pulled.refused:,}"
+    if pulled.problems:
+        return Failed(name=STOPPED, message=f"{message}; not heard: {'; '.join(pulled.problems)}")
+    return Completed(message=message)

@@ -1,0 +1,53 @@
+"""`posthorn notify …`: who is told when a delivery wants a person, and a trial of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from posthorn.process.terminal import say
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+_VARIABLES = {
+    "email": "POSTHORN_NOTIFY__SMTP_URL=smtp://user:password@mail.example.com:587\nPOSTHORN_NOTIFY__EMAIL_TO=ops@example.com",
+    "slack": "POSTHORN_NOTIFY__SLACK_URL=https://hooks.slack.com/services/…",
+    "webhook": "POSTHORN_NOTIFY__WEBHOOK_URL=https://example.com/hook",
+}
+
+
+@app.callback()
+def notify() -> None:
+    """Have people told when a delivery needs attention, stops, waits for approval, or has nearly used up its cost."""
+
+
+@app.command(short_help="Try one way, and switch the automation on.")
+def setup(
+    way: Annotated[Literal["email", "slack", "webhook"], typer.Argument(help="How people are told.")],
+) -> None:
+    """Send one trial message that way, and make the automation that sends the real ones, on the server that is configured.
+
+    Where to, and the secrets, stand in the settings (.env), never in Prefect. Exit code 2 where a variable is missing, with
+    the lines to put into .env; 3 where the trial was not taken.
+
+    \b
+        posthorn notify setup email
+        posthorn notify setup slack
+        posthorn notify setup webhook
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
+    from posthorn.cli import runs  # noqa: PLC0415
+    from posthorn.errors import InputError  # noqa: PLC0415
+    from posthorn.notices import NotTold, tell_people, ways  # noqa: PLC0415
+    from posthorn.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings()
+    if way not in ways(settings.notify):
+        raise InputError(way, f"it is not set up; put this into .env, with your own values:\n{_VARIABLES[way]}")
+    try:
+        tell_people(settings.notify, "Posthorn: a trial", "If you read this, Posthorn can tell you.", only=way)
+    except NotTold as error:
+        say(f"the trial was not taken: {error}")
+        raise typer.Exit(3) from None
+    say(f"a trial message went out by {way}")
+    say(runs.switch_notices_on(settings))

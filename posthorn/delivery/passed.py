@@ -1,0 +1,41 @@
+"""A moment of dispatch that has passed before everything had left: nobody decides by himself what becomes of the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from posthorn.errors import MomentPassed
+from posthorn.ledger import totals
+from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.store.engine import Ledger
+
+_WENT = ("pending", "invalid", "duplicate", "input")
+
+
+def has_passed(delivery: Delivery) -> bool:
+    """Whether what is still to be sent would be dispatched at a moment that is over; a test is dispatched to nobody."""
+    return delivery.send_at is not None and delivery.send_at <= time.time() and not delivery.test
+
+
+def refuse_passed(ledger: Ledger, delivery: Delivery, new: int = 0) -> None:
+    """Refuse to send what is pending, and ``new`` rows of its list, at a moment that has passed.
+
+    Raises:
+        MomentPassed: how long ago, how many have left, and what to do.
+    """
+    if not has_passed(delivery):
+        return
+    counted = totals.totals(ledger, delivery)
+    if counted["pending"] + new:
+        raise MomentPassed("send_at", passed_words(delivery, counted, new))
+
+
+def passed_words(delivery: Delivery, counted: Mapping[str, int], new: int = 0) -> str:
+    """``its moment passed 12 min ago, 3 of 10 have left; …``."""
+    minutes = (time.time() - (delivery.send_at or 0.0)) / 60
+    left = sum(count for name, count in counted.items() if name not in _WENT)
+    return (
+        f"its moment passed {minutes:,.0f} min ago, {left:,} of {left + counted['pending'] + new:,} have left; remove or"
+        " move send_at in its file, or say --late, which sends the rest now"
+    )

@@ -1,0 +1,14 @@
+"""Opt-outs: ask the providers who must not be messaged."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from posthorn.delivery.optouts import PulledOptOuts, pull_opt_outs
+from tasks.policy import POLICY
+
+
+@task(name="pull opt-outs", task_run_name="pull opt-outs", **POLICY)
+async def pull() -> PulledOptOuts:
+    """Put whoever the providers know to want no messages onto the suppression list."""
+    return await pull_opt_outs()

@@ -1,0 +1,75 @@
+"""What a run says of itself in its Logs tab: a few dozen lines, however large it is. No phone numbers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_API_URL
+from typing_extensions import override
+
+from posthorn.delivery.run import Run
+from posthorn.errors import PosthornError
+from posthorn.ledger import totals
+from posthorn.models import TAKEN
+from posthorn.settings import SettingsError
+from posthorn.views.overview import OVERVIEW
+
+
+class OneLine(logging.Filter):
+    """Leaves out the traceback of what a person can mend: its message says all there is to say."""
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Every record passes."""
+        if record.exc_info and isinstance(record.exc_info[1], (PosthornError, SettingsError)):
+            record.exc_info = None
+        return True
+
+
+for _name in ("prefect.task_runs", "prefect.flow_runs"):
+    logging.getLogger(_name).addFilter(OneLine())
+
+
+def tell_plan(status: Mapping[str, Any]) -> None:
+    """What is planned: rows, what of it is to be sent, what has been."""
+    counted = status["totals"]
+    rejected = counted["invalid"] + counted["duplicate"]
+    line = "planned %s: %s rows, %s rejected, %s to send, %s sent so far"
+    left = counted["pending"] + counted["sending"]
+    said = [f"{count:,}" for count in (counted["input"], rejected, left, _sent(counted))]
+    get_run_logger().info(line, status["name"], *said)
+
+
+async def tell_batch(run: Run[Any], first: int, last: int, requests: int, began: float) -> None:
+    """A batch has ended: its requests, its pace, how far the whole is."""
+    counted = await run.do(totals.totals, run.delivery)
+    seconds = max(0.001, time.monotonic() - began)
+    line = "chunks %d to %d: %s requests in %.1f s (%.1f a second); sent %s, left %s, unknown %s"
+    left = counted["pending"] + counted["sending"]
+    said = [f"{count:,}" for count in (_sent(counted), left, counted["unknown"])]
+    get_run_logger().info(line, first, last, f"{requests:,}", seconds, requests / seconds, *said)
+
+
+async def tell_failed(run: Run[Any], first: int, last: int, error: Exception) -> None:
+    """A batch has ended early: why, and how many messages are left."""
+    counted = await run.do(totals.totals, run.delivery)
+    line = "chunks %d to %d ended early: %s; %s messages are left to send, %s are unknown"
+    left = counted["pending"] + counted["sending"]
+    get_run_logger().warning(line, first, last, error, f"{left:,}", f"{counted['unknown']:,}")
+
+
+def tell_standing(status: Mapping[str, Any], headline: str) -> None:
+    """How it stands, and where all deliveries are shown."""
+    counted = status["totals"]
+    to_send = counted["input"] - counted["invalid"] - counted["duplicate"]
+    get_run_logger().info("%s %s: sent %s of %s", status["name"], headline, f"{_sent(counted):,}", f"{to_send:,}")
+    if url := PREFECT_API_URL.value():
+        get_run_logger().info("all deliveries: %s/v2/artifacts/key/%s", url.removesuffix("/api"), OVERVIEW)
+
+
+def _sent(counted: Mapping[str, int]) -> int:
+    return sum(counted[state] for state in TAKEN)
