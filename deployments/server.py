@@ -30,6 +30,8 @@ _DEFAULTS = {
     # Wherever the UI was opened, it asks, and gives the login to, the server it came from; never PREFECT_API_URL.
     prefect.PREFECT_UI_API_URL: "/api",
 }
+_ITSELF = "prefect-in-memory"
+"""By which name Prefect's server asks itself (prefect.server.api.clients)."""
 _PROTECTION = {
     "X-Frame-Options": "DENY",
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -47,12 +49,20 @@ class Guard:
         self._names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI's own name
-        if scope["type"] not in ("http", "websocket"):
+        if scope["type"] not in ("http", "websocket") or _is_own(scope):
             await self._app(scope, receive, send)
         elif (reason := refusal(Headers(scope=scope).getlist, self._names)) is not None:
             await _refuse(scope["type"], reason, receive, send)
         else:
             await self._app(scope, receive, _protected(send))
+
+
+def _is_own(scope: Scope) -> bool:
+    """Whether the server asks itself, as its automations do for their actions: within the process, through no socket.
+
+    A request that came through a socket has the socket's address here, whatever its Host says.
+    """
+    return (scope.get("server") or ("",))[0] == _ITSELF
 
 
 def _protected(send: Send) -> Send:

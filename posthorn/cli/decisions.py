@@ -76,6 +76,28 @@ def resend(
         say(f"{done.resent:,} to be sent again, decided by {by}\nnext: {done.next}")
 
 
+def take_out(kind: Kind, name: str, *, codes: Sequence[str], by: str, why: str) -> None:
+    """Take single recipients out for good, and say whether something had left."""
+    from posthorn.delivery.amend import take_out as take  # noqa: PLC0415
+
+    done = take(kind, name, codes=codes, by=by, why=why)
+    left = f"; {done.left:,} left before, or may have: they are marked on the door list" if done.left else ""
+    say(f"{many(done.never, kind.item)} cancelled by {by} before it was sent{left}")
+
+
+def readdress(name: str, code: str, number: str, *, by: str, why: str, as_json: bool) -> None:
+    """Have a ticket sent to another number, and say what to do next."""
+    from posthorn.delivery.amend import readdress as change  # noqa: PLC0415
+
+    with not_beside_a_run("changed"):
+        masked = change(name, code, number, by=by, why=why)
+    following = f"run `{Kind.EVENT.command} send` with the same file again: it sends it"
+    if as_json:
+        print_json({"name": name, "resent": 1, "next": following, "by": by, "why": why})
+    else:
+        say(f"{code} goes to {masked}, decided by {by}\nnext: {following}")
+
+
 def approve(kind: Kind, name: str, *, by: str, note: str, refuse: bool, yes: bool) -> None:
     """Show what waits for an approval, ask, and keep the answer; flow runs that wait for it go on."""
     from posthorn.cli import runs  # noqa: PLC0415

@@ -157,14 +157,45 @@ def approve(
 
 
 @app.command(short_help="Stop it for good.")
-def cancel(name: Name, as_json: Json = False) -> None:
+def cancel(
+    name: Name,
+    by: By,
+    code: Codes = None,
+    why: Annotated[str, typer.Option("--why", help="With codes: why; kept in the ledger.")] = "",
+    as_json: Json = False,
+) -> None:
     """Stop an event for good: what is pending is never sent. What has left cannot be called back; how many that are is said.
+
+    With codes: only these attendees are taken out, for good; the event goes on. The door list says that they are cancelled.
 
     \b
         posthorn tickets cancel jazz-night
+        posthorn tickets cancel jazz-night JAZZ-0001 --why "she gave it back"
     """  # noqa: D301 - see deploy
-    decisions.cancel(Kind.EVENT, name)
+    if code:
+        decisions.take_out(Kind.EVENT, name, codes=code, by=by, why=why)
+    else:
+        decisions.cancel(Kind.EVENT, name)
     _end(name, as_json=as_json)
+
+
+@app.command(short_help="A new code for a leaked one.")
+def replace(
+    name: Name, code: Annotated[str, typer.Argument(metavar="CODE", help="The code that leaked.")], why: Why, by: By
+) -> None:
+    """Give a ticket a new code, which the next `tickets send` sends; the old one is void on the door list.
+
+    The list may keep the old code: running the file again changes nothing.
+
+    \b
+        posthorn tickets replace jazz-night JAZZ-0001 --why "she posted it"
+    """  # noqa: D301 - see deploy
+    from posthorn.delivery.amend import replace as give_another  # noqa: PLC0415
+
+    with decisions.not_beside_a_run("changed"):
+        done = give_another(name, code, by=by, why=why)
+    say(f"{code} is void; its ticket has the code {done.new} now, decided by {by}")
+    say("next: run `posthorn tickets send` with the same file: it sends the new one. Write the door list again")
 
 
 @app.command(short_help="Write the door list.")
@@ -188,6 +219,7 @@ def resend(
     by: By,
     code: Codes = None,
     phone: Phones = None,
+    to: Annotated[str | None, typer.Option("--to", help="With one code: another number to send it to.")] = None,
     failed: Failed = False,
     everything: Annotated[bool, typer.Option("--all", help="Every ticket that is not unknown.")] = False,
     as_json: Json = False,
@@ -201,11 +233,17 @@ def resend(
         posthorn tickets resend jazz-night --failed --why "the template was wrong"
         posthorn tickets resend jazz-night JAZZ-0001 JAZZ-0002 --why "they deleted it"
         posthorn tickets resend jazz-night --phone "+1 650 253 0000" --why "a new handset"
+        posthorn tickets resend jazz-night JAZZ-0001 --to "+1 650 253 0009" --why "a new number"
     """  # noqa: D301 - see deploy
     from posthorn.errors import InputError  # noqa: PLC0415
 
     if [bool(code), bool(phone), failed, everything].count(True) != 1:
         raise InputError("resend", "say which tickets: codes, --phone NUMBER, --failed or --all")
+    if to is not None:
+        if len(code or ()) != 1:
+            raise InputError("--to", "say it with one code: the ticket that is to go to another number")
+        decisions.readdress(name, (code or [""])[0], to, by=by, why=why, as_json=as_json)
+        return
     decisions.resend(
         Kind.EVENT,
         name,

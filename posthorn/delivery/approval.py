@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -68,7 +69,7 @@ def question_of(name: str, *, test: bool = False, flow_run_id: str | None = None
     settings = load_settings()
     with _planned(settings, name, test=test) as (ledger, campaign):
         content = content_of(campaign)
-        if not _needs_approval(ledger, campaign, approvals.decision_on(ledger, campaign, content), settings):
+        if not _needs_approval(ledger, campaign, *_word(ledger, campaign), settings=settings):
             return None
         question = _question(ledger, campaign, content, settings)  # first: it asks the provider, which may take long
         approvals.ask(ledger, campaign, content, flow_run_id=flow_run_id)
@@ -106,7 +107,7 @@ def is_decided(name: str, *, approved: bool, flow_run_id: str | None) -> bool:
     """Whether that is the word on the delivery as it is now, and the flow run's own question is answered, too."""
     with _planned(load_settings(), name) as (ledger, campaign):
         content = content_of(campaign)
-        decision = approvals.decision_on(ledger, campaign, content)
+        decision, _ = _word(ledger, campaign)
         is_asked = approvals.is_asked(ledger, campaign, content, flow_run_id=flow_run_id)
         return decision is not None and decision.approved == approved and not is_asked
 
@@ -115,7 +116,7 @@ def was_refused(name: str) -> bool:
     """Whether somebody has said no to the delivery as it is planned."""
     try:
         with _planned(load_settings(), name) as (ledger, campaign):
-            decision = approvals.decision_on(ledger, campaign, content_of(campaign))
+            decision, _ = _word(ledger, campaign)
     except DeliveryNotFound:
         return False
     return decision is not None and not decision.approved
@@ -127,7 +128,7 @@ async def refuse_refused(run: Run[Any]) -> None:
     Raises:
         Stopped: with who refused it, and why.
     """
-    decision = await run.do(approvals.decision_on, run.delivery, content_of(run.delivery))
+    decision, _ = await run.do(_word, run.delivery)
     counted = await run.do(totals.totals, run.delivery)
     may_send = counted["pending"] or await run.do(_to_send_again, run.delivery, counted)
     if may_send and decision is not None and not decision.approved:
@@ -137,7 +138,7 @@ async def refuse_refused(run: Run[Any]) -> None:
 async def heed_approval(run: Run[Any]) -> None:
     """Have the run send in hours that go beyond those of the house, where a person approved that."""
     if is_wider(run.settings.hours(), own_hours(run.delivery.options)):
-        decision = await run.do(approvals.decision_on, run.delivery, content_of(run.delivery))
+        decision, _ = await run.do(_word, run.delivery)
         if decision is not None and decision.approved:
             run.gate.widen()
 
@@ -179,33 +180,50 @@ def approver() -> str:
     return process_name().partition(",")[0]
 
 
-def content_of(campaign: Delivery) -> str:
-    """The hash of what a delivery sends and to how many: everything a person is asked to approve."""
-    options = {key: value for key, value in campaign.options.items() if key != "approve"}
-    counts = [campaign.input, campaign.invalid, campaign.duplicate]
+def content_of(campaign: Delivery, planned: int | None = None) -> str:
+    """The hash of what a delivery sends and to how many: everything a person is asked to approve.
+
+    ``planned`` is how many messages its waves had planned then, today's where it is not given.
+    """
+    options = {key: value for key, value in campaign.options.items() if key not in ("approve", "reading")}
+    count = campaign.input - campaign.invalid - campaign.duplicate if planned is None else planned
     halted = [campaign.halted_because] if campaign.halted_because else []
-    content = [campaign.name, campaign.gateway, campaign.definition, options, counts, *halted]
+    content = [campaign.name, campaign.gateway, campaign.definition, options, count, *halted]
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _needs_approval(ledger: Ledger, campaign: Delivery, decision: Decision | None, settings: Settings) -> bool:
-    """Whether somebody has to be asked: by its file, by the rule of the house, or because somebody said no."""
+def _word(ledger: Ledger, campaign: Delivery) -> tuple[Decision | None, int]:
+    """The newest word on the delivery's content, and how many of its messages were planned when it was given.
+
+    A wave that was planned later is not covered by it.
+    """
+    counts = accumulate(messages for _, messages, _ in waves.planned(ledger, campaign))
+    contents = {content_of(campaign, count): count for count in counts}
+    decision = approvals.decision_on(ledger, campaign, *contents)
+    return decision, contents[decision.content] if decision is not None else 0
+
+
+def _needs_approval(
+    ledger: Ledger, campaign: Delivery, decision: Decision | None, covered: int, *, settings: Settings
+) -> bool:
+    """Whether somebody has to be asked: by its file, by the rule of the house, or because somebody said no.
+
+    What was planned after the last word is asked about once it is more than the house lets go unasked.
+    """
     if campaign.test or campaign.cancelled_at is not None:  # a test sends nothing
         return False
     counted = totals.totals(ledger, campaign)
     if not (counted["pending"] or _to_send_again(ledger, campaign, counted)):
         return False
+    above, asks = settings.approve_above, bool(campaign.options.get("approve"))
+    uncovered = campaign.input - campaign.invalid - campaign.duplicate - covered
     if decision is not None:
-        return not decision.approved
+        limit = above if above is not None else 0 if asks else uncovered
+        return not decision.approved or uncovered > limit
     if campaign.halted_because is not None:
         return True
-    above = settings.approve_above
-    to_send = campaign.input - campaign.invalid - campaign.duplicate
-    return (
-        bool(campaign.options.get("approve"))
-        or (above is not None and to_send > above)
-        or is_wider(settings.hours(), own_hours(campaign.options))
-    )
+    is_beyond = is_wider(settings.hours(), own_hours(campaign.options))
+    return asks or (above is not None and uncovered > above) or is_beyond
 
 
 def _to_send_again(ledger: Ledger, campaign: Delivery, counted: dict[str, int]) -> int:

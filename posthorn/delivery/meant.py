@@ -31,9 +31,6 @@ _WAY_ON = {
 """What is to be known, or done, about a message of that state of which a person has said something."""
 
 
-_OUT = "It was taken out for good; who was taken out by mistake needs a file of another name"
-
-
 @contextmanager
 def looked_after(kind: Kind, name: str) -> Iterator[tuple[Ledger, Delivery]]:
     """A delivery of that kind, with what a dead process left of it made known, and nobody else at it.
@@ -85,11 +82,8 @@ def refuse_others(delivery: Delivery, word: Word, wanted: str, undone: str, look
 
 def _why(one: Meant, delivery: Delivery) -> str:
     """``It is accepted``, or what there is to know and to do about that state."""
-    if one.is_out and one.state != MessageState.UNKNOWN:
-        return _OUT
-    if one.is_barred:
-        return _WAY_ON[MessageState.SUPPRESSED]
-    state = MessageState.PENDING if one.is_sending else one.state
+    barred = MessageState.SUPPRESSED if one.is_barred else None
+    state = MessageState.CANCELLED if one.is_out else barred or (MessageState.PENDING if one.is_sending else one.state)
     words = _WAY_ON.get(state, f"It is {state.name.lower().replace('_', ' ')}")
     return words.format(command=delivery.kind.command, name=delivery.name)
 

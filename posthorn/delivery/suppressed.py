@@ -9,6 +9,7 @@ from typing import Any
 from tabulate import tabulate
 
 from posthorn.content.plain import plain
+from posthorn.delivery.listing import shown_title
 from posthorn.ledger.suppression import Suppression
 from posthorn.models import OPT_OUT_SOURCES, mask_phone
 
@@ -16,17 +17,17 @@ LONGEST_WORDS = 300
 
 
 def shown(one: Suppression) -> dict[str, Any]:
-    """An entry as it may be shown: the number masked, moments in UTC."""
+    """An entry as it may be shown: numbers masked, also in what people wrote, moments in UTC."""
     return {
         "phone": mask_phone(one.phone),
         "scope": one.scope.name.lower(),
         "source": one.source,
-        "why": one.why,
+        "why": shown_title(one.why),
         "by": one.by,
         "since": moment(one.since),
         "removed_at": moment(one.removed_at),
         "removed_by": one.removed_by,
-        "removed_why": one.removed_why,
+        "removed_why": one.removed_why and shown_title(one.removed_why),
     }
 
 

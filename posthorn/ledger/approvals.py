@@ -25,6 +25,7 @@ class Decision:
     by: str
     note: str
     decided_at: float
+    content: str = ""
 
 
 def ask(ledger: Ledger, campaign: Delivery, content: str, *, flow_run_id: str | None = None) -> None:
@@ -78,17 +79,17 @@ def is_asked(ledger: Ledger, campaign: Delivery, content: str, *, flow_run_id: s
         return connection.execute(query).first() is not None
 
 
-def decision_on(ledger: Ledger, campaign: Delivery, content: str) -> Decision | None:
-    """The newest decision on this content, or None."""
+def decision_on(ledger: Ledger, campaign: Delivery, *contents: str) -> Decision | None:
+    """The newest decision on one of these contents, or None."""
     query = (
-        sa.select(_approval.approved, _approval.by, _approval.note, _approval.decided_at)
-        .where(_approval.campaign_id == campaign.id, _approval.content == content, _approval.decided_at.is_not(None))
+        sa.select(_approval.approved, _approval.by, _approval.note, _approval.decided_at, _approval.content)
+        .where(_approval.campaign_id == campaign.id, _approval.content.in_(contents), _approval.decided_at.is_not(None))
         .order_by(_approval.id.desc())
         .limit(1)
     )
     with ledger.read() as connection:
         row = connection.execute(query).first()
-    return None if row is None else Decision(row.approved, row.by, row.note, row.decided_at)
+    return None if row is None else Decision(row.approved, row.by, row.note, row.decided_at, row.content)
 
 
 def newest(ledger: Ledger, campaign: Delivery) -> Decision | float | None:

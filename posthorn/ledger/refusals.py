@@ -14,11 +14,13 @@ from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import OptOut, Phone, Scope
 
-# By each campaign, for the index of errors begins with it. What was sent before an entry was removed is past, too.
+# CROSS JOIN keeps SQLite to that order: by each campaign, for the index of errors begins with it, or it reads every message.
+# What was sent before an entry was removed is past, too.
 _REFUSED = sql(
-    "SELECT m.phone, max(coalesce(k.finished_at, k.claimed_at)) AS at FROM campaign c"
-    " JOIN message m ON m.campaign_id = c.id AND m.error IN :codes JOIN chunk k ON k.id = m.chunk_id"
-    " WHERE c.gateway = :gateway AND NOT c.test AND NOT EXISTS (SELECT 1 FROM suppression s WHERE s.phone = m.phone"
+    "SELECT m.phone, max(coalesce(k.finished_at, k.claimed_at)) AS at FROM campaign c CROSS JOIN message m"
+    " JOIN chunk k ON k.id = m.chunk_id"
+    " WHERE c.gateway = :gateway AND NOT c.test AND m.campaign_id = c.id AND m.error IN :codes AND m.error IS NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM suppression s WHERE s.phone = m.phone"
     " AND s.scope = :all AND (s.removed_at IS NULL OR s.removed_at >= coalesce(k.finished_at, k.claimed_at)))"
     " GROUP BY m.phone"
 ).bindparams(sa.bindparam("codes", expanding=True))

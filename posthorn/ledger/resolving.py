@@ -41,9 +41,10 @@ EVERYTHING = Which()
 
 
 class Meant(NamedTuple):
-    """One message that is meant, as it stands. ``is_sending`` is whether its request is under way.
+    """One message that is meant, as it stands.
 
-    ``is_out`` is whether it was taken out, ``is_barred`` whether its number is on the suppression list; only a resend asks.
+    ``is_sending`` is whether its request is under way, ``is_out`` whether somebody took it out for good, ``is_barred``
+    whether its number is on the suppression list: only a resend asks that.
     """
 
     chunk_id: int
@@ -53,13 +54,8 @@ class Meant(NamedTuple):
     state: MessageState
     provider_id: str | None
     is_sending: bool
-    is_out: bool = False
+    is_out: bool
     is_barred: bool = False
-
-    @property
-    def gets_no_more(self) -> bool:
-        """Whether nothing more may go there."""
-        return self.is_out or self.is_barred
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +94,7 @@ def resend(ledger: Ledger, delivery: Delivery, which: Which, states: Sequence[Me
     the first attempt would be lost.
     """
     with ledger.write() as connection:
-        found, word = _chosen(connection, delivery, which, states, spares_out=True)
+        found, word = _chosen(connection, delivery, which, states, may_be_out=False)
         for row in found:
             _move(connection, row, MessageState.PENDING, "error = NULL, provider_id = NULL, epoch = NULL")
             _keep_resend(connection, delivery, row, by, why)
@@ -106,19 +102,28 @@ def resend(ledger: Ledger, delivery: Delivery, which: Which, states: Sequence[Me
     return word
 
 
-def _chosen(
-    connection: Connection, delivery: Delivery, which: Which, states: Sequence[MessageState], *, spares_out: bool = False
-) -> tuple[list[Meant], Word]:
-    """The messages to move, their chunks held, and what is to be said; none where one that is named cannot be.
+def named(connection: Connection, delivery: Delivery, which: Which) -> list[Meant]:
+    """The messages that are named, in whatever state."""
+    return list(_meant(connection, delivery, which, ()))
 
-    ``spares_out``: those to which nothing more may go are not to be moved.
-    """
+
+def _chosen(
+    connection: Connection,
+    delivery: Delivery,
+    which: Which,
+    states: Sequence[MessageState],
+    *,
+    may_be_out: bool = True,
+) -> tuple[list[Meant], Word]:
+    """The messages to move, their chunks held, and what is to be said; none where one that is named cannot be."""
     for chunk in sorted({row.chunk_id for row in _meant(connection, delivery, which, states)}):
         hold_chunks(connection, "id = :chunk", chunk=chunk)
     found = list(_meant(connection, delivery, which, states))  # as it is now that nobody else can change it
-    if spares_out:
+    barred: set[Meant] = set()
+    if not may_be_out:
         found = _with_barred(connection, delivery, found)
-    fit = [row for row in found if row.state in states and not row.is_sending and not (spares_out and row.gets_no_more)]
+        barred = {row for row in found if row.is_out or row.is_barred}
+    fit = [row for row in found if row.state in states and not row.is_sending and row not in barred]
     if not (which.phones or which.codes):
         return fit, Word(len(fit))
     of_fit: set[Phone | str | None] = {row.code if which.codes else row.phone for row in fit}
@@ -140,7 +145,8 @@ def _with_barred(connection: Connection, delivery: Delivery, found: Sequence[Mea
 
 _MEANT = (
     "SELECT m.chunk_id, m.position, m.phone, t.barcode, m.state, m.provider_id, c.state AS chunk_state,"
-    " o.chunk_id IS NOT NULL AS is_out FROM message m JOIN chunk c ON c.id = m.chunk_id"
+    " o.chunk_id IS NOT NULL AS is_out"
+    " FROM message m JOIN chunk c ON c.id = m.chunk_id"
     " LEFT JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position"
     " LEFT JOIN taken_out o ON o.chunk_id = m.chunk_id AND o.position = m.position"
     " WHERE m.campaign_id = :delivery AND c.campaign_id = :delivery AND "
@@ -162,8 +168,8 @@ def _meant(connection: Connection, delivery: Delivery, which: Which, states: Seq
         some = named[at : at + _NAMED_PER_QUERY]
         for row in connection.execute(query, {"delivery": delivery.id, "some": some}).all():
             state, is_sending = MessageState(row.state), row.chunk_state == ChunkState.SENDING
-            place = (row.chunk_id, row.position)
-            yield Meant(*place, Phone(row.phone), row.barcode, state, row.provider_id, is_sending, bool(row.is_out))
+            phone, is_out = Phone(row.phone), bool(row.is_out)
+            yield Meant(row.chunk_id, row.position, phone, row.barcode, state, row.provider_id, is_sending, is_out)
 
 
 def _move(connection: Connection, row: Meant, state: MessageState, change: str) -> None:

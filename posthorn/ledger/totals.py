@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from posthorn.ledger import approvals, copies, deliveries, parked
+from posthorn.ledger import approvals, copies, deliveries, parked, waves
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.sending import owner_key
 from posthorn.ledger.store import tables
@@ -133,6 +133,10 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
         "because": because,
         "waiting_until": _iso(min(moments)) if (moments := _waits(campaign)) else None,
         "second_copies": len(second),
+        "waves": [
+            {"wave": number, "messages": messages, "planned_at": _iso(at)}
+            for number, messages, at in waves.planned(ledger, campaign)
+        ],
         "contradictory_news": parked.count_contradictory(ledger, campaign),
     }
 

@@ -82,6 +82,14 @@ def _outcomes(ledger: Ledger, query: sa.TextClause, values: dict[str, float]) ->
     return Outcomes(**counts, ended_at=row["ended_at"])
 
 
+def planned(ledger: Ledger, campaign: Delivery) -> list[tuple[int, int, float]]:
+    """Every wave: its number, how many messages it planned, and when (seconds)."""
+    wave = tables.wave.c
+    query = sa.select(wave.number, wave.messages, wave.planned_at).where(wave.campaign_id == campaign.id)
+    with ledger.read() as connection:
+        return [(row.number, row.messages, row.planned_at) for row in connection.execute(query.order_by(wave.number))]
+
+
 def last_wave(ledger: Ledger, campaign: Delivery) -> int:
     """The number of the newest wave."""
     with ledger.read() as connection:

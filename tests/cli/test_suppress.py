@@ -155,6 +155,14 @@ def test_the_list_is_shown_masked_and_counted(run: Run) -> None:
     assert run("list", "--source", "nobody").code == 2
 
 
+def test_numbers_that_people_write_into_their_reasons_are_masked(run: Run) -> None:
+    run("add", ONE, "--why", "called from 500600999")
+    run("remove", ONE, "--why", "called from +48 500 600 998")
+    said = run("check", ONE).out + run("check", ONE, "--json").out
+    assert "called from ***" in said
+    assert not [digits for digits in ("500600999", "500 600 998") if digits in said]
+
+
 @pytest.mark.parametrize("arguments", [("add", ONE, "--scope", "sms"), ("add",), ("check", "x"), ("import", "none.csv")])
 def test_what_cannot_be_done_is_refused_with_a_sentence(run: Run, arguments: tuple[str, ...]) -> None:
     said = run(*arguments)

@@ -189,3 +189,21 @@ def test_another_content_under_the_name_is_asked_about_anew(tmp_path: Path) -> N
     question = approval.question_of("sale")
     assert question is not None
     assert ("text", "-40%") in question.rows
+
+
+@pytest.mark.parametrize(("above", "more", "is_asked"), [("50", 50, False), ("50", 51, True), (None, 1, True)])
+def test_an_approval_covers_what_was_planned_then(
+    above: str | None, more: int, is_asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a rule of the house a file that asks for an approval asks for every wave."""
+    if above is not None:
+        monkeypatch.setenv("POSTHORN_APPROVE_ABOVE", above)
+    planned(tmp_path)
+    approval.decide("sale", approved=True, by="Ada")
+    assert approval.question_of("sale") is None
+    for count in (120 + more // 2, 120 + more):
+        plan_file(write_campaign(tmp_path, numbers(count), approve="true"), load_settings())
+    assert (approval.question_of("sale") is not None) == is_asked
+    if is_asked:
+        approval.decide("sale", approved=True, by="Ada")
+        assert approval.question_of("sale") is None

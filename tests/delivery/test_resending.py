@@ -105,7 +105,10 @@ async def test_nobody_who_was_taken_out_or_opted_out_is_among_them_and_what_is_k
     plan_file(sale, settings, consent=Consent(accept_missing=True, by="Ada"))
     with open_ledger(settings) as ledger:
         suppression.add(ledger, [OptOut(Phone(int(opted_out)), Scope.MARKETING, "person", "")], by="Ada")
-    for number, words in ((out, "It was taken out for good"), (opted_out, "That number must not be messaged")):
+    for number, words in (
+        (out, "It was cancelled, so nothing more goes there"),
+        (opted_out, "That number must not be messaged"),
+    ):
         assert command(["campaign", "resend", "sale", "--phone", number, "--although-taken", *REASON]) == 2
         assert words in capsys.readouterr().err
     assert resend_all(Kind.CAMPAIGN, "sale", by="Ada", why="another picture").resent == 8

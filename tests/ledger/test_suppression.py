@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from posthorn.ledger import deliveries, planning, sending, suppression, totals
+from posthorn.ledger import deliveries, erasing, planning, refusals, sending, suppression, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.planning import NewDelivery, Row
 from posthorn.ledger.store import tables
@@ -375,3 +375,63 @@ def test_nobody_is_claimed_who_opted_out_before_the_claims_commit_began(url: str
     left_out = states(ledger, campaign)["suppressed"]
     assert len(claimed_at) == 600 - left_out
     assert left_out > 0
+
+
+# -- What the ledger itself tells -----------------------------------------------------------------------------------------
+
+
+def refuse(ledger: Ledger, lines: Iterable[int], code: str) -> None:
+    with ledger.write() as connection:
+        message = tables.message
+        chosen = message.c.phone.in_([phone(line) for line in lines])
+        connection.execute(message.update().where(chosen).values(error=code))
+
+
+def test_numbers_that_a_provider_refused_as_blacklisted_are_told_once(ledger: Ledger) -> None:
+    campaign = planned(ledger, 30)
+    claim = claimed(ledger, campaign)
+    sending.record(ledger, claim, answer(claim))
+    refuse(ledger, [3, 4], "number_is_blacklisted")
+    refuse(ledger, [5], "message_expired")
+    codes = ("number_is_blacklisted",)
+    found = refusals.refused(ledger, "serwersms", codes)
+    assert sorted(one.phone for one in found) == [phone(3), phone(4)]
+    assert {(one.scope, one.source) for one in found} == {(ALL, "refusal")}
+    assert refusals.refused(ledger, "skycore", codes) == []
+    assert refusals.refused(ledger, "serwersms", ()) == []
+    assert suppression.add(ledger, found, by="posthorn") == 2
+    assert refusals.refused(ledger, "serwersms", codes) == []
+    suppression.remove(ledger, phone(3), [ALL], by="ann", why="taken off the blacklist")
+    assert refusals.refused(ledger, "serwersms", codes) == [], "it was sent before that"
+
+
+def test_refusals_are_found_by_the_index_of_errors(sqlite_url: str) -> None:
+    with another(sqlite_url) as ledger, ledger.read() as connection:
+        values = {"gateway": "serwersms", "codes": ["x"], "all": 1}
+        explained = sa.text(f"EXPLAIN QUERY PLAN {refusals._REFUSED.text}").bindparams(sa.bindparam("codes", expanding=True))
+        steps = [row[-1] for row in connection.execute(explained, values)]
+    assert any("ix_message_error" in step for step in steps), steps
+
+
+def test_the_last_pull_of_each_gateway_is_kept(ledger: Ledger) -> None:
+    assert refusals.pulled_at(ledger) == {}
+    for at in (1.0, 2.0):
+        refusals.note_pulled(ledger, "serwersms", at)
+    refusals.note_pulled(ledger, "acme", 3.0)
+    assert refusals.pulled_at(ledger) == {"serwersms": 2.0, "acme": 3.0}
+
+
+def test_of_a_whole_blacklist_only_what_is_new_is_written(ledger: Ledger) -> None:
+    opt_out(ledger, range(3_000), ALL, "blacklist")
+    before = suppression.newest_word(ledger)
+    told = [OptOut(phone(line), ALL, "blacklist") for line in range(3_000)]
+    assert suppression.add_unknown(ledger, told, by="serwersms") == 0
+    assert suppression.newest_word(ledger) == before
+    assert suppression.add_unknown(ledger, [*told, OptOut(phone(1), MARKETING, "reply")], by="serwersms") == 1
+
+
+def test_erasing_a_campaign_keeps_the_list(ledger: Ledger) -> None:
+    opt_out(ledger, [3])
+    campaign = planned(ledger, 30)
+    erasing.erase(ledger, campaign)
+    assert [one.phone for one in suppression.entries(ledger)] == [phone(3)]

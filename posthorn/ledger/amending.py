@@ -1,0 +1,121 @@
+"""A person's word that changes what is planned of one recipient: taken out for good, another code, another number.
+
+The ledger keeps the row as its list says it beside what is sent, so no later run of the file stumbles over the decision. A
+message whose request is under way keeps its code and its number.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from posthorn.ledger import merging, resolving, settlements
+from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
+from posthorn.ledger.merging import Place
+from posthorn.ledger.resolving import RESENDABLE, Meant, Which
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger, sql
+from posthorn.models import MessageState, Phone
+
+AMENDABLE = (MessageState.PENDING, *RESENDABLE)
+"""States of a ticket that may get another code, or go to another number. An unknown one has to be resolved first."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOut:
+    """How many messages never go out now, and how many had left, or may have; who is named and is nobody's."""
+
+    never: int = 0
+    left: int = 0
+    strangers: tuple[Phone | str, ...] = ()
+
+
+def take_out(ledger: Ledger, delivery: Delivery, which: Which, *, by: str, why: str) -> TakenOut:
+    """Note for good that nothing more goes to these messages, also beside a run; nothing where one is nobody's."""
+    with ledger.write() as connection:
+        found = resolving.named(connection, delivery, which)
+        known = {row.code if which.codes else row.phone for row in found}
+        asked: Sequence[Phone | str] = which.codes or which.phones
+        strangers = tuple(one for one in dict.fromkeys(asked) if one not in known)
+        if strangers:
+            return TakenOut(strangers=strangers)
+        places = [Place(row.chunk_id, row.position) for row in found]
+        merging.take_out(connection, delivery.id, places, by=by, why=why)
+        states = [row.state for row in resolving.named(connection, delivery, which)]
+    never = states.count(MessageState.CANCELLED)
+    return TakenOut(never, len(states) - never)
+
+
+def replace_code(ledger: Ledger, event: Delivery, code: str, new: str, *, by: str, why: str) -> Meant | None:
+    """Give the ticket with that code another one, which the next run sends; the old one is void for good.
+
+    Returns the ticket as it was, which was left alone if ``may_be_amended`` says no; None where there is none.
+    """
+    with ledger.write() as connection:
+        row = _held(connection, event, code)
+        if row is None or not may_be_amended(row):
+            return row
+        place = {"chunk_id": row.chunk_id, "position": row.position}
+        void = {"campaign_id": event.id, "code": code, "voided_at": time.time(), "by": by, "why": why}
+        connection.execute(tables.void_code.insert().values(**void, **place))
+        listed = "UPDATE ticket SET listed_code = coalesce(listed_code, barcode), barcode = :new WHERE chunk_id = :chunk"
+        values = {"new": new, "chunk": row.chunk_id, "position": row.position}
+        connection.execute(sql(f"{listed} AND position = :position"), values)
+        _send_again(connection, event, row, "replaced", by, f"{why}; another code")
+    return row
+
+
+def readdress(ledger: Ledger, event: Delivery, code: str, phone: Phone, *, by: str, why: str) -> Meant | None:
+    """Have the ticket with that code sent to another number by the next run.
+
+    Returns the ticket as it was, which was left alone if ``may_be_amended`` says no; None where there is none.
+    """
+    message = tables.message
+    with ledger.write() as connection:
+        row = _held(connection, event, code)
+        if row is None or not may_be_amended(row):
+            return row
+        copies = sa.select(sa.func.coalesce(sa.func.max(message.c.copy) + 1, 0))
+        copies = copies.where(message.c.phone == phone, message.c.campaign_id == event.id)
+        here = sa.and_(message.c.chunk_id == row.chunk_id, message.c.position == row.position)
+        copy = connection.execute(copies).scalar_one()
+        listed = "UPDATE ticket SET listed_phone = coalesce(listed_phone, :old) WHERE chunk_id = :chunk"
+        values = {"old": row.phone, "chunk": row.chunk_id, "position": row.position}
+        connection.execute(sql(f"{listed} AND position = :position"), values)
+        connection.execute(message.update().where(here).values(phone=phone, copy=copy))
+        _send_again(connection, event, row, "resend", by, f"{why}; to another number")
+    return row
+
+
+def tickets_of(ledger: Ledger, event: Delivery, code: str) -> list[Meant]:
+    """The ticket with that code, if there is one."""
+    with ledger.read() as connection:
+        return resolving.named(connection, event, Which(codes=[code]))
+
+
+def may_be_amended(row: Meant) -> bool:
+    """Whether a ticket may get another code or number: nothing of it is under way or unknown, and it is not taken out."""
+    return row.state in AMENDABLE and not row.is_sending and not row.is_out
+
+
+def _held(connection: Connection, event: Delivery, code: str) -> Meant | None:
+    """The ticket of that code, its chunk held."""
+    which = Which(codes=[code])
+    for row in resolving.named(connection, event, which):
+        hold_chunks(connection, "id = :chunk", chunk=row.chunk_id)
+    return next(iter(resolving.named(connection, event, which)), None)
+
+
+def _send_again(connection: Connection, event: Delivery, row: Meant, decision: str, by: str, why: str) -> None:
+    """Make it pending, and bind the id of what left before: news of that is old."""
+    message, pending = tables.message, MessageState.PENDING
+    here = sa.and_(message.c.chunk_id == row.chunk_id, message.c.position == row.position)
+    new = {"state": int(pending), "provider_id": None, "error": None, "epoch": None}
+    connection.execute(message.update().where(here).values(**new))
+    was = f"{why}; was {row.state.name.lower()} as {row.provider_id or 'no id'}"
+    settlements.keep(connection, event.id, row, decision, pending, by=by, why=was, replaced_id=row.provider_id)
+    recount(connection, "id = :chunk", chunk=row.chunk_id)
