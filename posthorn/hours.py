@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MINUTES = 1440
 _MINUTE_SECONDS = 60
-_HORIZON_MINUTES = 8 * _MINUTES
-"""What opens at all does so within a week; a day more for what is asked about beside it."""
+_HORIZON_MINUTES = 15 * _MINUTES
+"""What opens at all does so within a week, or in the week after where the clock skips its hour."""
 _ITEM = re.compile(r"([a-z]{3})(?:\s*-\s*([a-z]{3}))?\s+(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})", re.IGNORECASE)
 _EXPECTED = "expected hours such as Mon-Fri 08:00-20:00, Sat 09:00-18:00"
 _SHORTEST_MINUTES = 15
@@ -74,7 +74,7 @@ def read_hours(text: str) -> Hours:
 
 
 def spans(allows: Callable[[float], bool], since: float) -> Iterator[tuple[float, float]]:
-    """The spans ``(from, until)`` (seconds) of whole minutes that ``allows``, from now on and over the next eight days.
+    """The spans ``(from, until)`` (seconds) of whole minutes that ``allows``, from now on and over the next fifteen days.
 
     It looks at each minute: so the nights in which clocks change need no rule of their own. The first span begins at
     ``since`` where that moment is inside; the last may go on after its end.

@@ -97,6 +97,10 @@ def test_the_night_in_which_the_clock_goes_forward() -> None:
     assert found("Sun 02:00-03:00", "2026-03-28T12:00") == [("Sun 02:00 +0200", "Sun 03:00 +0200")], "a week later"
 
 
+def test_an_hour_that_is_skipped_is_waited_for_until_the_week_after() -> None:
+    assert found("Sun 02:00-03:00", "2026-03-22T03:00") == [("Sun 02:00 +0200", "Sun 03:00 +0200")]
+
+
 def test_the_night_in_which_the_clock_goes_back() -> None:
     """25 October 2026: after 02:59 comes 02:00 again."""
     assert found("Sun 02:00-03:00", "2026-10-25T00:00") == [("Sun 02:00 +0200", "Sun 03:00 +0100")]
@@ -113,5 +117,5 @@ def test_what_is_always_open_has_no_end_in_sight() -> None:
     everyday = read_hours("Mon-Sun 00:00-24:00")
     since = at("2026-11-27T12:00")
     ((begin, end),) = spans(lambda seconds: everyday.is_open(seconds, WARSAW), since)
-    assert (begin, end - begin) == (since, timedelta(days=8).total_seconds())
+    assert (begin, end - begin) == (since, timedelta(days=15).total_seconds())
     assert list(spans(lambda _: False, since)) == []

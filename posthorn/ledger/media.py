@@ -10,8 +10,13 @@ import sqlalchemy as sa
 
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import Media
+
+_STORE = sql(
+    "INSERT INTO stored_file (gateway, fingerprint, file_id, stored_at) VALUES (:gateway, :fingerprint, :file, :now)"
+    " ON CONFLICT (gateway, fingerprint) DO UPDATE SET file_id = excluded.file_id, stored_at = excluded.stored_at"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +86,13 @@ def used_by(ledger: Ledger, gateway: str, file_ids: Sequence[str]) -> list[str]:
 
 
 def keep_file_id(ledger: Ledger, campaign: Delivery, item: MediaRecord, file_id: str) -> None:
-    """Remember the provider's id for this item, for the campaign and for later campaigns with the same content."""
-    stored = tables.stored_file
-    key = sa.and_(stored.c.gateway == campaign.gateway, stored.c.fingerprint == item.fingerprint)
+    """Remember the provider's id for this item, for the campaign and for later campaigns with the same content.
+
+    Two campaigns may have the same file uploaded at the same time: the later one's id is kept.
+    """
+    values = {"gateway": campaign.gateway, "fingerprint": item.fingerprint, "file": file_id, "now": time.time()}
     with ledger.write() as connection:
-        connection.execute(stored.delete().where(key))
-        connection.execute(
-            stored.insert().values(
-                gateway=campaign.gateway, fingerprint=item.fingerprint, file_id=file_id, stored_at=time.time()
-            )
-        )
+        connection.execute(_STORE, values)
         connection.execute(_item(campaign, item).values(file_id=file_id, verified_at=None, refused=None))
 
 

@@ -105,22 +105,17 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
         because = f"its last look at what was sent again is at {_moment(campaign.waiting_until)}, close before the dispatch"
     elif state == "stopped" and because is None:
         because = _rest_words(campaign)
-    if state == "stopped":
-        word = approvals.newest(ledger, campaign)
-        is_refused = not isinstance(word, float) and word is not None and not word.approved
-        if campaign.halted_because is not None and not is_refused:
-            word, state = None, "needs_attention"
-            because = (
-                f"{campaign.halted_because}. `posthorn campaign approve {campaign.name}` shows it and lets it go on,"
-                f" `posthorn campaign cancel {campaign.name}` ends it for good"
-            )
-        if isinstance(word, float):
-            state, because = (
-                _ASKED,
-                f"waits for approval since {_moment(word)}: `{campaign.kind.command} approve {campaign.name}`",
-            )
-        elif word is not None and not word.approved:
-            because = f"not approved by {word.by}" + (f": {word.note}" if word.note else "")
+    is_halted = campaign.halted_because is not None and state == "needs_attention"
+    word = approvals.newest(ledger, campaign) if state == "stopped" or is_halted else None
+    if word is not None and not isinstance(word, float) and not word.approved:
+        state, because = "stopped", f"not approved by {word.by}" + (f": {word.note}" if word.note else "")
+    elif is_halted:
+        because = _halt_words(campaign)
+    elif isinstance(word, float):
+        state, because = (
+            _ASKED,
+            f"waits for approval since {_moment(word)}: `{campaign.kind.command} approve {campaign.name}`",
+        )
     return {
         "name": campaign.name,
         "kind": campaign.kind.name.lower(),
@@ -139,6 +134,14 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
         ],
         "contradictory_news": parked.count_contradictory(ledger, campaign),
     }
+
+
+def _halt_words(campaign: Delivery) -> str:
+    """What went wrong with a halted delivery, and what to do about it."""
+    return (
+        f"{campaign.halted_because}. `posthorn campaign approve {campaign.name}` shows it and lets it go on,"
+        f" `posthorn campaign cancel {campaign.name}` ends it for good"
+    )
 
 
 def _copies_words(campaign: Delivery, second: Mapping[str, MessageState]) -> str | None:
@@ -250,6 +253,8 @@ def _state(ledger: Ledger, campaign: Delivery, counted: dict[str, int], second: 
     if campaign.cancelled_at is not None:
         return "cancelled"
     if counted["pending"] or counted["sending"]:
+        if campaign.halted_because is not None:
+            return "needs_attention"
         goes_on = campaign.goes_on_at is not None and campaign.stopped_because is None
         return "waiting" if goes_on and not is_missed(campaign.goes_on_at or 0.0) else "stopped"
     if campaign.waiting_until is not None and not is_missed(campaign.waiting_until) and not second:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from posthorn.views.status import exit_code, status_table
+from tests.conftest import sandbox_settings
 from tests.delivery.event_journey import attendees, send_event, ticket_settings, write_event
 from tests.delivery.journey import counted, deliver, numbers, write_campaign
+from tests.ledger.conftest import postgres_template, postgres_url  # noqa: F401 - fixtures
 
 SEND = "messages/send_mms"
 
@@ -75,6 +78,13 @@ async def test_unknown_ones_are_spent_and_refused_ones_are_not(box: Sandbox, pri
     assert counted(status)["unknown"] >= 50
     assert box.truth()["accepted"] + counted(status)["unknown"] <= 100
     assert status["state"] == "stopped"
+
+
+async def test_what_was_surely_not_taken_leaves_room_for_it(box: Sandbox, tmp_path: Path) -> None:
+    box.faults.replace([{"call": SEND, "fault": "status_before", "status": 429, "at": [1], "retry_after": "0"}])
+    settings = sandbox_settings(box.url, tmp_path, concurrency=1, settle_seconds=0.3, price_per_message=Decimal("0.10"))
+    status = await deliver(write_campaign(tmp_path, numbers(100), max_cost="10"), settings)
+    assert (status["state"], counted(status)) == ("finished", {"accepted": 100})
 
 
 async def test_what_each_country_costs_is_heeded(box: Sandbox, priced: Settings, tmp_path: Path) -> None:
@@ -167,3 +177,31 @@ async def test_what_is_sent_again_on_purpose_costs_once_more(
     assert (status["state"], counted(status)) == ("stopped", {"accepted": 50, "pending": 50})
     assert box.truth()["accepted"] == 140
     assert "14.00 is spent or reserved" in status["because"]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_two_runs_at_once_on_postgresql_stay_below_the_days_cap_with_unknowns(
+    seed: int,
+    box: Sandbox,
+    postgres_url: str,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    faults = ("close_before", "close_after", "reset_after")
+    box.faults.replace(
+        [{"call": SEND, "fault": one, "probability": 0.1, "seed": seed + at} for at, one in enumerate(faults)]
+    )
+    runs = []
+    for name, at in (("one", 0), ("two", 3000)):
+        folder = tmp_path / name
+        folder.mkdir()
+        own = sandbox_settings(box.url, folder, settle_seconds=0.1, breaker_after=100, price_per_message=Decimal("0.10"))
+        own.database_url, own.daily_cost_cap = postgres_url, Decimal("112.5")
+        file = write_campaign(folder, [f"+48501{number:06}" for number in range(at, at + 1500)], name=name, media="[]")
+        runs.append(deliver(file, own))
+    ended = await asyncio.gather(*runs)
+    spent = sum(sum(counted(one).get(state, 0) for state in ("accepted", "unknown")) for one in ended)
+    assert sum(box.truth()["faults"].values()) > 0
+    assert box.truth()["accepted"] <= 1125
+    assert spent <= 1125
+    assert [one["state"] for one in ended] == ["stopped"] * 2
+    assert all("the day's cap" in one["because"] for one in ended)

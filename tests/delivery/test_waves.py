@@ -20,7 +20,7 @@ from posthorn.delivery.waves import judged
 from posthorn.delivery.wish import load_wish
 from posthorn.delivery.withdraw import cancel_campaign
 from posthorn.errors import DeliveryChanged, InputError
-from posthorn.ledger import deliveries, sending, waves
+from posthorn.ledger import deliveries, sending, totals, waves
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.sampling import Sampled
 from posthorn.ledger.store.engine import Ledger
@@ -96,6 +96,11 @@ async def test_a_bad_picture_reaches_the_canary_and_not_one_more(
     again = await deliver(file, environment)
     assert (again["state"], box.truth()["requests"][SEND] * 50) == ("needs_attention", asked_for), "nobody has decided"
     assert going_on() == []
+    ledger = Ledger(environment.database_url)
+    try:
+        assert [one.state for one in totals.summaries(ledger)] == ["needs_attention"]
+    finally:
+        ledger.close()
 
 
 async def test_a_good_one_ramps_by_itself_wave_by_wave(box: Sandbox, environment: Settings, tmp_path: Path) -> None:

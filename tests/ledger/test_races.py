@@ -9,9 +9,10 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from posthorn.ledger import deliveries, reconciling, reporting, sending
+from posthorn.ledger import deliveries, media, reconciling, reporting, sending
 from posthorn.ledger.reconciling import Decision
 from posthorn.ledger.sending import ClaimLost
+from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState, Report
 from tests.ledger.ledgers import (
@@ -167,3 +168,17 @@ def test_many_verbs_at_once_on_the_same_chunks_never_deadlock_and_always_add_up(
         pass
     assert [*one, *two, *three, *four, *five] == []
     everything_adds_up(postgres_ledger)
+
+
+def test_two_campaigns_that_upload_the_same_file_at_once_both_keep_an_id(postgres_ledger: Ledger) -> None:
+    monday, friday = planned(postgres_ledger, 10, name="monday"), planned(postgres_ledger, 10, name="friday", first=100)
+    (item,) = media.of(postgres_ledger, monday)
+    values = {"gateway": monday.gateway, "fingerprint": item.fingerprint, "file_id": "file-1", "stored_at": 1.0}
+    with postgres_ledger.write() as connection:
+        connection.execute(tables.stored_file.insert().values(values))
+        other = meanwhile(lambda: media.keep_file_id(postgres_ledger, friday, item, "file-2"))
+        problems = other.__enter__()
+        wait_until_it_waits(postgres_ledger)
+    other.__exit__(None, None, None)
+    assert problems == []
+    assert media.known_file_id(postgres_ledger, "serwersms", item.fingerprint) == "file-2"
