@@ -18,7 +18,7 @@ from posthorn.delivery.halting import LOOK_EVERY_SECONDS, Halting
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.waves import judged
 from posthorn.delivery.wish import load_wish
-from posthorn.delivery.withdraw import cancel_campaign
+from posthorn.delivery.withdraw import cancel_delivery
 from posthorn.errors import DeliveryChanged, InputError
 from posthorn.ledger import deliveries, sending, totals, waves
 from posthorn.ledger.deliveries import Delivery
@@ -238,7 +238,7 @@ def test_a_run_looks_now_and_then_at_what_the_reports_say_of_what_it_sent(
 async def test_cancelling_what_waits_ends_its_wait(settings: Settings, tmp_path: Path) -> None:
     file = write_campaign(tmp_path, numbers(300), **WAVES)
     assert (await deliver(file, settings))["state"] == "waiting"
-    await cancel_campaign("sale")
+    await cancel_delivery(Kind.CAMPAIGN, "sale")
     status = status_of("sale", settings)
     assert (status["state"], status["waiting_until"], going_on()) == ("cancelled", None, [])
 
