@@ -52,7 +52,8 @@ NEWEST = "(SELECT suppressions FROM identity)"
 _HELD = "SELECT phone, source FROM suppression WHERE {which} AND scope >= :scope AND removed_at IS NULL ORDER BY scope"
 """The widest scope comes last, and so gives the reason."""
 
-_SINCE = _HELD.format(which="number > :number")
+_EVERYBODY = _HELD.format(which="number > 0")
+_SINCE = "SELECT phone FROM suppression WHERE number > :number AND scope >= :scope AND removed_at IS NULL"
 _AMONG_JSON = _HELD.format(which="phone IN (SELECT value FROM json_each(:phones))")
 _AMONG_ARRAY = _HELD.format(which="phone = ANY(:phones::bigint[])")
 _CODES = {source: f"{OPT_OUT}{source}" for source in OPT_OUT_SOURCES}
@@ -230,7 +231,7 @@ def counted(ledger: Ledger) -> dict[tuple[Scope, str], int]:
 def codes(ledger: Ledger, scope: Scope) -> dict[int, str]:
     """Every number that must not get what heeds ``scope``, with the code that its message is to carry."""
     with ledger.read() as connection:
-        return {phone: _CODES[source] for phone, source in rows(connection, _SINCE, {"number": 0, "scope": int(scope)})}
+        return {phone: _CODES[source] for phone, source in rows(connection, _EVERYBODY, {"scope": int(scope)})}
 
 
 class Watch:
@@ -250,7 +251,7 @@ class Watch:
             self._known, self._scope, self._number = set(), scope, 0
         if newest > self._number:
             found = rows(connection, _SINCE, {"number": self._number, "scope": int(scope)})
-            self._known.update(phone for phone, _ in found)
+            self._known.update(phone for (phone,) in found)
             self._number = newest
         return not self._known.isdisjoint(phones)
 
