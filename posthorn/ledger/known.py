@@ -311,7 +311,10 @@ class KnownTickets:
 
     def _renumber(self, row: Row, ticket: _Ticket) -> None:
         known = ticket.row
-        if ticket.is_sending or not (ticket.is_out or known.state in (*_CORRIGIBLE, MessageState.CANCELLED)):
+        has_left = known.state not in (*_CORRIGIBLE, MessageState.CANCELLED)
+        if ticket.is_out and has_left:
+            return  # it stays with the number that it went to, and goes to no other
+        if ticket.is_sending or has_left:
             self.differences.left.append((row.line, known))
             return
         copy = self._copies.get(row.phone, 0)
