@@ -59,6 +59,7 @@ def campaign() -> None:
         landlines = false                    # true: landline numbers too
         literal = false                      # true: {placeholders} in title or text are meant as they stand
         strict = false                       # true: warnings block
+        on_repeat = "refuse"                 # or "skip", "send": some had the same message lately
         send_at = 2026-11-30T09:00:00+01:00  # optional: the provider dispatches then
         test = false                         # true: the provider checks the request and sends nothing
         canary = 200                         # optional: so many people first; canary_wait, ramp, halt_at go with it
