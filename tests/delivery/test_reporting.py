@@ -34,8 +34,8 @@ def campaign(**definition: object) -> Delivery:
     return Delivery(**{**given, "kind": Kind.CAMPAIGN, "definition": definition})
 
 
-# The moment of dispatch that its requests named, or for how many minutes it is held; when it was last asked about and what time
-# it is (seconds after it was sent); whether it is due.
+# The moment of dispatch that its requests named, or for how many minutes it is held; when it was last asked about and what
+# time it is (seconds after it was sent); whether it is due.
 DUE = {
     "just sent": ({}, None, 8 * MINUTE, False),
     "sent ten minutes ago": ({}, None, 10 * MINUTE, True),
