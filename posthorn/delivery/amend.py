@@ -92,8 +92,8 @@ def _refuse(event: Delivery, code: str, ticket: Meant | None) -> None:
 
 def _refuse_same(event: Delivery, code: str, phone: Phone, present: Sequence[Phone]) -> None:
     if phone in present:
-        command = f"`{event.kind.command} resend {event.name} {code} --why TEXT`"
-        raise InputError("--to", f"the ticket goes to {mask_phone(phone)} already; {command} sends it there again")
+        again = f"`posthorn tickets resend {event.name} {code} --why TEXT` sends it there again"
+        raise InputError("--to", f"the ticket goes to {mask_phone(phone)} already; {again}")
 
 
 def _refuse_without_reason(why: str) -> None:

@@ -60,7 +60,8 @@ async def catch_up_campaign(
 
     Raises:
         AlreadyRunning: it is being sent, or looked after.
-        Stopped: its mark cannot be used, or the provider does not list what it surely took.
+        Stopped: its mark cannot be used, the provider does not list what it surely took, or rows were merged and sent to
+            that this ledger has not planned.
         TryAgain, StopRun, InputError: the provider could not be asked; what was booked stands, and it may be run again.
     """
     async with open_lookup(name, settings=settings) as run:
@@ -75,6 +76,7 @@ async def catch_up_campaign(
             # All that these requests were for is found: then nothing of the rest can be theirs.
             if sum(claim.count for claim in unmatched) > await run.do(guarding.count_settled, run.delivery, by=_BY):
                 await run.do(_suspect_all, run.delivery, unmatched)
+            await run.do(_refuse_later_waves, run.delivery, unmatched)
             marked = await reconcile(run)
             token = await run.do(guarding.catch_up, run.delivery, by=process_name())
             mark.note_settled(token)
@@ -87,7 +89,7 @@ def catch_up_event(name: str, *, settings: Settings | None = None) -> CaughtUp:
 
     Raises:
         AlreadyRunning: it is being sent, or looked after.
-        Stopped: its mark cannot be used.
+        Stopped: its mark cannot be used, or rows were merged and sent to that this ledger has not planned.
     """
     settings = settings or load_settings()
     with open_ledger(settings) as ledger:
@@ -100,6 +102,7 @@ def catch_up_event(name: str, *, settings: Settings | None = None) -> CaughtUp:
                 guarding.remember(ledger, chunk, claims)
             if unmatched:
                 _suspect_all(ledger, event, unmatched)
+            _refuse_later_waves(ledger, event, unmatched)
             mark.note_settled(guarding.catch_up(ledger, event, by=process_name()))
             return _caught_up(ledger, event, len(forgotten), 0, 0)
 
@@ -184,6 +187,21 @@ def _suspect_all(ledger: Ledger, campaign: Delivery, unmatched: Sequence[MarkedC
     since = min(claim.claimed_at for claim in unmatched)
     while page := guarding.pending(ledger, campaign, _PAGE, (0, 0)):
         guarding.suspect(ledger, page, since=since, problem=problem)
+
+
+def _refuse_later_waves(ledger: Ledger, delivery: Delivery, unmatched: Sequence[MarkedClaim]) -> None:
+    """Refuse to call a ledger caught up that lacks rows which were sent to: their list would plan them as new.
+
+    Raises:
+        Stopped: it does; the list has to be merged first, and then the guard still holds it back.
+    """
+    if later := guarding.of_later_waves(ledger, delivery, unmatched):
+        count, command = sum(claim.count for claim in later), delivery.kind.command
+        raise Stopped(
+            f"this machine's mark has requests for {count:,} messages of {delivery.name} that this ledger has not even"
+            f" planned: rows were merged into it after the copy was made. Run `{command} send` with the list as it was"
+            " sent last: it plans them again and sends nothing. Then run this once more"
+        )
 
 
 def _moment(report: Report) -> float:

@@ -82,7 +82,8 @@ def refuse_others(delivery: Delivery, word: Word, wanted: str, undone: str, look
 
 def _why(one: Meant, delivery: Delivery) -> str:
     """``It is accepted``, or what there is to know and to do about that state."""
-    state = MessageState.CANCELLED if one.is_out else MessageState.PENDING if one.is_sending else one.state
+    barred = MessageState.SUPPRESSED if one.is_barred else None
+    state = MessageState.CANCELLED if one.is_out else barred or (MessageState.PENDING if one.is_sending else one.state)
     words = _WAY_ON.get(state, f"It is {state.name.lower().replace('_', ' ')}")
     return words.format(command=delivery.kind.command, name=delivery.name)
 

@@ -26,7 +26,6 @@ from posthorn.models import Kind
 _LINES_NAMED = 20
 _LATE = "late"
 _MISSING = "its row was missing from the list, and that was accepted"
-_COMMAND = {Kind.CAMPAIGN: "campaign", Kind.EVENT: "tickets"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ class Merge:
             InputError: rows are missing, ambiguous, or changed the number of what has left; with their lines.
         """
         differences, key = self.differences, self.wish.list_key
-        name, command = self.wish.name, _COMMAND[self.wish.kind]
+        name, command = self.wish.name, self.wish.kind.command
         if differences.ambiguous:
             raise InputError(key, _ambiguous_words(differences, command, name))
         if differences.left:
@@ -241,7 +240,7 @@ def _ambiguous_words(differences: Differences, command: str, name: str) -> str:
     more = f" and {len(pairs) - _LINES_NAMED:,} more" if len(pairs) > _LINES_NAMED else ""
     return (
         f"{len(pairs):,} rows may be one and the same person: {first}{more}. Nothing was done. Name the column that tells"
-        f' rows apart, as in key = "order", or give each row its code: `posthorn {command} export {name} --csv FILE` has it'
+        f' rows apart, as in key = "order", or give each row its code: `{command} export {name} --csv FILE` has it'
     )
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from posthorn.delivery.merge import Consent, Merge
 from posthorn.delivery.optouts import take_refusals
 from posthorn.delivery.probe import refuse_ignored_test
-from posthorn.delivery.run import process_name, try_lock
+from posthorn.delivery.run import process_name, try_lock, wait_for_lock
 from posthorn.delivery.wish import Batch, ListReading, Wish, load_wish
 from posthorn.errors import AlreadyRunning, InputError, NotMerged
 from posthorn.ledger import deliveries, planning
@@ -60,7 +61,10 @@ def plan_file(
     """
     wish = load_wish(path, kind, settings)
     refuse_if_running(wish)
-    with open_ledger(settings) as ledger, planning_lock(ledger, wish.name, test=wish.test):
+    with (
+        open_ledger(settings) as ledger,
+        planning_lock(ledger, wish.name, test=wish.test, has_news=partial(_has_news, wish)),
+    ):
         return _plan(ledger, wish, path.parent / f"{wish.name}.rejects.csv", consent)
 
 
@@ -147,24 +151,34 @@ def refuse_if_running(wish: Wish) -> None:
         try:
             try_lock(ledger, planned)
         except AlreadyRunning as error:
-            if planned.list_hash == wish.list_hash() and planned.definition == wish.definition():
+            if not _has_news(wish, planned):
                 raise
             raise NotMerged(
                 f"{error}. What is new in the file was not merged, it is running: send it again once that is over"
             ) from None
 
 
+def _has_news(wish: Wish, planned: Delivery) -> bool:
+    """Whether the file is another than the one that was read last."""
+    return planned.list_hash != wish.list_hash() or planned.definition != wish.definition()
+
+
 @contextmanager
-def planning_lock(ledger: Ledger, name: str, *, test: bool = False) -> Iterator[None]:
-    """Hold the lock of a campaign or event while it is planned.
+def planning_lock(
+    ledger: Ledger, name: str, *, test: bool = False, has_news: Callable[[Delivery], bool] = lambda _: False
+) -> Iterator[None]:
+    """Hold the lock of a campaign or event while it is planned. While somebody looks after it, what ``has_news`` waits.
 
     Raises:
-        AlreadyRunning: another process plans or sends it, or looks after it.
+        AlreadyRunning: another process plans or sends it.
+        LedgerError: it has been looked after for ten minutes.
     """
     key = deliveries.lock_key(name, test=test)
     planned = deliveries.find(ledger, name, test=test)
     if planned is not None:
-        try_lock(ledger, planned)  # who only looks it up minds no options, and its content is frozen
+        # Who looks it up minds no options. But a look that has begun knows nothing of rows that are merged after it.
+        if not try_lock(ledger, planned) and has_news(planned):
+            wait_for_lock(ledger, planned)
     elif not ledger.locks.acquire(key):
         raise AlreadyRunning(f"{name} is already running elsewhere: another process is planning it")
     try:

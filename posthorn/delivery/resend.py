@@ -71,7 +71,9 @@ def resend_named(
         _refuse_cancelled(delivery)
         states = (*(RESENDABLE if although_taken else _NOT_TAKEN_TWICE), MessageState.SUPPRESSED)
         word = resolving.resend(ledger, delivery, which, states, by=by, why=why)
-        taken = [one for one in word.others if one.state in RESENDABLE and not one.is_sending]
+        taken = [
+            one for one in word.others if one.state in RESENDABLE and not (one.is_sending or one.is_out or one.is_barred)
+        ]
         if taken and not word.strangers and len(taken) == len(word.others):
             raise InputError(
                 "--phone",

@@ -299,17 +299,40 @@ async def _wait_for_lock(run: Run[Any]) -> None:
         AlreadyRunning: another process runs it; with since when and by whom.
         LedgerError: the lookup has not ended for ten minutes.
     """
-    name, deadline = run.delivery.name, time.monotonic() + _LOOKUP_WAIT_SECONDS
     if try_lock(run.ledger, run.delivery):
         return
-    with run.waiting_for(f"for another process that looks after {name}", time.time() + _LOOKUP_WAIT_SECONDS):
+    deadline = time.monotonic() + _LOOKUP_WAIT_SECONDS
+    with run.waiting_for(_for_lookup(run.delivery.name), time.time() + _LOOKUP_WAIT_SECONDS):
         while not try_lock(run.ledger, run.delivery):
-            if time.monotonic() >= deadline:
-                raise LedgerError(
-                    f"{name} has been looked after by another process for {_LOOKUP_WAIT_SECONDS / 60:.0f} minutes;"
-                    " nothing was sent. Look at that process, and run the campaign again"
-                )
+            _refuse_long_lookup(run.delivery.name, deadline)
             await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def wait_for_lock(ledger: Ledger, campaign: Delivery) -> None:
+    """Become the one that plans this campaign; while somebody only looks after it, wait for that to end.
+
+    Raises:
+        AlreadyRunning, LedgerError: as a run's beginning.
+    """
+    if try_lock(ledger, campaign):
+        return
+    deadline = time.monotonic() + _LOOKUP_WAIT_SECONDS
+    with board().waiting(_for_lookup(campaign.name), time.time() + _LOOKUP_WAIT_SECONDS):
+        while not try_lock(ledger, campaign):
+            _refuse_long_lookup(campaign.name, deadline)
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _for_lookup(name: str) -> str:
+    return f"for another process that looks after {name}"
+
+
+def _refuse_long_lookup(name: str, deadline: float) -> None:
+    if time.monotonic() >= deadline:
+        raise LedgerError(
+            f"{name} has been looked after by another process for {_LOOKUP_WAIT_SECONDS / 60:.0f} minutes;"
+            " nothing was sent. Look at that process, and run the campaign again"
+        )
 
 
 def try_lock(ledger: Ledger, campaign: Delivery) -> bool:

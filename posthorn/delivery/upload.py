@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from posthorn.delivery.place import Place
 from posthorn.delivery.run import CampaignRun
-from posthorn.errors import FileRefused, GatewayError, PermissionMissing, RequestRefused
+from posthorn.errors import FileRefused, GatewayError, PermissionMissing, RequestRefused, TryAgain
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.gateways.storedfile import Condition, Look, look_at
 from posthorn.ledger import accounts, media
@@ -59,7 +59,7 @@ async def seen(gateway: CampaignGateway, item: Media, file_id: str, listed: Mapp
     """What the provider shows of the file: in its list, or where that does not hold it, when asked for it by its id."""
     file = listed.get(file_id)
     if file is None:
-        with suppress(RequestRefused, PermissionMissing):  # an account that may not ask so has a list all the same
+        with suppress(RequestRefused, PermissionMissing, TryAgain):  # no page documents it: the list is what counts
             file = await gateway.view_file(file_id)
     return await asyncio.to_thread(look_at, item, file)
 

@@ -45,6 +45,18 @@ _BY_PREFIX = (
     " FROM chunk k JOIN campaign c ON c.id = k.campaign_id JOIN message m ON m.chunk_id = k.id"
     f" WHERE NOT c.test AND {_IS_SPENT} AND {{which}} GROUP BY c.gateway, 2"
 )
+_REPLACED = (
+    "SELECT c.gateway, substr(CAST(m.phone AS TEXT), 1, :longest) AS digits, count(*) AS messages"
+    " FROM settlement s JOIN campaign c ON c.id = s.campaign_id"
+    " JOIN message m ON m.chunk_id = s.chunk_id AND m.position = s.position"
+    " WHERE s.decision = 'resend' AND s.replaced_id IS NOT NULL"
+    " AND s.evidence NOT LIKE '%; was rejected as ' || s.replaced_id AND NOT c.test AND {which} GROUP BY c.gateway, 2"
+)
+"""What a person had sent again was paid before, too; its message tells of the last attempt only."""
+_ATTEMPTED = (
+    "EXISTS (SELECT 1 FROM attempt a WHERE a.chunk_id = s.chunk_id AND a.outcome <> 'not_taken'"
+    " AND a.started_at >= :since AND a.started_at < :until AND a.started_at <= s.settled_at)"
+)
 _PENDING_BY_PREFIX = (
     "SELECT substr(CAST(phone AS TEXT), 1, :longest) AS digits, count(*) AS messages FROM message"
     " WHERE state = 0 AND chunk_id IN (SELECT id FROM chunk WHERE campaign_id = :campaign) GROUP BY 1"
@@ -127,19 +139,22 @@ def reserve(connection: Connection, caps: Sequence[Cap], cost: int) -> list[Near
 def count_anew(ledger: Ledger, cap: Cap, tariffs: Mapping[str, Tariff]) -> int:
     """Count what is spent of a cap from the messages, and keep that; millionths. A gateway without a tariff costs nothing.
 
+    What was sent again on purpose counts once for each time.
+
     Claims of the same cap wait meanwhile: what they commit before is counted, what they add after is added to this.
     """
     longest = max((tariff.longest for tariff in tariffs.values()), default=0)
     if cap.campaign_id is not None:
-        which = "c.id = :campaign"
+        which = before = "c.id = :campaign"
         values: dict[str, float] = {"campaign": cap.campaign_id}
     else:
-        which = "k.claimed_at >= :since AND k.claimed_at < :until"
+        which, before = "k.claimed_at >= :since AND k.claimed_at < :until", _ATTEMPTED
         values = {"since": cap.since, "until": cap.until}
     query = sql((_BY_PREFIX if longest else _BY_CHUNK).format(which=which))
     with ledger.write() as connection:
         connection.execute(_HOLD, {"scope": cap.scope})
-        counted = connection.execute(query, {**values, **({"longest": longest} if longest else {})}).all()
+        counted = list(connection.execute(query, {**values, **({"longest": longest} if longest else {})}))
+        counted += connection.execute(sql(_REPLACED.format(which=before)), {**values, "longest": longest})
         spent = sum(tariffs[row.gateway].price(row.digits) * int(row.messages) for row in counted if row.gateway in tariffs)
         kept = tables.spending
         connection.execute(kept.update().where(kept.c.scope == cap.scope).values(spent=spent))

@@ -126,23 +126,22 @@ def matched(
 ) -> tuple[dict[int, list[MarkedClaim]], list[MarkedClaim]]:
     """The forgotten claims by the chunk of this ledger that each was for, and those for which there is none (any more).
 
-    A plan that is older than the claim still has its chunks, also those that it holds for sent or under way. One that was
-    made anew has others: the same numbers tell.
+    A wave that is older than the claim still has its chunks, also those that it holds for sent or under way. One that was
+    planned anew has others: the same numbers tell.
     """
     claims = _not_remembered(ledger, campaign, claims)
     by_place: dict[int, list[MarkedClaim]] = defaultdict(list)
     by_numbers: dict[str, list[MarkedClaim]] = defaultdict(list)
     for claim in claims:
-        if claim.claimed_at >= campaign.created_at:
-            by_place[claim.chunk_id].append(claim)
+        by_place[claim.chunk_id].append(claim)
         by_numbers[claim.numbers].append(claim)
     found: dict[int, list[MarkedClaim]] = {}
-    for chunk, epoch, phones in _pending_chunks(ledger, campaign):
-        same = [claim for claim in by_place[chunk] if claim.epoch > epoch]
+    for chunk, epoch, planned_at, phones in _pending_chunks(ledger, campaign):
+        same = [claim for claim in by_place[chunk] if claim.epoch > epoch and claim.claimed_at >= planned_at]
         if here := list(dict.fromkeys(same + by_numbers[mark.fingerprint(phones)])):
             found[chunk] = here
-    for chunk, epoch in _other_chunks(ledger, campaign, by_place):
-        if here := [claim for claim in by_place[chunk] if claim.epoch > epoch]:
+    for chunk, epoch, planned_at in _other_chunks(ledger, campaign, by_place):
+        if here := [claim for claim in by_place[chunk] if claim.epoch > epoch and claim.claimed_at >= planned_at]:
             found[chunk] = here
     matched_claims = {claim for here in found.values() for claim in here}
     return found, [claim for claim in claims if claim not in matched_claims]
@@ -160,25 +159,47 @@ def _not_remembered(ledger: Ledger, campaign: Delivery, claims: Sequence[MarkedC
     return [claim for claim in claims if (claim.owner, claim.claimed_at) not in entered]
 
 
-def _pending_chunks(ledger: Ledger, campaign: Delivery) -> Iterator[tuple[int, int, list[Phone]]]:
-    """Every pending chunk with its epoch and the numbers that a claim of it would name."""
-    epochs = sql("SELECT id, epoch FROM chunk WHERE campaign_id = :campaign AND state = 0 ORDER BY id")
+_PENDING_CHUNKS = sql(
+    "SELECT k.id, k.epoch, w.planned_at FROM chunk k JOIN wave w ON w.campaign_id = k.campaign_id AND w.number = k.wave"
+    " WHERE k.campaign_id = :campaign AND k.state = 0 ORDER BY k.id"
+)
+
+
+def _pending_chunks(ledger: Ledger, campaign: Delivery) -> Iterator[tuple[int, int, float, list[Phone]]]:
+    """Every pending chunk with its epoch, when its wave was planned, and the numbers that a claim of it would name."""
     phones = sql("SELECT phone FROM message WHERE chunk_id = :chunk AND state = 0 ORDER BY position")
     with ledger.read() as connection:
-        for chunk, epoch in connection.execute(epochs, {"campaign": campaign.id}).all():
-            yield chunk, epoch, [Phone(phone) for phone in connection.execute(phones, {"chunk": chunk}).scalars()]
+        for chunk, epoch, planned_at in connection.execute(_PENDING_CHUNKS, {"campaign": campaign.id}).all():
+            numbers = [Phone(phone) for phone in connection.execute(phones, {"chunk": chunk}).scalars()]
+            yield chunk, epoch, planned_at, numbers
 
 
-def _other_chunks(ledger: Ledger, campaign: Delivery, ids: Iterable[int]) -> list[tuple[int, int]]:
-    """Those of the chunks that are the campaign's and not pending, each with its epoch."""
-    chunk, wanted = tables.chunk.c, sorted(ids)
-    query = sa.select(chunk.id, chunk.epoch).where(chunk.campaign_id == campaign.id, chunk.state != 0)
-    found: list[tuple[int, int]] = []
+def _other_chunks(ledger: Ledger, campaign: Delivery, ids: Iterable[int]) -> list[tuple[int, int, float]]:
+    """Those of the chunks that are the campaign's and not pending, each with its epoch and when its wave was planned."""
+    chunk, wave, wanted = tables.chunk.c, tables.wave.c, sorted(ids)
+    its_wave = sa.and_(wave.campaign_id == chunk.campaign_id, wave.number == chunk.wave)
+    query = sa.select(chunk.id, chunk.epoch, wave.planned_at).join(tables.wave, its_wave)
+    query = query.where(chunk.campaign_id == campaign.id, chunk.state != 0)
+    found: list[tuple[int, int, float]] = []
     with ledger.read() as connection:
         for at in range(0, len(wanted), _ROWS_PER_QUERY):
             rows = connection.execute(query.where(chunk.id.in_(wanted[at : at + _ROWS_PER_QUERY])))
-            found += [(row.id, row.epoch) for row in rows]
+            found += [(row.id, row.epoch, row.planned_at) for row in rows]
     return found
+
+
+def of_later_waves(ledger: Ledger, campaign: Delivery, unmatched: Sequence[MarkedClaim]) -> list[MarkedClaim]:
+    """Those of the unmatched claims that were made after the newest wave was planned, and for no chunk of this plan.
+
+    They were for rows that were merged after the copy was made: the ledger has not even planned them, and would take them
+    for new.
+    """
+    chunk, wave = tables.chunk.c, tables.wave.c
+    newest = sa.select(sa.func.max(wave.planned_at)).where(wave.campaign_id == campaign.id)
+    with ledger.read() as connection:
+        planned_at: float = connection.execute(newest).scalar_one()
+        own = set(connection.execute(sa.select(chunk.id).where(chunk.campaign_id == campaign.id)).scalars())
+    return [claim for claim in unmatched if claim.claimed_at >= planned_at and claim.chunk_id not in own]
 
 
 def remember(ledger: Ledger, chunk: int, claims: Sequence[MarkedClaim]) -> int:

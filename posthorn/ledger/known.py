@@ -6,6 +6,7 @@ columns. What identifies a row is all in which the two differ: ``KnownNumbers`` 
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,18 +85,36 @@ class KnownNumbers:
     def __init__(self, ledger: Ledger, campaign: Delivery | None) -> None:
         self.differences = Differences()
         self._ledger, self._campaign = ledger, campaign
-        self._unseen = set(_numbers(ledger, campaign)) if campaign else set()
+        self._in_order = array("Q", _numbers(ledger, campaign) if campaign else ())
+        self._at = 0
+        self._unseen: set[int] | None = None
         self._out = _taken_out(ledger, campaign) if campaign else set()
 
     def new_of(self, batch: Sequence[tuple[int, Phone]]) -> Sequence[tuple[int, Phone]]:
         """The rows of a batch whose numbers are not planned yet."""
-        here = self._unseen.intersection([phone for _, phone in batch]) if self._unseen else set()
-        self._unseen -= here
+        phones = [phone for _, phone in batch]
+        here = self._known_of(phones)
         self.differences.known += len(here)
         self.differences.still_out += len(here & self._out)
         new = [row for row in batch if row[1] not in here] if here else batch
         self.differences.new += len(new)
         return new
+
+    def _known_of(self, phones: Sequence[Phone]) -> set[int]:
+        """Those of the numbers that are planned; each is asked for once.
+
+        A list that was only added to begins as it was planned, so it is compared as it stands as long as that is so: a set
+        of all numbers would take ten times their room.
+        """
+        if self._unseen is None:
+            ahead = self._in_order[self._at : self._at + len(phones)]
+            if array("Q", phones) == ahead:
+                self._at += len(phones)
+                return set(phones)
+            self._unseen, self._in_order = set(self._in_order[self._at :]), array("Q")
+        here = self._unseen.intersection(phones)
+        self._unseen -= here
+        return here
 
     def code_of(self, row: Row) -> str | None:  # noqa: ARG002 - as an event's
         """It has none."""
@@ -104,7 +123,8 @@ class KnownNumbers:
     def finish(self) -> None:
         """Find the planned numbers that no batch had, and that need a word."""
         if self._campaign is not None:
-            self.differences.missing = _rows_of(self._ledger, self._campaign, sorted(self._unseen))
+            unseen = self._in_order[self._at :] if self._unseen is None else self._unseen
+            self.differences.missing = _rows_of(self._ledger, self._campaign, sorted(unseen))
 
 
 def _numbers(ledger: Ledger, campaign: Delivery) -> Iterator[int]:
@@ -291,7 +311,10 @@ class KnownTickets:
 
     def _renumber(self, row: Row, ticket: _Ticket) -> None:
         known = ticket.row
-        if ticket.is_sending or not (ticket.is_out or known.state in (*_CORRIGIBLE, MessageState.CANCELLED)):
+        has_left = known.state not in (*_CORRIGIBLE, MessageState.CANCELLED)
+        if ticket.is_out and has_left:
+            return  # it stays with the number that it went to, and goes to no other
+        if ticket.is_sending or has_left:
             self.differences.left.append((row.line, known))
             return
         copy = self._copies.get(row.phone, 0)

@@ -43,7 +43,8 @@ EVERYTHING = Which()
 class Meant(NamedTuple):
     """One message that is meant, as it stands.
 
-    ``is_sending`` is whether its request is under way, ``is_out`` whether somebody took it out for good.
+    ``is_sending`` is whether its request is under way, ``is_out`` whether somebody took it out for good, ``is_barred``
+    whether its number is on the suppression list: only a resend asks that.
     """
 
     chunk_id: int
@@ -54,6 +55,7 @@ class Meant(NamedTuple):
     provider_id: str | None
     is_sending: bool
     is_out: bool
+    is_barred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ def resend(ledger: Ledger, delivery: Delivery, which: Which, states: Sequence[Me
     """A person has messages sent again that are in one of these states: they are pending.
 
     A code stays the same. Which attempt the new one replaces stands in the evidence, and its id is bound for ever: news of
-    it is old.
+    it is old. Whoever was taken out, or must not be messaged, is none of them: it would not go out, and what is known of
+    the first attempt would be lost.
     """
     with ledger.write() as connection:
         found, word = _chosen(connection, delivery, which, states, may_be_out=False)
@@ -116,8 +119,10 @@ def _chosen(
     for chunk in sorted({row.chunk_id for row in _meant(connection, delivery, which, states)}):
         hold_chunks(connection, "id = :chunk", chunk=chunk)
     found = list(_meant(connection, delivery, which, states))  # as it is now that nobody else can change it
-    barred = _barred(connection, delivery, found)
-    barred |= set() if may_be_out else {row for row in found if row.is_out}
+    barred: set[Meant] = set()
+    if not may_be_out:
+        found = _with_barred(connection, delivery, found)
+        barred = {row for row in found if row.is_out or row.is_barred}
     fit = [row for row in found if row.state in states and not row.is_sending and row not in barred]
     if not (which.phones or which.codes):
         return fit, Word(len(fit))
@@ -129,14 +134,13 @@ def _chosen(
     return ([], Word(0, strangers, others)) if strangers or others else (fit, Word(len(fit)))
 
 
-def _barred(connection: Connection, delivery: Delivery, found: Sequence[Meant]) -> set[Meant]:
-    """Those that were suppressed and would be again: the number is on the suppression list still."""
-    suppressed = [row for row in found if row.state == MessageState.SUPPRESSED]
-    if not suppressed:
-        return set()
+def _with_barred(connection: Connection, delivery: Delivery, found: Sequence[Meant]) -> list[Meant]:
+    """The same, those barred whose numbers are on the suppression list."""
     scope = suppression.heeded(delivery.kind, delivery.options)
-    listed = suppression.among(connection, [row.phone for row in suppressed], scope)
-    return {row for row in suppressed if row.phone in listed}
+    listed: set[int] = set()
+    for at in range(0, len(found), _NAMED_PER_QUERY):
+        listed |= suppression.among(connection, [row.phone for row in found[at : at + _NAMED_PER_QUERY]], scope).keys()
+    return [row._replace(is_barred=True) if row.phone in listed else row for row in found]
 
 
 _MEANT = (

@@ -10,6 +10,7 @@ import pytest
 
 from posthorn.delivery.check import examine
 from posthorn.delivery.plan import plan_file
+from posthorn.delivery.resend import resend_all
 from posthorn.delivery.wish import load_wish
 from posthorn.errors import InputError
 from posthorn.models import Kind
@@ -156,6 +157,26 @@ async def test_tickets_are_exempt_and_do_not_count(box: Sandbox, tmp_path: Path)
             (tmp_path / "attendees.csv").read_text(encoding="utf-8").replace("T0", round_[0].upper() + "0"), encoding="utf-8"
         )
         assert counted(await send_event(file, settings)) == {"accepted": 3}
+
+
+@pytest.mark.parametrize("capped", ["max_cost", "POSTHORN_DAILY_COST_CAP"])
+async def test_what_is_sent_again_on_purpose_costs_once_more(
+    capped: str, box: Sandbox, priced: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message tells of its last attempt only; the one before it was paid, too. What was rejected was not."""
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", priced.database_url)
+    monkeypatch.setenv("POSTHORN_STATE_DIR", str(priced.state_dir))
+    box.faults.replace([{"call": SEND, "at": [1], "fault": "item_error", "items": 10, "code": 3103}])
+    if capped == "max_cost":
+        file = write_campaign(tmp_path, numbers(100), max_cost="15")
+    else:
+        file, priced.daily_cost_cap = write_campaign(tmp_path, numbers(100)), Decimal(15)
+    assert counted(await deliver(file, priced)) == {"accepted": 90, "rejected": 10}
+    assert resend_all(Kind.CAMPAIGN, "sale", by="Ada", why="another picture").resent == 100
+    status = await deliver(file, priced)
+    assert (status["state"], counted(status)) == ("stopped", {"accepted": 50, "pending": 50})
+    assert box.truth()["accepted"] == 140
+    assert "14.00 is spent or reserved" in status["because"]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

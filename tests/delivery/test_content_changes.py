@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from posthorn.delivery import listing
 from posthorn.delivery.check import examine
 from posthorn.delivery.merge import Consent
 from posthorn.delivery.plan import plan_file
+from posthorn.delivery.run import open_run
 from posthorn.delivery.wish import load_wish
 from posthorn.errors import DeliveryChanged, InputError, MomentPassed
-from posthorn.ledger import deliveries, media, sending
+from posthorn.ledger import deliveries, media, reconciling, sending
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind
@@ -144,3 +146,17 @@ def test_a_file_that_the_provider_refused_may_be_replaced_whatever_has_left(sett
         media.keep_refused(ledger, delivery, media.of(ledger, delivery)[1], "map.png: the provider will not have it")
     assert plan_file(file, settings).revision == 2
     assert counted(status_of("sale", settings)) == {"accepted": 5, "pending": 5}
+
+
+async def test_a_moved_moment_hides_nothing_that_was_sent_for_the_older_one(settings: Settings, tmp_path: Path) -> None:
+    late, early = at(hours=50), at(hours=1)
+    plan_file(write_campaign(tmp_path, numbers(10), chunk_size="5", send_at=late), settings)
+    with open_ledger(settings) as ledger:
+        claim = sending.claim(ledger, deliveries.get(ledger, "sale"), OWNER, 1, LATEST)
+        assert claim is not None
+        sending.record_unknown(ledger, claim)
+    plan_file(write_campaign(tmp_path, numbers(10), chunk_size="5", send_at=early), settings)
+    async with open_run("sale", settings=settings) as run:
+        unknown = await run.do(reconciling.unconfirmed, run.delivery, 10)
+        (expected,) = {listing._expected(run, message).window[1] for message in unknown}
+    assert expected > datetime.fromisoformat(late).timestamp(), "the provider may date it by the moment that it named"

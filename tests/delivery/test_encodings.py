@@ -170,9 +170,14 @@ async def test_an_account_that_lists_files_does_not(box: Sandbox, tmp_path: Path
     assert box.truth()["accepted"] == 2
 
 
-async def test_the_operators_word_will_do(box: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "fault", [UNLISTED[0], {"call": "files/view", "fault": "status_before", "status": 500}], ids=["none there", "broken"]
+)
+async def test_the_operators_word_will_do(
+    box: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: dict[str, object]
+) -> None:
     box.serwersms.account.become({"account": "test"})
-    box.faults.replace(UNLISTED)
+    box.faults.replace([fault])
     file = write_campaign(tmp_path, numbers(2), verify='"trust"')
     assert await sent(file, sandbox_settings(box.url, tmp_path)) == {"accepted": 2}
     assert 'the campaign says verify = "trust"' in caplog.text

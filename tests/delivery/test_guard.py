@@ -357,3 +357,46 @@ def test_without_a_home_the_marks_are_kept_where_a_restart_leaves_them(monkeypat
     monkeypatch.setenv("XDG_STATE_HOME", "/srv/state")
     assert marks_folder(None) == Path("/srv/state/posthorn/marks")
     assert marks_folder(Path("/srv/marks")) == Path("/srv/marks")
+
+
+@pytest.mark.parametrize("grown", ["as it was", "with rows before them"])
+async def test_rows_that_were_merged_after_the_copy_are_planned_again_before_it_has_caught_up(
+    grown: str, box: Sandbox, settings: Settings, tmp_path: Path
+) -> None:
+    """Who looks up first has nothing pending to look up: the rows of the later wave would be new, and sent once more."""
+    file = write_campaign(tmp_path, numbers(100))
+    await deliver(file, settings)
+    copy = copy_of(settings, tmp_path)
+    file = write_campaign(tmp_path, numbers(200))
+    assert counted(await deliver(file, settings)) == {"accepted": 200}
+    restore(settings, copy)
+
+    with pytest.raises(
+        Stopped, match=r"100 messages of sale that this ledger has not even planned.*`posthorn campaign send`"
+    ):
+        await catch_up_campaign("sale", settings=settings)
+    first = [f"+48501{number:06}" for number in range(10)] if grown == "with rows before them" else []
+    file = write_campaign(tmp_path, [*first, *numbers(200)])
+    assert "older than what was sent" in (await deliver(file, settings))["because"]
+    done = await catch_up_campaign("sale", settings=settings)
+    assert done.found == 100
+    await deliver(file, settings)
+    assert (box.truth()["accepted"], box.truth()["twice"]) == (200 + len(first), 0)
+
+
+async def test_tickets_that_were_merged_after_the_copy_are_planned_again_before_it_has_caught_up(
+    box: Sandbox, tmp_path: Path
+) -> None:
+    settings = ticket_settings(box.url, tmp_path, concurrency=1)
+    await send_event(write_event(tmp_path, attendees(10)), settings)
+    copy = copy_of(settings, tmp_path)
+    assert counted(await send_event(write_event(tmp_path, attendees(20)), settings)) == {"accepted": 20}
+    restore(settings, copy)
+
+    with pytest.raises(Stopped, match="10 messages of gala that this ledger has not even planned"):
+        catch_up_event("gala", settings=settings)
+    file = write_event(tmp_path, [*reversed(attendees(21)[10:]), *attendees(10)])
+    assert "older than what was sent" in (await send_event(file, settings))["because"]
+    assert catch_up_event("gala", settings=settings).unknown >= 10
+    await send_event(file, settings)
+    assert box.truth()["skycore"]["twice"] == 0

@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from posthorn.delivery.check import examine
 from posthorn.delivery.merge import Consent, MissingRows
 from posthorn.delivery.plan import plan_file
+from posthorn.delivery.run import open_lookup
 from posthorn.delivery.wish import load_wish
-from posthorn.errors import DeliveryChanged, InputError, NotMerged
+from posthorn.errors import DeliveryChanged, InputError, LedgerError, NotMerged
 from posthorn.ledger import deliveries, erasing, resolving, sending
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.merging import Place, take_out
@@ -261,3 +262,31 @@ def test_another_kind_under_the_name_is_refused(tmp_path: Path) -> None:
     plan_file(write_event(tmp_path, attendees(2)), settings, kind=Kind.EVENT)
     with pytest.raises(DeliveryChanged, match="that is an event, this is a campaign"):
         plan_file(write_campaign(tmp_path, numbers(3), name="gala"), settings)
+
+
+async def test_a_ticket_that_went_out_and_was_taken_out_keeps_its_number_whatever_its_row_says(
+    box: Sandbox, tmp_path: Path
+) -> None:
+    settings = ticket_settings(box.url, tmp_path)
+    await send_event(write_event(tmp_path, attendees(3)), settings)
+    file = write_event(tmp_path, attendees(3)[1:])
+    assert merged(file, settings, Kind.EVENT, ACCEPTED) == {"accepted": 3}
+    file = write_event(tmp_path, ["+16502539999,T00000", *attendees(3)[1:]])
+    assert merged(file, settings, Kind.EVENT) == {"accepted": 3}
+    assert [ticket.phone for ticket in tickets_of(settings)] == [16502530000, 16502530001, 16502530002]
+
+
+async def test_rows_are_not_merged_under_the_eyes_of_who_looks_after_the_delivery(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look that has begun knows nothing of them: it would call a ledger caught up that still lacks them."""
+    monkeypatch.setattr("posthorn.delivery.run._LOOKUP_WAIT_SECONDS", 0.0)
+    file = write_campaign(tmp_path, numbers(10))
+    plan_file(file, settings)
+    async with open_lookup("sale", settings=settings):
+        assert plan_file(file, settings).input == 10, "without news there is nothing to wait for"
+        write_list(tmp_path, numbers(20))
+        with pytest.raises(LedgerError, match="has been looked after by another process"):
+            plan_file(file, settings)
+        assert status_of("sale", settings)["totals"]["input"] == 10
+    assert plan_file(file, settings).input == 20

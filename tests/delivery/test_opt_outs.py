@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from posthorn.delivery.optouts import pull_opt_outs
+from posthorn.delivery.plan import plan_file
 from posthorn.delivery.report import pull_reports
 from posthorn.delivery.run import open_delivery
 from posthorn.errors import AlreadyRunning
@@ -87,12 +88,19 @@ async def test_an_answer_that_is_a_stop_word_is_heard(box: Sandbox, settings: Se
 
 
 async def test_a_report_that_says_blacklisted_is_heard(box: Sandbox, settings: Settings, tmp_path: Path) -> None:
+    planned_before = write_campaign(tmp_path, NUMBERS, name="before", text='"other"')
+    plan_file(planned_before, settings)
     box.serwersms.account.block(NUMBERS[0])
     await deliver(write_campaign(tmp_path, NUMBERS, name="first"), settings)
     box.clock.advance(3_600.0)
     async with open_delivery("first", settings=settings) as desk:
         await pull_reports(desk)
-    assert await skipped(settings, tmp_path) == {NUMBERS[0]: "opt-out:refusal"}
+    await deliver(planned_before, settings)
+    with open_ledger(settings) as ledger:
+        assert codes(ledger, "before") == {NUMBERS[0]: "opt-out:refusal"}, "planned before it was known"
+        suppression.erase(ledger, Phone(int(NUMBERS[0])))
+        plan_file(write_campaign(tmp_path, NUMBERS, name="after", text='"another"'), settings)
+        assert codes(ledger, "after") == {NUMBERS[0]: "opt-out:refusal"}, "an approval counts without them"
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -9,7 +9,13 @@ import pytest
 
 from posthorn.cli import command
 from posthorn.delivery.copies import find_second_copies
+from posthorn.delivery.merge import Consent
+from posthorn.delivery.plan import plan_file
+from posthorn.delivery.resend import resend_all
 from posthorn.delivery.run import open_lookup, open_run
+from posthorn.ledger import suppression
+from posthorn.ledger.store.engine import open_ledger
+from posthorn.models import Kind, OptOut, Phone, Scope
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
@@ -88,3 +94,23 @@ async def test_nobody_has_anything_sent_again_beside_a_run(
     assert "already running" in (said := capsys.readouterr().err)
     assert "nothing was changed" in said
     assert counted(status_of("sale", settings)) == {"rejected": 1, "accepted": 9}
+
+
+async def test_nobody_who_was_taken_out_or_opted_out_is_among_them_and_what_is_known_of_them_stays(
+    sale: Path, box: Sandbox, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would not go out; and the message that did go out would be called cancelled, or suppressed."""
+    out, opted_out = numbers(10)[8:]
+    (tmp_path / "recipients.csv").write_text("\n".join(["phone", *numbers(10)[:8], opted_out]) + "\n", encoding="utf-8")
+    plan_file(sale, settings, consent=Consent(accept_missing=True, by="Ada"))
+    with open_ledger(settings) as ledger:
+        suppression.add(ledger, [OptOut(Phone(int(opted_out)), Scope.MARKETING, "person", "")], by="Ada")
+    for number, words in (
+        (out, "It was cancelled, so nothing more goes there"),
+        (opted_out, "That number must not be messaged"),
+    ):
+        assert command(["campaign", "resend", "sale", "--phone", number, "--although-taken", *REASON]) == 2
+        assert words in capsys.readouterr().err
+    assert resend_all(Kind.CAMPAIGN, "sale", by="Ada", why="another picture").resent == 8
+    assert counted(await deliver(sale, settings)) == {"accepted": 10}
+    assert (box.truth()["accepted"], box.truth()["twice"]) == (17, 7)

@@ -8,9 +8,10 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import costs, deliveries, reconciling, sending
+from posthorn.ledger import costs, deliveries, reconciling, resolving, sending
 from posthorn.ledger.costs import Cap, CapReached, Limits, Nearing
 from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.resolving import EVERYTHING, RESENDABLE
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
@@ -227,3 +228,23 @@ def test_settled_as_never_sent_is_given_back(ledger: Ledger) -> None:
         ledger, campaign, [reconciling.Decision(message, "resend", PENDING, "never listed") for message in lost], by="Ada"
     )
     assert costs.count_anew(ledger, cap(5, campaign), TARIFFS) == 0
+
+
+@pytest.mark.parametrize("prices", [{}, {"4850": Decimal(1)}], ids=["one price", "by prefix"])
+def test_what_a_person_had_sent_again_was_spent_before_too_but_not_what_was_rejected(
+    prices: dict[str, Decimal], ledger: Ledger
+) -> None:
+    campaign = planned(ledger, 10)
+    tariffs = {"serwersms": Tariff.of(Decimal(1), prices)}
+    claimed = sending.claim(ledger, campaign, OWNER, 1, LATEST)
+    assert claimed is not None
+    sending.record(ledger, claimed, answer(claimed, REJECTED, REJECTED))
+    for again in (1, 2):
+        resolving.resend(ledger, campaign, EVERYTHING, RESENDABLE, by="Ada", why="a better picture")
+        for most in (cap(99), cap(99, campaign)):
+            assert costs.count_anew(ledger, most, tariffs) == (8 if again == 1 else 18) * EURO
+        claimed = sending.claim(ledger, campaign, OWNER, 1, LATEST)
+        assert claimed is not None
+        sending.record(ledger, claimed, answer(claimed))
+    assert costs.count_anew(ledger, cap(99, campaign), tariffs) == 28 * EURO
+    assert costs.count_anew(ledger, Cap("tomorrow", EURO, "the day's cap", since=4e9, until=5e9), tariffs) == 0
