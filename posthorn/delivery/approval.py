@@ -123,16 +123,20 @@ def was_refused(name: str) -> bool:
 
 
 async def refuse_refused(run: Run[Any]) -> None:
-    """Stop a run that somebody refused in the moment before it began.
+    """Stop a run that somebody refused in the moment before it began, or whose list grew in it beyond what was approved.
 
     Raises:
-        Stopped: with who refused it, and why.
+        Stopped: with who refused it, and why; or that somebody has to be asked first.
     """
-    decision, _ = await run.do(_word, run.delivery)
+    decision, covered = await run.do(_word, run.delivery)
     counted = await run.do(totals.totals, run.delivery)
     may_send = counted["pending"] or await run.do(_to_send_again, run.delivery, counted)
     if may_send and decision is not None and not decision.approved:
         raise Stopped(_refusal(decision.by, decision.note))
+    if await run.do(_needs_approval, run.delivery, decision, covered, settings=run.settings):
+        raise Stopped(
+            "another process has merged rows that somebody has to approve; nothing was sent. Run it again: it asks"
+        )
 
 
 async def heed_approval(run: Run[Any]) -> None:

@@ -143,6 +143,22 @@ async def test_a_run_that_was_refused_in_the_moment_before_it_began_sends_nothin
     assert box.truth()["send_requests"] == 0
 
 
+async def test_rows_that_another_process_merged_in_the_moment_before_a_run_began_are_not_sent_unasked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTHORN_APPROVE_ABOVE", "150")
+    planned(tmp_path, approve="false")
+    assert await asked() is None, "from here on a run would send"
+    write_campaign(tmp_path, numbers(400), approve="false")
+    plan_file(tmp_path / "sale.toml", load_settings())
+    with pytest.raises(Stopped, match="merged rows that somebody has to approve; nothing was sent"):
+        async with open_run("sale") as run:
+            await refuse_refused(run)
+    approval.decide("sale", approved=True, by="Boss")
+    async with open_run("sale") as run:
+        await refuse_refused(run)
+
+
 async def test_a_refusal_stops_who_is_sending(box: Sandbox, tmp_path: Path) -> None:
     planned(tmp_path)
     async with open_run("sale") as run:

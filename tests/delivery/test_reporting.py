@@ -34,11 +34,8 @@ def campaign(**definition: object) -> Delivery:
     return Delivery(**{**given, "kind": Kind.CAMPAIGN, "definition": definition})
 
 
-def at(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(SENT + seconds))
-
-
-# The campaign's definition, when it was last asked about and what time it is (seconds after it was sent), whether it is due.
+# The moment of dispatch that its requests named, or for how many minutes it is held; when it was last asked about and what
+# time it is (seconds after it was sent); whether it is due.
 DUE = {
     "just sent": ({}, None, 8 * MINUTE, False),
     "sent ten minutes ago": ({}, None, 10 * MINUTE, True),
@@ -49,10 +46,10 @@ DUE = {
     "a day old, asked a quarter of a day ago": ({}, 18 * HOUR, 24 * HOUR, True),
     "72 hours over, asked shortly before": ({}, OVER - MINUTE, OVER, True),
     "72 hours over, asked since": ({}, OVER, OVER + HOUR, False),
-    "before the provider dispatches": ({"send_at": at(5 * HOUR)}, None, 4 * HOUR, False),
-    "asked by hand before the provider dispatches": ({"send_at": at(5 * HOUR)}, HOUR, 5 * HOUR + MINUTE, False),
-    "dispatched ten minutes ago": ({"send_at": at(5 * HOUR)}, HOUR, 5 * HOUR + 10 * MINUTE, True),
-    "72 hours since it was handed over, not since its dispatch": ({"send_at": at(OVER)}, None, OVER + MINUTE, False),
+    "before the provider dispatches": ({"send_at": SENT + 5 * HOUR}, None, 4 * HOUR, False),
+    "asked by hand before the provider dispatches": ({"send_at": SENT + 5 * HOUR}, HOUR, 5 * HOUR + MINUTE, False),
+    "dispatched ten minutes ago": ({"send_at": SENT + 5 * HOUR}, HOUR, 5 * HOUR + 10 * MINUTE, True),
+    "72 hours since it was handed over, not since its dispatch": ({"send_at": SENT + OVER}, None, OVER + MINUTE, False),
     "held": ({"hold_minutes": 30}, None, 35 * MINUTE, False),
     "held, and dispatched ten minutes ago": ({"hold_minutes": 30}, None, 40 * MINUTE, True),
 }
@@ -60,9 +57,10 @@ DUE = {
 
 @pytest.mark.parametrize("case", DUE)
 def test_the_older_a_message_the_more_rarely_it_is_asked_about(case: str) -> None:
-    definition, asked, now, due = DUE[case]
-    chunk = OpenChunk(1, 1, SENT, None if asked is None else SENT + asked, 100)
-    assert is_due(chunk, campaign(**definition), SENT + now) == due
+    given, asked, now, due = DUE[case]
+    delay = dict(given)
+    chunk = OpenChunk(1, 1, SENT, None if asked is None else SENT + asked, 100, delay.pop("send_at", 0.0))
+    assert is_due(chunk, campaign(**delay), SENT + now) == due
 
 
 def test_a_silent_message_costs_some_twenty_questions() -> None:

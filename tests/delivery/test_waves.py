@@ -16,6 +16,7 @@ from posthorn.delivery.check import examine
 from posthorn.delivery.due import going_on
 from posthorn.delivery.halting import LOOK_EVERY_SECONDS, Halting
 from posthorn.delivery.plan import plan_file
+from posthorn.delivery.report import pull_reports_of
 from posthorn.delivery.waves import judged
 from posthorn.delivery.wish import load_wish
 from posthorn.delivery.withdraw import cancel_delivery
@@ -129,6 +130,15 @@ async def test_a_waiting_canary_is_gone_on_with_from_its_moment(box: Sandbox, en
     assert waits.goes_on_at is not None
     assert before + HALF_AN_HOUR <= waits.goes_on_at <= time.time() + HALF_AN_HOUR
     assert going_on() == []
+
+
+async def test_good_news_shortens_no_wait(box: Sandbox, environment: Settings, tmp_path: Path) -> None:
+    file = write_campaign(tmp_path, numbers(1_000), **WAVES)
+    await deliver(file, environment)
+    box.clock.advance(3600)
+    await pull_reports_of("sale")
+    status = await deliver(file, environment)
+    assert (status["state"], counted(status)) == ("waiting", {"delivered": 200, "pending": 800})
 
 
 async def test_silence_is_not_success_it_waits_and_then_asks(
