@@ -104,6 +104,8 @@ def plan(
         if is_first and not waves:
             return None
         change = check(campaign_id) if check is not None else None
+        if not ledger.locks.still_held("planning"):  # another plan may have swept what is staged
+            raise LedgerError("the lock of this plan is lost; nothing was planned. Start again")
         with ledger.write() as connection:
             if change is not None:
                 carry_out(connection, campaign_id, change)

@@ -174,3 +174,12 @@ def test_one_plan_at_a_time_and_who_waits_too_long_plans_nothing(
             planned(ledger)
     assert deliveries.find(ledger, "sale") is None
     assert planned(ledger).name == "sale"
+
+
+def test_a_plan_that_has_lost_its_lock_is_none(ledger: Ledger) -> None:
+    def loses(_campaign_id: int) -> None:
+        ledger.locks.release("planning")
+
+    with pytest.raises(LedgerError, match="the lock of this plan is lost"):
+        planning.plan(ledger, new_campaign(), Listed(20), loses)
+    assert deliveries.find(ledger, "sale") is None
