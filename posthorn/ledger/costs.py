@@ -72,7 +72,7 @@ _LATELY = (
     f" WHERE mine.chunk_id = :chunk AND mine.state = 0 AND c.kind = {int(Kind.CAMPAIGN)} AND NOT c.test"
     f" AND {_IS_SPENT} AND a.outcome <> 'not_taken' AND {_DISPATCHED} > :after AND {_DISPATCHED} < :before"
 )
-"""When messages of other campaigns reach the numbers of a chunk. A chunk of which part was sent again counts at both moments."""
+"""When messages of other campaigns reach a chunk's numbers: at both moments, where part of their chunk was sent again."""
 
 
 @dataclass(frozen=True, slots=True)
