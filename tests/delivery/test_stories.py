@@ -204,7 +204,7 @@ def test_any_story_sends_to_each_once_and_to_nobody_who_was_taken_out() -> None:
     run_state_machine_as_test(
         Story,
         settings=settings(
-            max_examples=int(os.environ.get("POSTHORN_STORIES", "4")),
+            max_examples=int(os.environ.get("POSTHORN_TEST_STORIES", "4")),
             stateful_step_count=15,
             deadline=None,
             phases=[Phase.explicit, Phase.generate, Phase.shrink],
