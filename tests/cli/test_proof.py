@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from tests.commands import Desk, order
 from tests.delivery.journey import numbers, write_campaign
 
@@ -18,8 +20,9 @@ def test_a_proof_is_asked_for_sent_and_told(desk: Desk) -> None:
     assert (told["name"], told["proofs"], told["cost"]) == ("sale", [sent], "0.1")
     assert "it costs 0.10" in ended.err
     assert "600100200" not in ended.err + ended.out
-    ended = desk.run("campaign", "proof", "sale.toml", *to, "--yes", POSTHORN_SEND_HOURS="Mon 00:00-00:02")
-    assert (ended.code, "No proof was sent" in ended.err, "outside its hours" in ended.err) == (3, True, True)
+    another_day = f"{datetime.now(UTC) + timedelta(days=3):%a} 08:00-20:00"
+    ended = desk.run("campaign", "proof", "sale.toml", *to, "--yes", POSTHORN_SEND_HOURS=another_day)
+    assert (ended.code, "No proof was sent" in ended.err, "outside its hours" in ended.err) == (3, True, True), ended.err
     fault = [{"call": "messages/send_mms", "fault": "reset_after", "at": [1]}]
     order("PUT", desk.variables["POSTHORN_SERWERSMS__BASE_URL"], "faults", fault)
     ended = desk.run("campaign", "proof", "sale.toml", *to, "--yes")
