@@ -111,6 +111,26 @@ def record(
         void_within(connection, claimed.new.name)
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A proof as the ledger keeps it; ``claimed_at`` in seconds since 1970."""
+
+    name: str
+    outcome: ProofOutcome
+    claimed_at: float
+    provider_id: str | None
+    code: str | None
+
+
+def to(ledger: Ledger, phone: Phone) -> list[Kept]:
+    """Every proof to that number, oldest first."""
+    proof = tables.proof.c
+    query = sa.select(proof.name, proof.outcome, proof.claimed_at, proof.provider_id, proof.code)
+    with ledger.read() as connection:
+        rows = connection.execute(query.where(proof.phone == phone).order_by(proof.id)).all()
+    return [Kept(row.name, ProofOutcome(row.outcome), row.claimed_at, row.provider_id, row.code) for row in rows]
+
+
 def abandon_dead(ledger: Ledger) -> int:
     """Call every proof unknown whose process has died in the middle of its request; how many. None is ever sent again."""
     proof = tables.proof

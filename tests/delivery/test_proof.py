@@ -19,7 +19,7 @@ from posthorn.delivery.withdraw import reconcile_named
 from posthorn.errors import InputError, Stopped, Waits
 from posthorn.ledger import deliveries, guarding, proofs, reconciling, suppression, tickets
 from posthorn.ledger.costs import FREE
-from posthorn.ledger.proofs import NewProof
+from posthorn.ledger.proofs import NewProof, ProofClaim
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, OptOut, Phone, ProofOutcome, Scope
@@ -165,6 +165,34 @@ async def test_outside_its_hours_nothing_is_sent_and_the_moment_is_named(
     with pytest.raises(Waits, match=r"2026-11-30 08:00"):
         await prove(write_campaign(tmp_path, numbers(1)), settings, clock=lambda: night)
     assert (rows(settings), box.truth()["accepted"]) == ([], 0)
+
+
+async def test_a_proof_that_was_claimed_in_time_does_not_leave_after_its_hours(
+    box: Sandbox, settings: Settings, tmp_path: Path
+) -> None:
+    settings.send_hours = "Mon-Fri 08:00-20:00"
+    noon, night = (datetime(2026, 11, 30, hour, tzinfo=UTC).timestamp() for hour in (11, 22))
+    file = write_campaign(tmp_path, numbers(1))
+    done = await prove(file, settings, [MINE, "+48600100201"], clock=lambda: night if rows(settings) else noon)
+    assert [one.outcome for one in done.sent] == [ProofOutcome.NOT_TAKEN]
+    assert "outside its hours" in (done.stopped or "")
+    assert ([row.outcome for row in rows(settings)], box.truth()["accepted"]) == (["not_taken"], 0)
+
+
+async def test_a_proof_that_others_hold_for_dead_does_not_leave(box: Sandbox, settings: Settings, tmp_path: Path) -> None:
+    settings.send_hours = "Mon-Sun 00:00-24:00"
+
+    def clock() -> float:
+        for row in rows(settings):
+            claimed = ProofClaim(row.id, row.owner, NewProof(Kind.CAMPAIGN, row.name, row.gateway, Phone(row.phone), row.by))
+            ledger = Ledger(settings.database_url)
+            proofs.record(ledger, claimed, ProofOutcome.UNKNOWN, problem="the sending process died")
+            ledger.close()
+        return datetime(2026, 11, 30, 11, tzinfo=UTC).timestamp()
+
+    done = await prove(write_campaign(tmp_path, numbers(1)), settings, clock=clock)
+    assert "held back" in (done.stopped or "")
+    assert box.truth()["accepted"] == 0
 
 
 async def test_who_must_get_nothing_gets_no_proof(box: Sandbox, settings: Settings, tmp_path: Path) -> None:
