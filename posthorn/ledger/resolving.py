@@ -180,9 +180,9 @@ def _move(connection: Connection, row: Meant, state: MessageState, change: str) 
 
 
 def _keep_resend(connection: Connection, delivery: Delivery, row: Meant, by: str, why: str) -> None:
-    before = f"{why}; was {row.state.name.lower()} as {row.provider_id or 'no id'}"
+    was = why + settlements.before(row.state, row.provider_id)
     pending, former = MessageState.PENDING, row.provider_id
-    settlements.keep(connection, delivery.id, row, "resend", pending, by=by, why=before, replaced_id=former)
+    settlements.keep(connection, delivery.id, row, settlements.RESEND, pending, by=by, why=was, replaced_id=former)
 
 
 def _count_anew(connection: Connection, found: Sequence[Meant]) -> None:
