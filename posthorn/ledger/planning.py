@@ -19,6 +19,7 @@ from posthorn.errors import LedgerError
 from posthorn.ledger import suppression
 from posthorn.ledger.deliveries import Delivery, get
 from posthorn.ledger.merging import Change, carry_out
+from posthorn.ledger.proofguard import void_within
 from posthorn.ledger.sampling import Sampled
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
@@ -112,6 +113,7 @@ def plan(
             for staged in waves:
                 _show(ledger, connection, campaign_id, staged)
             _update(connection, campaign_id, new, rows, planned, change)
+            void_within(connection, new.name)
     return get(ledger, new.name, test=new.test)
 
 

@@ -23,6 +23,9 @@ may change afterwards. ``campaign.revision`` rises with each change of its conte
 
 **Approval.** A decision covers its content and the waves up to ``approval.wave``.
 
+**Proofs** are messages to an operator's own number. They have a table of their own, so that nothing counts them by mistake,
+and name their delivery, which need not be planned.
+
 **Erased.** From ``closed_at`` on nothing is merged any more; ``erased_code`` keeps what codes an event had, as keyed hashes.
 
 Partial indexes are partial on PostgreSQL too, as the migrations say: its option is not repeated here, for that would import
@@ -381,4 +384,25 @@ spending = Table(
     metadata,
     Column("scope", String(40), primary_key=True, comment="day 2026-11-26, or delivery 17"),
     Column("spent", BigInteger, nullable=False, comment="millionths; never below the truth where a cap is heeded"),
+)
+
+proof = Table(
+    "proof",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", SmallInteger, nullable=False),
+    Column("name", String(80), nullable=False, index=True, comment="of the delivery, which need not be planned yet"),
+    Column("gateway", String(40), nullable=False),
+    Column("phone", BigInteger, nullable=False, index=True),
+    Column("title", Text, comment="of a campaign's"),
+    Column("mms_id", String(40), comment="of a ticket's"),
+    Column("code", String(64), comment="a ticket's own, which lets nobody in"),
+    Column("by", Text, nullable=False),
+    Column("owner", String(120), nullable=False, comment="the process that sent it"),
+    Column("claimed_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("outcome", String(12), nullable=False, comment="sending, taken, refused, not_taken or unknown"),
+    Column("provider_id", String(64), index=True),
+    Column("error", String(64), comment="the provider's code or reason"),
+    Column("problem", Text, comment="one sentence, without numbers"),
 )
