@@ -103,7 +103,7 @@ TRIED = [
     for parameter in command.params
     if not getattr(parameter, "is_flag", False) and path != ("demo",)
 ]
-# Each parameter meets a third of the odd values, its neighbours the others: so each value is tried with some fifty parameters.
+# Each parameter meets a third of the odd values, its neighbours the others: each value is tried with some fifty parameters.
 PARAMETERS = [
     pytest.param(path, name, list(ODD.items())[at % 3 :: 3], id=f"{' '.join(path)} {name}")
     for at, (path, name) in enumerate(TRIED)
