@@ -19,7 +19,7 @@ from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import ChunkState
 
 _CHUNKS_PER_TRANSACTION = 500
-_OF_MESSAGES = (tables.message, tables.ticket, tables.settlement, tables.taken_out)
+_OF_MESSAGES = (tables.message, tables.ticket, tables.settlement, tables.taken_out, tables.absent)
 
 
 def erasable(ledger: Ledger, *, ended_before: float) -> list[int]:

@@ -215,7 +215,7 @@ def _set_media(connection: Connection, campaign_id: int, items: Sequence[Media])
 
 def _forget(connection: Connection, campaign_id: int) -> None:
     chunks = sa.select(tables.chunk.c.id).where(tables.chunk.c.campaign_id == campaign_id)
-    for table in (tables.message, tables.attempt, tables.ticket, tables.settlement, tables.taken_out):
+    for table in (tables.message, tables.attempt, tables.ticket, tables.settlement, tables.taken_out, tables.absent):
         connection.execute(table.delete().where(table.c.chunk_id.in_(chunks)))
     connection.execute(tables.chunk.delete().where(tables.chunk.c.campaign_id == campaign_id))
     connection.execute(tables.campaign.delete().where(tables.campaign.c.id == campaign_id))

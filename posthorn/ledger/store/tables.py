@@ -18,6 +18,9 @@ beside what was sent, wherever a decision in the ledger made them differ: null m
 **Taken out.** A row in ``taken_out`` is a person's lasting word (an absence that was accepted, a cancellation) that nothing
 more is to go to that message: ``recount`` makes it cancelled whenever it would be pending. It may have left before.
 
+**Absent.** A row that was refused or suppressed may leave its list without a word. It is in ``absent`` until it is in the
+list again: meanwhile nobody has it sent again.
+
 **As it was sent.** An attempt keeps the title, the moment (``send_at``) and the hold that its request named: the campaign's
 may change afterwards. ``campaign.revision`` rises with each change of its content; a claim names the revision it sends.
 
@@ -286,6 +289,15 @@ taken_out = Table(
     Column("taken_at", Double, nullable=False),
     Column("by", Text, nullable=False),
     Column("why", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+absent = Table(
+    "absent",
+    metadata,
+    Column("chunk_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("campaign_id", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
 
