@@ -1,4 +1,4 @@
-"""`posthorn campaign …`: check, send, deploy, approve, status, report, reconcile, resolve, resend, cancel, export."""
+"""`posthorn campaign …`: check, send, proof, deploy, approve, status, report, reconcile, resolve, resend, cancel, export."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from posthorn.cli.options import (
     Plain,
     Taken,
     Timezone,
+    To,
     Why,
     Yes,
 )
 from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, show_status
+from posthorn.cli.proving import prove
 from posthorn.models import Kind
 from posthorn.process.terminal import say
 
@@ -127,6 +129,19 @@ def send(
         with runs.prefect_api(settings), following(settings.database_url, wish.name, test=wish.test):
             runs.send_campaign(str(file.absolute()), accept_missing=accept_missing, late=late)
     _end(wish.name, test=wish.test, as_json=as_json)
+
+
+@app.command(short_help="Send it to yourself first.")
+def proof(file: File, to: To, by: By, yes: Yes = False, as_json: Json = False) -> None:
+    """Send the real MMS to yourself, now: its files are uploaded and verified, its moment and hold are left aside.
+
+    A proof is no recipient: it is in no total, and a number that had one still gets the campaign. It counts for cost. The
+    campaign need not be planned yet. The same command again is another proof; one of unknown outcome is never sent again by
+    itself.
+
+    Exit code 0 when all were taken, 3 when one was refused or is unknown, or outside the hours, 4 when one was not sent.
+    """
+    prove(Kind.CAMPAIGN, file, to, by=by, yes=yes, as_json=as_json)
 
 
 @app.command(short_help="Have Prefect send it on a schedule.")

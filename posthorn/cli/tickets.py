@@ -1,4 +1,4 @@
-"""`posthorn tickets …`: check, send, deploy, approve, status, preview, export, resend, resolve, cancel, reconcile."""
+"""`posthorn tickets …`: check, send, proof, deploy, approve, status, preview, export, resend, resolve, cancel, reconcile."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from posthorn.cli.options import (
     Plain,
     Taken,
     Timezone,
+    To,
     Why,
     Yes,
 )
 from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, show_status
+from posthorn.cli.proving import prove
 from posthorn.models import Kind
 from posthorn.process.terminal import say
 
@@ -105,6 +107,19 @@ def send(
         with runs.prefect_api(settings), following(settings.database_url, wish.name, test=False):
             runs.send_tickets(str(file.absolute()), accept_missing=accept_missing)
     _end(wish.name, as_json=as_json)
+
+
+@app.command(short_help="Send a ticket to yourself first.")
+def proof(file: File, to: To, by: By, yes: Yes = False, as_json: Json = False) -> None:
+    """Send the real ticket to yourself, now, with a code of its own: the door list shows it as void.
+
+    A proof is no attendee: it is in no total, and a number that had one still gets its ticket. It counts for cost. The event
+    need not be planned yet. Its texts have the first attendee's values. The same command again is another proof; one of
+    unknown outcome is never sent again by itself.
+
+    Exit code 0 when it was taken, 3 when it was refused or is unknown, or it is outside the hours, 4 when it was not sent.
+    """
+    prove(Kind.EVENT, file, to, by=by, yes=yes, as_json=as_json)
 
 
 @app.command(short_help="Have Prefect send them on a schedule.")

@@ -31,7 +31,7 @@ def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
     definition = event.definition()
     anybody = dict.fromkeys(intake.sent_columns, "x")
     gateway = registry.chosen(Kind.EVENT, event.gateway)
-    gateway.check_ticket(_request(definition, Phone(48500600700), "x", anybody))
+    gateway.check_ticket(ticket_request(definition, Phone(48500600700), "x", anybody))
 
 
 async def preflight_event(run: TicketRun) -> Sequence[str]:
@@ -62,7 +62,7 @@ class TicketExchange:
         """Make the one request for this ticket, once ``before`` lets it leave."""
         ((barcode, fields),) = claimed.tickets
         (phone,) = claimed.phones
-        request = _request(self._definition, phone, barcode, fields)
+        request = ticket_request(self._definition, phone, barcode, fields)
         has_waited = self._under_way[phone] > 0  # a lock that was just freed for the next in line looks free
         self._under_way[phone] += 1
         try:
@@ -87,7 +87,8 @@ class TicketExchange:
         """The provider cannot be asked: the ticket stays unknown."""
 
 
-def _request(definition: Mapping[str, Any], phone: Phone, barcode: str, fields: Mapping[str, str]) -> TicketRequest:
+def ticket_request(definition: Mapping[str, Any], phone: Phone, barcode: str, fields: Mapping[str, str]) -> TicketRequest:
+    """The request for one ticket; ``fields`` are the attendee's other columns."""
     return TicketRequest(
         mms_id=definition["mms_id"],
         phone=phone,

@@ -54,6 +54,10 @@ _REPLACED = (
     " AND s.evidence NOT LIKE '%; was rejected as ' || s.replaced_id AND NOT c.test AND {which} GROUP BY c.gateway, 2"
 )
 """What a person had sent again was paid before, too; its message tells of the last attempt only."""
+_PROOFS = (
+    "SELECT p.gateway, substr(CAST(p.phone AS TEXT), 1, :longest) AS digits, count(*) AS messages FROM proof p"
+    " WHERE p.outcome IN ('sending', 'taken', 'unknown') AND {which} GROUP BY p.gateway, 2"
+)
 _ATTEMPTED = (
     "EXISTS (SELECT 1 FROM attempt a WHERE a.chunk_id = s.chunk_id AND a.outcome <> 'not_taken'"
     " AND a.started_at >= :since AND a.started_at < :until AND a.started_at <= s.settled_at)"
@@ -143,22 +147,25 @@ def reserve(connection: Connection, caps: Sequence[Cap], cost: int) -> list[Near
 def count_anew(ledger: Ledger, cap: Cap, tariffs: Mapping[str, Tariff]) -> int:
     """Count what is spent of a cap from the messages, and keep that; millionths. A gateway without a tariff costs nothing.
 
-    What was sent again on purpose counts once for each time.
+    What was sent again on purpose counts once for each time, and so does each proof.
 
     Claims of the same cap wait meanwhile: what they commit before is counted, what they add after is added to this.
     """
     longest = max((tariff.longest for tariff in tariffs.values()), default=0)
     if cap.campaign_id is not None:
         which = before = "c.id = :campaign"
+        shown = "EXISTS (SELECT 1 FROM campaign c WHERE c.id = :campaign AND c.name = p.name AND c.kind = p.kind)"
         values: dict[str, float] = {"campaign": cap.campaign_id}
     else:
         which, before = "k.claimed_at >= :since AND k.claimed_at < :until", _ATTEMPTED
+        shown = "p.claimed_at >= :since AND p.claimed_at < :until"
         values = {"since": cap.since, "until": cap.until}
     query = sql((_BY_PREFIX if longest else _BY_CHUNK).format(which=which))
     with ledger.write() as connection:
         connection.execute(_HOLD, {"scope": cap.scope})
         counted = list(connection.execute(query, {**values, **({"longest": longest} if longest else {})}))
         counted += connection.execute(sql(_REPLACED.format(which=before)), {**values, "longest": longest})
+        counted += connection.execute(sql(_PROOFS.format(which=shown)), {**values, "longest": longest})
         spent = sum(tariffs[row.gateway].price(row.digits) * int(row.messages) for row in counted if row.gateway in tariffs)
         kept = tables.spending
         connection.execute(kept.update().where(kept.c.scope == cap.scope).values(spent=spent))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -20,7 +20,7 @@ from posthorn.delivery.meant import looked_after
 from posthorn.delivery.pace import Pace
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.preview import preview
-from posthorn.delivery.resend import resend_named
+from posthorn.delivery.resend import resend_all, resend_named
 from posthorn.delivery.resolve import resolve
 from posthorn.delivery.run import TicketRun
 from posthorn.delivery.tickets import TicketExchange
@@ -190,6 +190,22 @@ async def test_resolve_and_resend_are_kept_with_who_and_why(
     assert [(decision, by) for decision, by, _ in kept] == [("resolved", "Ada"), ("resolved", "Ada"), ("resend", "Bob")]
     assert "she showed it at the door" in kept[0][2]
     assert "lost her phone; was accepted as" in kept[2][2]
+
+
+async def test_a_refused_ticket_whose_row_has_left_the_list_is_not_sent_again_until_it_is_back(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ticket_settings(box.url, tmp_path, concurrency=1)
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
+    box.faults.replace([{"call": SEND, "at": [1], "fault": "error_code", "code": "E110"}])
+    assert counted(await send_event(write_event(tmp_path, attendees(3)), settings)) == {"rejected": 1, "accepted": 2}
+    plan_file(write_event(tmp_path, attendees(3)[1:]), settings, kind=Kind.EVENT)
+    again: dict[str, Any] = {"although_taken": True, "by": "Bob", "why": "the template was wrong"}
+    with pytest.raises(InputError, match="Its row has left the list"):
+        resend_named(Kind.EVENT, "gala", codes=["T00000"], **again)
+    assert resend_all(Kind.EVENT, "gala", by="Bob", why="the template was wrong").resent == 2
+    plan_file(write_event(tmp_path, attendees(3)), settings, kind=Kind.EVENT)
+    assert resend_named(Kind.EVENT, "gala", codes=["T00000"], **again).resent == 1
 
 
 async def test_an_attendees_own_words_reach_the_provider(box: Sandbox, tmp_path: Path) -> None:
