@@ -25,7 +25,7 @@ from posthorn.delivery.merge import Consent, MissingRows
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.wish import load_wish
 from posthorn.errors import DeliveryChanged, InputError
-from posthorn.ledger import amending, deliveries, erasing, sending
+from posthorn.ledger import amending, deliveries, erasing, planning, sending
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.resolving import Which, resolve
 from posthorn.ledger.store import tables
@@ -209,7 +209,7 @@ class Story(RuleBasedStateMachine):
     @precondition(lambda self: self.one.planned and self.one.listed)
     @rule()
     def die_while_merging(self) -> None:
-        """A merge dies right before its commit: nothing of it is left."""
+        """A merge dies right before its commit: nothing of it is seen, and what it staged is swept."""
         before = self._seen()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("posthorn.ledger.planning._update", _dies)
@@ -241,6 +241,7 @@ class Story(RuleBasedStateMachine):
             assert all(count == 1 for count in one.had.values()), one.had
         if self.one.planned or self.other.planned:
             with open_ledger(self.settings) as ledger:
+                planning.forget_unfinished(ledger, begun_before=0)  # what a merge staged that died or was refused
                 everything_adds_up(ledger)
 
 
