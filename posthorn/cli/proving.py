@@ -24,9 +24,9 @@ _WORDS = {
 
 def prove(kind: Kind, file: Path, numbers: Sequence[str], *, by: str, yes: bool, as_json: bool) -> None:
     """Ask, send the proofs, and say what became of each; ends with 3 for what needs a look, 4 for what was not sent."""
-    from posthorn.delivery.proof import ask_for, send_proofs  # noqa: PLC0415
-    from posthorn.errors import InputError, Waits  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
+    from posthorn.delivery.proof import ask_for, send_proofs
+    from posthorn.errors import InputError, Waits
+    from posthorn.settings import load_settings
 
     wanted = ask_for(file, kind, numbers, load_settings())
     cost = "" if wanted.cost is None else f"; it costs {money(wanted.cost)}"

@@ -60,9 +60,9 @@ def tickets() -> None:
 @app.command(short_help="Validate everything, send nothing.")
 def check(file: File, accept_missing: AcceptMissing = False, as_json: Json = False) -> None:
     """Validate everything and send nothing: rows, codes, and whether the codes survive what carriers do to pictures."""
-    from posthorn.delivery.check import check_event, refuse_without_credentials  # noqa: PLC0415
-    from posthorn.delivery.merge import Consent  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
+    from posthorn.delivery.check import check_event, refuse_without_credentials
+    from posthorn.delivery.merge import Consent
+    from posthorn.settings import load_settings
 
     checked = check_event(file, Consent(accept_missing=accept_missing))
     print(checked.as_json() if as_json else checked.as_text())
@@ -84,13 +84,13 @@ def send(
     An event with `approve = true`, or with more than POSTHORN_APPROVE_ABOVE tickets, is shown and asked about first; without
     a terminal it ends with exit code 3, until `posthorn tickets approve` or --yes.
     """
-    from posthorn.cli import runs  # noqa: PLC0415
-    from posthorn.delivery.approval import may_ask  # noqa: PLC0415
-    from posthorn.delivery.check import examine  # noqa: PLC0415
-    from posthorn.delivery.merge import Consent  # noqa: PLC0415
-    from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
-    from posthorn.delivery.wish import load_wish  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
+    from posthorn.cli import runs
+    from posthorn.delivery.approval import may_ask
+    from posthorn.delivery.check import examine
+    from posthorn.delivery.merge import Consent
+    from posthorn.delivery.plan import refuse_if_running
+    from posthorn.delivery.wish import load_wish
+    from posthorn.settings import load_settings
 
     settings = load_settings()
     wish = load_wish(file, Kind.EVENT, settings)
@@ -150,7 +150,7 @@ def preview(
     image_format: Annotated[Literal["png", "svg"], typer.Option("--format", help="png or svg.")] = "png",
 ) -> None:
     """Draw one attendee's code. A likeness only: the provider draws the real one, from its own template."""
-    from posthorn.delivery.preview import preview as draw  # noqa: PLC0415
+    from posthorn.delivery.preview import preview as draw
 
     target = out or Path(f"row-{row}.{image_format}")
     code = draw(file, row, image_format, target)
@@ -206,7 +206,7 @@ def replace(
     \b
         posthorn tickets replace jazz-night JAZZ-0001 --why "she posted it"
     """  # noqa: D301 - see deploy
-    from posthorn.delivery.amend import replace as give_another  # noqa: PLC0415
+    from posthorn.delivery.amend import replace as give_another
 
     with decisions.not_beside_a_run("changed"):
         done = give_another(name, code, by=by, why=why)
@@ -251,7 +251,7 @@ def resend(
         posthorn tickets resend jazz-night --phone "+1 650 253 0000" --why "a new handset"
         posthorn tickets resend jazz-night JAZZ-0001 --to "+1 650 253 0009" --why "a new number"
     """  # noqa: D301 - see deploy
-    from posthorn.errors import InputError  # noqa: PLC0415
+    from posthorn.errors import InputError
 
     if [bool(code), bool(phone), failed, everything].count(True) != 1:
         raise InputError("resend", "say which tickets: codes, --phone NUMBER, --failed or --all")
@@ -293,7 +293,7 @@ def resolve(
         posthorn tickets resolve jazz-night JAZZ-0001 --sent --why "she showed it at the door"
         posthorn tickets resolve jazz-night --all --not-sent --why "the provider's log has none of them"
     """  # noqa: D301 - see deploy
-    from posthorn.errors import InputError  # noqa: PLC0415
+    from posthorn.errors import InputError
 
     if [bool(code), bool(phone), everything].count(True) != 1:
         raise InputError("resolve", "say which tickets: codes, --phone NUMBER (repeatable), or --all")
@@ -311,9 +311,9 @@ def reconcile(
 
     The provider cannot be asked, so settle each with `tickets resolve`; then `tickets send` goes on with the rest.
     """
-    from posthorn.delivery.catchup import catch_up_event  # noqa: PLC0415
-    from posthorn.errors import InputError  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
+    from posthorn.delivery.catchup import catch_up_event
+    from posthorn.errors import InputError
+    from posthorn.settings import load_settings
 
     if not pending:
         raise InputError(
@@ -328,8 +328,8 @@ def reconcile(
 
 
 def _end(name: str, *, as_json: bool) -> None:
-    from posthorn.delivery.unknowns import unknown_table  # noqa: PLC0415
-    from posthorn.views.status import exit_code, status_now  # noqa: PLC0415
+    from posthorn.delivery.unknowns import unknown_table
+    from posthorn.views.status import exit_code, status_now
 
     now = status_now(name)
     show_status(now, as_json=as_json)
