@@ -124,7 +124,11 @@ def _signals() -> threading.Event:
 
 
 def _set_up(settings: Settings) -> None:
-    from deployments.setup import deploy_all, prepare, switch_notices_on  # noqa: PLC0415 - Prefect settles its server's address when imported
+    from deployments.setup import (  # Prefect settles its server's address when imported
+        deploy_all,
+        prepare,
+        switch_notices_on,
+    )
 
     asyncio.run(prepare(settings))
     deploy_all()
@@ -147,8 +151,8 @@ def _worker() -> Iterator[subprocess.Popen[bytes]]:
 
 async def _finish_runs() -> None:
     """Cancel what runs: each flow finishes and records the requests that are under way, and sends nothing more."""
-    from prefect.client.orchestration import get_client  # noqa: PLC0415
-    from prefect.states import Cancelling  # noqa: PLC0415
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelling
 
     async with get_client() as client:
         running = await client.read_flow_runs(flow_run_filter=_at_work())
@@ -166,7 +170,7 @@ async def _finish_runs() -> None:
 
 
 def _at_work() -> FlowRunFilter:
-    from prefect.client.schemas.filters import FlowRunFilter  # noqa: PLC0415
+    from prefect.client.schemas.filters import FlowRunFilter
 
     return FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING", "PAUSED", "PENDING", "CANCELLING"]}}})
 

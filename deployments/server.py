@@ -117,7 +117,7 @@ def serve(listening: socket.socket | None) -> None:
 
 
 def _guarded_app() -> ASGIApp:
-    from prefect.server.api.server import create_app  # noqa: PLC0415 - it reads the settings when imported
+    from prefect.server.api.server import create_app  # it reads the settings when imported
 
     app = create_app(final=True)
     app.add_middleware(Guard, names=load_settings().own_names())

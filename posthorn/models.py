@@ -74,6 +74,16 @@ class WaitsFor(enum.StrEnum):
     CANARY = "canary"
 
 
+class ProofOutcome(enum.StrEnum):
+    """What became of a proof. Stored: never rename."""
+
+    SENDING = "sending"
+    TAKEN = "taken"
+    REFUSED = "refused"
+    NOT_TAKEN = "not_taken"
+    UNKNOWN = "unknown"
+
+
 class Kind(enum.IntEnum):
     """What a ledger entry delivers. Stored: never renumber."""
 

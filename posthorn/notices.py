@@ -84,7 +84,7 @@ class _Refused(Exception):
 
 
 def _post(url: SecretStr | None, variable: str, content: dict[str, str]) -> None:
-    import httpx  # noqa: PLC0415 - a command that tells nobody need not wait for it
+    import httpx  # a command that tells nobody need not wait for it
 
     if url is None:
         raise ValueError(f"POSTHORN_NOTIFY__{variable} is to be set")

@@ -106,7 +106,7 @@ def _checked_folder(path: Path) -> Path:
 def _checked_region(region: str) -> str:
     if region == _DEFAULT_REGION:
         return region
-    from phonenumbers import SUPPORTED_REGIONS  # noqa: PLC0415  # slow to import, for every command
+    from phonenumbers import SUPPORTED_REGIONS  # slow to import, for every command
 
     if region.upper() not in SUPPORTED_REGIONS:
         raise ValueError("expected a two-letter region such as PL, DE or US")

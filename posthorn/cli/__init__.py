@@ -14,8 +14,8 @@ def main() -> None:
     gc.set_threshold(
         _ALLOCATIONS_PER_COLLECTION
     )  # the default makes a quick command slow: it looks through what is imported
-    from posthorn.process.crash import guarded  # noqa: PLC0415
-    from posthorn.process.surroundings import lost_output, settle  # noqa: PLC0415
+    from posthorn.process.crash import guarded
+    from posthorn.process.surroundings import lost_output, settle
 
     settle()
     try:
@@ -30,9 +30,9 @@ def main() -> None:
 
 def command(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code. What an operator can cause is a sentence on standard error."""
-    from posthorn.cli.app import app  # noqa: PLC0415
-    from posthorn.cli.interrupts import end_at_the_second_signal  # noqa: PLC0415
-    from posthorn.errors import (  # noqa: PLC0415
+    from posthorn.cli.app import app
+    from posthorn.cli.interrupts import end_at_the_second_signal
+    from posthorn.errors import (
         AlreadyRunning,
         DeliveryChanged,
         DeliveryNotFound,
@@ -41,10 +41,10 @@ def command(arguments: Sequence[str]) -> int:
         LedgerError,
         Stopped,
     )
-    from posthorn.process.prefect_server import PrefectServerError  # noqa: PLC0415
-    from posthorn.process.surroundings import refusal  # noqa: PLC0415
-    from posthorn.process.terminal import fail  # noqa: PLC0415
-    from posthorn.settings import SettingsError  # noqa: PLC0415
+    from posthorn.process.prefect_server import PrefectServerError
+    from posthorn.process.surroundings import refusal
+    from posthorn.process.terminal import fail
+    from posthorn.settings import SettingsError
 
     if (problem := refusal(arguments)) is not None:
         return fail(SettingsError(problem), 2)

@@ -46,11 +46,11 @@ def probe(
     relied on, where that comes from, and whether it is so. What is found out is kept in the ledger: uploads, `hold_minutes`,
     reconciliation and `posthorn doctor` go by it. Exit code 0, or 3 where something is other than we rely on.
     """
-    from posthorn.delivery import probe as probes  # noqa: PLC0415
-    from posthorn.delivery.find import read_phone  # noqa: PLC0415
-    from posthorn.models import Verdict, mask_phone  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
-    from posthorn.views.provider import probe_table  # noqa: PLC0415
+    from posthorn.delivery import probe as probes
+    from posthorn.delivery.find import read_phone
+    from posthorn.models import Verdict, mask_phone
+    from posthorn.settings import load_settings
+    from posthorn.views.provider import probe_table
 
     settings = load_settings()
     chosen = probes.probed(gateway, settings)
@@ -74,7 +74,7 @@ def probe(
 
 
 def _confirm_sending(shown: str, *, yes: bool) -> None:
-    from posthorn.errors import InputError  # noqa: PLC0415
+    from posthorn.errors import InputError
 
     if not yes and not sys.stdin.isatty():
         raise InputError("--yes", "there is no terminal to ask at; --send-to sends real messages, so say --yes")
@@ -85,8 +85,8 @@ def _confirm_sending(shown: str, *, yes: bool) -> None:
 @app.command()
 def limits(gateway: Gateway = None, as_json: Json = False) -> None:
     """What may still be sent, by kind of message. The provider asks not to be asked every few seconds."""
-    from posthorn.delivery import accountdesk  # noqa: PLC0415
-    from posthorn.views.provider import limits_table  # noqa: PLC0415
+    from posthorn.delivery import accountdesk
+    from posthorn.views.provider import limits_table
 
     found = asyncio.run(accountdesk.limits(accountdesk.desk_of(gateway)))
     if as_json:
@@ -103,8 +103,8 @@ def blacklist(
     as_json: Json = False,
 ) -> None:
     """The numbers that the provider never sends to for this account, masked; or whether one number is among them."""
-    from posthorn.delivery import accountdesk  # noqa: PLC0415
-    from posthorn.views.provider import blacklist_table  # noqa: PLC0415
+    from posthorn.delivery import accountdesk
+    from posthorn.views.provider import blacklist_table
 
     desk = accountdesk.desk_of(gateway)
     if phone is not None:
@@ -130,8 +130,8 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """What a code of a provider means: in our words, and in the provider's own where it can be asked."""
-    from posthorn.content.plain import plain  # noqa: PLC0415
-    from posthorn.delivery import accountdesk  # noqa: PLC0415
+    from posthorn.content.plain import plain
+    from posthorn.delivery import accountdesk
 
     told = asyncio.run(accountdesk.explained(code.strip(), gateway))
     if as_json:

@@ -1,4 +1,4 @@
-"""`posthorn campaign …`: check, send, deploy, approve, status, report, reconcile, resolve, resend, cancel, export."""
+"""`posthorn campaign …`: check, send, proof, deploy, approve, status, report, reconcile, resolve, resend, cancel, export."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from posthorn.cli.options import (
     Plain,
     Taken,
     Timezone,
+    To,
     Why,
     Yes,
 )
 from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, show_status
+from posthorn.cli.proving import prove
 from posthorn.models import Kind
 from posthorn.process.terminal import say
 
@@ -76,9 +78,9 @@ def check(file: File, accept_missing: AcceptMissing = False, late: Late = False,
 
     Exit code 0 when `send` would start (warnings included), 2 when it would refuse. With `strict = true` warnings block.
     """
-    from posthorn.delivery.check import check_campaign, refuse_without_credentials  # noqa: PLC0415
-    from posthorn.delivery.merge import Consent  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
+    from posthorn.delivery.check import check_campaign, refuse_without_credentials
+    from posthorn.delivery.merge import Consent
+    from posthorn.settings import load_settings
 
     checked = check_campaign(file, Consent(accept_missing=accept_missing, late=late))
     print(checked.as_json() if as_json else checked.as_text())
@@ -104,13 +106,13 @@ def send(
     Exit code 0 when everybody is accounted for, 2 when it cannot be sent as it is, 3 when something needs a person, 4 when
     it stopped before the end: once the cause is gone, the same command goes on.
     """
-    from posthorn.cli import runs  # noqa: PLC0415
-    from posthorn.delivery.approval import may_ask  # noqa: PLC0415
-    from posthorn.delivery.check import examine  # noqa: PLC0415
-    from posthorn.delivery.merge import Consent  # noqa: PLC0415
-    from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
-    from posthorn.delivery.wish import load_wish  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
+    from posthorn.cli import runs
+    from posthorn.delivery.approval import may_ask
+    from posthorn.delivery.check import examine
+    from posthorn.delivery.merge import Consent
+    from posthorn.delivery.plan import refuse_if_running
+    from posthorn.delivery.wish import load_wish
+    from posthorn.settings import load_settings
 
     settings = load_settings()
     wish = load_wish(file, Kind.CAMPAIGN, settings)
@@ -127,6 +129,19 @@ def send(
         with runs.prefect_api(settings), following(settings.database_url, wish.name, test=wish.test):
             runs.send_campaign(str(file.absolute()), accept_missing=accept_missing, late=late)
     _end(wish.name, test=wish.test, as_json=as_json)
+
+
+@app.command(short_help="Send it to yourself first.")
+def proof(file: File, to: To, by: By, yes: Yes = False, as_json: Json = False) -> None:
+    """Send the real MMS to yourself, now: its files are uploaded and verified, its moment and hold are left aside.
+
+    A proof is no recipient: it is in no total, and a number that had one still gets the campaign. It counts for cost. The
+    campaign need not be planned yet. The same command again is another proof; one of unknown outcome is never sent again by
+    itself.
+
+    Exit code 0 when all were taken, 3 when one was refused or is unknown, or outside the hours, 4 when one was not sent.
+    """
+    prove(Kind.CAMPAIGN, file, to, by=by, yes=yes, as_json=as_json)
 
 
 @app.command(short_help="Have Prefect send it on a schedule.")
@@ -171,10 +186,10 @@ def status(name: Name, test: Test = False, as_json: Json = False) -> None:
 @app.command(short_help="Pull the delivery reports.")
 def report(name: Name, as_json: Json = False) -> None:
     """Pull the delivery reports of every open message, then show how the campaign stands."""
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from posthorn.delivery.reconcile import findings  # noqa: PLC0415
-    from posthorn.delivery.report import pull_reports_of  # noqa: PLC0415
+    from posthorn.delivery.reconcile import findings
+    from posthorn.delivery.report import pull_reports_of
 
     pulled = asyncio.run(pull_reports_of(name))
     say(
@@ -204,12 +219,12 @@ def reconcile(
     """
     if pending:
         _catch_up(name, as_json=as_json)
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from posthorn.delivery.reconcile import findings  # noqa: PLC0415
-    from posthorn.delivery.unknowns import unknown_table  # noqa: PLC0415
-    from posthorn.delivery.withdraw import reconcile_named  # noqa: PLC0415
-    from posthorn.views.status import exit_code, status_now  # noqa: PLC0415
+    from posthorn.delivery.reconcile import findings
+    from posthorn.delivery.unknowns import unknown_table
+    from posthorn.delivery.withdraw import reconcile_named
+    from posthorn.views.status import exit_code, status_now
 
     done = asyncio.run(reconcile_named(name))
     counted = f"{done.found:,} were taken, {done.resend:,} are to be sent again, {done.unknown:,} stay unknown"
@@ -245,7 +260,7 @@ def resolve(
         posthorn campaign resolve sale --phone "+48 500 600 700" --sent --why "it is in the panel"
         posthorn campaign resolve sale --all --not-sent --why "the panel has none of them"
     """  # noqa: D301 - see deploy
-    from posthorn.errors import InputError  # noqa: PLC0415
+    from posthorn.errors import InputError
 
     if bool(phone) == everything:
         raise InputError("--phone", "say which messages: --phone NUMBER (repeatable), or --all")
@@ -274,7 +289,7 @@ def resend(
         posthorn campaign resend sale --failed --why "the picture was refused; it is another one now"
         posthorn campaign resend sale --phone "+48 500 600 700" --why "her phone was off all weekend"
     """  # noqa: D301 - see deploy
-    from posthorn.errors import InputError  # noqa: PLC0415
+    from posthorn.errors import InputError
 
     if bool(phone) == failed:
         raise InputError("resend", "say which messages: --phone NUMBER (repeatable), or --failed")
@@ -294,12 +309,12 @@ def resend(
 
 def _catch_up(name: str, *, as_json: bool) -> NoReturn:
     """Have a ledger that was restored from an older copy catch up with the provider, then show how the campaign stands."""
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from posthorn.delivery.catchup import catch_up_campaign  # noqa: PLC0415
-    from posthorn.delivery.unknowns import unknown_table  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
-    from posthorn.views.status import exit_code, status_now  # noqa: PLC0415
+    from posthorn.delivery.catchup import catch_up_campaign
+    from posthorn.delivery.unknowns import unknown_table
+    from posthorn.settings import load_settings
+    from posthorn.views.status import exit_code, status_now
 
     def told(seen: int, found: int) -> None:
         say(f"looked up {seen:,} pending, {found:,} of them found")
@@ -349,7 +364,7 @@ def export(name: Name, csv: Csv = None, jsonl: Jsonl = None, plain: Plain = Fals
 
 def _end(name: str, *, test: bool = False, as_json: bool) -> NoReturn:
     """Show how the campaign stands, and end with the exit code that says it."""
-    from posthorn.views.status import exit_code, status_now  # noqa: PLC0415
+    from posthorn.views.status import exit_code, status_now
 
     now = status_now(name, test=test)
     show_status(now, as_json=as_json)

@@ -30,7 +30,7 @@ def demo(
 
     A sandbox on this machine stands in for both providers, over real HTTP. Nothing leaves this machine.
     """
-    from posthorn.cli.sandbox_process import sandbox_process  # noqa: PLC0415
+    from posthorn.cli.sandbox_process import sandbox_process
 
     with tempfile.TemporaryDirectory(prefix="posthorn-demo-") as temporary:
         folder = (keep or Path(temporary)).absolute()
@@ -61,9 +61,9 @@ def _stay(url: str) -> None:
 
 
 def _run(folder: Path, recipients: int, attendees: int) -> bool:
-    from posthorn.cli import runs  # noqa: PLC0415
-    from posthorn.delivery.check import check_campaign, check_event  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
+    from posthorn.cli import runs
+    from posthorn.delivery.check import check_campaign, check_event
+    from posthorn.settings import load_settings
 
     settings = load_settings()
     campaign = write_campaign(folder, recipients)
@@ -84,7 +84,7 @@ def _run(folder: Path, recipients: int, attendees: int) -> bool:
 
 
 def _shown(name: str) -> dict[str, Any]:
-    from posthorn.views.status import status_now  # noqa: PLC0415
+    from posthorn.views.status import status_now
 
     status = status_now(name)
     show_status(status, as_json=False)

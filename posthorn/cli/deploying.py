@@ -12,11 +12,11 @@ from posthorn.process.terminal import say
 
 def deploy(kind: Kind, file: Path, *, cron: str | None, at: str | None, timezone: str | None) -> None:
     """Check the file, and add (or replace) its deployment on the Prefect server; say when it starts."""
-    from posthorn.cli import runs  # noqa: PLC0415
-    from posthorn.content import moments  # noqa: PLC0415
-    from posthorn.delivery.check import check_campaign, check_event  # noqa: PLC0415
-    from posthorn.errors import InputError  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
+    from posthorn.cli import runs
+    from posthorn.content import moments
+    from posthorn.delivery.check import check_campaign, check_event
+    from posthorn.errors import InputError
+    from posthorn.settings import load_settings
 
     if cron is not None and at is not None:
         raise InputError("--at", "say either --cron or --at")

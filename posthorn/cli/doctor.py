@@ -33,10 +33,10 @@ def doctor(
 
     Sends no message. Exit code 0 when all is well, 2 when something has to be done first.
     """
-    import orjson  # noqa: PLC0415
-    from tabulate import tabulate  # noqa: PLC0415
+    import orjson
+    from tabulate import tabulate
 
-    from posthorn.settings import load_settings, unknown_variables  # noqa: PLC0415
+    from posthorn.settings import load_settings, unknown_variables
 
     settings = load_settings()
     shown = _shown(settings)
@@ -54,10 +54,10 @@ def doctor(
 
 def _shown(settings: Settings) -> list[tuple[str, str]]:
     """Every variable with its value as it may be shown."""
-    from pydantic import BaseModel, SecretStr  # noqa: PLC0415
+    from pydantic import BaseModel, SecretStr
 
-    from posthorn.ledger.store.engine import shown_url  # noqa: PLC0415
-    from posthorn.settings import variables  # noqa: PLC0415
+    from posthorn.ledger.store.engine import shown_url
+    from posthorn.settings import variables
 
     def value_of(name: str) -> Any:
         value: Any = settings
@@ -87,8 +87,8 @@ def _findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _state_folder(settings: Settings) -> Finding:
-    from posthorn.settings import SettingsError  # noqa: PLC0415
-    from posthorn.statefolder import check_writable  # noqa: PLC0415
+    from posthorn.settings import SettingsError
+    from posthorn.statefolder import check_writable
 
     try:
         check_writable(settings.state_dir)
@@ -99,8 +99,8 @@ def _state_folder(settings: Settings) -> Finding:
 
 def _proxies(settings: Settings) -> Iterator[Finding]:
     """Proxies of the environment, which only a Prefect server elsewhere is called through, and the one for providers."""
-    from posthorn.process.prefect_server import configured_api  # noqa: PLC0415
-    from posthorn.process.proxies import UnusableProxy, names, settle_for  # noqa: PLC0415
+    from posthorn.process.prefect_server import configured_api
+    from posthorn.process.proxies import UnusableProxy, names, settle_for
 
     if settings.proxy_url is not None:
         yield Finding("proxy", True, "providers are called through that of POSTHORN_PROXY_URL; loopback never is")
@@ -116,9 +116,9 @@ def _proxies(settings: Settings) -> Iterator[Finding]:
 
 
 def _ledger(settings: Settings) -> Finding:
-    from posthorn.errors import LedgerError  # noqa: PLC0415
-    from posthorn.ledger import deliveries  # noqa: PLC0415
-    from posthorn.ledger.store.engine import Ledger, ledger_place  # noqa: PLC0415
+    from posthorn.errors import LedgerError
+    from posthorn.ledger import deliveries
+    from posthorn.ledger.store.engine import Ledger, ledger_place
 
     try:
         ledger = Ledger(settings.database_url)
@@ -133,10 +133,10 @@ def _ledger(settings: Settings) -> Finding:
 
 def _lookups(settings: Settings) -> Iterator[Finding]:
     """Campaigns whose unknown messages cannot be settled because the provider lists otherwise than was sent."""
-    from posthorn.delivery.reconcile import findings  # noqa: PLC0415
-    from posthorn.errors import LedgerError  # noqa: PLC0415
-    from posthorn.gateways.registry import for_kind  # noqa: PLC0415
-    from posthorn.models import Kind  # noqa: PLC0415
+    from posthorn.delivery.reconcile import findings
+    from posthorn.errors import LedgerError
+    from posthorn.gateways.registry import for_kind
+    from posthorn.models import Kind
 
     zones = " or ".join(f"{gateway.variables}__TIMEZONE" for gateway in for_kind(Kind.CAMPAIGN) if gateway.looks_up)
     advice = (
@@ -152,8 +152,8 @@ def _lookups(settings: Settings) -> Iterator[Finding]:
 
 def _guard(settings: Settings) -> Finding:
     """Whether the guard's marks can be kept, and apart from the ledger: a restore must not take them back too."""
-    from posthorn.errors import LedgerError  # noqa: PLC0415
-    from posthorn.ledger.marks import check_folder, marks_folder  # noqa: PLC0415
+    from posthorn.errors import LedgerError
+    from posthorn.ledger.marks import check_folder, marks_folder
 
     folder = marks_folder(settings.guard_dir)
     try:
@@ -168,8 +168,8 @@ def _guard(settings: Settings) -> Finding:
 
 def _gateways(settings: Settings) -> Iterator[Finding]:
     """The gateways that campaigns and events go through; of the others, those that have credentials."""
-    from posthorn.gateways.registry import for_kind  # noqa: PLC0415
-    from posthorn.models import Kind  # noqa: PLC0415
+    from posthorn.gateways.registry import for_kind
+    from posthorn.models import Kind
 
     for kind, label in ((Kind.CAMPAIGN, "campaign gateway"), (Kind.EVENT, "ticket gateway")):
         default, *others = for_kind(kind)
@@ -180,7 +180,7 @@ def _gateways(settings: Settings) -> Iterator[Finding]:
 
 
 def _gateway(gateway: Descriptor, what: str, settings: Settings) -> Finding:
-    from posthorn.models import Kind  # noqa: PLC0415
+    from posthorn.models import Kind
 
     if gateway.kind == Kind.CAMPAIGN:
         return asyncio.run(_campaign_gateway(gateway, what, settings))
@@ -188,8 +188,8 @@ def _gateway(gateway: Descriptor, what: str, settings: Settings) -> Finding:
 
 
 async def _campaign_gateway(descriptor: Descriptor, what: str, settings: Settings) -> Finding:
-    from posthorn.errors import CredentialsRefused, GatewayError  # noqa: PLC0415
-    from posthorn.settings import SettingsError  # noqa: PLC0415
+    from posthorn.errors import CredentialsRefused, GatewayError
+    from posthorn.settings import SettingsError
 
     try:
         gateway = descriptor.open(settings)
@@ -229,10 +229,10 @@ _ADVICE = {
 
 def _probes(settings: Settings) -> Iterator[Finding]:
     """What is known of each account that has credentials: what a probe has proven, what sending has taught."""
-    from posthorn.delivery.probe import known_words  # noqa: PLC0415
-    from posthorn.errors import LedgerError  # noqa: PLC0415
-    from posthorn.gateways.registry import GATEWAYS  # noqa: PLC0415
-    from posthorn.models import Known, Verdict  # noqa: PLC0415
+    from posthorn.delivery.probe import known_words
+    from posthorn.errors import LedgerError
+    from posthorn.gateways.registry import GATEWAYS
+    from posthorn.models import Known, Verdict
 
     for gateway in GATEWAYS:
         if gateway.probe is None or not gateway.account(settings).has_credentials:
@@ -254,9 +254,9 @@ def _probes(settings: Settings) -> Iterator[Finding]:
 
 
 def _prefect(settings: Settings) -> Finding:
-    import httpx  # noqa: PLC0415
+    import httpx
 
-    from posthorn.process.prefect_server import PrefectServerError, standing_api  # noqa: PLC0415
+    from posthorn.process.prefect_server import PrefectServerError, standing_api
 
     try:
         standing = standing_api(settings.state_dir)

@@ -28,8 +28,8 @@ def files() -> None:
 @app.command("list")
 def list_files(kind: Type = None, gateway: Gateway = None, as_json: Json = False) -> None:
     """Every file of the account: id, name, size, when it was stored (in the provider's time). A test account lists none."""
-    from posthorn.delivery import providerfiles  # noqa: PLC0415
-    from posthorn.views.provider import files_table  # noqa: PLC0415
+    from posthorn.delivery import providerfiles
+    from posthorn.views.provider import files_table
 
     found = asyncio.run(providerfiles.listed(*providerfiles.keeper(gateway, kind)))
     if as_json:
@@ -50,8 +50,8 @@ def add(
 
     A file from disk is uploaded in the encoding that the account understands, as those of campaigns are.
     """
-    from posthorn.content.plain import plain  # noqa: PLC0415
-    from posthorn.delivery import providerfiles  # noqa: PLC0415
+    from posthorn.content.plain import plain
+    from posthorn.delivery import providerfiles
 
     file_id, how = asyncio.run(providerfiles.added(*providerfiles.keeper(gateway, kind), source, name))
     if as_json:
@@ -64,8 +64,8 @@ def add(
 @app.command()
 def view(file_id: FileId, kind: Type = None, gateway: Gateway = None, as_json: Json = False) -> None:
     """One file, also one that the list does not show. Exit code 2 where there is none of that id."""
-    from posthorn.delivery import providerfiles  # noqa: PLC0415
-    from posthorn.views.provider import files_table  # noqa: PLC0415
+    from posthorn.delivery import providerfiles
+    from posthorn.views.provider import files_table
 
     found = asyncio.run(providerfiles.viewed(*providerfiles.keeper(gateway, kind), file_id))
     if as_json:
@@ -85,9 +85,9 @@ def delete(
 
     Campaigns that still need one are named first; they upload it again when they go on. Exit code 2 where one was not there.
     """
-    from posthorn.content.plain import plain  # noqa: PLC0415
-    from posthorn.delivery import providerfiles  # noqa: PLC0415
-    from posthorn.errors import InputError  # noqa: PLC0415
+    from posthorn.content.plain import plain
+    from posthorn.delivery import providerfiles
+    from posthorn.errors import InputError
 
     keeper = providerfiles.keeper(gateway, kind)
     for name in providerfiles.used_by(keeper[0], file_ids):

@@ -29,12 +29,12 @@ def metrics(
     Every scrape reads the ledger; nothing is kept elsewhere, and a running send is not disturbed. Alert rules and a
     dashboard are in the folder deployments.
     """
-    from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
+    from prometheus_client import CollectorRegistry, start_http_server
 
-    from posthorn.ledger.store.engine import Ledger  # noqa: PLC0415
-    from posthorn.loopback import is_loopback  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
-    from posthorn.views.metrics import CreditWatch, LedgerCollector  # noqa: PLC0415
+    from posthorn.ledger.store.engine import Ledger
+    from posthorn.loopback import is_loopback
+    from posthorn.settings import load_settings
+    from posthorn.views.metrics import CreditWatch, LedgerCollector
 
     if alerts:
         rules = files("deployments").joinpath("alerts.yml").read_text(encoding="utf-8")
@@ -67,7 +67,7 @@ def metrics(
 
 def _guarded(app: WSGIApplication, *, any_host: bool) -> WSGIApplication:
     """The same application, but for web pages: the names of campaigns are not theirs to read."""
-    from posthorn.loopback import refusal  # noqa: PLC0415
+    from posthorn.loopback import refusal
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def header(name: str) -> list[str]:

@@ -36,10 +36,10 @@ def setup(
         posthorn notify setup slack
         posthorn notify setup webhook
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
-    from posthorn.cli import runs  # noqa: PLC0415
-    from posthorn.errors import InputError  # noqa: PLC0415
-    from posthorn.notices import NotTold, tell_people, ways  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
+    from posthorn.cli import runs
+    from posthorn.errors import InputError
+    from posthorn.notices import NotTold, tell_people, ways
+    from posthorn.settings import load_settings
 
     settings = load_settings()
     if way not in ways(settings.notify):

@@ -21,6 +21,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask again.")]
 Taken = Annotated[bool, typer.Option("--sent/--not-sent", help="Whether it went out.")]
 Phones = Annotated[list[str] | None, typer.Option("--phone", help="What goes to this number; repeatable.")]
 Failed = Annotated[bool, typer.Option("--failed", help="Everything that was rejected, or reported as not delivered.")]
+To = Annotated[list[str], typer.Option("--to", metavar="NUMBER", help="Your own number; repeatable, up to 10.")]
 AcceptMissing = Annotated[
     bool, typer.Option("--accept-missing", help="Rows that left the list are taken out for good: nothing more goes to them.")
 ]

@@ -44,7 +44,7 @@ def new_ledger_note(database_url: str) -> str:
 
     In another folder nothing is known of what was sent before; whoever did not mean that has to see it.
     """
-    from posthorn.ledger.store.engine import ledger_place  # noqa: PLC0415 - SQLAlchemy takes a moment to import
+    from posthorn.ledger.store.engine import ledger_place  # SQLAlchemy takes a moment to import
 
     place = Path(ledger_place(database_url))
     is_new = database_url.startswith("sqlite") and not os.path.exists(place)  # noqa: PTH110 - false, too, where nobody may look
@@ -60,7 +60,7 @@ def other_machines_note(database_url: str) -> str:
 
 def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a status as a table, or as JSON."""
-    from posthorn.views.status import status_table  # noqa: PLC0415
+    from posthorn.views.status import status_table
 
     if as_json:
         print_json(status)
@@ -75,9 +75,9 @@ def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[No
     Exit code 0 beside another run, 3 where the file has news for it; after a signal, or a cancellation in Prefect,
     what the status says; after a second signal 130; where nothing had been planned yet, 130 or 4.
     """
-    from posthorn.cli.interrupts import INTERRUPTED, signals  # noqa: PLC0415
-    from posthorn.errors import AlreadyRunning, DeliveryNotFound, NotMerged, Stopped  # noqa: PLC0415
-    from posthorn.views.status import EXIT_NEEDS_ATTENTION, EXIT_STOPPED, exit_code, status_now  # noqa: PLC0415
+    from posthorn.cli.interrupts import INTERRUPTED, signals
+    from posthorn.errors import AlreadyRunning, DeliveryNotFound, NotMerged, Stopped
+    from posthorn.views.status import EXIT_NEEDS_ATTENTION, EXIT_STOPPED, exit_code, status_now
 
     try:
         yield
@@ -111,7 +111,7 @@ def following(database_url: str, name: str, *, test: bool) -> Iterator[None]:
 
     It reads the ledger, as anybody may, so it shows what is recorded; and it says what the run waits for.
     """
-    from posthorn.delivery.waiting import watched  # noqa: PLC0415
+    from posthorn.delivery.waiting import watched
 
     ended = threading.Event()
     show = _bar if sys.stderr.isatty() else _lines
@@ -133,9 +133,9 @@ def _counts(database_url: str, name: str, *, test: bool, ended: threading.Event,
 
     Empty while there are none: it is not planned yet, or the ledger cannot be read, which is for the run itself to say.
     """
-    from posthorn.errors import LedgerError  # noqa: PLC0415
-    from posthorn.ledger import deliveries, totals  # noqa: PLC0415
-    from posthorn.ledger.store.engine import Ledger  # noqa: PLC0415
+    from posthorn.errors import LedgerError
+    from posthorn.ledger import deliveries, totals
+    from posthorn.ledger.store.engine import Ledger
 
     ledger: Ledger | None = None
     try:
@@ -155,8 +155,8 @@ def _counts(database_url: str, name: str, *, test: bool, ended: threading.Event,
 
 
 def _bar(database_url: str, name: str, test: bool, ended: threading.Event, board: Board) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     said = ""

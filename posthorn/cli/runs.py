@@ -72,9 +72,9 @@ def _exported(api: PrefectApi) -> Iterator[None]:
 
 
 def _ensure_limits(settings: Settings) -> None:
-    from prefect.client.orchestration import get_client  # noqa: PLC0415  # Prefect takes a second to import
+    from prefect.client.orchestration import get_client  # Prefect takes a second to import
 
-    from deployments.limits import ensure_limits  # noqa: PLC0415
+    from deployments.limits import ensure_limits
 
     async def ensure() -> None:
         async with get_client() as client:
@@ -92,7 +92,7 @@ def send_campaign(campaign_file: str, *, accept_missing: bool = False, late: boo
         Stopped: somebody cancelled the run in Prefect; what was in flight is finished and recorded.
         KeyboardInterrupt: stopped by a signal; what was in flight is finished and recorded.
     """
-    from flows.campaign import send_campaign as flow  # noqa: PLC0415  # Prefect takes a second to import
+    from flows.campaign import send_campaign as flow  # Prefect takes a second to import
 
     run_interruptibly(
         lambda: _let_in(_recorded(lambda: flow(campaign_file, accept_missing=accept_missing, late=late, return_state=True)))
@@ -105,7 +105,7 @@ def send_tickets(event_file: str, *, accept_missing: bool = False) -> None:
     Raises:
         PosthornError, SettingsError, AlreadyRunning, KeyboardInterrupt: as ``send_campaign``.
     """
-    from flows.tickets import send_tickets as flow  # noqa: PLC0415  # Prefect takes a second to import
+    from flows.tickets import send_tickets as flow  # Prefect takes a second to import
 
     run_interruptibly(lambda: _let_in(_recorded(lambda: flow(event_file, accept_missing=accept_missing, return_state=True))))
 
@@ -120,7 +120,7 @@ def deploy(
         InputError: the schedule cannot be read, or the name is that of a deployment for all of its kind.
     """
     os.environ.update(required_api(settings.state_dir).variables())
-    from deployments.own import deploy as put  # noqa: PLC0415  # Prefect takes a second to import
+    from deployments.own import deploy as put  # Prefect takes a second to import
 
     return asyncio.run(put(kind, name, file, cron=cron, at=at, timezone=timezone))
 
@@ -131,10 +131,10 @@ def switch_notices_on(settings: Settings) -> str:
     if api is None:
         return "no Prefect server runs: the next `make serve` (or `make deploy`) switches the automation on by itself"
     os.environ.update(api.variables())
-    from prefect.client.orchestration import get_client  # noqa: PLC0415
-    from prefect.exceptions import ObjectNotFound  # noqa: PLC0415
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
 
-    from deployments.automations import ensure_notices  # noqa: PLC0415
+    from deployments.automations import ensure_notices
 
     async def switch() -> None:
         async with get_client() as client:
@@ -156,9 +156,9 @@ def resume_paused(settings: Settings, flow_run_ids: Sequence[str], *, approve: b
     if api is None:
         return 0
     os.environ.update(api.variables())
-    from prefect.client.orchestration import get_client  # noqa: PLC0415
+    from prefect.client.orchestration import get_client
 
-    from posthorn.delivery.approval import REFUSE, SEND  # noqa: PLC0415
+    from posthorn.delivery.approval import REFUSE, SEND
 
     async def resume() -> int:
         woken = 0
@@ -176,7 +176,7 @@ def resume_paused(settings: Settings, flow_run_ids: Sequence[str], *, approve: b
 
 async def _paused(client: Any, flow_run_id: UUID) -> Any:
     """The flow run once it is paused, or None: one that has just asked needs a moment until it waits for the answer."""
-    from prefect.exceptions import ObjectNotFound  # noqa: PLC0415
+    from prefect.exceptions import ObjectNotFound
 
     deadline = asyncio.get_running_loop().time() + _PAUSE_SECONDS
     while True:
@@ -193,7 +193,7 @@ async def _paused(client: Any, flow_run_id: UUID) -> Any:
 
 async def _let_in(run: Awaitable[None]) -> None:
     """Await a run; say in words that its server has another login by now: `make serve` was started anew meanwhile."""
-    from prefect.exceptions import PrefectHTTPStatusError  # noqa: PLC0415
+    from prefect.exceptions import PrefectHTTPStatusError
 
     try:
         await run
@@ -208,11 +208,11 @@ async def _let_in(run: Awaitable[None]) -> None:
 
 async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:
     """Run a flow, wait until the server has recorded its task runs, and raise what it raised."""
-    from prefect.logging.handlers import APILogHandler  # noqa: PLC0415
+    from prefect.logging.handlers import APILogHandler
 
-    from flows.ending import ALREADY_RUNNING, ENDINGS  # noqa: PLC0415
-    from posthorn.errors import AlreadyRunning, PosthornError, Stopped  # noqa: PLC0415
-    from posthorn.settings import SettingsError  # noqa: PLC0415
+    from flows.ending import ALREADY_RUNNING, ENDINGS
+    from posthorn.errors import AlreadyRunning, PosthornError, Stopped
+    from posthorn.settings import SettingsError
 
     try:
         state = await start()
@@ -237,8 +237,8 @@ async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:
 
 
 async def _cancelled(state: Any) -> Any:
-    from prefect.client.orchestration import get_client  # noqa: PLC0415
-    from prefect.states import Cancelled  # noqa: PLC0415
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelled
 
     own = state.state_details.flow_run_id
     async with get_client() as client:
@@ -248,8 +248,8 @@ async def _cancelled(state: Any) -> Any:
 
 async def _await_recorded(state: Any) -> None:
     """Wait (a little) until no task run of the flow run is open: a server stopped too early shows them running for ever."""
-    from prefect.client.orchestration import get_client  # noqa: PLC0415
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId  # noqa: PLC0415
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
     flow_run_id = state.state_details.flow_run_id
     deadline = asyncio.get_running_loop().time() + _RECORD_SECONDS

@@ -24,7 +24,7 @@ _NOT_NUMBERS = ("12", "call me", "+48 22", "500 600", "0048")
 
 def write_campaign(folder: Path, rows: int) -> Path:
     """A campaign of ``rows`` rows with a picture; the campaign file's path."""
-    from PIL import Image, ImageDraw  # noqa: PLC0415
+    from PIL import Image, ImageDraw
 
     picture = Image.new("RGB", (320, 200), "#f4a259")
     ImageDraw.Draw(picture).text((110, 90), "Autumn sale -30%", fill="#222222")

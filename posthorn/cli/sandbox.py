@@ -67,10 +67,10 @@ def _templates(command: CommandOptions) -> tuple[Template, ...]:
 
 
 def _serve(command: CommandOptions, campaigns: SerwerSmsOptions, tickets: SkycoreOptions) -> None:
-    from posthorn.sandbox.faults import FaultError  # noqa: PLC0415 - see above
-    from posthorn.sandbox.inbox.chaos import Schedule  # noqa: PLC0415 - see above
-    from posthorn.sandbox.server import Sandbox  # noqa: PLC0415 - see above
-    from posthorn.sandbox.store import StoreError  # noqa: PLC0415 - see above
+    from posthorn.sandbox.faults import FaultError  # see above
+    from posthorn.sandbox.inbox.chaos import Schedule  # see above
+    from posthorn.sandbox.server import Sandbox  # see above
+    from posthorn.sandbox.store import StoreError  # see above
 
     try:
         box = Sandbox(
@@ -125,7 +125,7 @@ def _json_list(file: Path | None, flag: str) -> list[Any]:
 
 
 def _text(file: Path, flag: str) -> str:
-    from posthorn.content.regularfile import opened  # noqa: PLC0415 - see above
+    from posthorn.content.regularfile import opened  # see above
 
     with opened(file, flag, "a file of JSON") as content:
         return content.read(_MOST_RULES_BYTES).decode()
@@ -157,7 +157,7 @@ def _announce(url: str, ready_file: Path | None) -> None:
 
 
 def _introduce(box: Sandbox) -> None:
-    from posthorn.sandbox.sources import SOURCES  # noqa: PLC0415 - see above
+    from posthorn.sandbox.sources import SOURCES  # see above
 
     typer.secho(_BANNER, fg=typer.colors.YELLOW, bold=True)
     typer.echo(f"\nThe inbox: {box.url}/\n\nTo use it:\n")

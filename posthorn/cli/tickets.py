@@ -1,4 +1,4 @@
-"""`posthorn tickets …`: check, send, deploy, approve, status, preview, export, resend, resolve, cancel, reconcile."""
+"""`posthorn tickets …`: check, send, proof, deploy, approve, status, preview, export, resend, resolve, cancel, reconcile."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from posthorn.cli.options import (
     Plain,
     Taken,
     Timezone,
+    To,
     Why,
     Yes,
 )
 from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, show_status
+from posthorn.cli.proving import prove
 from posthorn.models import Kind
 from posthorn.process.terminal import say
 
@@ -58,9 +60,9 @@ def tickets() -> None:
 @app.command(short_help="Validate everything, send nothing.")
 def check(file: File, accept_missing: AcceptMissing = False, as_json: Json = False) -> None:
     """Validate everything and send nothing: rows, codes, and whether the codes survive what carriers do to pictures."""
-    from posthorn.delivery.check import check_event, refuse_without_credentials  # noqa: PLC0415
-    from posthorn.delivery.merge import Consent  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
+    from posthorn.delivery.check import check_event, refuse_without_credentials
+    from posthorn.delivery.merge import Consent
+    from posthorn.settings import load_settings
 
     checked = check_event(file, Consent(accept_missing=accept_missing))
     print(checked.as_json() if as_json else checked.as_text())
@@ -82,13 +84,13 @@ def send(
     An event with `approve = true`, or with more than POSTHORN_APPROVE_ABOVE tickets, is shown and asked about first; without
     a terminal it ends with exit code 3, until `posthorn tickets approve` or --yes.
     """
-    from posthorn.cli import runs  # noqa: PLC0415
-    from posthorn.delivery.approval import may_ask  # noqa: PLC0415
-    from posthorn.delivery.check import examine  # noqa: PLC0415
-    from posthorn.delivery.merge import Consent  # noqa: PLC0415
-    from posthorn.delivery.plan import refuse_if_running  # noqa: PLC0415
-    from posthorn.delivery.wish import load_wish  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
+    from posthorn.cli import runs
+    from posthorn.delivery.approval import may_ask
+    from posthorn.delivery.check import examine
+    from posthorn.delivery.merge import Consent
+    from posthorn.delivery.plan import refuse_if_running
+    from posthorn.delivery.wish import load_wish
+    from posthorn.settings import load_settings
 
     settings = load_settings()
     wish = load_wish(file, Kind.EVENT, settings)
@@ -105,6 +107,19 @@ def send(
         with runs.prefect_api(settings), following(settings.database_url, wish.name, test=False):
             runs.send_tickets(str(file.absolute()), accept_missing=accept_missing)
     _end(wish.name, as_json=as_json)
+
+
+@app.command(short_help="Send a ticket to yourself first.")
+def proof(file: File, to: To, by: By, yes: Yes = False, as_json: Json = False) -> None:
+    """Send the real ticket to yourself, now, with a code of its own: the door list shows it as void.
+
+    A proof is no attendee: it is in no total, and a number that had one still gets its ticket. It counts for cost. The event
+    need not be planned yet. Its texts have the first attendee's values. The same command again is another proof; one of
+    unknown outcome is never sent again by itself.
+
+    Exit code 0 when it was taken, 3 when it was refused or is unknown, or it is outside the hours, 4 when it was not sent.
+    """
+    prove(Kind.EVENT, file, to, by=by, yes=yes, as_json=as_json)
 
 
 @app.command(short_help="Have Prefect send them on a schedule.")
@@ -135,7 +150,7 @@ def preview(
     image_format: Annotated[Literal["png", "svg"], typer.Option("--format", help="png or svg.")] = "png",
 ) -> None:
     """Draw one attendee's code. A likeness only: the provider draws the real one, from its own template."""
-    from posthorn.delivery.preview import preview as draw  # noqa: PLC0415
+    from posthorn.delivery.preview import preview as draw
 
     target = out or Path(f"row-{row}.{image_format}")
     code = draw(file, row, image_format, target)
@@ -191,7 +206,7 @@ def replace(
     \b
         posthorn tickets replace jazz-night JAZZ-0001 --why "she posted it"
     """  # noqa: D301 - see deploy
-    from posthorn.delivery.amend import replace as give_another  # noqa: PLC0415
+    from posthorn.delivery.amend import replace as give_another
 
     with decisions.not_beside_a_run("changed"):
         done = give_another(name, code, by=by, why=why)
@@ -236,7 +251,7 @@ def resend(
         posthorn tickets resend jazz-night --phone "+1 650 253 0000" --why "a new handset"
         posthorn tickets resend jazz-night JAZZ-0001 --to "+1 650 253 0009" --why "a new number"
     """  # noqa: D301 - see deploy
-    from posthorn.errors import InputError  # noqa: PLC0415
+    from posthorn.errors import InputError
 
     if [bool(code), bool(phone), failed, everything].count(True) != 1:
         raise InputError("resend", "say which tickets: codes, --phone NUMBER, --failed or --all")
@@ -278,7 +293,7 @@ def resolve(
         posthorn tickets resolve jazz-night JAZZ-0001 --sent --why "she showed it at the door"
         posthorn tickets resolve jazz-night --all --not-sent --why "the provider's log has none of them"
     """  # noqa: D301 - see deploy
-    from posthorn.errors import InputError  # noqa: PLC0415
+    from posthorn.errors import InputError
 
     if [bool(code), bool(phone), everything].count(True) != 1:
         raise InputError("resolve", "say which tickets: codes, --phone NUMBER (repeatable), or --all")
@@ -296,9 +311,9 @@ def reconcile(
 
     The provider cannot be asked, so settle each with `tickets resolve`; then `tickets send` goes on with the rest.
     """
-    from posthorn.delivery.catchup import catch_up_event  # noqa: PLC0415
-    from posthorn.errors import InputError  # noqa: PLC0415
-    from posthorn.settings import load_settings  # noqa: PLC0415
+    from posthorn.delivery.catchup import catch_up_event
+    from posthorn.errors import InputError
+    from posthorn.settings import load_settings
 
     if not pending:
         raise InputError(
@@ -313,8 +328,8 @@ def reconcile(
 
 
 def _end(name: str, *, as_json: bool) -> None:
-    from posthorn.delivery.unknowns import unknown_table  # noqa: PLC0415
-    from posthorn.views.status import exit_code, status_now  # noqa: PLC0415
+    from posthorn.delivery.unknowns import unknown_table
+    from posthorn.views.status import exit_code, status_now
 
     now = status_now(name)
     show_status(now, as_json=as_json)

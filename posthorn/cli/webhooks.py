@@ -36,11 +36,11 @@ def webhooks(
     What is never pushed is asked for by `posthorn campaign report` and the
     delivery-reports flow.
     """
-    from posthorn.settings import SettingsError, load_settings  # noqa: PLC0415
+    from posthorn.settings import SettingsError, load_settings
 
     settings = load_settings()
     if parked:
-        from posthorn.delivery.parked_news import list_parked  # noqa: PLC0415
+        from posthorn.delivery.parked_news import list_parked
 
         print(list_parked(as_json=as_json))
         return
@@ -55,10 +55,10 @@ def webhooks(
 
 
 async def _serve(settings: Settings, secret: str, host: str, port: int) -> None:
-    from posthorn.gateways.registry import GATEWAYS  # noqa: PLC0415
-    from posthorn.ledger.store.engine import Ledger  # noqa: PLC0415
-    from posthorn.loopback import is_loopback  # noqa: PLC0415
-    from posthorn.webhooks.server import application, listen  # noqa: PLC0415
+    from posthorn.gateways.registry import GATEWAYS
+    from posthorn.ledger.store.engine import Ledger
+    from posthorn.loopback import is_loopback
+    from posthorn.webhooks.server import application, listen
 
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

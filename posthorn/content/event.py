@@ -120,7 +120,9 @@ class TicketEvent(BaseModel):
     approve: bool = Field(False, description="A person must approve it before the first send, however small it is")
     gateway: str | None = Field(None, description="Which gateway sends it, where there are several")
     max_cost: MaxCost | None = Field(None, description="Most that it may cost: it stops before more is spent")
-    send_hours: HoursText | None = Field(None, description="Narrower hours than POSTHORN_SEND_HOURS")
+    send_hours: HoursText | None = Field(
+        None, description="Narrower hours than POSTHORN_SEND_HOURS; wider ones need an approval"
+    )
     opt_outs: Literal["all", "marketing"] = Field(
         "all", description="Whose tickets are not sent: who wants nothing at all, or (marketing) no campaigns either"
     )

@@ -200,7 +200,10 @@ def _refuse_later_waves(ledger: Ledger, delivery: Delivery, unmatched: Sequence[
         raise Stopped(
             f"this machine's mark has requests for {count:,} messages of {delivery.name} that this ledger has not even"
             f" planned: rows were merged into it after the copy was made. Run `{command} send` with the list as it was"
-            " sent last: it plans them again and sends nothing. Then run this once more"
+            " sent last: it plans them again and sends nothing. Then run this once more. Rows that are gone from the"
+            " list for good belong there for this once, too; afterwards take them out, and say"
+            f" `{command} send --accept-missing`. Where nobody has them any more, give the file another name, and leave"
+            " only who surely has not had it"
         )
 
 

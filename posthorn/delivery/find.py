@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
@@ -11,8 +12,9 @@ from tabulate import tabulate
 from posthorn.content.recipients.phones import PhoneReader, Reason
 from posthorn.delivery.suppressed import entries_table, shown
 from posthorn.errors import InputError
-from posthorn.ledger import suppression
+from posthorn.ledger import proofs, suppression
 from posthorn.ledger.history import Entry, history
+from posthorn.ledger.proofs import Kept
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import OPT_OUT, Phone, mask_phone
 from posthorn.settings import Settings, load_settings
@@ -29,11 +31,14 @@ def find_messages(number: str, *, as_json: bool) -> str:
     with open_ledger(settings) as ledger:
         entries = history(ledger, phone)
         listed = [shown(one) for one in suppression.of(ledger, phone)]
+        proven = proofs.to(ledger, phone)
     if as_json:
         # The list says why: what was suppressed by it carries its words.
         told = [{**asdict(entry), "suppression": listed if _is_opt_out(entry) else []} for entry in entries]
         return orjson.dumps(told, option=orjson.OPT_INDENT_2).decode()
     story = f"\non the suppression list:\n{entries_table(listed)}" if listed else ""
+    if proven:
+        story = f"\nproofs, which are no recipient's message:\n{_proofs_table(proven)}{story}"
     if not entries:
         return f"{mask_phone(phone)}: no campaign or event of this ledger has this number{story}"
     rows = [
@@ -54,6 +59,12 @@ def find_messages(number: str, *, as_json: bool) -> str:
     return f"{mask_phone(phone)}\n{table}{story}"
 
 
+def _proofs_table(proven: Sequence[Kept]) -> str:
+    rows = [(one.name, one.outcome.value, one.code or "", _moment(one.claimed_at), one.provider_id or "") for one in proven]
+    headers = ("name", "outcome", "ticket", "sent", "provider's id")
+    return tabulate(rows, headers=headers, tablefmt="simple_outline", disable_numparse=True)
+
+
 def _is_opt_out(entry: Entry) -> bool:
     return (entry.error or "").startswith(OPT_OUT)
 
@@ -71,4 +82,8 @@ def read_phone(number: str, settings: Settings) -> Phone:
 
 
 def _when(entry: Entry) -> str:
-    return "" if entry.sent_at is None else f"{datetime.fromtimestamp(entry.sent_at).astimezone():%Y-%m-%d %H:%M %Z}"
+    return "" if entry.sent_at is None else _moment(entry.sent_at)
+
+
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M %Z}"

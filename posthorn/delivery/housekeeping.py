@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from posthorn.ledger import deliveries, erasing, marks, planning
+from posthorn.ledger import deliveries, erasing, marks, planning, proofguard
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.settings import Settings
@@ -31,7 +31,7 @@ class Tidied:
 def tidy(settings: Settings) -> Tidied:
     """Erase the numbers of what ended ``retention_days`` ago, with its rejects file; the counts stay.
 
-    What an interrupted plan left behind is no campaign, and goes after a day.
+    What an interrupted plan left behind is no campaign, and goes after a day. Proofs go with their delivery, or as late.
     What is running, waits for news, or needs a person is left alone, however old it is.
     """
     now = time.time()
@@ -47,6 +47,7 @@ def tidy(settings: Settings) -> Tidied:
                         messages += _erase(settings, ledger, campaign)
                         count += 1
         parked = erasing.erase_parked(ledger, received_before=now - PARKED_DAYS * _DAY_SECONDS)
+        proofguard.erase_unplanned(ledger, claimed_before=ended_before)
         return Tidied(count, messages, parked, planning.forget_unfinished(ledger, begun_before=now - _DAY_SECONDS))
 
 

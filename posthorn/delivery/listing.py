@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from posthorn.delivery.run import CampaignRun
 from posthorn.errors import InputError
 from posthorn.gateways.descriptor import Account
-from posthorn.ledger import reconciling
+from posthorn.ledger import proofguard, reconciling
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.reconciling import MISMATCH, Control, Unconfirmed
 from posthorn.models import MessageState, Phone, Report
@@ -34,6 +34,10 @@ _AROUND_SECONDS = 26 * 3600.0
 
 _CONTROLS = 3
 _MOST_READINGS = 4
+_IN_PROOF = (
+    "a proof of unknown outcome went to this number, so a row of it may be either's: look into the provider's panel, and"
+    " `posthorn campaign resolve`"
+)
 _SHARE_OF_HOLD = 0.1
 _LIKE_A_NUMBER = re.compile(r"\+?\d[\d .()/-]{5,}\d")
 
@@ -63,13 +67,15 @@ class Doubt:
 class Listing:
     """What the provider lists for some numbers. ``doubt`` is None where what is missing from it was surely not taken.
 
-    ``bound`` are the ids in it that are messages' of this ledger already, ``window`` the time it covers, in words.
+    ``bound`` are the ids in it that are messages' of this ledger already, ``window`` the time it covers, in words. A row
+    of a number ``in_proof`` may be that of a proof whose outcome is not known.
     """
 
     by_phone: Mapping[Phone, Sequence[Report]]
     bound: frozenset[str]
     doubt: Doubt | None
     window: str
+    in_proof: frozenset[Phone] = frozenset()
 
 
 async def read_listing(run: CampaignRun, messages: Sequence[Unconfirmed]) -> Listing:
@@ -90,7 +96,8 @@ async def read_listing(run: CampaignRun, messages: Sequence[Unconfirmed]) -> Lis
         if report.phone is not None:
             by_phone[report.phone].append(report)
     doubt = _doubt_of(run.account, controls, reports, bound, is_steady=is_steady)
-    return Listing(by_phone, bound, doubt, f"{moment(since)} to {moment(now)}")
+    in_proof = frozenset(await run.do(proofguard.open_with, run.delivery.gateway, phones, since))
+    return Listing(by_phone, bound, doubt, f"{moment(since)} to {moment(now)}", in_proof)
 
 
 async def read_all(
@@ -163,6 +170,8 @@ def candidates(run: CampaignRun, message: Unconfirmed, listing: Listing) -> list
     A message of another campaign with that title, days later, is none of them.
     A refusal says nothing of a later attempt: it may be that of the first (the credit ran out, and was topped up).
     """
+    if message.phone in listing.in_proof:
+        return []
     expected = _expected(run, message)
     return [
         report
@@ -178,6 +187,8 @@ def stray(run: CampaignRun, message: Unconfirmed, listing: Listing) -> Doubt | N
 
     Any row in its window, and one with its title at whatever time. Refused ones reached nobody.
     """
+    if message.phone in listing.in_proof:
+        return Doubt("stray", _IN_PROOF)
     expected = _expected(run, message)
     for report in listing.by_phone.get(message.phone, ()):
         if report.provider_id in listing.bound or report.state == MessageState.REJECTED:

@@ -82,6 +82,11 @@ def refuse_others(delivery: Delivery, word: Word, wanted: str, undone: str, look
 
 def _why(one: Meant, delivery: Delivery) -> str:
     """``It is accepted``, or what there is to know and to do about that state."""
+    if one.is_absent and not one.is_out:
+        return (
+            "Its row has left the list, so nothing more goes there: put it back, run"
+            f" `{delivery.kind.command} send` with the file, and say this again"
+        )
     barred = MessageState.SUPPRESSED if one.is_barred else None
     state = MessageState.CANCELLED if one.is_out else barred or (MessageState.PENDING if one.is_sending else one.state)
     words = _WAY_ON.get(state, f"It is {state.name.lower().replace('_', ' ')}")

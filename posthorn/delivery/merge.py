@@ -136,6 +136,8 @@ class Merge:
             numbers=differences.numbers,
             fields=differences.fields,
             out=[row.place for row in differences.missing],
+            absent=differences.absent,
+            back=differences.back,
             by=self._consent.by,
             why=_MISSING,
             options=self._options(reading, cautions),

@@ -16,6 +16,7 @@ from posthorn.gateways.contract import CampaignGateway
 from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.ledger import accounts
 from posthorn.ledger.accounts import AccountFinding
+from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Known, Verdict
 from posthorn.settings import Settings, load_settings
@@ -41,6 +42,14 @@ class Place(Protocol):
 
     async def do(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run one of the ledger's verbs."""
+
+
+class AtDelivery(Place, Protocol):
+    """A place where something is done for a delivery, or for a proof of one."""
+
+    @property
+    def delivery(self) -> Delivery:
+        """What it is done for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def recording(descriptors: Sequence[Descriptor], settings: Settings, save: Path 
     if save is None:
         yield None
         return
-    from posthorn.gateways.record import Record  # noqa: PLC0415 - httpx, which nobody else here needs
+    from posthorn.gateways.record import Record  # httpx, which nobody else here needs
 
     record = Record(secret for one in descriptors for secret in one.secrets(settings))
     with written_privately(save) as file:  # what cannot be written is found before anything is asked

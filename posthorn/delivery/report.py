@@ -67,6 +67,8 @@ async def pull_reports_of(name: str) -> Pulled:
 async def pull_reports(run: CampaignRun) -> Pulled:
     """Ask for the reports of every open message, due or not, and move the messages; many ids at a time.
 
+    One question after the other: whoever has lowered the account's limit means that of a run, too.
+
     Raises:
         TryAgain: the provider could not be reached; what was pulled so far is kept.
     """
@@ -75,12 +77,9 @@ async def pull_reports(run: CampaignRun) -> Pulled:
     if run.descriptor.looks_up and not run.delivery.test:  # a test sends nothing, so there is nothing to report
         chunks = [chunk.id for chunk in reporting.open_chunks(run.ledger, run.delivery)]
         most = run.descriptor.bounds.ids_per_report
-        questions = reporting.questions(run.ledger, chunks, most)
-        while some := list(islice(questions, run.concurrency)):
-            for question, error in await _ask_side_by_side(run.gateway, run.do, some, pulled, most):
-                if error is not None:
-                    raise error
-                await run.do(reporting.note_asked, question.completes, now)
+        for question in reporting.questions(run.ledger, chunks, most):
+            await _ask(run.gateway, run.do, question.ids, pulled, most)
+            await run.do(reporting.note_asked, question.completes, now)
     pulled.expired = await _expire(run.do, run.delivery, now)
     pulled.open = sum(chunk.messages for chunk in reporting.open_chunks(run.ledger, run.delivery))
     pulled.second_copies = await find_second_copies(run)

@@ -72,7 +72,9 @@ def resend_named(
         states = (*(RESENDABLE if although_taken else _NOT_TAKEN_TWICE), MessageState.SUPPRESSED)
         word = resolving.resend(ledger, delivery, which, states, by=by, why=why)
         taken = [
-            one for one in word.others if one.state in RESENDABLE and not (one.is_sending or one.is_out or one.is_barred)
+            one
+            for one in word.others
+            if one.state in RESENDABLE and not (one.is_sending or one.is_out or one.is_barred or one.is_absent)
         ]
         if taken and not word.strangers and len(taken) == len(word.others):
             raise InputError(

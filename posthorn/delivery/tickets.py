@@ -7,7 +7,7 @@ postback or a person.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,7 +31,7 @@ def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
     definition = event.definition()
     anybody = dict.fromkeys(intake.sent_columns, "x")
     gateway = registry.chosen(Kind.EVENT, event.gateway)
-    gateway.check_ticket(_request(definition, Phone(48500600700), "x", anybody))
+    gateway.check_ticket(ticket_request(definition, Phone(48500600700), "x", anybody))
 
 
 async def preflight_event(run: TicketRun) -> Sequence[str]:
@@ -56,31 +56,39 @@ class TicketExchange:
         self._run = run
         self._definition = run.delivery.definition
         self._one_at_a_time: defaultdict[Phone, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._under_way: Counter[Phone] = Counter()
 
     async def send(self, claimed: Claim, before: Before) -> Answer:
         """Make the one request for this ticket, once ``before`` lets it leave."""
         ((barcode, fields),) = claimed.tickets
         (phone,) = claimed.phones
-        request = _request(self._definition, phone, barcode, fields)
-        lock = self._one_at_a_time[phone]
-        has_waited = lock.locked()
-        async with lock:
-            if has_waited:  # the ticket before it may have been a reason to wait, or to stop
-                await self._run.pace.wait()
-                if self._run.is_stopped():
-                    raise SlowDown(
-                        "the run stopped while this ticket waited for another one of its number; nothing was sent"
-                    )
-            try:
-                return await self._run.gateway.send(request, before=before)
-            except InputError as error:  # this attendee's own values; the others are not to wait for them
-                return Answer([Receipt(MessageState.REJECTED, error=error.field)], anomalies=[str(error)])
+        request = ticket_request(self._definition, phone, barcode, fields)
+        has_waited = self._under_way[phone] > 0  # a lock that was just freed for the next in line looks free
+        self._under_way[phone] += 1
+        try:
+            async with self._one_at_a_time[phone]:
+                if has_waited:  # the ticket before it may have been a reason to wait, or to stop
+                    await self._run.pace.wait()
+                    if self._run.is_stopped():
+                        raise SlowDown(
+                            "the run stopped while this ticket waited for another one of its number; nothing was sent"
+                        )
+                return await self._send_one(request, before)
+        finally:
+            self._under_way[phone] -= 1
+
+    async def _send_one(self, request: TicketRequest, before: Before) -> Answer:
+        try:
+            return await self._run.gateway.send(request, before=before)
+        except InputError as error:  # this attendee's own values; the others are not to wait for them
+            return Answer([Receipt(MessageState.REJECTED, error=error.field)], anomalies=[str(error)])
 
     async def confirm_refused(self, claimed: Claim) -> None:
         """The provider cannot be asked: the ticket stays unknown."""
 
 
-def _request(definition: Mapping[str, Any], phone: Phone, barcode: str, fields: Mapping[str, str]) -> TicketRequest:
+def ticket_request(definition: Mapping[str, Any], phone: Phone, barcode: str, fields: Mapping[str, str]) -> TicketRequest:
+    """The request for one ticket; ``fields`` are the attendee's other columns."""
     return TicketRequest(
         mms_id=definition["mms_id"],
         phone=phone,

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
-from posthorn.delivery.place import Place
+from posthorn.delivery.place import AtDelivery, Place
 from posthorn.delivery.run import CampaignRun
 from posthorn.errors import FileRefused, GatewayError, PermissionMissing, RequestRefused, TryAgain
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.gateways.storedfile import Condition, Look, look_at
 from posthorn.ledger import accounts, media
+from posthorn.ledger.media import MediaRecord
 from posthorn.models import Known, Media, StoredFile
 
 
@@ -28,9 +30,19 @@ async def upload_media(run: CampaignRun) -> int:
         TryAgain: the provider could not be reached or did not answer; a second copy of a file does no harm.
         StopRun: the provider refuses the file or the account.
     """
-    items = await run.do(media.of, run.delivery)
+    _, uploaded = await upload_files(run, await run.do(media.of, run.delivery))
+    return uploaded
+
+
+async def upload_files(run: AtDelivery, items: Sequence[MediaRecord]) -> tuple[list[MediaRecord], int]:
+    """``upload_media`` of these items: they with their ids, and how many had to be uploaded.
+
+    Raises:
+        TryAgain, StopRun: as ``upload_media``.
+    """
     if not items:
-        return 0
+        return [], 0
+    stored = []
     listed = by_id(await run.gateway.list_files())
     uploaded = 0
     for item in items:
@@ -47,7 +59,8 @@ async def upload_media(run: CampaignRun) -> int:
                 raise
             uploaded += 1
         await run.do(media.keep_file_id, run.delivery, item, known)
-    return uploaded
+        stored.append(replace(item, file_id=known))
+    return stored, uploaded
 
 
 def by_id(files: Sequence[StoredFile]) -> Mapping[str, StoredFile]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from posthorn.delivery.place import AtDelivery
 from posthorn.delivery.run import CampaignRun
 from posthorn.delivery.upload import by_id, seen
 from posthorn.errors import CreditExhausted, OutcomeUnknown, PermissionMissing, RequestRefused, StopRun, TryAgain
@@ -50,7 +51,15 @@ async def verify_media(run: CampaignRun) -> int:
         NotListed: one is not to be seen, or is garbled; may be asked again, the list may lag behind.
         StopRun: a send that was only checked was refused because of them.
     """
-    items = await run.do(media.of, run.delivery)
+    return await verify_files(run, await run.do(media.of, run.delivery))
+
+
+async def verify_files(run: AtDelivery, items: Sequence[MediaRecord]) -> int:
+    """``verify_media`` of these items.
+
+    Raises:
+        NotListed, StopRun: as ``verify_media``.
+    """
     if not items:
         return 0
     listed = by_id(await run.gateway.list_files())
@@ -74,7 +83,7 @@ async def verify_media(run: CampaignRun) -> int:
     return len(items)
 
 
-async def _note_listing(run: CampaignRun, listed: Mapping[str, StoredFile]) -> None:
+async def _note_listing(run: AtDelivery, listed: Mapping[str, StoredFile]) -> None:
     """Remember of an account that its list shows files of ours, the first time it does."""
     known = await run.do(accounts.findings, run.delivery.gateway, run.account.key)
     if Known.LISTS_FILES not in known and listed.keys() & await run.do(media.stored, run.delivery.gateway):
@@ -89,7 +98,7 @@ async def _note_listing(run: CampaignRun, listed: Mapping[str, StoredFile]) -> N
         )
 
 
-async def _second_door(run: CampaignRun, unseen: Sequence[_Seen], listed: Mapping[str, StoredFile]) -> str | None:
+async def _second_door(run: AtDelivery, unseen: Sequence[_Seen], listed: Mapping[str, StoredFile]) -> str | None:
     """Why files that no list shows may be sent all the same, in words; None where nothing speaks for it.
 
     Raises:
@@ -111,7 +120,7 @@ async def _second_door(run: CampaignRun, unseen: Sequence[_Seen], listed: Mappin
     return "this account was never seen to list a file, as test accounts do not: sent all the same"
 
 
-async def _checked_by_a_send(run: CampaignRun, unseen: Sequence[_Seen]) -> str:
+async def _checked_by_a_send(run: AtDelivery, unseen: Sequence[_Seen]) -> str:
     number = run.account.test_number
     assert number is not None
     file_ids = [one.item.file_id for one in unseen if one.item.file_id]
@@ -128,7 +137,7 @@ async def _checked_by_a_send(run: CampaignRun, unseen: Sequence[_Seen]) -> str:
     return f"a send with test=true to {mask_phone(number)} took them"
 
 
-def _what_to_do(run: CampaignRun) -> str:
+def _what_to_do(run: AtDelivery) -> str:
     proof = f"set {run.descriptor.variables}__TEST_NUMBER to your own number, or " if run.descriptor.tests else ""
     return f'{proof}verify = "trust" in the campaign\'s file to send them unproven'
 

@@ -20,9 +20,9 @@ from posthorn.content.warnings import Caution
 from posthorn.content.waves import Waves
 from posthorn.delivery.budget import refuse_unpriced
 from posthorn.delivery.cautions import CodeLengths, campaign_cautions, event_cautions
-from posthorn.delivery.hours import is_wider, refuse_outside
+from posthorn.delivery.hours import refuse_outside
 from posthorn.delivery.tickets import refuse_unsendable_event
-from posthorn.errors import DeliveryChanged, InputError
+from posthorn.errors import DeliveryChanged
 from posthorn.gateways import registry
 from posthorn.gateways.descriptor import Descriptor
 from posthorn.hours import Hours
@@ -411,18 +411,14 @@ class EventWish:
         return self.event.list_hash(self.settings.default_region, sha256)
 
     def refuse_unsendable(self, planned: Delivery | None, *, is_new: bool, is_late: bool = False) -> None:  # noqa: ARG002 - it has none
-        """Refuse keys that the provider's parameters cannot hold, hours beyond the house's, a cap without a price.
+        """Refuse keys that the provider's parameters cannot hold, hours that leave no moment, a cap without a price.
 
         Raises:
             InputError: which key, and why.
         """
         if is_new:
             refuse_unsendable_event(self.event, self._open(None))
-        house, own = self.settings.hours(), self.event.hours
-        if is_wider(house, own):
-            problem = f"{own} goes beyond POSTHORN_SEND_HOURS ({house}); an event may only narrow it"
-            raise InputError("send_hours", problem)
-        refuse_outside(self.settings, own, datetime.now(UTC))
+        refuse_outside(self.settings, self.event.hours, datetime.now(UTC))
         refuse_unpriced(self.settings, self.gateway.name, self.event.max_cost)
 
     def read(self, rejects: Path | None) -> ListReading:

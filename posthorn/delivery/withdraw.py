@@ -21,6 +21,7 @@ from posthorn.delivery.listing import LISTED_SECONDS, settle_seconds
 from posthorn.delivery.reconcile import Reconciled, reconcile
 from posthorn.delivery.run import CampaignRun, Run, open_lookup, open_run, open_ticket_run
 from posthorn.errors import AlreadyRunning, GatewayError, InputError
+from posthorn.gateways.registry import by_name
 from posthorn.ledger import copies, deliveries, reporting, sending, totals
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, MessageState, Report
@@ -66,6 +67,7 @@ async def cancel_delivery(kind: Kind, name: str) -> Cancelled:
     Raises:
         AlreadyRunning: the run did not stop within two minutes; what is pending is cancelled all the same.
         Stopped: the ledger is older than what was sent; nothing was cancelled.
+        SettingsError: credentials are missing; nothing was cancelled.
     """
     before, never_sent = await asyncio.to_thread(_stop_claims, kind, name)
     opened: Callable[..., AbstractAsyncContextManager[Run[Any]]] = open_ticket_run if kind is Kind.EVENT else open_run
@@ -275,5 +277,6 @@ def _stop_claims(kind: Kind, name: str) -> tuple[int, int]:
     settings = load_settings()
     with open_ledger(settings) as ledger:
         campaign = deliveries.get(ledger, name, kind=kind)
+        by_name(campaign.gateway).check_credentials(settings)  # what follows needs them: all of it is done, or nothing
         refuse_to_cancel(settings, ledger, campaign)
         return totals.totals(ledger, campaign)["cancelled"], deliveries.cancel(ledger, campaign)

@@ -116,6 +116,6 @@ def _send_again(connection: Connection, event: Delivery, row: Meant, decision: s
     here = sa.and_(message.c.chunk_id == row.chunk_id, message.c.position == row.position)
     new = {"state": int(pending), "provider_id": None, "error": None, "epoch": None}
     connection.execute(message.update().where(here).values(**new))
-    was = f"{why}; was {row.state.name.lower()} as {row.provider_id or 'no id'}"
+    was = why + settlements.before(row.state, row.provider_id)
     settlements.keep(connection, event.id, row, decision, pending, by=by, why=was, replaced_id=row.provider_id)
     recount(connection, "id = :chunk", chunk=row.chunk_id)

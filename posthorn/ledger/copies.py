@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from posthorn.ledger import proofguard
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
@@ -96,7 +97,7 @@ def suspects(ledger: Ledger, campaign: Delivery, size: int, after: tuple[int, in
 
 
 def open_elsewhere(ledger: Ledger, campaign: Delivery, phones: Sequence[Phone]) -> dict[Phone, list[tuple[float, float]]]:
-    """Those of the numbers that another campaign of the same title has something open with.
+    """Those of the numbers that another campaign of the same title, or a proof, has something open with.
 
     A stray row of such a number may be that campaign's own message, whose answer is not known or not recorded yet. With each
     goes when the requests of those messages were under way (seconds, our clock): one span for each message.
@@ -126,6 +127,8 @@ def open_elsewhere(ledger: Ledger, campaign: Delivery, phones: Sequence[Phone]) 
         for row in connection.execute(query):
             if str(row.definition.get("title")).strip() == title:
                 found[Phone(row.phone)].append((row.since or 0.0, row.until or 0.0))
+    for phone, spans in proofguard.open_with(ledger, campaign.gateway, phones, 0.0, title).items():
+        found[phone] += spans
     return dict(found)
 
 

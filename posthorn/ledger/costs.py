@@ -7,6 +7,7 @@ unknown, and what is under way, counts as spent.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,6 +54,10 @@ _REPLACED = (
     " AND s.evidence NOT LIKE '%; was rejected as ' || s.replaced_id AND NOT c.test AND {which} GROUP BY c.gateway, 2"
 )
 """What a person had sent again was paid before, too; its message tells of the last attempt only."""
+_PROOFS = (
+    "SELECT p.gateway, substr(CAST(p.phone AS TEXT), 1, :longest) AS digits, count(*) AS messages FROM proof p"
+    " WHERE p.outcome IN ('sending', 'taken', 'unknown') AND {which} GROUP BY p.gateway, 2"
+)
 _ATTEMPTED = (
     "EXISTS (SELECT 1 FROM attempt a WHERE a.chunk_id = s.chunk_id AND a.outcome <> 'not_taken'"
     " AND a.started_at >= :since AND a.started_at < :until AND a.started_at <= s.settled_at)"
@@ -63,12 +68,15 @@ _PENDING_BY_PREFIX = (
 )
 _OFTEN_LOCK = "SELECT pg_advisory_xact_lock(1886352500, 2)"
 """Two claims of two campaigns would not see each other's numbers. The other lock of this family is of the opt-outs."""
-_TOO_OFTEN = (
-    "SELECT mine.phone FROM message mine JOIN message m ON m.phone = mine.phone AND m.campaign_id <> mine.campaign_id"  # noqa: S608
-    " JOIN chunk k ON k.id = m.chunk_id JOIN campaign c ON c.id = m.campaign_id"
+_DISPATCHED = "coalesce(a.send_at, a.started_at + 60.0 * coalesce(a.hold_minutes, 0))"
+_LATELY = (
+    f"SELECT DISTINCT mine.phone, m.campaign_id, {_DISPATCHED} FROM message mine"  # noqa: S608
+    " JOIN message m ON m.phone = mine.phone AND m.campaign_id <> mine.campaign_id"
+    " JOIN chunk k ON k.id = m.chunk_id JOIN campaign c ON c.id = m.campaign_id JOIN attempt a ON a.chunk_id = m.chunk_id"
     f" WHERE mine.chunk_id = :chunk AND mine.state = 0 AND c.kind = {int(Kind.CAMPAIGN)} AND NOT c.test"
-    f" AND k.claimed_at >= :since AND {_IS_SPENT} GROUP BY mine.phone HAVING count(*) >= :most"
+    f" AND {_IS_SPENT} AND a.outcome <> 'not_taken' AND {_DISPATCHED} > :after AND {_DISPATCHED} < :before"
 )
+"""When messages of other campaigns reach a chunk's numbers: at both moments, where part of their chunk was sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,22 +147,25 @@ def reserve(connection: Connection, caps: Sequence[Cap], cost: int) -> list[Near
 def count_anew(ledger: Ledger, cap: Cap, tariffs: Mapping[str, Tariff]) -> int:
     """Count what is spent of a cap from the messages, and keep that; millionths. A gateway without a tariff costs nothing.
 
-    What was sent again on purpose counts once for each time.
+    What was sent again on purpose counts once for each time, and so does each proof.
 
     Claims of the same cap wait meanwhile: what they commit before is counted, what they add after is added to this.
     """
     longest = max((tariff.longest for tariff in tariffs.values()), default=0)
     if cap.campaign_id is not None:
         which = before = "c.id = :campaign"
+        shown = "EXISTS (SELECT 1 FROM campaign c WHERE c.id = :campaign AND c.name = p.name AND c.kind = p.kind)"
         values: dict[str, float] = {"campaign": cap.campaign_id}
     else:
         which, before = "k.claimed_at >= :since AND k.claimed_at < :until", _ATTEMPTED
+        shown = "p.claimed_at >= :since AND p.claimed_at < :until"
         values = {"since": cap.since, "until": cap.until}
     query = sql((_BY_PREFIX if longest else _BY_CHUNK).format(which=which))
     with ledger.write() as connection:
         connection.execute(_HOLD, {"scope": cap.scope})
         counted = list(connection.execute(query, {**values, **({"longest": longest} if longest else {})}))
         counted += connection.execute(sql(_REPLACED.format(which=before)), {**values, "longest": longest})
+        counted += connection.execute(sql(_PROOFS.format(which=shown)), {**values, "longest": longest})
         spent = sum(tariffs[row.gateway].price(row.digits) * int(row.messages) for row in counted if row.gateway in tariffs)
         kept = tables.spending
         connection.execute(kept.update().where(kept.c.scope == cap.scope).values(spent=spent))
@@ -169,9 +180,23 @@ def pending_cost(ledger: Ledger, campaign: Delivery, tariff: Tariff) -> int:
     return sum(tariff.price(row.digits) * int(row.messages) for row in counted)
 
 
-def too_often(connection: Connection, chunk: int, rate: Rate, now: float) -> list[int]:
-    """Those numbers of a chunk's pending messages that other campaigns have written to as often as may be."""
+def too_often(connection: Connection, chunk: int, rate: Rate, dispatch: float) -> list[int]:
+    """Those numbers of a chunk's pending messages that other campaigns write to as often as may be around that moment.
+
+    ``dispatch`` is when the provider sends them on (seconds since 1970). What it is to send on later counts as what it has
+    sent on before: no span of the rate's length that holds the moment has more than the rate allows.
+    """
     if connection.dialect.name != "sqlite":
         connection.exec_driver_sql(_OFTEN_LOCK)
-    values = {"chunk": chunk, "since": now - rate.seconds, "most": rate.most}
-    return [phone for (phone,) in rows(connection, _TOO_OFTEN, values)]
+    values = {"chunk": chunk, "after": dispatch - rate.seconds, "before": dispatch + rate.seconds}
+    lately: defaultdict[int, list[tuple[int, float]]] = defaultdict(list)
+    for phone, campaign, moment in rows(connection, _LATELY, values):
+        lately[phone].append((campaign, moment))
+    return [phone for phone, others in lately.items() if _is_full(others, rate, dispatch)]
+
+
+def _is_full(others: Sequence[tuple[int, float]], rate: Rate, dispatch: float) -> bool:
+    """Whether a span of the rate's length that holds ``dispatch`` has so many others that nothing more may be in it."""
+    begins = [dispatch, *(moment for _, moment in others if moment <= dispatch)]
+    spans = ({campaign for campaign, moment in others if begin <= moment < begin + rate.seconds} for begin in begins)
+    return any(len(span) >= rate.most for span in spans)

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from posthorn.ledger import proofguard
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import ChunkState
 
 _CHUNKS_PER_TRANSACTION = 500
-_OF_MESSAGES = (tables.message, tables.ticket, tables.settlement, tables.taken_out)
+_OF_MESSAGES = (tables.message, tables.ticket, tables.settlement, tables.taken_out, tables.absent)
 
 
 def erasable(ledger: Ledger, *, ended_before: float) -> list[int]:
@@ -59,7 +60,7 @@ def _erasable(ended_before: float) -> sa.Select[int]:
 
 
 def erase(ledger: Ledger, campaign: Delivery) -> int:
-    """Delete the campaign's messages, tickets, settlements and kept answers; returns how many messages those were.
+    """Delete the campaign's messages, tickets, settlements, proofs and kept answers; returns how many messages those were.
 
     It is closed first: with rows missing, a merge would take everybody for new. Of its codes hashes stay.
     The caller holds its lock. It may be interrupted, and be called again.
@@ -71,6 +72,8 @@ def erase(ledger: Ledger, campaign: Delivery) -> int:
         void = tables.void_code.c
         _keep_hashes(ledger, connection, campaign, sa.select(void.code).where(void.campaign_id == campaign.id))
         connection.execute(tables.void_code.delete().where(void.campaign_id == campaign.id))
+        if not campaign.test:
+            proofguard.erase_within(connection, campaign.kind, campaign.name)
     for chunks in _chunks(ledger, campaign):
         with ledger.write() as connection:
             connection.execute(_forget_news(chunks))

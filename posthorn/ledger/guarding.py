@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from posthorn.ledger import proofguard
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.marks import Mark, MarkedClaim
 from posthorn.ledger.reconciling import Unconfirmed
@@ -108,7 +109,7 @@ def still_waiting(ledger: Ledger, some: Sequence[Waiting]) -> list[Waiting]:
 
 
 def known_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
-    """Those of the provider's ids that are, or were, some message's of this ledger, or are a second copy of one."""
+    """Those of the provider's ids that are, or were, some message's of this ledger, a second copy of one, or a proof's."""
     message, settlement, copy = tables.message.c, tables.settlement.c, tables.second_copy.c
     found: set[str] = set()
     with ledger.read() as connection:
@@ -118,6 +119,7 @@ def known_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
             replaced = sa.select(settlement.replaced_id).where(settlement.replaced_id.in_(some))
             found |= set(connection.execute(replaced).scalars())
             found |= set(connection.execute(sa.select(copy.provider_id).where(copy.provider_id.in_(some))).scalars())
+            found |= proofguard.ids_among(connection, some)
     return found
 
 

@@ -26,6 +26,8 @@ _CHUNKS_PER_PAGE = 1_000
 _PHONES_PER_QUERY = 500
 _NEEDS_NO_WORD = (MessageState.REJECTED, MessageState.SUPPRESSED, MessageState.CANCELLED)
 """States from which a row may leave its list without a word: nothing went to it, and nothing will."""
+_MAY_BE_RESENT = (MessageState.REJECTED, MessageState.SUPPRESSED)
+"""Those of them from which a person may have it sent again: that it has left its list is remembered."""
 _CORRIGIBLE = (MessageState.PENDING, MessageState.REJECTED, MessageState.SUPPRESSED)
 """States in which a new number is simply the number: nothing has left. What was refused is pending again with it."""
 
@@ -51,7 +53,8 @@ class Differences:
 
     ``known`` rows are planned, ``still_out`` of them were taken out and stay so. ``numbers`` and ``fields`` are changes of
     rows that have not left; ``left`` are changed numbers of rows that have, ``ambiguous`` pairs of lines that may be one
-    row: (line in the file, line it may be, whether that other one is in the file, too).
+    row: (line in the file, line it may be, whether that other one is in the file, too). ``absent`` are rows that left
+    the list without a word, ``back`` those that had and are in it again.
     """
 
     new: int = 0
@@ -62,6 +65,8 @@ class Differences:
     left: list[tuple[int, KnownRow]] = field(default_factory=list)
     ambiguous: list[tuple[int, int, bool]] = field(default_factory=list)
     missing: list[KnownRow] = field(default_factory=list)
+    absent: list[Place] = field(default_factory=list)
+    back: list[Place] = field(default_factory=list)
 
 
 class Known(Protocol):
@@ -88,14 +93,16 @@ class KnownNumbers:
         self._in_order = array("Q", _numbers(ledger, campaign) if campaign else ())
         self._at = 0
         self._unseen: set[int] | None = None
-        self._out = _taken_out(ledger, campaign) if campaign else set()
+        self._out = _noted(ledger, campaign, tables.taken_out) if campaign else {}
+        self._absent = _noted(ledger, campaign, tables.absent) if campaign else {}
 
     def new_of(self, batch: Sequence[tuple[int, Phone]]) -> Sequence[tuple[int, Phone]]:
         """The rows of a batch whose numbers are not planned yet."""
         phones = [phone for _, phone in batch]
         here = self._known_of(phones)
         self.differences.known += len(here)
-        self.differences.still_out += len(here & self._out)
+        self.differences.still_out += len(here & self._out.keys())
+        self.differences.back += [self._absent[phone] for phone in here & self._absent.keys()]
         new = [row for row in batch if row[1] not in here] if here else batch
         self.differences.new += len(new)
         return new
@@ -124,7 +131,11 @@ class KnownNumbers:
         """Find the planned numbers that no batch had, and that need a word."""
         if self._campaign is not None:
             unseen = self._in_order[self._at :] if self._unseen is None else self._unseen
-            self.differences.missing = _rows_of(self._ledger, self._campaign, sorted(unseen))
+            for row in _rows_of(self._ledger, self._campaign, sorted(unseen)):
+                if row.state not in _NEEDS_NO_WORD:
+                    self.differences.missing.append(row)
+                elif row.state in _MAY_BE_RESENT:
+                    self.differences.absent.append(row.place)
 
 
 def _numbers(ledger: Ledger, campaign: Delivery) -> Iterator[int]:
@@ -147,25 +158,25 @@ def _numbers(ledger: Ledger, campaign: Delivery) -> Iterator[int]:
         values["after"] = newest
 
 
-def _taken_out(ledger: Ledger, campaign: Delivery) -> set[int]:
-    message, out = tables.message.c, tables.taken_out.c
-    query = sa.select(message.phone).join(
-        tables.taken_out, sa.and_(out.chunk_id == message.chunk_id, out.position == message.position)
-    )
+def _noted(ledger: Ledger, campaign: Delivery, noted: sa.Table) -> dict[int, Place]:
+    """The numbers of a campaign's rows that stand in that table of places."""
+    message = tables.message.c
+    here = sa.and_(noted.c.chunk_id == message.chunk_id, noted.c.position == message.position)
+    query = sa.select(message.phone, message.chunk_id, message.position).join(noted, here)
     with ledger.read() as connection:
-        return set(connection.execute(query.where(out.campaign_id == campaign.id)).scalars())
+        found = connection.execute(query.where(noted.c.campaign_id == campaign.id))
+        return {row.phone: Place(row.chunk_id, row.position) for row in found}
 
 
 _OF_PHONES = sql(
-    "SELECT m.chunk_id, m.position, m.line, m.phone, m.state FROM message m JOIN chunk k ON k.id = m.chunk_id"  # noqa: S608 - own words
-    " WHERE m.phone IN :phones AND m.campaign_id = :campaign"
-    f" AND m.state NOT IN ({', '.join(str(int(state)) for state in _NEEDS_NO_WORD)}) AND NOT EXISTS"
+    "SELECT m.chunk_id, m.position, m.line, m.phone, m.state FROM message m JOIN chunk k ON k.id = m.chunk_id"
+    " WHERE m.phone IN :phones AND m.campaign_id = :campaign AND NOT EXISTS"
     " (SELECT 1 FROM taken_out t WHERE t.chunk_id = m.chunk_id AND t.position = m.position)"
 ).bindparams(sa.bindparam("phones", expanding=True))
 
 
 def _rows_of(ledger: Ledger, campaign: Delivery, phones: Sequence[int]) -> list[KnownRow]:
-    """The planned rows of these numbers that may not leave their list without a word, in the order of their lines."""
+    """The planned rows of these numbers but for those that were taken out, in the order of their lines."""
     found = []
     with ledger.read() as connection:
         for at in range(0, len(phones), _PHONES_PER_QUERY):
@@ -187,15 +198,17 @@ class _Ticket:
     fields: Mapping[str, str]
     is_sending: bool
     is_out: bool
+    is_absent: bool
     is_seen: bool = False
 
 
 _TICKETS = sql(
     "SELECT m.chunk_id, m.position, m.line, m.phone, m.copy, m.state, t.barcode, t.fields, t.listed_code, t.listed_phone,"
-    " k.state AS chunk_state, o.chunk_id IS NOT NULL AS is_out"
+    " k.state AS chunk_state, o.chunk_id IS NOT NULL AS is_out, a.chunk_id IS NOT NULL AS is_absent"
     " FROM chunk k JOIN message m ON m.chunk_id = k.id"
     " JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position"
     " LEFT JOIN taken_out o ON o.chunk_id = m.chunk_id AND o.position = m.position"
+    " LEFT JOIN absent a ON a.chunk_id = m.chunk_id AND a.position = m.position"
     " WHERE k.campaign_id = :event ORDER BY m.chunk_id, m.position"
 ).columns(fields=sa.JSON())
 
@@ -304,6 +317,7 @@ class KnownTickets:
         ticket.is_seen = True
         self.differences.known += 1
         self.differences.still_out += ticket.is_out
+        self.differences.back += [known.place] if ticket.is_absent else []
         if row.phone not in (known.phone, ticket.listed_phone):
             self._renumber(row, ticket)
         if dict(row.fields or {}) != ticket.fields:
@@ -325,7 +339,10 @@ class KnownTickets:
         """Find the tickets that no row had and that need a word, and new rows without a code that may be theirs."""
         for ticket in self._all:
             known = ticket.row
-            if ticket.is_seen or ticket.is_out or (known.state in _NEEDS_NO_WORD and not ticket.is_sending):
+            if ticket.is_seen or ticket.is_out:
+                continue
+            if known.state in _NEEDS_NO_WORD and not ticket.is_sending:
+                self.differences.absent += [known.place] if known.state in _MAY_BE_RESENT else []
                 continue
             self.differences.missing.append(known)
             if not ticket.listed_code:
@@ -338,7 +355,9 @@ def _ticket(row: Any) -> _Ticket:
     listed = row.barcode if row.listed_code is None else row.listed_code
     is_sending = row.chunk_state == ChunkState.SENDING
     known = KnownRow(place, row.line, Phone(row.phone), state, row.barcode)
-    return _Ticket(known, Phone(row.listed_phone or row.phone), listed, row.fields, is_sending, bool(row.is_out))
+    return _Ticket(
+        known, Phone(row.listed_phone or row.phone), listed, row.fields, is_sending, bool(row.is_out), bool(row.is_absent)
+    )
 
 
 def _values(fields: Mapping[str, str], columns: Sequence[str]) -> tuple[str, ...]:

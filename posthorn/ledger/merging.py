@@ -47,11 +47,16 @@ class NewFields:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a merge changes of planned rows, who takes people out, and why; ``options`` says how it is run from now on."""
+    """What a merge changes of planned rows, who takes people out, and why; ``options`` says how it is run from now on.
+
+    ``absent`` rows have left the list without a word, those that are ``back`` are in it again.
+    """
 
     numbers: Sequence[NewNumber] = ()
     fields: Sequence[NewFields] = ()
     out: Sequence[Place] = ()
+    absent: Sequence[Place] = ()
+    back: Sequence[Place] = ()
     by: str = ""
     why: str = ""
     options: dict[str, Any] | None = None
@@ -73,6 +78,7 @@ def carry_out(connection: Connection, campaign_id: int, change: Change) -> None:
         here = sa.and_(ticket.c.chunk_id == new.place.chunk_id, ticket.c.position == new.place.position)
         connection.execute(ticket.update().where(here).values(fields=new.fields))
     _note_out(connection, campaign_id, change.out, by=change.by, why=change.why)
+    _note_absent(connection, campaign_id, change)
     for chunk in chunks:
         recount(connection, "id = :chunk", chunk=chunk)
 
@@ -120,3 +126,16 @@ def _note_out(connection: Connection, campaign_id: int, places: Sequence[Place],
     )
     common: dict[str, Any] = {"campaign": campaign_id, "now": time.time(), "by": by, "why": why}
     connection.execute(sql(note), [{"chunk": chunk, "position": position, **common} for chunk, position in places])
+
+
+def _note_absent(connection: Connection, campaign_id: int, change: Change) -> None:
+    if change.absent:
+        note = (
+            "INSERT INTO absent (chunk_id, position, campaign_id) VALUES (:chunk, :position, :campaign)"
+            " ON CONFLICT (chunk_id, position) DO NOTHING"
+        )
+        places = [{"chunk": chunk, "position": position, "campaign": campaign_id} for chunk, position in change.absent]
+        connection.execute(sql(note), places)
+    if change.back:
+        forget = "DELETE FROM absent WHERE chunk_id = :chunk AND position = :position"
+        connection.execute(sql(forget), [{"chunk": chunk, "position": position} for chunk, position in change.back])

@@ -19,6 +19,7 @@ from posthorn.errors import LedgerError
 from posthorn.ledger import suppression
 from posthorn.ledger.deliveries import Delivery, get
 from posthorn.ledger.merging import Change, carry_out
+from posthorn.ledger.proofguard import void_within
 from posthorn.ledger.sampling import Sampled
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
@@ -112,6 +113,7 @@ def plan(
             for staged in waves:
                 _show(ledger, connection, campaign_id, staged)
             _update(connection, campaign_id, new, rows, planned, change)
+            void_within(connection, new.name)
     return get(ledger, new.name, test=new.test)
 
 
@@ -213,7 +215,7 @@ def _set_media(connection: Connection, campaign_id: int, items: Sequence[Media])
 
 def _forget(connection: Connection, campaign_id: int) -> None:
     chunks = sa.select(tables.chunk.c.id).where(tables.chunk.c.campaign_id == campaign_id)
-    for table in (tables.message, tables.attempt, tables.ticket, tables.settlement, tables.taken_out):
+    for table in (tables.message, tables.attempt, tables.ticket, tables.settlement, tables.taken_out, tables.absent):
         connection.execute(table.delete().where(table.c.chunk_id.in_(chunks)))
     connection.execute(tables.chunk.delete().where(tables.chunk.c.campaign_id == campaign_id))
     connection.execute(tables.campaign.delete().where(tables.campaign.c.id == campaign_id))

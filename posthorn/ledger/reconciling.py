@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from posthorn.ledger import proofguard
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
@@ -218,12 +219,13 @@ def controls(ledger: Ledger, campaign: Delivery, near: float, size: int, *, not_
 
 
 def bound_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
-    """Those of the provider's ids that are another message's already, or were; an unknown message's own id settles it."""
+    """Those of the provider's ids that are, or were, another message's, or a proof's; an unknown one's own settles it."""
     message, settlement = tables.message.c, tables.settlement.c
     now = sa.select(message.provider_id).where(message.provider_id.in_(ids), message.state != int(MessageState.UNKNOWN))
     once = sa.select(settlement.replaced_id).where(settlement.replaced_id.in_(ids))
     with ledger.read() as connection:
-        return {one for query in (now, once) for one in connection.execute(query).scalars() if one is not None}
+        messages = {one for query in (now, once) for one in connection.execute(query).scalars() if one is not None}
+        return messages | proofguard.ids_among(connection, ids)
 
 
 def settle(ledger: Ledger, campaign: Delivery, decisions: Iterable[Decision], *, by: str) -> int:

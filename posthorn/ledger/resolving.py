@@ -44,7 +44,8 @@ class Meant(NamedTuple):
     """One message that is meant, as it stands.
 
     ``is_sending`` is whether its request is under way, ``is_out`` whether somebody took it out for good, ``is_barred``
-    whether its number is on the suppression list: only a resend asks that.
+    whether its number is on the suppression list: only a resend asks that. ``is_absent``: it was refused or
+    suppressed, and its row has left the list since.
     """
 
     chunk_id: int
@@ -56,6 +57,7 @@ class Meant(NamedTuple):
     is_sending: bool
     is_out: bool
     is_barred: bool = False
+    is_absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,8 @@ def resend(ledger: Ledger, delivery: Delivery, which: Which, states: Sequence[Me
     """A person has messages sent again that are in one of these states: they are pending.
 
     A code stays the same. Which attempt the new one replaces stands in the evidence, and its id is bound for ever: news of
-    it is old. Whoever was taken out, or must not be messaged, is none of them: it would not go out, and what is known of
-    the first attempt would be lost.
+    it is old. Whoever was taken out, has left the list, or must not be messaged, is none of them: it would not go out, and
+    what is known of the first attempt would be lost.
     """
     with ledger.write() as connection:
         found, word = _chosen(connection, delivery, which, states, may_be_out=False)
@@ -122,7 +124,7 @@ def _chosen(
     barred: set[Meant] = set()
     if not may_be_out:
         found = _with_barred(connection, delivery, found)
-        barred = {row for row in found if row.is_out or row.is_barred}
+        barred = {row for row in found if row.is_out or row.is_barred or row.is_absent}
     fit = [row for row in found if row.state in states and not row.is_sending and row not in barred]
     if not (which.phones or which.codes):
         return fit, Word(len(fit))
@@ -145,10 +147,11 @@ def _with_barred(connection: Connection, delivery: Delivery, found: Sequence[Mea
 
 _MEANT = (
     "SELECT m.chunk_id, m.position, m.phone, t.barcode, m.state, m.provider_id, c.state AS chunk_state,"
-    " o.chunk_id IS NOT NULL AS is_out"
+    " o.chunk_id IS NOT NULL AS is_out, a.chunk_id IS NOT NULL AS is_absent"
     " FROM message m JOIN chunk c ON c.id = m.chunk_id"
     " LEFT JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position"
     " LEFT JOIN taken_out o ON o.chunk_id = m.chunk_id AND o.position = m.position"
+    " LEFT JOIN absent a ON a.chunk_id = m.chunk_id AND a.position = m.position"
     " WHERE m.campaign_id = :delivery AND c.campaign_id = :delivery AND "
 )
 
@@ -169,7 +172,8 @@ def _meant(connection: Connection, delivery: Delivery, which: Which, states: Seq
         for row in connection.execute(query, {"delivery": delivery.id, "some": some}).all():
             state, is_sending = MessageState(row.state), row.chunk_state == ChunkState.SENDING
             phone, is_out = Phone(row.phone), bool(row.is_out)
-            yield Meant(row.chunk_id, row.position, phone, row.barcode, state, row.provider_id, is_sending, is_out)
+            meant = Meant(row.chunk_id, row.position, phone, row.barcode, state, row.provider_id, is_sending, is_out)
+            yield meant._replace(is_absent=True) if row.is_absent else meant
 
 
 def _move(connection: Connection, row: Meant, state: MessageState, change: str) -> None:
@@ -180,9 +184,9 @@ def _move(connection: Connection, row: Meant, state: MessageState, change: str) 
 
 
 def _keep_resend(connection: Connection, delivery: Delivery, row: Meant, by: str, why: str) -> None:
-    before = f"{why}; was {row.state.name.lower()} as {row.provider_id or 'no id'}"
+    was = why + settlements.before(row.state, row.provider_id)
     pending, former = MessageState.PENDING, row.provider_id
-    settlements.keep(connection, delivery.id, row, "resend", pending, by=by, why=before, replaced_id=former)
+    settlements.keep(connection, delivery.id, row, settlements.RESEND, pending, by=by, why=was, replaced_id=former)
 
 
 def _count_anew(connection: Connection, found: Sequence[Meant]) -> None:

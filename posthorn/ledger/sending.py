@@ -153,7 +153,7 @@ def _claim(
         scope = suppression.heeded(campaign.kind, campaign.options)
         if watch.finds(connection, phones, scope, newest):
             positions, phones = suppression.leave_out(connection, scope, chunk, positions, phones)
-        if limits.rate is not None and (often := costs.too_often(connection, chunk, limits.rate, now)):
+        if limits.rate is not None and (often := costs.too_often(connection, chunk, limits.rate, _dispatch(campaign, now))):
             positions, phones = suppression.suppress(connection, chunk, positions, phones, dict.fromkeys(often, TOO_OFTEN))
         if not positions:
             recount(connection, "id = :chunk", ends_sending=True, chunk=chunk)
@@ -167,10 +167,20 @@ def _claim(
     return Claim(chunk, epoch, owner, positions, phones, found)
 
 
+def _dispatch(campaign: Delivery, now: float) -> float:
+    """When the provider sends on what is claimed now."""
+    return _moment(campaign) or now + 60.0 * (campaign.definition.get("hold_minutes") or 0)
+
+
+def _moment(campaign: Delivery) -> float | None:
+    """The moment that a request made now names: a canary goes at once."""
+    return None if campaign.is_canary else campaign.send_at
+
+
 def _as_sent(campaign: Delivery) -> dict[str, object]:
     """What of the content a lookup goes by; an event's tickets are not looked up."""
     title, hold_minutes = campaign.definition.get("title"), campaign.definition.get("hold_minutes")
-    return {"title": title, "send_at": campaign.send_at, "hold_minutes": hold_minutes}
+    return {"title": title, "send_at": _moment(campaign), "hold_minutes": hold_minutes}
 
 
 def _pending(ledger: Ledger, connection: Connection, chunk: int) -> tuple[tuple[int, ...], tuple[Phone, ...], int]:

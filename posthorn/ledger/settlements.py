@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Iterable
 from typing import Protocol
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.ledger.store import tables
 from posthorn.models import MessageState
+
+RESEND = "resend"
+_LEFT = "|".join(
+    state.name.lower()
+    for state in (MessageState.ACCEPTED, MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.NO_REPORT)
+)
+_BEFORE = re.compile(rf"; was ({_LEFT}) as (.+)\Z")
 
 
 class Place(Protocol):
@@ -48,3 +58,37 @@ def keep(
             replaced_id=replaced_id,
         )
     )
+
+
+def before(state: MessageState, provider_id: str | None) -> str:
+    """The end of the evidence of a decision to send again: how the message stood. ``restore`` reads it."""
+    return f"; was {state.name.lower()} as {provider_id or 'no id'}"
+
+
+def restore(connection: Connection, chunk: int, positions: Iterable[int], why: str) -> set[int]:
+    """Undo a person's resend of pending messages that are not to go after all; the positions of those that had left before.
+
+    Each is again what it was, under its id: the id is not replaced, and its news counts. Of a message whose code or number
+    has changed since, the former attempt says nothing.
+    """
+    kept = tables.settlement.c
+    query = sa.select(tables.settlement).where(kept.chunk_id == chunk, kept.position.in_(list(positions)))
+    again = query.where(kept.evidence.like("%; was % as %")).order_by(kept.id)
+    newest = {row.position: row for row in connection.execute(again)}
+    restored = set()
+    for position, row in newest.items():
+        left = _BEFORE.search(row.evidence) if row.decision == RESEND else None
+        if left is not None:
+            _restore(connection, row, MessageState[left[1].upper()], why)
+            restored.add(position)
+    return restored
+
+
+def _restore(connection: Connection, resend: sa.Row[tuple[object, ...]], state: MessageState, why: str) -> None:
+    message, kept = tables.message, tables.settlement
+    here = sa.and_(message.c.chunk_id == resend.chunk_id, message.c.position == resend.position)
+    connection.execute(
+        message.update().where(here).values(state=int(state), provider_id=resend.replaced_id, error=None, epoch=None)
+    )
+    connection.execute(kept.update().where(kept.c.id == resend.id).values(replaced_id=None))
+    keep(connection, resend.campaign_id, resend, "not again", state, by="send", why=f"it was not sent again: {why}")

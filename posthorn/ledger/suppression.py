@@ -16,6 +16,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from posthorn.ledger import settlements
 from posthorn.ledger.deliveries import recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, rows, sql
@@ -275,12 +276,19 @@ def leave_out(
 def suppress(
     connection: Connection, chunk: int, positions: Sequence[int], phones: Sequence[Phone], out: Mapping[int, str]
 ) -> tuple[tuple[int, ...], tuple[Phone, ...]]:
-    """Suppress a chunk's pending messages to those in ``out``, each with its code; positions and numbers of the others."""
+    """Suppress a chunk's pending messages to those in ``out``, each with its code; positions and numbers of the others.
+
+    One that had left before, and was only to be sent again, is what it was.
+    """
     told = [(position, phone) for position, phone in zip(positions, phones, strict=True) if phone in out]
     if not told:  # removed from the list in this instant
         return tuple(positions), tuple(phones)
+    restored: set[int] = set()
+    for code in sorted({out[phone] for _, phone in told}):
+        restored |= settlements.restore(connection, chunk, [one for one, phone in told if out[phone] == code], code)
     values = {"chunk": chunk, "pending": int(MessageState.PENDING), "suppressed": int(MessageState.SUPPRESSED)}
-    connection.execute(_SUPPRESS, [{**values, "position": position, "error": out[phone]} for position, phone in told])
+    if never := [(position, phone) for position, phone in told if position not in restored]:
+        connection.execute(_SUPPRESS, [{**values, "position": position, "error": out[phone]} for position, phone in never])
     recount(connection, "id = :chunk", chunk=chunk)
     left = [(position, phone) for position, phone in zip(positions, phones, strict=True) if phone not in out]
     return tuple(position for position, _ in left), tuple(phone for _, phone in left)

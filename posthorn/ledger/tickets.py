@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.ledger import settlements
+from posthorn.ledger import proofguard, settlements
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
 from posthorn.ledger.parked import AHEAD_SECONDS, CLOCK_SKEW_SECONDS
@@ -132,11 +132,12 @@ def _bind(connection: Connection, place: Any, provider_id: str) -> None:
 
 
 def _is_anybodys(connection: Connection, provider_id: str) -> bool:
-    """Whether the id is a ticket's, or was one's before a person had it sent again: then the new attempt has another."""
+    """Whether the id is a proof's, or a ticket's, or was one's before it was sent again: the new attempt has another."""
     message, settlement = tables.message.c, tables.settlement.c
     has_it = sa.exists().where(message.provider_id == provider_id)
     had_it = sa.exists().where(settlement.replaced_id == provider_id)
-    return bool(connection.execute(sa.select(sa.or_(has_it, had_it))).scalar_one())
+    is_messages = bool(connection.execute(sa.select(sa.or_(has_it, had_it))).scalar_one())
+    return is_messages or bool(proofguard.ids_among(connection, [provider_id]))
 
 
 _WITHOUT_ID = sql(
@@ -168,8 +169,8 @@ _RESOLVED = sql(
 
 
 def _may_be_of_another(connection: Connection, about: Any, phone: Phone, mms_id: str) -> bool:
-    """Whether it may be about an attempt for another ticket that a person called not taken: its id was never known."""
-    return any(
+    """Whether it may be about a proof, or another ticket's attempt that a person called not taken: no id of it is known."""
+    return proofguard.may_be_about_one(connection, phone, mms_id) or any(
         str(row.definition["mms_id"]) == mms_id and (row.chunk_id, row.position) != (about.chunk_id, about.position)
         for row in connection.execute(_RESOLVED, {"phone": phone})
     )

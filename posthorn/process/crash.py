@@ -30,7 +30,7 @@ def crashed(error: BaseException) -> str:
 
 def guarded(command: Callable[[], int]) -> int:
     """Run the command; an error that nobody foresaw ends with its sentence and exit code 1."""
-    from posthorn.process.terminal import say  # noqa: PLC0415
+    from posthorn.process.terminal import say
 
     take_thread_errors()
     try:
@@ -42,7 +42,7 @@ def guarded(command: Callable[[], int]) -> int:
 
 def take_thread_errors() -> None:
     """Have errors of threads end the same way: in a file and a sentence."""
-    from posthorn.process.terminal import say  # noqa: PLC0415
+    from posthorn.process.terminal import say
 
     def hook(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):

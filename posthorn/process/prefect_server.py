@@ -112,7 +112,7 @@ def _is_same_address(one: str, other: str) -> bool:
 
 def _await_configured(api: PrefectApi) -> None:
     """Be sure that something answers there and lets us in; before a flow tries for minutes."""
-    import httpx  # noqa: PLC0415 - see the package
+    import httpx  # see the package
 
     try:
         settle_for(api.url)
@@ -171,7 +171,7 @@ def serving_prefect_server(state_dir: Path, host: str, port: int) -> Iterator[Pr
 
 def served_api(state_dir: Path) -> PrefectApi | None:
     """The API of `make serve` for the same state folder, if it is running on this machine."""
-    import httpx  # noqa: PLC0415 - see the package
+    import httpx  # see the package
 
     api = recorded_api(state_dir / "prefect")
     if api is None:
@@ -266,7 +266,7 @@ class PrefectServer:
         Raises:
             PrefectServerError: it did not in time, or has ended.
         """
-        import httpx  # noqa: PLC0415 - see the package
+        import httpx  # see the package
 
         deadline = time.monotonic() + START_SECONDS
         with httpx.Client(timeout=2, trust_env=False) as client:

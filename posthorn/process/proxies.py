@@ -69,7 +69,7 @@ def _add_exceptions(*hosts: str) -> None:
 
 def _problem() -> str | None:
     """What the HTTP client, made as Prefect makes it, says about the proxies; None where it takes them."""
-    import httpx  # noqa: PLC0415 - see the package
+    import httpx  # see the package
 
     try:
         httpx.Client(verify=False).close()  # noqa: S501 - it calls nobody; loading certificates takes a while

@@ -95,7 +95,7 @@ class _LastingOutput(io.RawIOBase):
 
     def _when_ready(self, data: bytes | bytearray | memoryview) -> int:
         """A terminal that another program left in non-blocking mode: wait until it takes more."""
-        import select  # noqa: PLC0415 - hardly ever needed
+        import select  # hardly ever needed
 
         select.select([], [self._descriptor], [])
         return self.write(data)

@@ -18,7 +18,7 @@ from tests.delivery.journey import deliver, numbers, write_campaign
 
 TOKEN = "demo-token"
 STATUS_KEYS = ["name", "kind", "gateway", "state", "totals", "balanced", "errors", "test", "because"]
-STATUS_KEYS += ["waiting_until", "second_copies", "contradictory_news"]
+STATUS_KEYS += ["waiting_until", "second_copies", "contradictory_news", "waves"]
 
 
 def settings_of(desk: Desk, url: str) -> Settings:
@@ -90,7 +90,7 @@ def test_the_same_name_with_other_content_is_refused_with_what_differs(sent: Des
     for verb in ("send", "check"):
         ended = sent.run("campaign", verb, "sale.toml")
         assert 'title was "Autumn sale", is now "Winter sale"' in ended.err
-        assert "recipients: the file's content changed" in ended.err
+        assert "give this file another name" in ended.err
         assert ended.code == 2
     assert told(box_url, "truth")["requests"] == requests
 

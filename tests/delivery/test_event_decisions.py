@@ -19,7 +19,7 @@ from posthorn.delivery.withdraw import cancel_delivery
 from posthorn.errors import DeliveryNotFound, InputError, Stopped
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
-from posthorn.settings import Settings, load_settings
+from posthorn.settings import Settings, SettingsError, load_settings
 from tests.delivery.event_journey import attendees, send_event, ticket_settings, write_event
 from tests.delivery.journey import counted, status_of
 
@@ -106,6 +106,16 @@ async def test_a_cancelled_event_sends_nothing_more(box: Sandbox, tmp_path: Path
         await send_event(file, few)
     assert counted(status_of("gala", settings)) == {"accepted": 3, "cancelled": 6}
     assert box.truth()["skycore"]["accepted"] == 3
+
+
+async def test_without_its_key_an_event_is_not_cancelled_by_half(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(tmp_path)
+    monkeypatch.delenv("POSTHORN_SKYCORE__API_KEY")
+    with pytest.raises(SettingsError, match="POSTHORN_SKYCORE__API_KEY, which is not set"):
+        await cancel_delivery(Kind.EVENT, "gala")
+    assert counted(status_of("gala", settings)) == {"pending": 10}
 
 
 async def test_what_was_lost_of_a_cancelled_event_is_never_pending_again(

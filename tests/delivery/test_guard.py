@@ -13,6 +13,7 @@ import pytest
 from posthorn.delivery.catchup import catch_up_campaign, catch_up_event
 from posthorn.delivery.deliver import Steps, deliver_campaign
 from posthorn.delivery.guard import guard
+from posthorn.delivery.merge import Consent
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import Run, open_run
 from posthorn.errors import Stopped
@@ -382,6 +383,27 @@ async def test_rows_that_were_merged_after_the_copy_are_planned_again_before_it_
     assert done.found == 100
     await deliver(file, settings)
     assert (box.truth()["accepted"], box.truth()["twice"]) == (200 + len(first), 0)
+
+
+async def test_rows_of_a_forgotten_wave_that_are_to_be_gone_for_good_are_put_back_for_once(
+    box: Sandbox, settings: Settings, tmp_path: Path
+) -> None:
+    """The way that the refusal names: without them the list has nothing new, and the ledger never catches up."""
+    await deliver(write_campaign(tmp_path, numbers(100)), settings)
+    copy = copy_of(settings, tmp_path)
+    await deliver(write_campaign(tmp_path, numbers(200)), settings)
+    restore(settings, copy)
+    await deliver(write_campaign(tmp_path, numbers(100)), settings)
+    with pytest.raises(Stopped, match=r"for this once, too; afterwards .* `posthorn campaign send --accept-missing`"):
+        await catch_up_campaign("sale", settings=settings)
+
+    await deliver(write_campaign(tmp_path, numbers(200)), settings)
+    assert (await catch_up_campaign("sale", settings=settings)).found == 100
+    plan_file(write_campaign(tmp_path, numbers(100)), settings, consent=Consent(accept_missing=True, by="Ada"))
+    await deliver(write_campaign(tmp_path, [*numbers(100), "+48501000000"]), settings)
+    assert (box.truth()["accepted"], box.truth()["twice"]) == (201, 0)
+    await deliver(write_campaign(tmp_path, [*numbers(200), "+48501000000"]), settings)
+    assert (box.truth()["accepted"], box.truth()["twice"]) == (201, 0), "whoever comes back is known"
 
 
 async def test_tickets_that_were_merged_after_the_copy_are_planned_again_before_it_has_caught_up(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from posthorn.delivery.approval import decide, question_of
 from posthorn.delivery.check import examine
 from posthorn.delivery.hours import Gate
 from posthorn.delivery.wish import load_wish
@@ -197,12 +199,10 @@ def test_what_would_land_outside_is_refused_by_check_and_by_planning(
         plan_file(file, settings)
 
 
-async def test_an_event_waits_for_its_hours_and_may_only_narrow_those_of_the_house(tmp_path: Path) -> None:
+async def test_an_event_waits_for_its_hours(tmp_path: Path) -> None:
     async with Sandbox(speed=0) as box:
         settings = ticket_settings(box.url, tmp_path)
         settings.send_hours = OFFICE
-        with pytest.raises(InputError, match="send_hours: Mon-Sun 07:00-22:00 goes beyond POSTHORN_SEND_HOURS"):
-            plan_file(write_event(tmp_path, attendees(3), send_hours='"Mon-Sun 07:00-22:00"'), settings, kind=Kind.EVENT)
         file, hand = write_event(tmp_path, attendees(3), send_hours='"Mon-Fri 10:00-12:00"'), Hand("2099-11-27T09:00")
         status = await send_event(file, settings, clock=hand)
         assert (status["state"], counted(status), status["waiting_until"]) == (
@@ -213,3 +213,22 @@ async def test_an_event_waits_for_its_hours_and_may_only_narrow_those_of_the_hou
         assert "`posthorn tickets send` with the same file then" in status["because"]
         hand.now = at("2099-11-27T10:00")
         assert counted(await send_event(file, settings, clock=hand)) == {"accepted": 3}
+
+
+async def test_an_event_is_sent_beyond_the_hours_of_the_house_once_that_is_approved(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ticket_settings(box.url, tmp_path)
+    settings.send_hours = OFFICE
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
+    monkeypatch.setenv("POSTHORN_SEND_HOURS", OFFICE)
+    file, late = write_event(tmp_path, attendees(3), send_hours='"Mon-Sun 07:00-22:00"'), Hand("2099-11-27T21:00")
+    warned = [one.code for one in examine(load_wish(file, Kind.EVENT, settings)).warnings]
+    assert "approval_hours" in warned
+    status = await send_event(file, settings, clock=late)
+    assert (status["state"], counted(status)) == ("waiting", {"pending": 3}), "nobody has said yes"
+    question = await asyncio.to_thread(question_of, "gala")
+    assert question is not None
+    assert f"beyond those of the house ({OFFICE})" in question.as_text()
+    decide("gala", approved=True, by="Ada", content=question.content)
+    assert counted(await send_event(file, settings, clock=late)) == {"accepted": 3}

@@ -114,3 +114,20 @@ async def test_nobody_who_was_taken_out_or_opted_out_is_among_them_and_what_is_k
     assert resend_all(Kind.CAMPAIGN, "sale", by="Ada", why="another picture").resent == 8
     assert counted(await deliver(sale, settings)) == {"accepted": 10}
     assert (box.truth()["accepted"], box.truth()["twice"]) == (17, 7)
+
+
+@pytest.mark.parametrize("way", ["--failed", "--phone"])
+async def test_whose_row_has_left_the_list_is_not_sent_to_until_it_is_back(
+    way: str, sale: Path, box: Sandbox, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was refused, so its row may leave without a word; that is no consent to a later send."""
+    asked = ["campaign", "resend", "sale", way, *([numbers(10)[0]] if way == "--phone" else []), *REASON]
+    box.faults.replace([])
+    plan_file(write_campaign(tmp_path, numbers(10)[1:]), settings)
+    assert command(asked) == 2
+    if way == "--phone":
+        assert "Its row has left the list, so nothing more goes there: put it back" in capsys.readouterr().err
+    assert counted(await deliver(sale, settings))["rejected"] == 1
+    plan_file(write_campaign(tmp_path, numbers(10)), settings)
+    assert command(asked) == 0
+    assert counted(await deliver(sale, settings)) == {"accepted": 10}

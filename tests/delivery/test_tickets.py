@@ -6,24 +6,32 @@ import asyncio
 import csv
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from posthorn.delivery import check
 from posthorn.delivery.export import export_csv
 from posthorn.delivery.meant import looked_after
+from posthorn.delivery.pace import Pace
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.preview import preview
-from posthorn.delivery.resend import resend_named
+from posthorn.delivery.resend import resend_all, resend_named
 from posthorn.delivery.resolve import resolve
-from posthorn.errors import CreditExhausted, InputError, OutcomeUnknown
+from posthorn.delivery.run import TicketRun
+from posthorn.delivery.tickets import TicketExchange
+from posthorn.errors import CreditExhausted, InputError, OutcomeUnknown, SlowDown
 from posthorn.gateways.skycore.client import Skycore
-from posthorn.models import Answer, Kind, MessageState, Receipt
+from posthorn.ledger.sending import Claim
+from posthorn.models import Answer, Kind, MessageState, Phone, Receipt
 from posthorn.sandbox.server import Sandbox
 from tests.delivery.event_journey import attendees, send_event, ticket_settings, tickets_of, write_event
 from tests.delivery.journey import counted, status_of
+from tests.ledger.ledgers import delivery
 
 SEND = "sendMMSBarcode"
 
@@ -184,6 +192,22 @@ async def test_resolve_and_resend_are_kept_with_who_and_why(
     assert "lost her phone; was accepted as" in kept[2][2]
 
 
+async def test_a_refused_ticket_whose_row_has_left_the_list_is_not_sent_again_until_it_is_back(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ticket_settings(box.url, tmp_path, concurrency=1)
+    monkeypatch.setenv("POSTHORN_DATABASE_URL", settings.database_url)
+    box.faults.replace([{"call": SEND, "at": [1], "fault": "error_code", "code": "E110"}])
+    assert counted(await send_event(write_event(tmp_path, attendees(3)), settings)) == {"rejected": 1, "accepted": 2}
+    plan_file(write_event(tmp_path, attendees(3)[1:]), settings, kind=Kind.EVENT)
+    again: dict[str, Any] = {"although_taken": True, "by": "Bob", "why": "the template was wrong"}
+    with pytest.raises(InputError, match="Its row has left the list"):
+        resend_named(Kind.EVENT, "gala", codes=["T00000"], **again)
+    assert resend_all(Kind.EVENT, "gala", by="Bob", why="the template was wrong").resent == 2
+    plan_file(write_event(tmp_path, attendees(3)), settings, kind=Kind.EVENT)
+    assert resend_named(Kind.EVENT, "gala", codes=["T00000"], **again).resent == 1
+
+
 async def test_an_attendees_own_words_reach_the_provider(box: Sandbox, tmp_path: Path) -> None:
     keys = {
         "custom_subject": '"For {name} & friends"',
@@ -263,6 +287,48 @@ async def test_tickets_of_one_number_heed_a_reason_to_stop(
     status = await send_event(write_event(tmp_path, [f"+16502530000,A{number}" for number in range(30)]), settings)
     assert len(calls) == most
     assert counted(status) == ({"pending": 30} if case == "credit" else {"unknown": 3, "pending": 27})
+
+
+class OneCall:
+    """A gateway whose first request is the reason to stop, and ends just as a further ticket of its number comes."""
+
+    def __init__(self, comes: Callable[[], None]) -> None:
+        self.calls = 0
+        self._comes = comes
+
+    async def send(self, *_: object, **__: object) -> Answer:
+        self.calls += 1
+        await asyncio.sleep(0)  # the second one waits by now
+        if self.calls == 1:
+            self._comes()
+        raise OutcomeUnknown("lost")
+
+
+async def test_a_ticket_that_comes_in_the_instant_in_which_the_one_before_it_ends_heeds_a_reason_to_stop() -> None:
+    """The lock is free already, and the next in line has not taken it yet."""
+    tasks: list[asyncio.Task[None]] = []
+    gateway = OneCall(lambda: tasks.append(asyncio.create_task(send(3))))
+    stops: list[Exception] = []
+    definition = {"mms_id": "1", "from": "2", "campaign_ref": None}
+    run = SimpleNamespace(
+        gateway=gateway, pace=Pace(3), delivery=delivery(definition=definition), is_stopped=lambda: bool(stops)
+    )
+    exchange = TicketExchange(cast(TicketRun, run))
+
+    async def send(code: int) -> None:
+        try:
+            await exchange.send(Claim(code, 1, "me", (0,), (Phone(16502530000),), ((str(code), {}),)), held_by_nothing)
+        except (OutcomeUnknown, SlowDown) as error:
+            stops.append(error)
+
+    tasks += [asyncio.create_task(send(1)), asyncio.create_task(send(2))]
+    while pending := [task for task in tasks if not task.done()]:
+        await asyncio.wait(pending)
+    assert ([type(one) for one in stops], gateway.calls) == ([OutcomeUnknown, SlowDown, SlowDown], 1)
+
+
+async def held_by_nothing() -> None:
+    """Lets everything leave."""
 
 
 async def test_one_row_that_cannot_be_sent_stops_nobody_else(box: Sandbox, tmp_path: Path) -> None:

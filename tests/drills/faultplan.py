@@ -86,7 +86,7 @@ _OTHER_FAULTS: tuple[Rule, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One round: how the campaign is sent, how the sandbox behaves, and which faults strike."""
+    """One round: how the campaign is sent, how the sandbox behaves, which faults strike, and whether its list changes."""
 
     mode: str
     rules: list[Rule]
@@ -103,6 +103,7 @@ class Plan:
     titles: Titles = "kept"
     skew_seconds: float = 0.0
     campaign_keys: dict[str, str] = field(default_factory=dict)
+    list_changes: bool = False
 
     @property
     def provider(self) -> str:
@@ -167,6 +168,7 @@ def plan_of(dice: random.Random, only: str | None = None) -> Plan:
         titles=titles,
         skew_seconds=skew_seconds,
         campaign_keys={"resend": {"resend_unconfirmed": "true"}, "hold": {"hold_minutes": "15"}}.get(mode, {}),
+        list_changes=dice.random() < 0.5,
     )
 
 

@@ -6,7 +6,8 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,9 +21,10 @@ from tests.drills import worker
 from tests.drills.box import Box
 from tests.drills.children import Child
 from tests.drills.faultplan import Plan
+from tests.drills.lists import LivingList
 from tests.drills.postgres import Database, OwnServer
 from tests.drills.proxy import ProxyProcess
-from tests.drills.verdict import judge
+from tests.drills.verdict import judge, planned_phones
 
 NAME = "drill"
 _PATIENCE_SECONDS = 90
@@ -31,6 +33,8 @@ _HELD_SECONDS = 15 * 60 + 120
 _LAST_LOOK_SECONDS = 15 * 60 - 1
 """So a held campaign that sent anything again is looked at for the last time a second after the request, not 13 minutes."""
 _CALM_RUNS = 8
+_CHANGES = 0.6
+"""How often a list that lives changes before a run, and beside it."""
 
 
 class Broken(Exception):
@@ -47,6 +51,7 @@ class Tally:
     states: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
     providers: Counter[str] = field(default_factory=Counter)
+    lists: Counter[str] = field(default_factory=Counter)
     starts: int = 0
     slowest_seconds: float = 0.0
 
@@ -58,7 +63,7 @@ class Tally:
         self.slowest_seconds = max(self.slowest_seconds, other.slowest_seconds)
 
     def _counters(self) -> list[Counter[str]]:
-        return [self.kills, self.faults, self.endings, self.states, self.modes, self.providers]
+        return [self.kills, self.faults, self.endings, self.states, self.modes, self.providers, self.lists]
 
     def told(self, rounds: int, recipients: int, database: str, seconds: float) -> str:
         """The sums, as text."""
@@ -71,6 +76,7 @@ class Tally:
             _listed(f"{self.starts} starts ended", self.endings),
             _listed(f"{self.kills.total()} interruptions", self.kills),
             _listed(f"{self.faults.total()} faults", self.faults),
+            _listed("rows of lists", self.lists),
             _listed("messages ended", self.states),
         ]
         return "\n".join(lines)
@@ -86,6 +92,7 @@ _ENDINGS = {
     worker.ALREADY_RUNNING: "already running",
     worker.CANCELLED: "cancelled",
     worker.LEDGER_AWAY: "ledger away",
+    worker.LIST_CHANGED: "list changed while it was read",
     -signal.SIGKILL: "killed",
     -signal.SIGTERM: "terminated",
 }
@@ -104,10 +111,13 @@ class Round:
         url = postgres.url if isinstance(postgres, OwnServer) else postgres
         self._postgres = Database(url) if url else None
         self._proxy = ProxyProcess(self._postgres.url, folder / "proxy.log") if self._postgres else None
-        self._phones = [f"+48{number}" for number in random.Random(seed).sample(range(500_000_000, 500_999_999), recipients)]
-        extra = ["not a number", self._phones[0], f" {self._phones[-1]} "]
+        phones = [f"+48{number}" for number in random.Random(seed).sample(range(500_000_000, 500_999_999), recipients)]
+        self._list = LivingList(phones, lives=plan.list_changes)
+        self._read: dict[int, frozenset[str]] = {}
+        """Who was in the list when a process was started."""
         keys = {**plan.campaign_keys, "chunk_size": plan.chunk_size}
-        self._file = write_campaign(folder, [*self._phones, *extra], name=NAME, **keys)
+        self._file = write_campaign(folder, self._list.rows(), name=NAME, **keys)
+        self._recipients = folder / "recipients.csv"
         self._box = Box(plan, folder / "sandbox.log")
         self._settings = Settings(
             database_url=self._proxy.url if self._proxy else f"sqlite:///{folder / 'ledger.db'}",
@@ -155,6 +165,7 @@ class Round:
         if puller is not None:
             puller.end()
         self._until_finished(_CALM_RUNS, "without any fault")
+        self._put_everybody_back()
         if self._plan.mode == "hold":
             self._box.order("POST", "clock", {"advance_seconds": _HELD_SECONDS})
         states = self._compare()
@@ -170,6 +181,7 @@ class Round:
     def _start(self, work: Callable[[], int] | None = None) -> Child:
         child = Child(work or partial(worker.deliver, self._file, self._settings), self._folder / "worker.log")
         self._children.append(child)
+        self._read[child.pid] = self._list.listed
         return child
 
     def _ended(self, child: Child) -> int:
@@ -179,6 +191,8 @@ class Round:
             raise Broken(f"a run has not ended after {_PATIENCE_SECONDS} s; see worker.log")
         if code not in _ENDINGS or (code == worker.LEDGER_AWAY and self._postgres is None):
             raise Broken(f"a run crashed (exit code {code}); see worker.log")
+        if code in (worker.FINISHED, worker.STOPPED):
+            self._list.was_read(self._read[child.pid])
         self.starts += 1
         self._tally.endings[_ENDINGS[code]] += 1
         return code
@@ -191,9 +205,13 @@ class Round:
 
     def _rest(self) -> None:
         """Until the sandbox has carried out whatever still travels, and lists all of it."""
+        self._come_to_rest()
+        time.sleep(self._plan.lag_seconds)
+
+    def _come_to_rest(self) -> None:
+        """Until the sandbox has carried out whatever still travels."""
         self._box.come_to_rest()
-        late = max((rule.get("seconds", 0.0) for rule in self._plan.rules if rule["fault"] == "late"), default=0.0)
-        time.sleep(late + self._plan.lag_seconds)
+        time.sleep(max((rule.get("seconds", 0.0) for rule in self._plan.rules if rule["fault"] == "late"), default=0.05))
 
     # -- Disturbing -------------------------------------------------------------------------------------------------------
 
@@ -203,12 +221,45 @@ class Round:
             ways += [self._cut_off, self._unacknowledged, self._taken_over]
         if self._server is not None:
             ways += [self._server_killed, self._server_killed]
+        if self._plan.list_changes and dice.random() < _CHANGES:
+            self._change_at_rest(dice)
         first = self._start()
         # Half of the moments fall into planning, opening and recovery, the others anywhere in a whole run.
         time.sleep(dice.uniform(0, 0.15) if dice.random() < 0.5 else dice.uniform(0.1, 1.5))
+        if self._plan.list_changes and dice.random() < _CHANGES:
+            self._change_beside(dice)
         if first.is_alive():
             dice.choice(ways)(dice, first)
         self._ended(first)
+
+    def _change_at_rest(self, dice: random.Random) -> None:
+        """The list changed between two starts, when nothing of it is on its way."""
+        self._come_to_rest()
+        heard = {message["phone"] for message in self._box.messages()}
+        with self._ledger() as ledger:
+            planned = planned_phones(ledger, NAME)
+        self._tally.lists["removed at rest"] += self._list.remove_at_rest(dice, planned, heard)
+        self._grow(dice)
+
+    def _change_beside(self, dice: random.Random) -> None:
+        """The list changed while a run reads it, merges it, or sends."""
+        if dice.random() < 0.5:
+            self._tally.lists["removed beside a run"] += self._list.remove_beside(dice)
+        self._grow(dice)
+
+    def _grow(self, dice: random.Random) -> None:
+        if dice.random() < 0.7:
+            self._tally.lists["appended"] += self._list.append(dice)
+        if dice.random() < 0.4:
+            self._tally.lists["put back"] += self._list.put_back(dice)
+        self._list.write(self._recipients)
+
+    def _put_everybody_back(self) -> None:
+        if self._plan.list_changes:
+            self._list.put_everybody_back()
+            self._list.write(self._recipients)
+            self._until_finished(_CALM_RUNS, "with everybody in the list again")
+            self._tally.lists["of people who must get nothing"] += len(self._list.out)
 
     def _note(self, kind: str) -> None:
         self.kills += 1
@@ -294,14 +345,20 @@ class Round:
     # -- Comparing --------------------------------------------------------------------------------------------------------
 
     def _compare(self) -> dict[str, int]:
-        ledger = Ledger(self._postgres.url if self._postgres else self._settings.database_url)
-        try:
-            verdict = judge(ledger, NAME, self._phones, self._box.messages(), self._plan.mode, is_blind=self._plan.is_blind)
-        finally:
-            ledger.close()
+        with self._ledger() as ledger:
+            verdict = judge(ledger, NAME, self._list, self._box.messages(), self._plan.mode, is_blind=self._plan.is_blind)
         if verdict.problems:
             raise Broken("\n  ".join([f"mode {self._plan.mode}, {self._plan.rules}", *verdict.problems]))
         return verdict.states
+
+    @contextmanager
+    def _ledger(self) -> Iterator[Ledger]:
+        """The ledger, as the drill itself reads it."""
+        ledger = Ledger(self._postgres.url if self._postgres else self._settings.database_url)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
 
 
 def _fault_of(name: str) -> str:

@@ -17,6 +17,7 @@ from tests.delivery.journey import numbers, write_campaign
 from tests.delivery.waiting import until
 from tests.drills import worker
 from tests.drills.clocked import Clocked, library
+from tests.drills.lists import LivingList
 from tests.drills.verdict import judge
 
 SEND = "messages/send_mms"
@@ -60,7 +61,7 @@ def problems(box: Sandbox, settings: Settings, mode: str, *, is_blind: bool = Fa
     ledger = Ledger(settings.database_url)
     try:
         sent = box.serwersms.listed(None, None, 0, 10 * COUNT)
-        return judge(ledger, "sale", numbers(COUNT), sent, mode, is_blind=is_blind).problems
+        return judge(ledger, "sale", LivingList(numbers(COUNT), lives=False), sent, mode, is_blind=is_blind).problems
     finally:
         ledger.close()
 

@@ -13,6 +13,7 @@ from posthorn.ledger import deliveries, totals
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState
+from tests.drills.lists import LivingList
 from tests.ledger.ledgers import counters_differ
 
 TAKEN = frozenset(
@@ -47,18 +48,20 @@ class Verdict:
 
 
 def judge(
-    ledger: Ledger, name: str, phones: Sequence[str], sent: Sequence[dict[str, Any]], mode: str, *, is_blind: bool = False
+    ledger: Ledger, name: str, people: LivingList, sent: Sequence[dict[str, Any]], mode: str, *, is_blind: bool = False
 ) -> Verdict:
     """The verdict on a campaign that has come to its end; ``sent`` is what the sandbox says came in.
 
-    With ``is_blind``, lookups could not find what was taken: then it may be unknown, and must not be anything else.
+    Everybody is in the list again by now, those included who were taken out. With ``is_blind``, lookups could not find what
+    was taken: then it may be unknown, and must not be anything else.
     """
     rows = _rows(ledger, name)
     accepted = [message for message in sent if message["accepted"]]
     problems = [
         *_nobody_twice(accepted, mode),
-        *_everybody_once(rows, phones),
-        *_totals_are_right(ledger, name, len(phones)),
+        *_everybody_once(rows, people.phones),
+        *_nothing_to_whoever_was_taken_out(rows, accepted, people),
+        *_totals_are_right(ledger, name, len(people.phones)),
         *_ledger_knows_what_was_taken(rows, accepted, TAKEN | {MessageState.UNKNOWN} if is_blind else TAKEN),
         *_sandbox_took_what_the_ledger_says(rows, accepted, is_blind=is_blind),
         *_unknown_only_where_an_answer_is_missing(rows),
@@ -107,6 +110,28 @@ def _everybody_once(rows: Sequence[Row], phones: Sequence[str]) -> list[str]:
         + _told("in the ledger twice", [phone for phone, count in found.items() if count > 1])
         + _told("still pending at the end", [row.phone for row in rows if row.state == MessageState.PENDING])
     )
+
+
+def _nothing_to_whoever_was_taken_out(
+    rows: Sequence[Row], accepted: Iterable[dict[str, Any]], people: LivingList
+) -> list[str]:
+    """What ``people`` says of who left; and nobody else is left out."""
+    got_it = [message["phone"] for message in accepted if message["phone"] in people.out]
+    left = people.out | people.gone
+    left_out = [row.phone for row in rows if row.state == MessageState.CANCELLED and row.phone not in left]
+    return _told("taken out, and accepted all the same", got_it) + _told("never taken out, but cancelled", left_out)
+
+
+def planned_phones(ledger: Ledger, name: str) -> frozenset[str]:
+    """Who is planned by now; nobody, where nothing is."""
+    campaign = deliveries.find(ledger, name)
+    message, chunk = tables.message.c, tables.chunk.c
+    if campaign is None:
+        return frozenset()
+    seen = sa.select(chunk.id).where(chunk.campaign_id == campaign.id)
+    with ledger.read() as connection:
+        phones = connection.execute(sa.select(message.phone).where(message.chunk_id.in_(seen))).scalars()
+        return frozenset(f"+{phone}" for phone in phones)
 
 
 def _totals_are_right(ledger: Ledger, name: str, count: int) -> list[str]:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from posthorn.delivery.deliver import deliver_campaign
+from posthorn.delivery.merge import Consent
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.report import pull_reports
 from posthorn.delivery.run import open_delivery, open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_credit, verify_media
-from posthorn.errors import AlreadyRunning, DeliveryNotFound, GatewayError, LedgerError, Stopped
+from posthorn.errors import AlreadyRunning, DeliveryNotFound, GatewayError, InputError, LedgerError, Stopped
 from posthorn.ledger import sending
 from posthorn.settings import Settings
 
@@ -25,6 +26,10 @@ STOPPED = 10
 ALREADY_RUNNING = 11
 CANCELLED = 12
 LEDGER_AWAY = 13
+LIST_CHANGED = 14
+"""While it was read: nothing was planned."""
+
+_CONSENT = Consent(accept_missing=True, by="the drill")
 
 
 def deliver(file: Path, settings: Settings) -> int:
@@ -47,13 +52,18 @@ async def _until_sigterm(work: Coroutine[Any, Any, int]) -> int:
     except AlreadyRunning as error:
         print(error)
         return ALREADY_RUNNING
+    except InputError as error:
+        if "changed while it was being planned" not in str(error):
+            raise
+        print(error)
+        return LIST_CHANGED
     except LedgerError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return LEDGER_AWAY
 
 
 async def _deliver(file: Path, settings: Settings) -> int:
-    campaign = await asyncio.to_thread(plan_file, file, settings)
+    campaign = await asyncio.to_thread(plan_file, file, settings, consent=_CONSENT)
     try:
         async with open_run(campaign.name, settings=settings) as run:
             await upload_media(run)

@@ -270,7 +270,8 @@ async def test_parameters_and_names_are_files_and_chunks(box: Sandbox, tmp_path:
     state = await run_flow(file, run_by="the test")
     runs = await everything_is_recorded(prefect, state)
     flow_run = await prefect.read_flow_run(state.state_details.flow_run_id)
-    assert flow_run.parameters == {"campaign_file": str(file), "run_by": "the test", "workers": 1}
+    chosen = {"accept_missing": False, "late": False, "workers": 1}
+    assert flow_run.parameters == {"campaign_file": str(file), "run_by": "the test", **chosen}
     assert flow_run.name == "campaign names.toml"
     assert {re.sub(r"^send \d+-\d+$", "send #-#", name) for name in runs} == {
         f"plan {file}",

@@ -71,7 +71,7 @@ async def test_the_table_follows_the_send_without_a_new_version_each_time(
 # What happens to whom, as automations hear it. A look (reconcile) is told only where it changes something.
 HAPPENED = {
     "posthorn.campaign.told": ["planned", "started", "stopped", "started", "finished"],
-    "posthorn.campaign.doubt": ["planned", "started", "needs_attention", "cancelled", "started", "cancelled"],
+    "posthorn.campaign.doubt": ["planned", "started", "needs_attention", "cancelled"],
     "posthorn.event.ball": ["planned", "started", "finished"],
 }
 

@@ -11,7 +11,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.server.schemas.schedules import CronSchedule, RRuleSchedule
 
-from deployments.automations import HEARTBEAT_SECONDS
+from deployments.automations import HEARTBEAT_SECONDS, RUN_ENVIRONMENT
 from deployments.own import deploy
 from deployments.setup import POOL
 from posthorn.errors import InputError
@@ -92,8 +92,9 @@ async def test_its_processes_send_heartbeats_and_run_in_this_folder(prefect: Pre
     deployment = await deployed(prefect, tmp_path / "gala.toml", timezone="UTC")
     assert deployment.job_variables == {
         "working_dir": str(Path.cwd()),
-        "env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)},
+        "env": RUN_ENVIRONMENT,
     }
+    assert RUN_ENVIRONMENT["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == str(HEARTBEAT_SECONDS)
     assert deployment.parameters == {"event_file": str(tmp_path / "gala.toml")}
 
 

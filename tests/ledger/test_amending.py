@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import amending, reconciling, resolving, sending, tickets
+from posthorn.ledger import amending, reconciling, resolving, sending, suppression, tickets
 from posthorn.ledger.amending import readdress, replace_code, take_out
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.resolving import EVERYTHING, RESENDABLE, Which
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Answer, MessageState, Phone, Receipt
-from tests.ledger.ledgers import FIRST_PHONE, claimed, states
+from posthorn.models import Answer, MessageState, OptOut, Phone, Receipt, Scope
+from tests.ledger.ledgers import FIRST_PHONE, LATEST, OWNER, claimed, states
 from tests.ledger.test_tickets import gala, sent
 
 S = MessageState
@@ -103,3 +103,13 @@ def test_what_is_not_settled_keeps_its_code_and_number(case: str, ledger: Ledger
         assert not amending.may_be_amended(left)
     assert ticket(ledger, event, 0) == before
     assert tickets.void_codes(ledger, event) == []
+
+
+def test_a_ticket_with_another_code_is_not_delivered_by_what_became_of_the_old_one(ledger: Ledger) -> None:
+    """Its number opted out before the new code was claimed: the new one never left."""
+    event = gala(ledger, 1)
+    sent(ledger, event, (S.ACCEPTED, "x"))
+    replace_code(ledger, event, "A-0", "NEW-0", **WORD)
+    suppression.add(ledger, [OptOut(ticket(ledger, event, 0).phone, Scope.ALL, "reply")], by="test")
+    assert sending.claim(ledger, event, OWNER, 1, LATEST) is None
+    assert set(states(ledger, event)) == {"suppressed"}, "the number's other ticket, too"

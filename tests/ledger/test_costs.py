@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -213,8 +215,62 @@ def test_only_what_went_within_the_time_counts_and_a_chunk_of_nobody_closes(ledg
     assert sending.claim(ledger, campaign, OWNER, 1, LATEST, None, Limits(rate=Rate(1, 3600.0))) is None
     assert states(ledger, campaign) == {"suppressed": 10}
     with ledger.write() as connection:
-        connection.execute(tables.chunk.update().values(claimed_at=tables.chunk.c.claimed_at - 3601.0))
+        connection.execute(tables.attempt.update().values(started_at=tables.attempt.c.started_at - 3601.0))
     assert sending.claim(ledger, planned(ledger, 10, name="next"), OWNER, 1, LATEST, None, Limits(rate=Rate(1, 3600.0)))
+
+
+NOON = 4_000_000_000.0
+HOUR = 3600.0
+# When other campaigns are dispatched, in hours from ours; how many may reach a number a day; whether ours goes.
+DISPATCHES = {
+    "at the same moment": ([0], 1, False),
+    "a day before, to the minute": ([-24], 1, True),
+    "a day after, to the minute": ([24], 1, True),
+    "a little less than a day after": ([23.9], 1, False),
+    "a little less than a day before": ([-23.9], 1, False),
+    "one before and one after, in no one day": ([-20, 20], 2, True),
+    "one before and one after, in one day": ([-11, 11], 2, False),
+    "two after": ([1, 2], 2, False),
+}
+
+
+@pytest.mark.parametrize("case", DISPATCHES)
+def test_it_is_the_moment_of_dispatch_that_counts_not_the_claim(case: str, ledger: Ledger) -> None:
+    others, most, goes = DISPATCHES[case]
+    for at, hours in enumerate(others):
+        claimed_for(ledger, f"other {at}", send_at=NOON + hours * HOUR)
+    with ledger.write() as connection:  # they were claimed days before ours
+        connection.execute(tables.attempt.update().values(started_at=tables.attempt.c.started_at - 48 * HOUR))
+        connection.execute(tables.chunk.update().values(claimed_at=tables.chunk.c.claimed_at - 48 * HOUR))
+    ours = claimed_for(ledger, "ours", send_at=NOON, rate=Rate(most, 24 * HOUR))
+    assert (ours is not None) == goes
+
+
+def test_what_is_held_counts_when_its_hold_is_over(ledger: Ledger) -> None:
+    claimed_for(ledger, "held", hold_minutes=3 * 60)
+    assert claimed_for(ledger, "at once", rate=Rate(1, 2 * HOUR)) is not None
+    assert claimed_for(ledger, "held as well", hold_minutes=4 * 60, rate=Rate(1, 2 * HOUR)) is None
+
+
+def test_a_canary_counts_when_it_goes_though_the_rest_has_a_moment(ledger: Ledger) -> None:
+    canary = dataclasses.replace(planned(ledger, 10, name="canary"), options={"canary": 5}, open_wave=1)
+    later = datetime.fromtimestamp(NOON, UTC).isoformat()
+    as_sent = dataclasses.replace(canary, definition={**canary.definition, "send_at": later})
+    assert sending.claim(ledger, as_sent, OWNER, 1, LATEST) is not None
+    assert claimed_for(ledger, "at its moment", send_at=NOON, rate=Rate(1, HOUR)) is not None
+    with ledger.write() as connection:
+        connection.execute(tables.chunk.update().where(tables.chunk.c.campaign_id != canary.id).values(state=2))
+    assert claimed_for(ledger, "at once", rate=Rate(1, HOUR)) is None
+
+
+def claimed_for(
+    ledger: Ledger, name: str, *, send_at: float | None = None, hold_minutes: int | None = None, rate: Rate | None = None
+) -> Claim | None:
+    """The claim of a campaign to always the same numbers that is dispatched then."""
+    campaign = planned(ledger, 10, name=name)
+    moment = {"send_at": datetime.fromtimestamp(send_at, UTC).isoformat()} if send_at else {}
+    as_sent = dataclasses.replace(campaign, definition={**campaign.definition, **moment, "hold_minutes": hold_minutes})
+    return sending.claim(ledger, as_sent, OWNER, 1, LATEST, None, Limits(rate=rate))
 
 
 def test_settled_as_never_sent_is_given_back(ledger: Ledger) -> None:

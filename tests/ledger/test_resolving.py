@@ -5,13 +5,27 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import deliveries, reconciling, resolving, sending
+from posthorn.ledger import deliveries, reconciling, resolving, sending, suppression
+from posthorn.ledger.costs import Limits
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.resolving import EVERYTHING, FAILED, RESENDABLE, Which
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Answer, MessageState, Phone, Receipt
-from tests.ledger.ledgers import ACCEPTED, PENDING, REJECTED, UNKNOWN, answer, claimed, ids, planned, states
+from posthorn.models import Answer, MessageState, OptOut, Phone, Receipt, Scope
+from posthorn.prices import Rate
+from tests.ledger.ledgers import (
+    ACCEPTED,
+    LATEST,
+    OWNER,
+    PENDING,
+    REJECTED,
+    UNKNOWN,
+    answer,
+    claimed,
+    ids,
+    planned,
+    states,
+)
 
 
 def in_doubt(ledger: Ledger) -> tuple[Delivery, list[Phone]]:
@@ -165,3 +179,45 @@ def test_a_number_of_another_campaign_is_a_stranger(ledger: Ledger) -> None:
     sending.record(ledger, (claim := claimed(ledger, other)), answer(claim, REJECTED))
     assert again(ledger, campaign, Which(claim.phones), RESENDABLE).strangers == claim.phones
     assert states(ledger, other) == {"rejected": 1}
+
+
+@pytest.mark.parametrize("which", ["opted out", "written to by another"])
+def test_a_resend_that_may_not_go_after_all_leaves_what_had_left_as_it_was(which: str, ledger: Ledger) -> None:
+    campaign, phones = in_every_state(ledger)
+    with ledger.read() as connection:
+        before = set(connection.execute(sa.select(tables.message.c.provider_id)).scalars())
+    assert again(ledger, campaign, EVERYTHING, RESENDABLE).moved == 5
+    if which == "opted out":
+        suppression.add(ledger, [OptOut(phone, Scope.MARKETING, "reply") for phone in phones.values()], by="test")
+        limits = Limits()
+    else:
+        claimed(ledger, planned(ledger, 10, name="another"))
+        limits = Limits(rate=Rate(1, 3600.0))
+    assert sending.claim(ledger, campaign, OWNER, 1, LATEST, None, limits) is None
+    assert states(ledger, campaign) == {
+        "accepted": 1,
+        "scheduled": 1,
+        "unknown": 1,
+        "delivered": 1,
+        "undelivered": 1,
+        "no_report": 1,
+        "cancelled": 1,
+        "suppressed": 3,
+    }, "what never left is suppressed: it was pending, or was rejected"
+    with ledger.read() as connection:
+        assert set(connection.execute(sa.select(tables.message.c.provider_id)).scalars()) == before
+        replaced = connection.execute(sa.select(tables.settlement.c.replaced_id)).scalars()
+        assert [one for one in replaced if one is not None] == [], "news of it counts again, and it is paid for once"
+
+
+def test_a_resend_whose_second_attempt_has_left_is_not_undone_by_an_older_one(ledger: Ledger) -> None:
+    campaign = planned(ledger, 1)
+    for _ in range(2):
+        sending.record(ledger, one := claimed(ledger, campaign), Answer([Receipt(ACCEPTED, f"id-{one.epoch}")]))
+        again(ledger, campaign, EVERYTHING, RESENDABLE)
+    suppression.add(ledger, [OptOut(one.phones[0], Scope.ALL, "reply")], by="test")
+    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is None
+    assert states(ledger, campaign) == {"accepted": 1}
+    with ledger.read() as connection:
+        assert connection.execute(sa.select(tables.message.c.provider_id)).scalars().all() == ["id-2"]
+        assert [*connection.execute(sa.select(tables.settlement.c.replaced_id)).scalars()] == ["id-1", None, None]

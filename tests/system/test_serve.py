@@ -29,14 +29,23 @@ from tests.delivery.journey import numbers, write_campaign
 ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 120.0
 DEPLOYED = {
-    "send-campaign/campaign",
-    "send-share/share",
-    "send-rest/rest",
-    "send-tickets/tickets",
-    "delivery-reports/delivery-reports",
-    "reconcile/reconcile",
+    "approve/approve",
+    "cancel/cancel",
     "continue-due/continue-due",
+    "delivery-reports/delivery-reports",
+    "delivery-reports/report-now",
+    "find/find",
     "housekeeping/housekeeping",
+    "notify/notify",
+    "opt-outs/opt-outs",
+    "reconcile/reconcile",
+    "resend-failed/resend-failed",
+    "send-campaign/campaign",
+    "send-rest/rest",
+    "send-share/share",
+    "send-tickets/tickets",
+    "settle/settle",
+    "suppress/suppress",
 }
 
 

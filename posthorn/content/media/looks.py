@@ -110,7 +110,7 @@ def weight_cautions(looks: Sequence[Look]) -> list[Caution]:
 
 
 def _picture(path: Path, source: str, size: int, wanted: str) -> Look:
-    from PIL import Image  # noqa: PLC0415 - slow to import, and most commands need none
+    from PIL import Image  # slow to import, and most commands need none
 
     try:
         with warnings.catch_warnings():

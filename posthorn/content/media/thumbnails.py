@@ -12,7 +12,7 @@ _QUALITY = 70
 
 def thumbnail(path: Path) -> bytes | None:
     """A JPEG of the picture with a side of at most ``SIDE`` pixels; None for what cannot be read as one."""
-    from PIL import Image, ImageOps  # noqa: PLC0415 - a tenth of a second
+    from PIL import Image, ImageOps  # a tenth of a second
 
     try:
         with Image.open(path) as opened:

@@ -111,7 +111,7 @@ def _is_allowed(address: ipaddress.IPv4Address | ipaddress.IPv6Address, *, allow
 
 def _fetched(url: str, address: str, ends: float) -> tuple[bytes, str | None]:
     """The first bytes, or where else they are."""
-    import httpx  # noqa: PLC0415 - slow to import, and only a check of a URL needs it
+    import httpx  # slow to import, and only a check of a URL needs it
 
     asked = httpx.URL(url)
     pinned = asked.copy_with(host=address)

@@ -43,25 +43,25 @@ def _login(ours: SerwerSmsSettings) -> tuple[str, ...]:
 
 
 def _open(settings: Settings) -> CampaignGateway:
-    from posthorn.gateways.serwersms.client import SerwerSms  # noqa: PLC0415 - httpx, which a status does not need
+    from posthorn.gateways.serwersms.client import SerwerSms  # httpx, which a status does not need
 
     return SerwerSms(settings.serwersms, proxy=settings.proxy_for(settings.serwersms.base_url))
 
 
 def _code_words(code: str) -> str:
-    from posthorn.gateways.serwersms.codes import CODES, REASONS  # noqa: PLC0415 - see above
+    from posthorn.gateways.serwersms.codes import CODES, REASONS  # see above
 
     return CODES[int(code)].meaning if code.isdecimal() and int(code) in CODES else REASONS.get(code, "")
 
 
 def _callbacks(settings: Settings) -> Reader:
-    from posthorn.gateways.serwersms.callbacks import reader  # noqa: PLC0415 - see above
+    from posthorn.gateways.serwersms.callbacks import reader  # see above
 
     return reader(settings.serwersms.timezone)
 
 
 def _probe(settings: Settings, order: ProbeOrder) -> AsyncIterator[Observation]:
-    from posthorn.gateways.serwersms.probe import observations  # noqa: PLC0415 - see above
+    from posthorn.gateways.serwersms.probe import observations  # see above
 
     return observations(settings, order)
 

@@ -29,32 +29,32 @@ def _account(settings: Settings) -> Account:
 
 
 def _open(settings: Settings) -> TicketGateway:
-    from posthorn.gateways.skycore.client import Skycore  # noqa: PLC0415 - httpx, which a status does not need
+    from posthorn.gateways.skycore.client import Skycore  # httpx, which a status does not need
 
     return Skycore(settings.skycore, proxy=settings.proxy_for(settings.skycore.base_url))
 
 
 def _code_words(code: str) -> str:
     """Empty for a reason that is in words already, or not known."""
-    from posthorn.gateways.skycore.codes import CODES  # noqa: PLC0415 - see above
+    from posthorn.gateways.skycore.codes import CODES  # see above
 
     return CODES[code].meaning if code in CODES else ""
 
 
 def _check_ticket(request: TicketRequest) -> None:
-    from posthorn.gateways.skycore import requests  # noqa: PLC0415 - see above
+    from posthorn.gateways.skycore import requests  # see above
 
     requests.ticket(request)
 
 
 def _postbacks(settings: Settings) -> Reader:
-    from posthorn.gateways.skycore.postbacks import reader  # noqa: PLC0415 - see above
+    from posthorn.gateways.skycore.postbacks import reader  # see above
 
     return reader(StopWords(settings.stop_words))
 
 
 def _probe(settings: Settings, order: ProbeOrder) -> AsyncIterator[Observation]:
-    from posthorn.gateways.skycore.probe import observations  # noqa: PLC0415 - see above
+    from posthorn.gateways.skycore.probe import observations  # see above
 
     return observations(settings, order)
 

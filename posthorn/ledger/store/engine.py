@@ -329,8 +329,8 @@ def _version(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection) -> None:
-    from alembic import command  # noqa: PLC0415  # a slow import, needed once per version only
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic import command  # a slow import, needed once per version only
+    from alembic.config import Config
 
     config = Config()
     here = str(Path(__file__).with_name("migrations")).replace("%", "%%")  # the configuration takes % for a placeholder

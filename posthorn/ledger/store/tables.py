@@ -18,10 +18,16 @@ beside what was sent, wherever a decision in the ledger made them differ: null m
 **Taken out.** A row in ``taken_out`` is a person's lasting word (an absence that was accepted, a cancellation) that nothing
 more is to go to that message: ``recount`` makes it cancelled whenever it would be pending. It may have left before.
 
+**Absent.** A row that was refused or suppressed may leave its list without a word. It is in ``absent`` until it is in the
+list again: meanwhile nobody has it sent again.
+
 **As it was sent.** An attempt keeps the title, the moment (``send_at``) and the hold that its request named: the campaign's
 may change afterwards. ``campaign.revision`` rises with each change of its content; a claim names the revision it sends.
 
 **Approval.** A decision covers its content and the waves up to ``approval.wave``.
+
+**Proofs** are messages to an operator's own number. They have a table of their own, so that nothing counts them by mistake,
+and name their delivery, which need not be planned.
 
 **Erased.** From ``closed_at`` on nothing is merged any more; ``erased_code`` keeps what codes an event had, as keyed hashes.
 
@@ -286,6 +292,15 @@ taken_out = Table(
     sqlite_with_rowid=False,
 )
 
+absent = Table(
+    "absent",
+    metadata,
+    Column("chunk_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("campaign_id", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 void_code = Table(
     "void_code",
     metadata,
@@ -381,4 +396,25 @@ spending = Table(
     metadata,
     Column("scope", String(40), primary_key=True, comment="day 2026-11-26, or delivery 17"),
     Column("spent", BigInteger, nullable=False, comment="millionths; never below the truth where a cap is heeded"),
+)
+
+proof = Table(
+    "proof",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", SmallInteger, nullable=False),
+    Column("name", String(80), nullable=False, index=True, comment="of the delivery, which need not be planned yet"),
+    Column("gateway", String(40), nullable=False),
+    Column("phone", BigInteger, nullable=False, index=True),
+    Column("title", Text, comment="of a campaign's"),
+    Column("mms_id", String(40), comment="of a ticket's"),
+    Column("code", String(64), comment="a ticket's own, which lets nobody in"),
+    Column("by", Text, nullable=False),
+    Column("owner", String(120), nullable=False, comment="the process that sent it"),
+    Column("claimed_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("outcome", String(12), nullable=False, comment="sending, taken, refused, not_taken or unknown"),
+    Column("provider_id", String(64), index=True),
+    Column("error", String(64), comment="the provider's code or reason"),
+    Column("problem", Text, comment="one sentence, without numbers"),
 )

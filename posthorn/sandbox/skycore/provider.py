@@ -161,7 +161,7 @@ class Skycore:
         Raises:
             InputError: the symbology cannot hold the value.
         """
-        from posthorn.content.media.barcode import render  # noqa: PLC0415 - the imaging libraries take a while to load
+        from posthorn.content.media.barcode import render  # the imaging libraries take a while to load
 
         ticket = self.account.tickets.by_tracking_id(tracking_id)
         return None if ticket is None else render(ticket.barcode, symbology=self.options.symbology)

@@ -1,3 +1,3 @@
 """Alembic migrations of the ledger, run when it is opened. ``HEAD`` saves importing Alembic where nothing is to be done."""
 
-HEAD = "0015"
+HEAD = "0017"
