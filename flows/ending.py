@@ -12,11 +12,14 @@ from typing import Any
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
-from posthorn.errors import AlreadyRunning
+from posthorn.errors import AlreadyRunning, NotMerged
 from posthorn.views.status import go_on
 
 ALREADY_RUNNING = "AlreadyRunning"
 """The name of the state of a run that found another at work: it says nothing of that other one."""
+
+NOT_MERGED = "NotMerged"
+"""The same, and the file it was given has news for that other one: it is to be sent again once that is over."""
 
 NEEDS_ATTENTION = "NeedsAttention"
 NOT_APPROVED = "NotApproved"
@@ -62,8 +65,8 @@ def _sent(counted: Mapping[str, int]) -> int:
 
 
 def already_running(error: AlreadyRunning) -> State[Any]:
-    """``AlreadyRunning``: another run sends this campaign; nothing was done here."""
-    return Completed(name=ALREADY_RUNNING, message=str(error))
+    """``AlreadyRunning``, or ``NotMerged``: another run sends this delivery; nothing was done here."""
+    return Completed(name=NOT_MERGED if isinstance(error, NotMerged) else ALREADY_RUNNING, message=str(error))
 
 
 def not_approved(error: Exception) -> State[Any]:

@@ -210,8 +210,8 @@ async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:
     """Run a flow, wait until the server has recorded its task runs, and raise what it raised."""
     from prefect.logging.handlers import APILogHandler
 
-    from flows.ending import ALREADY_RUNNING, ENDINGS
-    from posthorn.errors import AlreadyRunning, PosthornError, Stopped
+    from flows.ending import ALREADY_RUNNING, ENDINGS, NOT_MERGED
+    from posthorn.errors import AlreadyRunning, NotMerged, PosthornError, Stopped
     from posthorn.settings import SettingsError
 
     try:
@@ -225,6 +225,8 @@ async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:
                 await APILogHandler.aflush()
     if state.name == ALREADY_RUNNING:
         raise AlreadyRunning(state.message)
+    if state.name == NOT_MERGED:
+        raise NotMerged(state.message)
     error = await state.aresult(raise_on_failure=False)
     if isinstance(error, (PosthornError, SettingsError)):
         raise error

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.ending import ending, not_approved
+from flows.ending import already_running, ending, not_approved
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.run import open_helper, open_lookup, open_run
-from posthorn.errors import CreditExhausted
+from posthorn.errors import AlreadyRunning, CreditExhausted, NotMerged
 from posthorn.ledger import sending
 from posthorn.models import TOTALS
 from posthorn.sandbox.server import Sandbox
@@ -81,6 +81,14 @@ def test_a_final_state_looks_like_what_it_is(case: str) -> None:
     state = ending({**STATUS, **status})
     assert (state.type.value, state.name) == (kind, name)
     assert (state.message or "").startswith(message)
+
+
+def test_a_run_beside_another_says_whether_its_file_had_news() -> None:
+    """The command ends with 3 where it had: it has to be given again."""
+    assert (already_running(AlreadyRunning("x")).name, already_running(NotMerged("x")).name) == (
+        "AlreadyRunning",
+        "NotMerged",
+    )
 
 
 def test_a_no_is_no_green_tick() -> None:
