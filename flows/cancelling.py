@@ -25,7 +25,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Failed, Running
 
-from flows.ending import ALREADY_RUNNING, WITHDRAWN, ending
+from flows.ending import BESIDE_ANOTHER, WITHDRAWN, ending
 from posthorn.delivery.run import INTERRUPTED, Run
 from posthorn.delivery.waiting import Board, watched
 from posthorn.errors import PosthornError, Stopped
@@ -213,7 +213,7 @@ def _reason(state: State[Any] | None) -> str | None:
     Crashed is no such word: an automation says it of every run that was silent for a while, and the server's silence may be
     the cause. Nor is what another process of the same run answered because this one is at work.
     """
-    if state is None or state.name == ALREADY_RUNNING:
+    if state is None or state.name in BESIDE_ANOTHER:
         return None
     if state.type in (StateType.CANCELLING, StateType.CANCELLED):
         return _CANCELLED

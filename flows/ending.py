@@ -21,6 +21,9 @@ ALREADY_RUNNING = "AlreadyRunning"
 NOT_MERGED = "NotMerged"
 """The same, and the file it was given has news for that other one: it is to be sent again once that is over."""
 
+BESIDE_ANOTHER = frozenset({ALREADY_RUNNING, NOT_MERGED})
+"""What a process says of itself alone, even where it is a second process of the same flow run."""
+
 NEEDS_ATTENTION = "NeedsAttention"
 NOT_APPROVED = "NotApproved"
 STOPPED = "Stopped"

@@ -144,7 +144,11 @@ async def test_a_run_heeds_the_state_that_a_person_sets(
 
 
 # What others say of a run that holds its lock: an automation that heard nothing of it, a second process of the same run.
-NO_WORDS = {"crashed": Crashed(), "already running": Completed(name="AlreadyRunning")}
+NO_WORDS = {
+    "crashed": Crashed(),
+    "already running": Completed(name="AlreadyRunning"),
+    "not merged": Completed(name="NotMerged"),
+}
 
 
 @pytest.mark.parametrize("word", NO_WORDS)
