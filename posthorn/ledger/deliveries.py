@@ -22,9 +22,9 @@ class Delivery:
 
     ``revision`` rises with each change of the content, ``list_hash`` is of its list as it was last read. Nothing is merged
     into one that is closed: its rows are erased.
-    Its chunks have the ids ``first_chunk`` to ``last_chunk``; both are 0 when no row was valid. ``waiting_until`` is the
-    moment of a last look at what was sent again, ``goes_on_at`` the one from which its rest is sent by itself. Waves
-    above ``open_wave`` are not claimed; None: all may be. ``halted_because``: what a person has to decide on first.
+    ``waiting_until`` is the moment of a last look at what was sent again, ``goes_on_at`` the one from which its rest is
+    sent by itself. Waves above ``open_wave`` are not claimed; None: all may be. ``halted_because``: what a person has to
+    decide on first.
     """
 
     id: int

@@ -10,7 +10,6 @@ from tabulate import tabulate
 
 from posthorn.gateways.registry import code_words
 from posthorn.ledger import deliveries, totals
-from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind
 
@@ -115,14 +114,6 @@ def codes_in_words(status: Mapping[str, Any]) -> list[tuple[str, int, str]]:
 
 def _is_unfinished(status: Mapping[str, Any]) -> bool:
     return bool(status["totals"]["pending"] or status["totals"]["sending"]) and status["state"] != "running"
-
-
-def percent_sent(ledger: Ledger, campaign: Delivery) -> float:
-    """How much of what is to be sent has been, in percent."""
-    counted = totals.totals(ledger, campaign)
-    waiting = counted["pending"] + counted["sending"]
-    to_send = counted["input"] - counted["invalid"] - counted["duplicate"]
-    return 100.0 * (to_send - waiting) / to_send if to_send else 100.0
 
 
 def artifact_key(kind: str, name: str) -> str:

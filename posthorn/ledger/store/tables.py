@@ -24,7 +24,7 @@ list again: meanwhile nobody has it sent again.
 **As it was sent.** An attempt keeps the title, the moment (``send_at``) and the hold that its request named: the campaign's
 may change afterwards. ``campaign.revision`` rises with each change of its content; a claim names the revision it sends.
 
-**Approval.** A decision covers its content and the waves up to ``approval.wave``.
+**Approval.** A decision covers the content that was shown and what was planned then; a wave of later is asked about again.
 
 **Proofs** are messages to an operator's own number. They have a table of their own, so that nothing counts them by mistake,
 and name their delivery, which need not be planned.
@@ -242,7 +242,6 @@ approval = Table(
     Column("approved", Boolean),
     Column("by", Text),
     Column("note", Text),
-    Column("wave", Integer, comment="the newest wave that was shown"),
 )
 
 stored_file = Table(

@@ -73,7 +73,6 @@ def upgrade() -> None:
         "media",
         sa.Column("refused", sa.Text(), nullable=True, comment="why the provider refused the file: it may be replaced"),
     )
-    op.add_column("approval", sa.Column("wave", sa.Integer(), nullable=True, comment="the newest wave that was shown"))
     _fill()
     if op.get_context().dialect.name != "sqlite":
         op.execute("COMMENT ON COLUMN campaign.definition IS 'its content, frozen once something has left'")
@@ -93,7 +92,6 @@ def downgrade() -> None:
     )
     op.execute(f"CREATE VIEW v_campaign_totals AS {_campaign_totals(_OF_THE_RANGE)}")
     for table, names in (
-        ("approval", ("wave",)),
         ("media", ("refused",)),
         ("attempt", ("hold_minutes", "send_at", "title")),
         ("ticket", ("listed_phone", "listed_code")),
