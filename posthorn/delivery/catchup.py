@@ -67,11 +67,11 @@ async def catch_up_campaign(
     async with open_lookup(name, settings=settings) as run:
         mark = open_mark(run.settings, run.ledger, run.delivery)
         with closing(mark):
+            has_controls = await _look_for_controls(run)
             forgotten = await run.do(guarding.forgotten, mark)
             by_chunk, unmatched = await run.do(guarding.matched, run.delivery, mark, forgotten)
             for chunk, claims in by_chunk.items():
                 await run.do(guarding.remember, chunk, claims)
-            has_controls = await _look_for_controls(run)
             looked_up, found = await _book_pending(run, _since(forgotten), told)
             # All that these requests were for is found: then nothing of the rest can be theirs.
             if sum(claim.count for claim in unmatched) > await run.do(guarding.count_settled, run.delivery, by=_BY):

@@ -6,14 +6,18 @@ import asyncio
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from posthorn.delivery.deliver import deliver_campaign
+from posthorn.delivery.deliver import Steps, deliver_campaign
 from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_run
+from posthorn.delivery.run import Run, open_run
+from posthorn.delivery.send import Exchange, send_batch
 from posthorn.errors import LedgerError
+from posthorn.ledger import deliveries
 from posthorn.sandbox.server import Sandbox
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
 from tests.delivery.takeover import settings_of
@@ -49,10 +53,16 @@ async def test_an_answer_that_the_ledger_does_not_take_is_durable_in_the_spool(
 async def test_nothing_is_claimed_any_more_once_the_lock_is_lost(box: Sandbox, postgres_url: str, tmp_path: Path) -> None:
     settings = settings_of(postgres_url, box.url, tmp_path)
     plan_file(write_campaign(tmp_path, numbers(300), media="[]"), settings)
-    async with open_run("sale", settings=settings) as run:
+
+    async def send_without_the_lock(run: Run[Any], exchange: Exchange, first: int, last: int) -> int:
         end_sessions(settings.database_url)
-        with pytest.raises(LedgerError, match=r"the lock of sale is lost|terminating connection"):
-            await deliver_campaign(run)
+        with suppress(LedgerError):  # the first question finds the dead sessions; what is asked for below is the lock alone
+            await run.do(deliveries.get, "sale")
+        return await send_batch(run, exchange, first, last)
+
+    async with open_run("sale", settings=settings) as run:
+        with pytest.raises(LedgerError, match="the lock of sale is lost"):
+            await deliver_campaign(run, Steps(send=send_without_the_lock))
     with another(settings.database_url) as ledger:
         assert [attempts(ledger, chunk) for chunk in range(1, 7)] == [[]] * 6
     assert counted(status_of("sale", settings)) == {"pending": 300}

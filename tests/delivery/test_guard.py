@@ -200,18 +200,27 @@ async def test_an_account_that_may_not_read_reports_is_told_which_right_is_missi
     assert box.truth()["send_requests"] == 0
 
 
+@pytest.mark.parametrize("is_marked", [True, False], ids=["marked", "without a mark"])
 async def test_a_provider_that_lists_nothing_of_what_it_took_makes_nobody_pending(
-    box: Sandbox, one_at_a_time: Settings, tmp_path: Path
+    is_marked: bool, box: Sandbox, one_at_a_time: Settings, tmp_path: Path
 ) -> None:
-    await half_sent(box, one_at_a_time, tmp_path)
-    forget_marks(one_at_a_time)
+    file = await half_sent(box, one_at_a_time, tmp_path)
+    if is_marked:
+        copy = copy_of(one_at_a_time, tmp_path)
+        box.faults.replace([{"call": SEND, "at": [2], "fault": "status_before", "status": 401}])
+        await deliver(file, one_at_a_time)
+        restore(one_at_a_time, copy)
+    else:
+        forget_marks(one_at_a_time)
+    before = status_of("sale", one_at_a_time)["totals"]
     box.faults.replace([{"call": REPORTS, "fault": "rows_moved", "items": 10_000}])
     with pytest.raises(Stopped, match=r"lists none of \d messages that it took") as refused:
         await catch_up_campaign("sale", settings=one_at_a_time)
-    assert "posthorn doctor" in str(refused.value)
+    assert "Nothing was changed. See `posthorn doctor`" in str(refused.value)
+    assert status_of("sale", one_at_a_time)["totals"] == before
     box.faults.replace([])
     done = await catch_up_campaign("sale", settings=one_at_a_time)
-    assert (done.pending, done.is_proven) == (400, True)
+    assert (done.pending, done.is_proven) == (300 if is_marked else 400, True)
 
 
 async def test_a_ledger_that_knows_nothing_says_that_nothing_was_proven(
