@@ -18,8 +18,8 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 
 from deployments.automations import ensure_automations, ensure_notices
 from deployments.limits import ensure_limits
-from posthorn.notices import ways
 from posthorn.process.crash import guarded
+from posthorn.process.notices import ways
 from posthorn.process.prefect_server import PrefectServerError, required_api
 from posthorn.process.surroundings import settle
 from posthorn.process.terminal import fail

@@ -11,7 +11,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.cancelling import heeds_cancellation
-from posthorn.notices import tell_people, ways
+from posthorn.process.notices import tell_people, ways
 from posthorn.settings import load_settings
 from posthorn.views.notice import notice
 

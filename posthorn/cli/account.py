@@ -85,10 +85,10 @@ def _confirm_sending(shown: str, *, yes: bool) -> None:
 @app.command()
 def limits(gateway: Gateway = None, as_json: Json = False) -> None:
     """What may still be sent, by kind of message. The provider asks not to be asked every few seconds."""
-    from posthorn.delivery import accountdesk
+    from posthorn.delivery import account
     from posthorn.views.provider import limits_table
 
-    found = asyncio.run(accountdesk.limits(accountdesk.desk_of(gateway)))
+    found = asyncio.run(account.limits(account.teller(gateway)))
     if as_json:
         print_json(found)
     else:
@@ -103,18 +103,18 @@ def blacklist(
     as_json: Json = False,
 ) -> None:
     """The numbers that the provider never sends to for this account, masked; or whether one number is among them."""
-    from posthorn.delivery import accountdesk
+    from posthorn.delivery import account
     from posthorn.views.provider import blacklist_table
 
-    desk = accountdesk.desk_of(gateway)
+    teller = account.teller(gateway)
     if phone is not None:
-        shown, is_on_it = asyncio.run(accountdesk.is_blacklisted(desk, phone))
+        shown, is_on_it = asyncio.run(account.is_blacklisted(teller, phone))
         if as_json:
             print_json({"phone": shown, "blacklisted": is_on_it})
         else:
             print(f"{shown}: {'on the blacklist' if is_on_it else 'not on the blacklist'}")
         return
-    found = asyncio.run(accountdesk.blacklisted(desk, out))
+    found = asyncio.run(account.blacklisted(teller, out))
     if as_json:
         print_json(found)
     else:
@@ -131,9 +131,9 @@ def explain(
 ) -> None:
     """What a code of a provider means: in our words, and in the provider's own where it can be asked."""
     from posthorn.content.plain import plain
-    from posthorn.delivery import accountdesk
+    from posthorn.delivery import account
 
-    told = asyncio.run(accountdesk.explained(code.strip(), gateway))
+    told = asyncio.run(account.explained(code.strip(), gateway))
     if as_json:
         print_json(told)
         return

@@ -27,7 +27,7 @@ def list_deliveries(
         posthorn list --state needs_attention
         posthorn list --kind event --json
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
-    from posthorn.delivery.overview import as_table, listed
+    from posthorn.views.deliveries import as_table, listed
 
     entries = listed(kind, state)
     if as_json:

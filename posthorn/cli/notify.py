@@ -38,7 +38,7 @@ def setup(
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.cli import runs
     from posthorn.errors import InputError
-    from posthorn.notices import NotTold, tell_people, ways
+    from posthorn.process.notices import NotTold, tell_people, ways
     from posthorn.settings import load_settings
 
     settings = load_settings()

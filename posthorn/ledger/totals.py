@@ -95,6 +95,31 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
     """
     counted = totals(ledger, campaign)
     second = copies.counted(ledger, campaign)
+    state, because = _state_and_reason(ledger, campaign, counted, second)
+    return {
+        "name": campaign.name,
+        "kind": campaign.kind.name.lower(),
+        "gateway": campaign.gateway,
+        "state": state,
+        "totals": counted,
+        "balanced": sum(count for name, count in counted.items() if name != "input") == counted["input"],
+        "errors": errors(ledger, campaign),
+        "test": campaign.test,
+        "because": because,
+        "waiting_until": _iso(min(moments)) if (moments := _waits(campaign)) else None,
+        "second_copies": len(second),
+        "waves": [
+            {"wave": number, "messages": messages, "planned_at": _iso(at)}
+            for number, messages, at in waves.planned(ledger, campaign)
+        ],
+        "contradictory_news": parked.count_contradictory(ledger, campaign),
+    }
+
+
+def _state_and_reason(
+    ledger: Ledger, campaign: Delivery, counted: dict[str, int], second: dict[str, MessageState]
+) -> tuple[str, str | None]:
+    """How it stands, and why it is stopped or what it waits for; a person's word and an open question come first."""
     keys = [campaign.lock_key, campaign.lookup_key]
     state = _state(ledger, campaign, counted, len(second), ledger.locks.held(keys))
     because = campaign.stopped_because
@@ -116,24 +141,7 @@ def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
             _ASKED,
             f"waits for approval since {_moment(word)}: `{campaign.kind.command} approve {campaign.name}`",
         )
-    return {
-        "name": campaign.name,
-        "kind": campaign.kind.name.lower(),
-        "gateway": campaign.gateway,
-        "state": state,
-        "totals": counted,
-        "balanced": sum(count for name, count in counted.items() if name != "input") == counted["input"],
-        "errors": errors(ledger, campaign),
-        "test": campaign.test,
-        "because": because,
-        "waiting_until": _iso(min(moments)) if (moments := _waits(campaign)) else None,
-        "second_copies": len(second),
-        "waves": [
-            {"wave": number, "messages": messages, "planned_at": _iso(at)}
-            for number, messages, at in waves.planned(ledger, campaign)
-        ],
-        "contradictory_news": parked.count_contradictory(ledger, campaign),
-    }
+    return state, because
 
 
 def _halt_words(campaign: Delivery) -> str:

@@ -16,23 +16,23 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from posthorn.delivery.check import examine
 from posthorn.delivery.merge import Consent, MissingRows
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.wish import load_wish
 from posthorn.errors import DeliveryChanged, InputError
-from posthorn.ledger import amending, deliveries, erasing, planning, sending
+from posthorn.ledger import amending, deliveries, erasing, sending
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.resolving import Which, resolve
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Answer, Kind, MessageState, Phone, Receipt
 from tests.conftest import sandbox_settings
-from tests.ledger.ledgers import LATEST, OWNER, everything_adds_up
+from tests.delivery.stories import dies, ledger_adds_up, tell
+from tests.ledger.ledgers import LATEST, OWNER
 
 S = MessageState
 PEOPLE = st.integers(0, 11)
@@ -212,7 +212,7 @@ class Story(RuleBasedStateMachine):
         """A merge dies right before its commit: nothing of it is seen, and what it staged is swept."""
         before = self._seen()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("posthorn.ledger.planning._update", _dies)
+            patch.setattr("posthorn.ledger.planning._update", dies)
             with suppress(KeyboardInterrupt, InputError, DeliveryChanged):
                 plan_file(self._write(), self.settings, consent=Consent(accept_missing=True, by="Ada"))
         assert self._seen() == before
@@ -240,23 +240,8 @@ class Story(RuleBasedStateMachine):
         for one in (self.one, self.other):
             assert all(count == 1 for count in one.had.values()), one.had
         if self.one.planned or self.other.planned:
-            with open_ledger(self.settings) as ledger:
-                planning.forget_unfinished(ledger, begun_before=0)  # what a merge staged that died or was refused
-                everything_adds_up(ledger)
-
-
-def _dies(*_: object) -> None:
-    raise KeyboardInterrupt
+            ledger_adds_up(self.settings)
 
 
 def test_any_story_of_two_campaigns_sends_to_each_once_and_to_nobody_who_was_taken_out() -> None:
-    run_state_machine_as_test(
-        Story,
-        settings=settings(
-            max_examples=int(os.environ.get("POSTHORN_TEST_STORIES", "4")),
-            stateful_step_count=15,
-            deadline=None,
-            phases=[Phase.explicit, Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    tell(Story)

@@ -13,16 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from posthorn.delivery.check import examine
 from posthorn.delivery.merge import Consent, MissingRows
 from posthorn.delivery.plan import plan_file
 from posthorn.delivery.wish import load_wish
 from posthorn.errors import DeliveryChanged, InputError
-from posthorn.ledger import amending, deliveries, erasing, planning, sending, tickets
+from posthorn.ledger import amending, deliveries, erasing, sending, tickets
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.merging import Place, take_out
 from posthorn.ledger.resolving import Which, resolve
@@ -30,7 +29,8 @@ from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Answer, Kind, MessageState, Receipt
 from posthorn.settings import Settings
 from tests.delivery.event_journey import ticket_settings
-from tests.ledger.ledgers import LATEST, OWNER, everything_adds_up
+from tests.delivery.stories import dies, ledger_adds_up, tell
+from tests.ledger.ledgers import LATEST, OWNER
 
 S = MessageState
 PEOPLE = st.integers(0, 11)
@@ -217,7 +217,7 @@ class Story(RuleBasedStateMachine):
         """A merge dies right before its commit: nothing of it is seen, and what it staged is swept."""
         before = self._delivery()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("posthorn.ledger.planning._update", _dies)
+            patch.setattr("posthorn.ledger.planning._update", dies)
             with suppress(KeyboardInterrupt, InputError, DeliveryChanged):
                 plan_file(self._write(), self.settings, kind=Kind.EVENT, consent=Consent(accept_missing=True, by="Ada"))
         assert self._delivery() == before
@@ -226,24 +226,9 @@ class Story(RuleBasedStateMachine):
     def adds_up(self) -> None:
         """Counters equal a count, totals equal the input, and nobody has had it twice."""
         if self.planned:
-            with open_ledger(self.settings) as ledger:
-                planning.forget_unfinished(ledger, begun_before=0)  # what a merge staged that died or was refused
-                everything_adds_up(ledger)
+            ledger_adds_up(self.settings)
         assert all(count == 1 for count in self.had.values()), self.had
 
 
-def _dies(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def test_any_story_sends_to_each_once_and_to_nobody_who_was_taken_out() -> None:
-    run_state_machine_as_test(
-        Story,
-        settings=settings(
-            max_examples=int(os.environ.get("POSTHORN_TEST_STORIES", "4")),
-            stateful_step_count=15,
-            deadline=None,
-            phases=[Phase.explicit, Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    tell(Story)

@@ -22,7 +22,7 @@ from posthorn.settings import load_settings
 _MOST_SHOWN = 50
 
 
-def desk_of(gateway: str | None) -> Descriptor:
+def teller(gateway: str | None) -> Descriptor:
     """The gateway that tells of its account.
 
     Raises:

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from pydantic import SecretStr
 
-from posthorn.notices import NotTold, tell_people, ways
+from posthorn.process.notices import NotTold, tell_people, ways
 from posthorn.settings import NotifySettings
 
 
