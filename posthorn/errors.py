@@ -4,6 +4,7 @@
 
     PosthornError
     ├── InputError                 the operator's file, argument or row is wrong; nothing was sent
+    │   └── FileChanged            while it was read: start again
     ├── Stopped                    this run sends nothing more, for a reason that no single request has
     │   ├── Halted                 too much went wrong: a person has to decide
     │   ├── Waits                  until a moment, which the ledger keeps: it goes on by itself
@@ -54,6 +55,10 @@ class InputError(PosthornError):
         super().__init__(f"{field}: {problem}")
         self.field = field
         self.problem = problem
+
+
+class FileChanged(InputError):
+    """A file was written to while it was read. Nothing was planned: start again when it is whole."""
 
 
 class Stopped(PosthornError):

@@ -14,7 +14,7 @@ from posthorn.delivery.optouts import take_refusals
 from posthorn.delivery.probe import refuse_ignored_test
 from posthorn.delivery.run import process_name, try_lock, wait_for_lock
 from posthorn.delivery.wish import Batch, ListReading, Wish, load_wish
-from posthorn.errors import AlreadyRunning, InputError, NotMerged
+from posthorn.errors import AlreadyRunning, FileChanged, InputError, NotMerged
 from posthorn.ledger import deliveries, planning
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.merging import Change
@@ -112,11 +112,11 @@ def refuse_changed_meanwhile(wish: Wish, merge: Merge, reading: ListReading) -> 
     """Refuse a list that somebody writes while it is read.
 
     Raises:
-        InputError: it is not the one whose hash was taken.
+        FileChanged: it is not the one whose hash was taken.
     """
     if wish.list_hash(reading.intake.sha256) != merge.list_hash:
-        problem = f"{reading.intake.path} changed while it was being planned; nothing was planned, start again"
-        raise InputError(wish.list_key, problem)
+        problem = f"{reading.intake.path} was changed while it was planned; nothing was planned, start again"
+        raise FileChanged(wish.list_key, problem)
 
 
 class _NewRows:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from posthorn.delivery.plan import plan_file
-from posthorn.errors import InputError
+from posthorn.errors import FileChanged
 from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
@@ -31,7 +31,7 @@ def test_a_list_of_attendees_that_changes_while_it_is_planned_is_planned_not_at_
             people.write_text("phone,barcode_id\n" + "\n".join(attendees(4)[1:]) + "\n", encoding="utf-8")
             changed.append(count)
 
-    with pytest.raises(InputError, match="changed while it was"):
+    with pytest.raises(FileChanged, match="changed while it was"):
         opens_of(people, change, lambda: plan_file(file, settings, kind=Kind.EVENT))
     assert changed
     ledger = Ledger(settings.database_url)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from posthorn.delivery.plan import plan_file
-from posthorn.errors import InputError
+from posthorn.errors import FileChanged, InputError
 from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings
@@ -58,7 +58,7 @@ def test_a_list_that_changes_while_it_is_planned_is_planned_not_at_all(
         if count == opening:
             people.write_text("phone\n" + "\n".join(numbers(101)[1:]) + "\n", encoding="utf-8")
 
-    with pytest.raises(InputError, match="changed while it was"):
+    with pytest.raises(FileChanged, match="changed while it was"):
         opens_of(people, change, lambda: plan_file(file, settings))
     ledger = Ledger(settings.database_url)
     try:

@@ -16,7 +16,7 @@ from posthorn.delivery.report import pull_reports
 from posthorn.delivery.run import open_delivery, open_run
 from posthorn.delivery.upload import upload_media
 from posthorn.delivery.verify import verify_credit, verify_media
-from posthorn.errors import AlreadyRunning, DeliveryNotFound, GatewayError, InputError, LedgerError, Stopped
+from posthorn.errors import AlreadyRunning, DeliveryNotFound, FileChanged, GatewayError, LedgerError, Stopped
 from posthorn.ledger import sending
 from posthorn.settings import Settings
 
@@ -52,9 +52,7 @@ async def _until_sigterm(work: Coroutine[Any, Any, int]) -> int:
     except AlreadyRunning as error:
         print(error)
         return ALREADY_RUNNING
-    except InputError as error:
-        if "changed while it was being planned" not in str(error):
-            raise
+    except FileChanged as error:
         print(error)
         return LIST_CHANGED
     except LedgerError as error:

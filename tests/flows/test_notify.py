@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 from prefect.events.schemas.automations import EventTrigger
-from tests.test_notices import hooks
 
 from deployments.automations import notices_automation
 from flows.campaign import send_campaign
@@ -16,6 +15,7 @@ from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.sandbox.server import Sandbox
 from tests.delivery.journey import numbers, write_campaign
+from tests.process.test_notices import hooks
 
 SEND = "messages/send_mms"
 received = hooks

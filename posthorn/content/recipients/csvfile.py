@@ -25,7 +25,7 @@ from posthorn.content.plain import plain
 from posthorn.content.recipients import columns
 from posthorn.content.recipients.phones import MESSAGING, PhoneReader, Reason
 from posthorn.content.regularfile import opened
-from posthorn.errors import InputError
+from posthorn.errors import FileChanged, InputError
 
 LINE_TOO_LONG = Reason("the line is longer than 65,536 characters")
 QUOTES_BROKEN = Reason("its quotes do not match")
@@ -138,7 +138,8 @@ class CsvFile:
         """Every row but the header and blank ones, in the file's order; the same each time.
 
         Raises:
-            InputError: a stray quote swallows other rows, or the file changed since it was surveyed.
+            InputError: a stray quote swallows other rows.
+            FileChanged: it is not the file that was surveyed.
         """
         with opened(self.path, self.field, "a CSV file") as file:
             watched = _Watched(file)
@@ -146,7 +147,7 @@ class CsvFile:
             yield from self._parsed(lines)
             watched.drain()
             if watched.sha256.hexdigest() != self.sha256:
-                raise InputError(self.field, f"{self.path} was changed while it was read; start again")
+                raise FileChanged(self.field, f"{self.path} was changed while it was read; start again")
 
     def record(self, cells: list[str]) -> dict[str, str]:
         """A row's cells by column, stripped; missing cells are empty."""

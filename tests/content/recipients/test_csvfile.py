@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from posthorn.content.recipients import csvfile
 from posthorn.content.recipients.csvfile import open_csv
-from posthorn.errors import InputError
+from posthorn.errors import FileChanged, InputError
 
 
 def write(folder, content: bytes | str):
@@ -176,7 +176,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
     next(rows)
     with path.open("ab") as file:
         file.write(b"500600701\n")
-    with pytest.raises(InputError, match="was changed while it was read"):
+    with pytest.raises(FileChanged, match="was changed while it was read"):
         list(rows)
 
 
