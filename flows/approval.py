@@ -9,7 +9,7 @@ from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
-from posthorn.delivery.approval import SEND
+from posthorn.delivery.deciding.approval import SEND
 from posthorn.errors import DeliveryChanged, InputError
 from tasks.approval import ask, keep_decision
 from tasks.publish import publish

@@ -15,9 +15,9 @@ from flows.cancelling import finish_when_cancelled, heeds_cancellation
 from flows.ending import already_running, ending, not_approved
 from flows.share import start_shares
 from posthorn.content.givenpath import pasted
-from posthorn.delivery.approval import refuse_refused
+from posthorn.delivery.deciding.approval import refuse_refused
 from posthorn.delivery.deliver import deliver_campaign
-from posthorn.delivery.run import CampaignRun, open_run
+from posthorn.delivery.running.run import CampaignRun, open_run
 from posthorn.errors import AlreadyRunning, GatewayError, Stopped
 from tasks.deliver import STEPS
 from tasks.plan import plan

@@ -26,8 +26,8 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Failed, Running
 
 from flows.ending import BESIDE_ANOTHER, WITHDRAWN, ending
-from posthorn.delivery.run import INTERRUPTED, Run
-from posthorn.delivery.waiting import Board, watched
+from posthorn.delivery.running.run import INTERRUPTED, Run
+from posthorn.delivery.running.waiting import Board, watched
 from posthorn.errors import PosthornError, Stopped
 from posthorn.ledger.deliveries import Delivery
 from posthorn.settings import SettingsError

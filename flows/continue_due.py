@@ -12,7 +12,7 @@ from prefect.states import Completed
 from flows.cancelling import heeds_cancellation
 from flows.reconcile import look_after
 from flows.rest import start_rests
-from posthorn.delivery.due import going_on, looks_due
+from posthorn.delivery.settling.due import going_on, looks_due
 from tasks.publish import publish
 from tasks.report import wrongly_shown
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from flows.cancelling import heeds_cancellation
 from flows.ending import NEEDS_ATTENTION, STOPPED, already_running
-from posthorn.delivery.report import Pulled
+from posthorn.delivery.settling.report import Pulled
 from posthorn.errors import AlreadyRunning, GatewayError
 from tasks.publish import publish
 from tasks.report import pull, wrongly_shown

@@ -16,11 +16,11 @@ from pydantic import Field
 from flows.cancelling import heeds_cancellation
 from flows.ending import ending
 from flows.rest import start_rest
-from posthorn.delivery.approval import SEND
-from posthorn.delivery.resend import resend_failed as have_failed_sent_again
-from posthorn.delivery.resolve import kind_of, resolve_lines
-from posthorn.delivery.suppress import add
-from posthorn.delivery.withdraw import cancel_delivery
+from posthorn.delivery.deciding.approval import SEND
+from posthorn.delivery.deciding.resend import resend_failed as have_failed_sent_again
+from posthorn.delivery.deciding.resolve import kind_of, resolve_lines
+from posthorn.delivery.settling.withdraw import cancel_delivery
+from posthorn.delivery.suppression.suppress import add
 from tasks.desk import decide_and_wake, forget_number, show_found
 from tasks.publish import publish
 

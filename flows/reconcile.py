@@ -15,7 +15,7 @@ from pydantic import Field
 from flows.cancelling import finish_when_cancelled, heeds_cancellation, told_to_stop
 from flows.ending import NEEDS_ATTENTION, STOPPED
 from posthorn.delivery.deliver import settle_once
-from posthorn.delivery.run import open_lookup
+from posthorn.delivery.running.run import open_lookup
 from posthorn.errors import AlreadyRunning, GatewayError, InputError
 from tasks.deliver import STEPS
 from tasks.publish import publish

@@ -14,7 +14,7 @@ from pydantic import Field
 from flows.cancelling import finish_when_cancelled, heeds_cancellation
 from flows.ending import STOPPED
 from posthorn.delivery.deliver import send_all
-from posthorn.delivery.run import CampaignRun, open_helper
+from posthorn.delivery.running.run import CampaignRun, open_helper
 from posthorn.errors import GatewayError, NotRunning, Stopped
 from tasks.deliver import STEPS
 

@@ -14,9 +14,9 @@ from flows.approval import NotApproved, approved
 from flows.cancelling import finish_when_cancelled, heeds_cancellation
 from flows.ending import already_running, ending, not_approved
 from posthorn.content.givenpath import pasted
-from posthorn.delivery.approval import refuse_refused
+from posthorn.delivery.deciding.approval import refuse_refused
 from posthorn.delivery.deliver import deliver_event
-from posthorn.delivery.run import open_ticket_run
+from posthorn.delivery.running.run import open_ticket_run
 from posthorn.errors import AlreadyRunning, GatewayError, Stopped
 from tasks.deliver import STEPS
 from tasks.plan import plan_tickets

@@ -8,7 +8,7 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.runtime import flow_run
 
-from posthorn.delivery import approval
+from posthorn.delivery.deciding import approval
 from posthorn.views.question import question_page
 from posthorn.views.status import artifact_key
 from tasks.policy import POLICY

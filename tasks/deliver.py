@@ -14,12 +14,12 @@ from prefect.concurrency.asyncio import concurrency
 from prefect.logging import get_run_logger
 
 from posthorn.delivery import deliver
-from posthorn.delivery.copies import find_second_copies
 from posthorn.delivery.deliver import Steps
-from posthorn.delivery.guard import guard as guarded
-from posthorn.delivery.run import CampaignRun, Run
-from posthorn.delivery.send import Exchange, send_batch
-from posthorn.delivery.withdraw import withdraw_unwanted
+from posthorn.delivery.running.run import CampaignRun, Run
+from posthorn.delivery.sending.send import Exchange, send_batch
+from posthorn.delivery.settling.copies import find_second_copies
+from posthorn.delivery.settling.guard import guard as guarded
+from posthorn.delivery.settling.withdraw import withdraw_unwanted
 from tasks.policy import POLICY
 from tasks.story import tell_batch, tell_failed
 

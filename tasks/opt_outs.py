@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import task
 
-from posthorn.delivery.optouts import PulledOptOuts, pull_opt_outs
+from posthorn.delivery.suppression.optouts import PulledOptOuts, pull_opt_outs
 from tasks.policy import POLICY
 
 

@@ -7,8 +7,8 @@ import asyncio
 from prefect import task
 
 from posthorn.content.givenpath import given_file
-from posthorn.delivery.merge import Consent
-from posthorn.delivery.plan import plan_campaign, plan_event
+from posthorn.delivery.planning.merge import Consent
+from posthorn.delivery.planning.plan import plan_campaign, plan_event
 from posthorn.ledger.deliveries import Delivery
 from posthorn.views.status import status_now
 from tasks.news import tell

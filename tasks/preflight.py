@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import task
 from prefect.logging import get_run_logger
 
-from posthorn.delivery.run import TicketRun
-from posthorn.delivery.tickets import preflight_event
+from posthorn.delivery.preparing.tickets import preflight_event
+from posthorn.delivery.running.run import TicketRun
 from tasks.policy import POLICY
 
 

@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import ArtifactCollection
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from posthorn.delivery.run import Run
+from posthorn.delivery.running.run import Run
 from posthorn.views.cards import Card, card, card_and_overview
 from posthorn.views.details import rejects_page, unknown_page
 from posthorn.views.overview import OVERVIEW

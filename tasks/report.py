@@ -7,8 +7,8 @@ import asyncio
 from prefect import task
 from prefect.logging import get_run_logger
 
-from posthorn.delivery.report import Pulled, pull_due_reports, pull_reports, pull_reports_of, recent_names
-from posthorn.delivery.run import CampaignRun, TicketRun
+from posthorn.delivery.running.run import CampaignRun, TicketRun
+from posthorn.delivery.settling.report import Pulled, pull_due_reports, pull_reports, pull_reports_of, recent_names
 from posthorn.ledger.news import apply_parked
 from posthorn.views.cards import card_now
 from tasks.policy import POLICY

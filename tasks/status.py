@@ -6,7 +6,7 @@ import asyncio
 
 from prefect import task
 
-from posthorn.delivery.due import names_to_settle
+from posthorn.delivery.settling.due import names_to_settle
 from tasks.policy import POLICY
 
 

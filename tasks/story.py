@@ -11,7 +11,7 @@ from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL
 from typing_extensions import override
 
-from posthorn.delivery.run import Run
+from posthorn.delivery.running.run import Run
 from posthorn.errors import PosthornError
 from posthorn.ledger import totals
 from posthorn.models import TAKEN

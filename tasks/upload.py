@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prefect import task
 
-from posthorn.delivery.run import CampaignRun
-from posthorn.delivery.upload import upload_media
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.running.run import CampaignRun
 from tasks.policy import POLICY
 
 

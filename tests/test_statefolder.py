@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_run
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.running.run import open_run
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings, SettingsError

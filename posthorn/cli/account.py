@@ -46,8 +46,8 @@ def probe(
     relied on, where that comes from, and whether it is so. What is found out is kept in the ledger: uploads, `hold_minutes`,
     reconciliation and `posthorn doctor` go by it. Exit code 0, or 3 where something is other than we rely on.
     """
-    from posthorn.delivery import probe as probes
-    from posthorn.delivery.find import read_phone
+    from posthorn.delivery.deciding.find import read_phone
+    from posthorn.delivery.provider import probe as probes
     from posthorn.models import Verdict, mask_phone
     from posthorn.settings import load_settings
     from posthorn.views.provider import probe_table
@@ -85,7 +85,7 @@ def _confirm_sending(shown: str, *, yes: bool) -> None:
 @app.command()
 def limits(gateway: Gateway = None, as_json: Json = False) -> None:
     """What may still be sent, by kind of message. The provider asks not to be asked every few seconds."""
-    from posthorn.delivery import account
+    from posthorn.delivery.provider import account
     from posthorn.views.provider import limits_table
 
     found = asyncio.run(account.limits(account.teller(gateway)))
@@ -103,7 +103,7 @@ def blacklist(
     as_json: Json = False,
 ) -> None:
     """The numbers that the provider never sends to for this account, masked; or whether one number is among them."""
-    from posthorn.delivery import account
+    from posthorn.delivery.provider import account
     from posthorn.views.provider import blacklist_table
 
     teller = account.teller(gateway)
@@ -131,7 +131,7 @@ def explain(
 ) -> None:
     """What a code of a provider means: in our words, and in the provider's own where it can be asked."""
     from posthorn.content.plain import plain
-    from posthorn.delivery import account
+    from posthorn.delivery.provider import account
 
     told = asyncio.run(account.explained(code.strip(), gateway))
     if as_json:

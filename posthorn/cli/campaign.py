@@ -78,8 +78,8 @@ def check(file: File, accept_missing: AcceptMissing = False, late: Late = False,
 
     Exit code 0 when `send` would start (warnings included), 2 when it would refuse. With `strict = true` warnings block.
     """
-    from posthorn.delivery.check import check_campaign, refuse_without_credentials
-    from posthorn.delivery.merge import Consent
+    from posthorn.delivery.planning.check import check_campaign, refuse_without_credentials
+    from posthorn.delivery.planning.merge import Consent
     from posthorn.settings import load_settings
 
     checked = check_campaign(file, Consent(accept_missing=accept_missing, late=late))
@@ -107,11 +107,11 @@ def send(
     it stopped before the end: once the cause is gone, the same command goes on.
     """
     from posthorn.cli import runs
-    from posthorn.delivery.approval import may_ask
-    from posthorn.delivery.check import examine
-    from posthorn.delivery.merge import Consent
-    from posthorn.delivery.plan import refuse_if_running
-    from posthorn.delivery.wish import load_wish
+    from posthorn.delivery.deciding.approval import may_ask
+    from posthorn.delivery.planning.check import examine
+    from posthorn.delivery.planning.merge import Consent
+    from posthorn.delivery.planning.plan import refuse_if_running
+    from posthorn.delivery.planning.wish import load_wish
     from posthorn.settings import load_settings
 
     settings = load_settings()
@@ -188,8 +188,8 @@ def report(name: Name, as_json: Json = False) -> None:
     """Pull the delivery reports of every open message, then show how the campaign stands."""
     import asyncio
 
-    from posthorn.delivery.reconcile import findings
-    from posthorn.delivery.report import pull_reports_of
+    from posthorn.delivery.settling.reconcile import findings
+    from posthorn.delivery.settling.report import pull_reports_of
 
     pulled = asyncio.run(pull_reports_of(name))
     say(
@@ -221,10 +221,10 @@ def reconcile(
         _catch_up(name, as_json=as_json)
     import asyncio
 
-    from posthorn.delivery.reconcile import findings
-    from posthorn.delivery.unknowns import unknown_table
-    from posthorn.delivery.withdraw import reconcile_named
+    from posthorn.delivery.settling.reconcile import findings
+    from posthorn.delivery.settling.withdraw import reconcile_named
     from posthorn.views.status import exit_code, status_now
+    from posthorn.views.unknowns import unknown_table
 
     done = asyncio.run(reconcile_named(name))
     counted = f"{done.found:,} were taken, {done.resend:,} are to be sent again, {done.unknown:,} stay unknown"
@@ -311,10 +311,10 @@ def _catch_up(name: str, *, as_json: bool) -> NoReturn:
     """Have a ledger that was restored from an older copy catch up with the provider, then show how the campaign stands."""
     import asyncio
 
-    from posthorn.delivery.catchup import catch_up_campaign
-    from posthorn.delivery.unknowns import unknown_table
+    from posthorn.delivery.settling.catchup import catch_up_campaign
     from posthorn.settings import load_settings
     from posthorn.views.status import exit_code, status_now
+    from posthorn.views.unknowns import unknown_table
 
     def told(seen: int, found: int) -> None:
         say(f"looked up {seen:,} pending, {found:,} of them found")

@@ -16,7 +16,7 @@ from posthorn.models import Kind
 from posthorn.process.terminal import say
 
 if TYPE_CHECKING:
-    from posthorn.delivery.merge import Consent
+    from posthorn.delivery.planning.merge import Consent
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def resolve(
     kind: Kind, name: str, *, numbers: Sequence[str], codes: Sequence[str], taken: bool, by: str, why: str, as_json: bool
 ) -> None:
     """Settle unknown messages by a person's word, and say what that did."""
-    from posthorn.delivery.resolve import resolve as settle
+    from posthorn.delivery.deciding.resolve import resolve as settle
 
     with not_beside_a_run("settled"):
         done = settle(kind, name, numbers=numbers, codes=codes, taken=taken, by=by, why=why)
@@ -61,7 +61,7 @@ def resend(
     as_json: bool,
 ) -> None:
     """Have messages sent a second time by a person's word, and say what that did."""
-    from posthorn.delivery.resend import resend_all, resend_failed, resend_named
+    from posthorn.delivery.deciding.resend import resend_all, resend_failed, resend_named
 
     with not_beside_a_run("changed"):
         if failed:
@@ -78,7 +78,7 @@ def resend(
 
 def take_out(kind: Kind, name: str, *, codes: Sequence[str], by: str, why: str) -> None:
     """Take single recipients out for good, and say whether something had left."""
-    from posthorn.delivery.amend import take_out as take
+    from posthorn.delivery.deciding.amend import take_out as take
 
     done = take(kind, name, codes=codes, by=by, why=why)
     left = f"; {done.left:,} left before, or may have: they are marked on the door list" if done.left else ""
@@ -87,7 +87,7 @@ def take_out(kind: Kind, name: str, *, codes: Sequence[str], by: str, why: str) 
 
 def readdress(name: str, code: str, number: str, *, by: str, why: str, as_json: bool) -> None:
     """Have a ticket sent to another number, and say what to do next."""
-    from posthorn.delivery.amend import readdress as change
+    from posthorn.delivery.deciding.amend import readdress as change
 
     with not_beside_a_run("changed"):
         masked = change(name, code, number, by=by, why=why)
@@ -102,7 +102,7 @@ def approve(kind: Kind, name: str, *, by: str, note: str, refuse: bool, yes: boo
     """Show what waits for an approval, ask, and keep the answer; flow runs that wait for it go on."""
     from posthorn.cli import runs
     from posthorn.content.plain import plain_lines
-    from posthorn.delivery.approval import decide, shown
+    from posthorn.delivery.deciding.approval import decide, shown
     from posthorn.errors import InputError
     from posthorn.settings import load_settings
 
@@ -122,8 +122,8 @@ def approve(kind: Kind, name: str, *, by: str, note: str, refuse: bool, yes: boo
 def have_approved(kind: Kind, file: Path, name: str, consent: Consent, *, yes: bool) -> None:
     """Plan the file, and have whatever needs it approved before anything is sent; ends where nobody can be asked."""
     from posthorn.content.plain import plain_lines
-    from posthorn.delivery.approval import approver, decide, question_of
-    from posthorn.delivery.plan import plan_file
+    from posthorn.delivery.deciding.approval import approver, decide, question_of
+    from posthorn.delivery.planning.plan import plan_file
     from posthorn.settings import load_settings
 
     plan_file(file.absolute(), load_settings(), kind=kind, consent=consent)
@@ -144,7 +144,7 @@ def cancel(kind: Kind, name: str) -> None:
     """Stop a delivery for good, withdraw what is held, and say what went out before."""
     import asyncio
 
-    from posthorn.delivery.withdraw import cancel_delivery
+    from posthorn.delivery.settling.withdraw import cancel_delivery
 
     done = asyncio.run(cancel_delivery(kind, name))
     say(
@@ -162,8 +162,8 @@ def cancel(kind: Kind, name: str) -> None:
 
 def export(kind: Kind, name: str, *, csv: Path | None, jsonl: Path | None, plain: bool = False, test: bool = False) -> None:
     """Write a delivery to the files that are named, and say how many rows each has."""
-    from posthorn.delivery.export import export_csv, export_jsonl
     from posthorn.errors import InputError
+    from posthorn.views.export import export_csv, export_jsonl
 
     if csv is None and jsonl is None:
         raise InputError("--csv", "say where to: --csv FILE, --jsonl FILE, or both")

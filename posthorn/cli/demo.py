@@ -62,7 +62,7 @@ def _stay(url: str) -> None:
 
 def _run(folder: Path, recipients: int, attendees: int) -> bool:
     from posthorn.cli import runs
-    from posthorn.delivery.check import check_campaign, check_event
+    from posthorn.delivery.planning.check import check_campaign, check_event
     from posthorn.settings import load_settings
 
     settings = load_settings()

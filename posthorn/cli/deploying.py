@@ -14,7 +14,7 @@ def deploy(kind: Kind, file: Path, *, cron: str | None, at: str | None, timezone
     """Check the file, and add (or replace) its deployment on the Prefect server; say when it starts."""
     from posthorn.cli import runs
     from posthorn.content import moments
-    from posthorn.delivery.check import check_campaign, check_event
+    from posthorn.delivery.planning.check import check_campaign, check_event
     from posthorn.errors import InputError
     from posthorn.settings import load_settings
 

@@ -133,7 +133,7 @@ def _ledger(settings: Settings) -> Finding:
 
 def _lookups(settings: Settings) -> Iterator[Finding]:
     """Campaigns whose unknown messages cannot be settled because the provider lists otherwise than was sent."""
-    from posthorn.delivery.reconcile import findings
+    from posthorn.delivery.settling.reconcile import findings
     from posthorn.errors import LedgerError
     from posthorn.gateways.registry import for_kind
     from posthorn.models import Kind
@@ -229,7 +229,7 @@ _ADVICE = {
 
 def _probes(settings: Settings) -> Iterator[Finding]:
     """What is known of each account that has credentials: what a probe has proven, what sending has taught."""
-    from posthorn.delivery.probe import known_words
+    from posthorn.delivery.provider.probe import known_words
     from posthorn.errors import LedgerError
     from posthorn.gateways.registry import GATEWAYS
     from posthorn.models import Known, Verdict

@@ -28,7 +28,7 @@ def files() -> None:
 @app.command("list")
 def list_files(kind: Type = None, gateway: Gateway = None, as_json: Json = False) -> None:
     """Every file of the account: id, name, size, when it was stored (in the provider's time). A test account lists none."""
-    from posthorn.delivery import providerfiles
+    from posthorn.delivery.provider import files as providerfiles
     from posthorn.views.provider import files_table
 
     found = asyncio.run(providerfiles.listed(*providerfiles.keeper(gateway, kind)))
@@ -51,7 +51,7 @@ def add(
     A file from disk is uploaded in the encoding that the account understands, as those of campaigns are.
     """
     from posthorn.content.plain import plain
-    from posthorn.delivery import providerfiles
+    from posthorn.delivery.provider import files as providerfiles
 
     file_id, how = asyncio.run(providerfiles.added(*providerfiles.keeper(gateway, kind), source, name))
     if as_json:
@@ -64,7 +64,7 @@ def add(
 @app.command()
 def view(file_id: FileId, kind: Type = None, gateway: Gateway = None, as_json: Json = False) -> None:
     """One file, also one that the list does not show. Exit code 2 where there is none of that id."""
-    from posthorn.delivery import providerfiles
+    from posthorn.delivery.provider import files as providerfiles
     from posthorn.views.provider import files_table
 
     found = asyncio.run(providerfiles.viewed(*providerfiles.keeper(gateway, kind), file_id))
@@ -86,7 +86,7 @@ def delete(
     Campaigns that still need one are named first; they upload it again when they go on. Exit code 2 where one was not there.
     """
     from posthorn.content.plain import plain
-    from posthorn.delivery import providerfiles
+    from posthorn.delivery.provider import files as providerfiles
     from posthorn.errors import InputError
 
     keeper = providerfiles.keeper(gateway, kind)

@@ -20,7 +20,7 @@ from posthorn.models import TAKEN
 from posthorn.process.terminal import say
 
 if TYPE_CHECKING:
-    from posthorn.delivery.waiting import Board
+    from posthorn.delivery.running.waiting import Board
 
 POLL_SECONDS = 0.5
 PLAIN_EVERY_SECONDS = 5.0
@@ -111,7 +111,7 @@ def following(database_url: str, name: str, *, test: bool) -> Iterator[None]:
 
     It reads the ledger, as anybody may, so it shows what is recorded; and it says what the run waits for.
     """
-    from posthorn.delivery.waiting import watched
+    from posthorn.delivery.running.waiting import watched
 
     ended = threading.Event()
     show = _bar if sys.stderr.isatty() else _lines

@@ -24,7 +24,7 @@ _WORDS = {
 
 def prove(kind: Kind, file: Path, numbers: Sequence[str], *, by: str, yes: bool, as_json: bool) -> None:
     """Ask, send the proofs, and say what became of each; ends with 3 for what needs a look, 4 for what was not sent."""
-    from posthorn.delivery.proof import ask_for, send_proofs
+    from posthorn.delivery.sending.proof import ask_for, send_proofs
     from posthorn.errors import InputError, Waits
     from posthorn.settings import load_settings
 

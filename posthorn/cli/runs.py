@@ -158,7 +158,7 @@ def resume_paused(settings: Settings, flow_run_ids: Sequence[str], *, approve: b
     os.environ.update(api.variables())
     from prefect.client.orchestration import get_client
 
-    from posthorn.delivery.approval import REFUSE, SEND
+    from posthorn.delivery.deciding.approval import REFUSE, SEND
 
     async def resume() -> int:
         woken = 0

@@ -35,7 +35,7 @@ def suppress() -> None:
 @app.command()
 def add(numbers: Numbers, scope: ScopeOf = "marketing", why: Why = "", by: By = None, as_json: Json = False) -> None:
     """Put numbers on the list. What is listed already stays as it is."""
-    from posthorn.delivery import suppress as desk
+    from posthorn.delivery.suppression import suppress as desk
 
     done = desk.add(numbers, scope, why=why, by=by or operator_name())
     if as_json:
@@ -55,7 +55,7 @@ def remove(
     as_json: Json = False,
 ) -> None:
     """Let a number be messaged again. Messages that were suppressed stay so; what it had said before counts no more."""
-    from posthorn.delivery import suppress as desk
+    from posthorn.delivery.suppression import suppress as desk
 
     done = desk.remove(phone, scope, by=by or operator_name(), why=why, erase=erase)
     if as_json:
@@ -87,7 +87,7 @@ def import_file(
 
     Rows without a number go to FILE's name with .rejects.csv; exit code 3 where there are any.
     """
-    from posthorn.delivery import suppress as desk
+    from posthorn.delivery.suppression import suppress as desk
 
     done = desk.import_file(file, scope, column=column, why=why, by=by or operator_name())
     if as_json:
@@ -108,7 +108,7 @@ def export(
     jsonl: Annotated[Path | None, typer.Option("--jsonl", metavar="FILE", help="Write JSON lines.")] = None,
 ) -> None:
     """Write every entry that holds, numbers in full, to a file that only its owner may read."""
-    from posthorn.delivery import suppress as desk
+    from posthorn.delivery.suppression import suppress as desk
 
     if csv is None and jsonl is None:
         raise typer.BadParameter("say where to: --csv FILE, --jsonl FILE, or both")
@@ -121,8 +121,8 @@ def export(
 @app.command()
 def check(numbers: Numbers, as_json: Json = False) -> None:
     """Whether numbers are on the list: for what, since when, who said so and why; also what was removed."""
-    from posthorn.delivery import suppress as desk
-    from posthorn.delivery.suppressed import entries_table
+    from posthorn.delivery.suppression import suppress as desk
+    from posthorn.delivery.suppression.suppressed import entries_table
 
     told = desk.check(numbers)
     if as_json:
@@ -147,8 +147,8 @@ def listing(
     as_json: Json = False,
 ) -> None:
     """How many numbers are on the list, by scope and source, and the newest entries, masked."""
-    from posthorn.delivery import suppress as desk
-    from posthorn.delivery.suppressed import entries_table
+    from posthorn.delivery.suppression import suppress as desk
+    from posthorn.delivery.suppression.suppressed import entries_table
 
     found = desk.listing(most, source)
     if as_json:
@@ -171,7 +171,7 @@ def pull(as_json: Json = False) -> None:
     import asyncio
     from dataclasses import asdict
 
-    from posthorn.delivery.optouts import pull_opt_outs
+    from posthorn.delivery.suppression.optouts import pull_opt_outs
     from posthorn.settings import SettingsError
 
     pulled = asyncio.run(pull_opt_outs())

@@ -60,8 +60,8 @@ def tickets() -> None:
 @app.command(short_help="Validate everything, send nothing.")
 def check(file: File, accept_missing: AcceptMissing = False, as_json: Json = False) -> None:
     """Validate everything and send nothing: rows, codes, and whether the codes survive what carriers do to pictures."""
-    from posthorn.delivery.check import check_event, refuse_without_credentials
-    from posthorn.delivery.merge import Consent
+    from posthorn.delivery.planning.check import check_event, refuse_without_credentials
+    from posthorn.delivery.planning.merge import Consent
     from posthorn.settings import load_settings
 
     checked = check_event(file, Consent(accept_missing=accept_missing))
@@ -85,11 +85,11 @@ def send(
     a terminal it ends with exit code 3, until `posthorn tickets approve` or --yes.
     """
     from posthorn.cli import runs
-    from posthorn.delivery.approval import may_ask
-    from posthorn.delivery.check import examine
-    from posthorn.delivery.merge import Consent
-    from posthorn.delivery.plan import refuse_if_running
-    from posthorn.delivery.wish import load_wish
+    from posthorn.delivery.deciding.approval import may_ask
+    from posthorn.delivery.planning.check import examine
+    from posthorn.delivery.planning.merge import Consent
+    from posthorn.delivery.planning.plan import refuse_if_running
+    from posthorn.delivery.planning.wish import load_wish
     from posthorn.settings import load_settings
 
     settings = load_settings()
@@ -150,7 +150,7 @@ def preview(
     image_format: Annotated[Literal["png", "svg"], typer.Option("--format", help="png or svg.")] = "png",
 ) -> None:
     """Draw one attendee's code. A likeness only: the provider draws the real one, from its own template."""
-    from posthorn.delivery.preview import preview as draw
+    from posthorn.delivery.planning.preview import preview as draw
 
     target = out or Path(f"row-{row}.{image_format}")
     code = draw(file, row, image_format, target)
@@ -206,7 +206,7 @@ def replace(
     \b
         posthorn tickets replace jazz-night JAZZ-0001 --why "she posted it"
     """  # noqa: D301 - see deploy
-    from posthorn.delivery.amend import replace as give_another
+    from posthorn.delivery.deciding.amend import replace as give_another
 
     with decisions.not_beside_a_run("changed"):
         done = give_another(name, code, by=by, why=why)
@@ -311,7 +311,7 @@ def reconcile(
 
     The provider cannot be asked, so settle each with `tickets resolve`; then `tickets send` goes on with the rest.
     """
-    from posthorn.delivery.catchup import catch_up_event
+    from posthorn.delivery.settling.catchup import catch_up_event
     from posthorn.errors import InputError
     from posthorn.settings import load_settings
 
@@ -328,8 +328,8 @@ def reconcile(
 
 
 def _end(name: str, *, as_json: bool) -> None:
-    from posthorn.delivery.unknowns import unknown_table
     from posthorn.views.status import exit_code, status_now
+    from posthorn.views.unknowns import unknown_table
 
     now = status_now(name)
     show_status(now, as_json=as_json)

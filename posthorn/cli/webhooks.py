@@ -40,7 +40,7 @@ def webhooks(
 
     settings = load_settings()
     if parked:
-        from posthorn.delivery.parked_news import list_parked
+        from posthorn.views.parked import list_parked
 
         print(list_parked(as_json=as_json))
         return

@@ -1,1 +1,1 @@
-"""The steps of a delivery, one file each, by the same names as in `tasks`."""
+"""The steps of a delivery, one room for each idea; `deliver` is the loop that sends and settles."""

@@ -14,19 +14,19 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from posthorn.delivery.approval import heed_approval
-from posthorn.delivery.copies import find_second_copies
-from posthorn.delivery.exchange import campaign_exchange
-from posthorn.delivery.guard import guard
-from posthorn.delivery.hold import FOR_LAST_LOOK, note_last_look
-from posthorn.delivery.optouts import take_refusals
-from posthorn.delivery.reconcile import reconcile, seconds_to_next_look, waited
-from posthorn.delivery.repeat import heed_repeats
-from posthorn.delivery.run import CampaignRun, Run, TicketRun
-from posthorn.delivery.send import Exchange, batches, send_batch
-from posthorn.delivery.tickets import TicketExchange
-from posthorn.delivery.waves import opened_next
-from posthorn.delivery.withdraw import withdraw_unwanted
+from posthorn.delivery.deciding.approval import heed_approval
+from posthorn.delivery.planning.repeat import heed_repeats
+from posthorn.delivery.preparing.tickets import TicketExchange
+from posthorn.delivery.running.run import CampaignRun, Run, TicketRun
+from posthorn.delivery.sending.exchange import campaign_exchange
+from posthorn.delivery.sending.send import Exchange, batches, send_batch
+from posthorn.delivery.sending.waves import opened_next
+from posthorn.delivery.settling.copies import find_second_copies
+from posthorn.delivery.settling.guard import guard
+from posthorn.delivery.settling.hold import FOR_LAST_LOOK, note_last_look
+from posthorn.delivery.settling.reconcile import reconcile, seconds_to_next_look, waited
+from posthorn.delivery.settling.withdraw import withdraw_unwanted
+from posthorn.delivery.suppression.optouts import take_refusals
 from posthorn.ledger import copies, sending
 
 BATCHES_AT_ONCE = 4

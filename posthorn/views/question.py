@@ -7,7 +7,7 @@ from pathlib import Path
 
 from posthorn.content.media.looks import look
 from posthorn.content.media.thumbnails import thumbnail
-from posthorn.delivery.approval import Question
+from posthorn.delivery.deciding.approval import Question
 from posthorn.errors import InputError
 from posthorn.models import Kind, Media
 from posthorn.views.markdown import table, written

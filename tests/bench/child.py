@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from posthorn.delivery.deliver import send_pending
-from posthorn.delivery.exchange import campaign_exchange
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.report import pull_reports
-from posthorn.delivery.run import CampaignRun, Run, open_delivery, open_helper, open_run, open_ticket_run
-from posthorn.delivery.send import Exchange
-from posthorn.delivery.tickets import TicketExchange, preflight_event
-from posthorn.delivery.upload import upload_media
-from posthorn.delivery.verify import verify_media
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing.tickets import TicketExchange, preflight_event
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.preparing.verify import verify_media
+from posthorn.delivery.running.run import CampaignRun, Run, open_delivery, open_helper, open_run, open_ticket_run
+from posthorn.delivery.sending.exchange import campaign_exchange
+from posthorn.delivery.sending.send import Exchange
+from posthorn.delivery.settling.report import pull_reports
 from posthorn.errors import AlreadyRunning
 from posthorn.models import Kind
 from posthorn.settings import load_settings

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from posthorn.cli import command
-from posthorn.delivery.check import examine
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.wish import load_wish
+from posthorn.delivery.planning.check import examine
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.planning.wish import load_wish
 from posthorn.errors import DeliveryChanged, InputError
 from posthorn.models import Kind
 from posthorn.settings import load_settings

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from posthorn.cli.output import ending_early
-from posthorn.delivery.plan import plan_file
+from posthorn.delivery.planning.plan import plan_file
 from posthorn.errors import AlreadyRunning, Stopped
 from posthorn.settings import Settings
 from tests.delivery.journey import numbers, write_campaign

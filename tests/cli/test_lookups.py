@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from posthorn.cli.sandbox_process import SandboxProcess, sandbox_process
-from posthorn.delivery.run import open_run
+from posthorn.delivery.running.run import open_run
 from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from posthorn.cli import command
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_run
-from posthorn.delivery.upload import upload_media
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.running.run import open_run
 from posthorn.models import StoredFile
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from posthorn.cli import command
-from posthorn.delivery.plan import plan_file
+from posthorn.delivery.planning.plan import plan_file
 from posthorn.settings import load_settings
 from tests.delivery.journey import numbers, status_of, write_campaign
 

@@ -179,7 +179,7 @@ def test_an_error_that_nobody_foresaw_is_a_sentence_and_a_private_file(sale: Des
         "class Broken(types.ModuleType):\n"
         "    def __getattr__(self, name):\n"
         "        raise RuntimeError('cannot reach https://me:secret-word@host for +48 600-100-200')\n"
-        "sys.modules['posthorn.delivery.check'] = Broken('posthorn.delivery.check')\n"
+        "sys.modules['posthorn.delivery.planning.check'] = Broken('posthorn.delivery.planning.check')\n"
     )
     ended = shell(sale, '"$@"', "campaign", "check", "sale.toml", PYTHONPATH=str(broken))
     assert ended.code == 1
@@ -200,7 +200,7 @@ def test_an_error_that_nobody_foresaw_is_a_sentence_and_a_private_file(sale: Des
 def test_where_no_file_can_be_written_the_error_is_a_sentence_all_the_same(sale: Desk) -> None:
     broken = sale.folder / "broken"
     broken.mkdir()
-    (broken / "sitecustomize.py").write_text("import sys\nsys.modules['posthorn.delivery.check'] = object()\n")
+    (broken / "sitecustomize.py").write_text("import sys\nsys.modules['posthorn.delivery.planning.check'] = object()\n")
     ended = shell(sale, '"$@"', "campaign", "check", "sale.toml", PYTHONPATH=str(broken), POSTHORN_STATE_DIR="/proc/none")
     assert "Traceback" not in ended.err
     assert ended.err.startswith("posthorn: unexpected error: ")

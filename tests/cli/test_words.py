@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.delivery.approval import question_of
-from posthorn.delivery.plan import plan_file
+from posthorn.delivery.deciding.approval import question_of
+from posthorn.delivery.planning.plan import plan_file
 from posthorn.ledger import deliveries, sending, tickets
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, Kind, MessageState, Receipt

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from posthorn.delivery.deliver import deliver_event
-from posthorn.delivery.hours import Clock
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_ticket_run
-from posthorn.delivery.tickets import preflight_event
+from posthorn.delivery.limits.hours import Clock
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing.tickets import preflight_event
+from posthorn.delivery.running.run import open_ticket_run
 from posthorn.errors import GatewayError, Stopped
 from posthorn.ledger import deliveries, tickets
 from posthorn.ledger.store.engine import Ledger

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from posthorn.delivery.deliver import Steps, deliver_campaign
-from posthorn.delivery.run import Run, open_run
-from posthorn.delivery.send import Exchange, send_batch
+from posthorn.delivery.running.run import Run, open_run
+from posthorn.delivery.sending.send import Exchange, send_batch
 from posthorn.errors import LedgerError
 from posthorn.gateways.contract import Before
 from posthorn.ledger.sending import Claim

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from posthorn.delivery.deliver import deliver_campaign
-from posthorn.delivery.hours import Clock
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_run
-from posthorn.delivery.upload import upload_media
-from posthorn.delivery.verify import verify_media
+from posthorn.delivery.limits.hours import Clock
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.preparing.verify import verify_media
+from posthorn.delivery.running.run import open_run
 from posthorn.errors import GatewayError, Stopped
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings

@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from posthorn.delivery import approval
-from posthorn.delivery.approval import question_of, refuse_refused
+from posthorn.delivery.deciding import approval
+from posthorn.delivery.deciding.approval import question_of, refuse_refused
 from posthorn.delivery.deliver import send_all
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_run
-from posthorn.delivery.upload import upload_media
-from posthorn.delivery.verify import verify_media
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.preparing.verify import verify_media
+from posthorn.delivery.running.run import open_run
 from posthorn.errors import InputError, Stopped
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings, load_settings

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from posthorn.delivery.deliver import BATCHES_AT_ONCE, Steps, send_pending
-from posthorn.delivery.exchange import campaign_exchange
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import Run, open_run
-from posthorn.delivery.send import MOST_BATCHES, Exchange, batches, send_batch
-from posthorn.delivery.upload import upload_media
-from posthorn.delivery.verify import verify_media
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.preparing.verify import verify_media
+from posthorn.delivery.running.run import Run, open_run
+from posthorn.delivery.sending.exchange import campaign_exchange
+from posthorn.delivery.sending.send import MOST_BATCHES, Exchange, batches, send_batch
 from posthorn.errors import CreditExhausted
 from posthorn.ledger import sending
 from posthorn.sandbox.server import Sandbox

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from posthorn.delivery import listing
-from posthorn.delivery.check import examine
-from posthorn.delivery.merge import Consent
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_run
-from posthorn.delivery.wish import load_wish
+from posthorn.delivery.planning.check import examine
+from posthorn.delivery.planning.merge import Consent
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.planning.wish import load_wish
+from posthorn.delivery.running.run import open_run
+from posthorn.delivery.settling import listing
 from posthorn.errors import DeliveryChanged, InputError, MomentPassed
 from posthorn.ledger import deliveries, media, reconciling, sending
 from posthorn.ledger.store import tables

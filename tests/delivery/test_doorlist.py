@@ -10,13 +10,13 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.content.spreadsheet import as_cell, as_text
-from posthorn.delivery.export import export_csv, export_jsonl
 from posthorn.errors import InputError
 from posthorn.ledger import deliveries, planning, tickets
 from posthorn.ledger.planning import NewDelivery, Row
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, Phone
+from posthorn.views.export import export_csv, export_jsonl
 
 EVENT = Kind.EVENT
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from posthorn.delivery.deliver import Steps, deliver_campaign
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import Run, open_run
-from posthorn.delivery.send import Exchange, send_batch
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.running.run import Run, open_run
+from posthorn.delivery.sending.send import Exchange, send_batch
 from posthorn.errors import LedgerError
 from posthorn.ledger import deliveries
 from posthorn.sandbox.server import Sandbox

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from posthorn.delivery import upload, verify
 from posthorn.delivery.deliver import deliver_campaign
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_run
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing import upload, verify
+from posthorn.delivery.running.run import open_run
 from posthorn.errors import RequestRefused
 from posthorn.ledger import accounts
 from posthorn.ledger.store.engine import Ledger

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from posthorn.cli import command
-from posthorn.delivery import approval
-from posthorn.delivery.approval import question_of, refuse_refused
-from posthorn.delivery.check import check_event
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_ticket_run
-from posthorn.delivery.withdraw import cancel_delivery
+from posthorn.delivery.deciding import approval
+from posthorn.delivery.deciding.approval import question_of, refuse_refused
+from posthorn.delivery.planning.check import check_event
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.running.run import open_ticket_run
+from posthorn.delivery.settling.withdraw import cancel_delivery
 from posthorn.errors import DeliveryNotFound, InputError, Stopped
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
@@ -130,7 +130,7 @@ async def test_what_was_lost_of_a_cancelled_event_is_never_pending_again(
 
 
 def resolved(word: str) -> int:
-    from posthorn.delivery.resolve import resolve  # noqa: PLC0415
+    from posthorn.delivery.deciding.resolve import resolve  # noqa: PLC0415
 
     return resolve(Kind.EVENT, "gala", taken=word == "--sent", by="Ada", why="asked").unknown
 

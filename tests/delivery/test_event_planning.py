@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.delivery.plan import plan_file
+from posthorn.delivery.planning.plan import plan_file
 from posthorn.errors import FileChanged
 from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from posthorn.delivery.export import export_csv, export_jsonl
 from posthorn.errors import DeliveryNotFound, InputError
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
+from posthorn.views.export import export_csv, export_jsonl
 from tests.conftest import sandbox_settings
 from tests.delivery.journey import deliver, numbers, write_campaign
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from posthorn.delivery.find import find_messages
-from posthorn.delivery.plan import plan_file
+from posthorn.delivery.deciding.find import find_messages
+from posthorn.delivery.planning.plan import plan_file
 from posthorn.errors import InputError
 from posthorn.ledger import suppression
 from posthorn.ledger.store.engine import open_ledger

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from posthorn.delivery.catchup import catch_up_campaign, catch_up_event
 from posthorn.delivery.deliver import Steps, deliver_campaign
-from posthorn.delivery.guard import guard
-from posthorn.delivery.merge import Consent
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import Run, open_run
+from posthorn.delivery.planning.merge import Consent
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.running.run import Run, open_run
+from posthorn.delivery.settling.catchup import catch_up_campaign, catch_up_event
+from posthorn.delivery.settling.guard import guard
 from posthorn.errors import Stopped
 from posthorn.gateways.serwersms.client import SerwerSms
 from posthorn.ledger.marks import marks_folder, strip

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.delivery.catchup import catch_up_campaign, catch_up_event
 from posthorn.delivery.deliver import send_all
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.report import pull_reports_of
-from posthorn.delivery.run import open_run
-from posthorn.delivery.upload import upload_media
-from posthorn.delivery.verify import verify_media
-from posthorn.delivery.withdraw import cancel_delivery
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.preparing.verify import verify_media
+from posthorn.delivery.running.run import open_run
+from posthorn.delivery.settling.catchup import catch_up_campaign, catch_up_event
+from posthorn.delivery.settling.report import pull_reports_of
+from posthorn.delivery.settling.withdraw import cancel_delivery
 from posthorn.errors import Stopped
 from posthorn.ledger import deliveries, tickets
 from posthorn.ledger.marks import marks_folder

@@ -13,13 +13,13 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from posthorn.delivery.catchup import catch_up_campaign
 from posthorn.delivery.deliver import Steps, deliver_campaign
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import Run, open_lookup, open_run
-from posthorn.delivery.send import Exchange, send_batch
-from posthorn.delivery.upload import upload_media
-from posthorn.delivery.verify import verify_media
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.preparing.verify import verify_media
+from posthorn.delivery.running.run import Run, open_lookup, open_run
+from posthorn.delivery.sending.send import Exchange, send_batch
+from posthorn.delivery.settling.catchup import catch_up_campaign
 from posthorn.errors import LedgerError
 from posthorn.gateways.contract import Before
 from posthorn.ledger.sending import Claim

@@ -9,11 +9,11 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.delivery.deliver import send_all
-from posthorn.delivery.reconcile import reconcile
-from posthorn.delivery.run import open_lookup, open_run
-from posthorn.delivery.upload import upload_media
-from posthorn.delivery.verify import verify_media
-from posthorn.delivery.withdraw import cancel_delivery, reconcile_named
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.preparing.verify import verify_media
+from posthorn.delivery.running.run import open_lookup, open_run
+from posthorn.delivery.settling.reconcile import reconcile
+from posthorn.delivery.settling.withdraw import cancel_delivery, reconcile_named
 from posthorn.errors import DeliveryNotFound, InputError
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger

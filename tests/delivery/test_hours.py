@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from posthorn.delivery.approval import decide, question_of
-from posthorn.delivery.check import examine
-from posthorn.delivery.hours import Gate
-from posthorn.delivery.wish import load_wish
+from posthorn.delivery.deciding.approval import decide, question_of
+from posthorn.delivery.limits.hours import Gate
+from posthorn.delivery.planning.check import examine
+from posthorn.delivery.planning.wish import load_wish
 from posthorn.errors import InputError, Stopped, Waits
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.delivery.housekeeping import PARKED_DAYS, tidy
-from posthorn.delivery.report import pull_reports
-from posthorn.delivery.run import open_delivery
+from posthorn.delivery.running.run import open_delivery
+from posthorn.delivery.settling.report import pull_reports
 from posthorn.errors import InputError
 from posthorn.ledger import erasing
 from posthorn.ledger.news import News, take_news

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from posthorn.delivery.deliver import settle_once
-from posthorn.delivery.due import looks_due
-from posthorn.delivery.run import open_lookup
-from posthorn.delivery.withdraw import cancel_delivery, reconcile_named
+from posthorn.delivery.running.run import open_lookup
+from posthorn.delivery.settling.due import looks_due
+from posthorn.delivery.settling.withdraw import cancel_delivery, reconcile_named
 from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger

@@ -10,11 +10,11 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.delivery.deliver import send_all
-from posthorn.delivery.reconcile import reconcile
-from posthorn.delivery.run import open_run
-from posthorn.delivery.upload import upload_media
-from posthorn.delivery.verify import verify_media
-from posthorn.delivery.withdraw import cancel_delivery
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.preparing.verify import verify_media
+from posthorn.delivery.running.run import open_run
+from posthorn.delivery.settling.reconcile import reconcile
+from posthorn.delivery.settling.withdraw import cancel_delivery
 from posthorn.gateways.serwersms.client import SerwerSms
 from posthorn.ledger import deliveries, reconciling
 from posthorn.ledger.store.engine import Ledger

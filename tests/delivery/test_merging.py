@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from posthorn.delivery.check import examine
-from posthorn.delivery.merge import Consent, MissingRows
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_lookup
-from posthorn.delivery.wish import load_wish
+from posthorn.delivery.planning.check import examine
+from posthorn.delivery.planning.merge import Consent, MissingRows
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.planning.wish import load_wish
+from posthorn.delivery.running.run import open_lookup
 from posthorn.errors import DeliveryChanged, InputError, LedgerError, NotMerged
 from posthorn.ledger import deliveries, erasing, resolving, sending
 from posthorn.ledger.deliveries import Delivery
@@ -280,7 +280,7 @@ async def test_rows_are_not_merged_under_the_eyes_of_who_looks_after_the_deliver
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A look that has begun knows nothing of them: it would call a ledger caught up that still lacks them."""
-    monkeypatch.setattr("posthorn.delivery.run._LOOKUP_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("posthorn.delivery.running.run._LOOKUP_WAIT_SECONDS", 0.0)
     file = write_campaign(tmp_path, numbers(10))
     plan_file(file, settings)
     async with open_lookup("sale", settings=settings):

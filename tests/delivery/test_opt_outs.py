@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from posthorn.delivery.optouts import pull_opt_outs
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.report import pull_reports
-from posthorn.delivery.run import open_delivery
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.running.run import open_delivery
+from posthorn.delivery.settling.report import pull_reports
+from posthorn.delivery.suppression.optouts import pull_opt_outs
 from posthorn.errors import AlreadyRunning
 from posthorn.ledger import refusals, suppression
 from posthorn.ledger.store.engine import Ledger, open_ledger

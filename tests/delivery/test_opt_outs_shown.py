@@ -8,19 +8,19 @@ from pathlib import Path
 import orjson
 import pytest
 
-from posthorn.delivery.approval import question_of
-from posthorn.delivery.check import examine
-from posthorn.delivery.checked import Checked
-from posthorn.delivery.export import export_csv
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.resend import resend_named
-from posthorn.delivery.wish import load_wish
+from posthorn.delivery.deciding.approval import question_of
+from posthorn.delivery.deciding.resend import resend_named
+from posthorn.delivery.planning.check import examine
+from posthorn.delivery.planning.checked import Checked
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.planning.wish import load_wish
 from posthorn.errors import InputError
 from posthorn.ledger import suppression
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, OptOut, Phone, Scope
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import SerwerSmsSettings, Settings
+from posthorn.views.export import export_csv
 from posthorn.views.metrics import CreditWatch, LedgerCollector
 from tests.delivery.journey import deliver, numbers, status_of, write_campaign
 
@@ -47,7 +47,7 @@ def test_a_check_counts_whom_a_plan_would_suppress_and_charges_nothing_for_them(
 def test_an_approval_shows_how_many_are_not_to_be_messaged(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("posthorn.delivery.approval.load_settings", lambda: settings)
+    monkeypatch.setattr("posthorn.delivery.deciding.approval.load_settings", lambda: settings)
     with open_ledger(settings) as ledger:
         suppression.add(ledger, [OptOut(Phone(48500000001), Scope.MARKETING, "person")], by="ann")
     plan_file(write_campaign(tmp_path, NUMBERS, approve="true"), settings)
@@ -87,7 +87,7 @@ async def test_a_suppressed_message_goes_out_after_all_only_once_its_number_is_r
     box: Sandbox, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("meant", "resend"):
-        monkeypatch.setattr(f"posthorn.delivery.{module}.load_settings", lambda: settings)
+        monkeypatch.setattr(f"posthorn.delivery.deciding.{module}.load_settings", lambda: settings)
     left_out, file = Phone(48500000001), write_campaign(tmp_path, NUMBERS)
 
     def resend() -> int:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.delivery.guard import guard
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import CampaignRun, open_run
-from posthorn.delivery.send import send_batch
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.running.run import CampaignRun, open_run
+from posthorn.delivery.sending.send import send_batch
+from posthorn.delivery.settling.guard import guard
 from posthorn.errors import OutcomeUnknown, SlowDown, Stopped
 from posthorn.gateways.http import Before
 from posthorn.ledger import listing, sending

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from posthorn.delivery.pace import LONGEST_WAIT_SECONDS, Pace
+from posthorn.delivery.running.pace import LONGEST_WAIT_SECONDS, Pace
 
 
 def test_the_breaker_opens_at_so_many_unknown_outcomes_in_a_row() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from posthorn.delivery.copies import all_pages
-from posthorn.delivery.report import Pulled, _ask
+from posthorn.delivery.settling.copies import all_pages
+from posthorn.delivery.settling.report import Pulled, _ask
 from posthorn.errors import InputError
 from posthorn.models import MessageState, Report, ReportPage
 

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from posthorn.delivery.plan import plan_file
+from posthorn.delivery.planning.plan import plan_file
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign

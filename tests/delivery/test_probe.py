@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from posthorn.delivery.place import account_of
-from posthorn.delivery.probe import hold_words, probe, probed, recording
+from posthorn.delivery.provider.probe import hold_words, probe, probed, recording
+from posthorn.delivery.running.place import account_of
 from posthorn.errors import CredentialsRefused, InputError
 from posthorn.gateways import registry
 from posthorn.gateways.probing import NEEDS_SEND_TO, NEEDS_TEST_NUMBER, ProbeOrder, Reliance

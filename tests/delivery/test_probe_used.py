@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.delivery.check import examine
-from posthorn.delivery.place import account_of
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.probe import probe
-from posthorn.delivery.reconcile import most_resends, reconcile
-from posthorn.delivery.run import open_run
-from posthorn.delivery.wish import load_wish
+from posthorn.delivery.planning.check import examine
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.planning.wish import load_wish
+from posthorn.delivery.provider.probe import probe
+from posthorn.delivery.running.place import account_of
+from posthorn.delivery.running.run import open_run
+from posthorn.delivery.settling.reconcile import most_resends, reconcile
 from posthorn.errors import InputError
 from posthorn.gateways.registry import by_name
 from posthorn.ledger import accounts

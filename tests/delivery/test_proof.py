@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from posthorn.delivery.doorlist import door_list
-from posthorn.delivery.proof import Proofs, ask_for, send_proofs
-from posthorn.delivery.report import pull_reports_of
-from posthorn.delivery.withdraw import reconcile_named
+from posthorn.delivery.sending.proof import Proofs, ask_for, send_proofs
+from posthorn.delivery.settling.report import pull_reports_of
+from posthorn.delivery.settling.withdraw import reconcile_named
 from posthorn.errors import InputError, Stopped, Waits
 from posthorn.ledger import deliveries, guarding, proofs, reconciling, suppression, tickets
 from posthorn.ledger.costs import FREE
@@ -25,6 +24,7 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, MessageState, OptOut, Phone, ProofOutcome, Scope
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
+from posthorn.views.doorlist import door_list
 from tests.conftest import sandbox_settings
 from tests.delivery.event_journey import MMS_ID, attendees, send_event, ticket_settings, write_event
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign

@@ -9,8 +9,14 @@ from typing import Any
 
 import pytest
 
-from posthorn.delivery.report import LEAST_SECONDS_BETWEEN, NO_REPORT_AFTER_SECONDS, is_due, pull_due_reports, pull_reports
-from posthorn.delivery.run import open_delivery
+from posthorn.delivery.running.run import open_delivery
+from posthorn.delivery.settling.report import (
+    LEAST_SECONDS_BETWEEN,
+    NO_REPORT_AFTER_SECONDS,
+    is_due,
+    pull_due_reports,
+    pull_reports,
+)
 from posthorn.errors import AlreadyRunning
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.ledger.deliveries import Delivery

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from posthorn.cli import command
-from posthorn.delivery.copies import find_second_copies
-from posthorn.delivery.merge import Consent
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.resend import resend_all
-from posthorn.delivery.run import open_lookup, open_run
+from posthorn.delivery.deciding.resend import resend_all
+from posthorn.delivery.planning.merge import Consent
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.running.run import open_lookup, open_run
+from posthorn.delivery.settling.copies import find_second_copies
 from posthorn.ledger import suppression
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, OptOut, Phone, Scope

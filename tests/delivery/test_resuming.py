@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from posthorn.delivery.deliver import deliver_campaign
-from posthorn.delivery.due import names_to_settle
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_run
-from posthorn.delivery.upload import upload_media
-from posthorn.delivery.verify import verify_media
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.preparing.verify import verify_media
+from posthorn.delivery.running.run import open_run
+from posthorn.delivery.settling.due import names_to_settle
 from posthorn.ledger import deliveries, sending
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from posthorn.delivery.deliver import send_all
-from posthorn.delivery.pace import Pace
-from posthorn.delivery.plan import plan_file, planning_lock
-from posthorn.delivery.run import CampaignRun, open_helper, open_lookup, open_run
-from posthorn.delivery.upload import upload_media
-from posthorn.delivery.verify import verify_media
-from posthorn.delivery.waiting import watched
+from posthorn.delivery.planning.plan import plan_file, planning_lock
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.preparing.verify import verify_media
+from posthorn.delivery.running.pace import Pace
+from posthorn.delivery.running.run import CampaignRun, open_helper, open_lookup, open_run
+from posthorn.delivery.running.waiting import watched
 from posthorn.errors import AlreadyRunning, CreditExhausted, LedgerError, Stopped
 from posthorn.ledger import deliveries, sending
 from posthorn.ledger.spool import Spool, hold_answer

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.delivery.report import is_search_due, pull_due_reports, pull_reports_of
-from posthorn.delivery.withdraw import reconcile_named
+from posthorn.delivery.settling.report import is_search_due, pull_due_reports, pull_reports_of
+from posthorn.delivery.settling.withdraw import reconcile_named
 from posthorn.ledger import deliveries, erasing
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox

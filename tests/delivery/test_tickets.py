@@ -14,21 +14,21 @@ from typing import Any, cast
 
 import pytest
 
-from posthorn.delivery import check
-from posthorn.delivery.export import export_csv
-from posthorn.delivery.meant import looked_after
-from posthorn.delivery.pace import Pace
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.preview import preview
-from posthorn.delivery.resend import resend_all, resend_named
-from posthorn.delivery.resolve import resolve
-from posthorn.delivery.run import TicketRun
-from posthorn.delivery.tickets import TicketExchange
+from posthorn.delivery.deciding.meant import looked_after
+from posthorn.delivery.deciding.resend import resend_all, resend_named
+from posthorn.delivery.deciding.resolve import resolve
+from posthorn.delivery.planning import check
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.planning.preview import preview
+from posthorn.delivery.preparing.tickets import TicketExchange
+from posthorn.delivery.running.pace import Pace
+from posthorn.delivery.running.run import TicketRun
 from posthorn.errors import CreditExhausted, InputError, OutcomeUnknown, SlowDown
 from posthorn.gateways.skycore.client import Skycore
 from posthorn.ledger.sending import Claim
 from posthorn.models import Answer, Kind, MessageState, Phone, Receipt
 from posthorn.sandbox.server import Sandbox
+from posthorn.views.export import export_csv
 from tests.delivery.event_journey import attendees, send_event, ticket_settings, tickets_of, write_event
 from tests.delivery.journey import counted, status_of
 from tests.ledger.ledgers import delivery

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_run
-from posthorn.delivery.upload import upload_media
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.running.run import open_run
 from posthorn.settings import Settings
 from tests.delivery.journey import numbers, write_campaign
 

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from posthorn.delivery.deliver import send_all
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_run
-from posthorn.delivery.upload import upload_media
-from posthorn.delivery.verify import NotListed, verify_credit, verify_media
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.preparing.verify import NotListed, verify_credit, verify_media
+from posthorn.delivery.running.run import open_run
 from posthorn.errors import CreditExhausted, PermissionMissing, Stopped
 from posthorn.gateways.serwersms.client import SerwerSms
 from posthorn.ledger import media

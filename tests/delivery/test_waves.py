@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from posthorn.content.waves import Halt, Waves, read_halt, read_wait, wave_sizes
-from posthorn.delivery import approval
-from posthorn.delivery.check import examine
-from posthorn.delivery.due import going_on
-from posthorn.delivery.halting import LOOK_EVERY_SECONDS, Halting
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.report import pull_reports_of
-from posthorn.delivery.waves import judged
-from posthorn.delivery.wish import load_wish
-from posthorn.delivery.withdraw import cancel_delivery
+from posthorn.delivery.deciding import approval
+from posthorn.delivery.limits.halting import LOOK_EVERY_SECONDS, Halting
+from posthorn.delivery.planning.check import examine
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.planning.wish import load_wish
+from posthorn.delivery.sending.waves import judged
+from posthorn.delivery.settling.due import going_on
+from posthorn.delivery.settling.report import pull_reports_of
+from posthorn.delivery.settling.withdraw import cancel_delivery
 from posthorn.errors import DeliveryChanged, InputError
 from posthorn.ledger import deliveries, sending, totals, waves
 from posthorn.ledger.deliveries import Delivery

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from posthorn.delivery.deliver import send_all
-from posthorn.delivery.due import names_to_settle
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_lookup, open_run
-from posthorn.delivery.upload import upload_media
-from posthorn.delivery.verify import verify_media
-from posthorn.delivery.withdraw import cancel_delivery, reconcile_named, withdraw_surplus
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.preparing.verify import verify_media
+from posthorn.delivery.running.run import open_lookup, open_run
+from posthorn.delivery.settling.due import names_to_settle
+from posthorn.delivery.settling.withdraw import cancel_delivery, reconcile_named, withdraw_surplus
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.serwersms import SerwerSmsOptions

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from posthorn.delivery.export import export_csv, export_jsonl
-from posthorn.delivery.plan import plan_file
+from posthorn.delivery.planning.plan import plan_file
 from posthorn.models import Kind
 from posthorn.settings import SerwerSmsSettings, Settings
+from posthorn.views.export import export_csv, export_jsonl
 from tests.delivery.journey import PNG
 from tests.drills.box import Box
 from tests.drills.children import Child

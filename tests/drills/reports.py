@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 import sqlalchemy as sa
 
-from posthorn.delivery.report import NO_REPORT_AFTER_SECONDS, pull_due_reports
+from posthorn.delivery.settling.report import NO_REPORT_AFTER_SECONDS, pull_due_reports
 from posthorn.gateways.registry import by_name
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger

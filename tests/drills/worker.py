@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from posthorn.delivery.deliver import deliver_campaign
-from posthorn.delivery.merge import Consent
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.report import pull_reports
-from posthorn.delivery.run import open_delivery, open_run
-from posthorn.delivery.upload import upload_media
-from posthorn.delivery.verify import verify_credit, verify_media
+from posthorn.delivery.planning.merge import Consent
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.preparing.verify import verify_credit, verify_media
+from posthorn.delivery.running.run import open_delivery, open_run
+from posthorn.delivery.settling.report import pull_reports
 from posthorn.errors import AlreadyRunning, DeliveryNotFound, FileChanged, GatewayError, LedgerError, Stopped
 from posthorn.ledger import sending
 from posthorn.settings import Settings

@@ -23,12 +23,12 @@ from prefect.states import Pending
 from flows.campaign import send_campaign
 from flows.share import send_share
 from posthorn.cli.runs import resume_paused
-from posthorn.delivery.approval import REFUSE, SEND, decide
+from posthorn.delivery.deciding.approval import REFUSE, SEND, decide
 from posthorn.delivery.deliver import send_all
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_helper, open_run
-from posthorn.delivery.upload import upload_media
-from posthorn.delivery.verify import verify_media
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.preparing.verify import verify_media
+from posthorn.delivery.running.run import open_helper, open_run
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
 from posthorn.views.status import status_now

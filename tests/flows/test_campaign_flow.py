@@ -19,7 +19,7 @@ from prefect.logging.handlers import APILogHandler
 
 from flows.campaign import send_campaign
 from posthorn.delivery.deliver import send_all
-from posthorn.delivery.run import open_run
+from posthorn.delivery.running.run import open_run
 from posthorn.sandbox.server import Sandbox
 from posthorn.views.status import status_now
 from tasks.deliver import STEPS

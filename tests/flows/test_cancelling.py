@@ -22,10 +22,10 @@ from flows.campaign import send_campaign
 from flows.continue_due import continue_due
 from flows.reconcile import reconcile
 from flows.share import send_share
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_lookup, open_run
-from posthorn.delivery.upload import upload_media
-from posthorn.delivery.verify import verify_media
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing.upload import upload_media
+from posthorn.delivery.preparing.verify import verify_media
+from posthorn.delivery.running.run import open_lookup, open_run
 from posthorn.errors import LedgerError
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings

@@ -21,8 +21,8 @@ from flows.delivery_reports import delivery_reports
 from flows.ending import ending
 from flows.reconcile import reconcile
 from flows.rest import DEPLOYMENT, send_rest
-from posthorn.delivery import approval
-from posthorn.delivery.due import looks_due
+from posthorn.delivery.deciding import approval
+from posthorn.delivery.settling.due import looks_due
 from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox

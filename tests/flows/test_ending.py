@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from flows.ending import already_running, ending, not_approved
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_helper, open_lookup, open_run
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.running.run import open_helper, open_lookup, open_run
 from posthorn.errors import AlreadyRunning, CreditExhausted, NotMerged
 from posthorn.ledger import sending
 from posthorn.models import TOTALS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flows.opt_outs import opt_outs
-from posthorn.delivery.plan import plan_file
+from posthorn.delivery.planning.plan import plan_file
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
 from posthorn.views.status import status_now

@@ -13,9 +13,9 @@ from prefect.client.orchestration import PrefectClient
 
 from deployments.limits import ensure_limits, limits
 from flows.campaign import send_campaign
-from posthorn.delivery.check import check_campaign
-from posthorn.delivery.report import pull_due_reports, pull_reports_of
-from posthorn.delivery.withdraw import cancel_delivery, reconcile_named
+from posthorn.delivery.planning.check import check_campaign
+from posthorn.delivery.settling.report import pull_due_reports, pull_reports_of
+from posthorn.delivery.settling.withdraw import cancel_delivery, reconcile_named
 from posthorn.errors import InputError
 from posthorn.gateways import registry
 from posthorn.models import Kind

@@ -11,7 +11,7 @@ from prefect.client.orchestration import PrefectClient
 
 from flows.reconcile import reconcile
 from flows.tickets import send_planned_tickets, send_tickets
-from posthorn.delivery.run import open_ticket_run
+from posthorn.delivery.running.run import open_ticket_run
 from posthorn.ledger.news import News, take_news
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.delivery.plan import plan_file
+from posthorn.delivery.planning.plan import plan_file
 from posthorn.errors import InputError
 from posthorn.gateways import registry
 from posthorn.models import Kind

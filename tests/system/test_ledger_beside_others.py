@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.delivery.plan import plan_file
+from posthorn.delivery.planning.plan import plan_file
 from posthorn.ledger import deliveries
 from posthorn.ledger.store.engine import Ledger
 from tests.commands import Desk

@@ -19,9 +19,9 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from posthorn.delivery.optouts import pull_opt_outs
-from posthorn.delivery.plan import plan_file
-from posthorn.delivery.run import open_run
+from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.running.run import open_run
+from posthorn.delivery.suppression.optouts import pull_opt_outs
 from posthorn.ledger import approvals, deliveries
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import TOTALS

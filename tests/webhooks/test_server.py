@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from posthorn.delivery.report import Pulled, pull_due_reports
+from posthorn.delivery.settling.report import Pulled, pull_due_reports
 from posthorn.models import MessageState
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.skycore import SkycoreOptions

@@ -1,0 +1,404 @@
+"""One campaign's run in this process: its lock, its ledger thread, its pace, and the reason why it stops early.
+
+The run holds the campaign's lock from the first step to the last, so there is one run per campaign. The lock is the
+operating system's or the database's: it is free the moment this process dies, and not before. Helpers in other processes
+may send for the run: each chunk is claimed by one of them, and each has a lock of its own that says whether it lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from datetime import datetime
+from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
+
+from posthorn.content.waves import Waves
+from posthorn.delivery.limits.budget import Budget
+from posthorn.delivery.limits.halting import Halting
+from posthorn.delivery.limits.hours import Clock, Gate
+from posthorn.delivery.running.pace import Pace
+from posthorn.delivery.running.place import account_of
+from posthorn.delivery.running.waiting import board, clock_time
+from posthorn.errors import AlreadyRunning, Halted, LedgerError, NotRunning, Stopped, Waits
+from posthorn.gateways.contract import CampaignGateway, TicketGateway
+from posthorn.gateways.registry import by_name
+from posthorn.ledger import deliveries, sending
+from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.marks import Mark
+from posthorn.ledger.spool import Spool, import_spool
+from posthorn.ledger.store.engine import Ledger, open_ledger
+from posthorn.ledger.store.writer import LedgerWriter
+from posthorn.ledger.suppression import Watch
+from posthorn.models import Kind
+from posthorn.settings import Settings, load_settings
+from posthorn.statefolder import check_writable
+
+_logger = logging.getLogger(__name__)
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_G = TypeVar("_G", bound=CampaignGateway | TicketGateway)
+
+INTERRUPTED = "the run was interrupted"
+"""Why a run ended that was broken off by Ctrl-C, before it could say more."""
+
+_LOOKUP_WAIT_SECONDS = 600.0
+_PAUSE_SECONDS = 0.1
+
+
+class Run(Generic[_G]):
+    """What the steps of one run share. ``owner`` names this process in claims; ``stopped`` says why nothing more is sent.
+
+    ``guard_key`` is the lock without which this process may claim nothing, ``mark`` where its claims are noted outside the
+    ledger: None until the guard has let the run send. ``gate`` says when something may be sent, ``budget`` what it may cost,
+    ``watch`` what this process has read of the suppression list.
+
+    A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
+    """
+
+    __slots__ = (
+        "_board",
+        "_writer",
+        "account",
+        "budget",
+        "clock",
+        "concurrency",
+        "delivery",
+        "descriptor",
+        "gate",
+        "gateway",
+        "guard_key",
+        "halting",
+        "ledger",
+        "mark",
+        "owner",
+        "pace",
+        "settings",
+        "slots",
+        "spool",
+        "stopped",
+        "watch",
+    )
+
+    def __init__(
+        self, settings: Settings, ledger: Ledger, campaign: Delivery, gateway: _G, pace: Pace, clock: Clock = time.time
+    ) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self.delivery = campaign
+        self.gateway = gateway
+        self.owner = new_owner()
+        self.guard_key = campaign.lock_key
+        self.mark: Mark | None = None
+        self.pace = pace
+        self.descriptor = by_name(campaign.gateway)
+        self.account = account_of(ledger, self.descriptor, settings)
+        self.concurrency = self.account.concurrency
+        self.gate = Gate(campaign, settings, self.account.timeout_seconds, clock)
+        self.clock = clock
+        self.halting = Halting(Waves.of(campaign.options))
+        self.budget = Budget(campaign, settings, clock)
+        self.slots = asyncio.Semaphore(self.concurrency)
+        self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
+        self.stopped: Exception | None = None
+        self.watch = Watch()
+        self._writer = LedgerWriter(ledger)
+        self._board = board()
+
+    async def do(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run one of the ledger's verbs in the ledger's thread; it is durable when this returns."""
+        return await self._writer.do(verb, *args, **kwargs)
+
+    async def refresh(self) -> None:
+        """Read the campaign anew, and stop where another process has stopped or cancelled it meanwhile."""
+        self.delivery = await self.do(deliveries.get, self.delivery.name, test=self.delivery.test)
+        self.gate.heed(self.delivery)
+        if self.delivery.cancelled_at is not None:
+            self.stop(Stopped("the campaign was cancelled"))
+        elif self.delivery.halted_because is not None:
+            self.stop(Halted(self.delivery.halted_because))
+        elif self.delivery.stopped_because is not None:
+            self.stop(Stopped(f"it was stopped elsewhere: {self.delivery.stopped_because}"))
+
+    def stop(self, reason: Exception) -> None:
+        """Send nothing more in this run; what is in flight is finished. The first reason stands."""
+        self.stopped = self.stopped or reason
+        self.pace.wake()
+
+    def is_stopped(self) -> bool:
+        """Whether nothing more is to be sent in this run."""
+        return self.stopped is not None
+
+    def waiting_for(self, reason: str, until: float | None = None) -> AbstractContextManager[None]:
+        """Tell whoever watches the run that the block waits: ``for …`` or ``to …``, and until when (seconds since 1970)."""
+        if until is not None:
+            _logger.info("%s: the run waits until %s %s", self.delivery.name, clock_time(until), reason)
+        return self._board.waiting(reason, until)
+
+    def close(self) -> None:
+        """End the ledger's thread, after what it was given, and the spool."""
+        self._writer.close()
+        self.spool.close()
+        if self.mark is not None:
+            self.mark.close()
+
+
+CampaignRun: TypeAlias = Run[CampaignGateway]
+TicketRun: TypeAlias = Run[TicketGateway]
+
+
+@asynccontextmanager
+async def open_run(
+    name: str, *, test: bool = False, by: str = "", settings: Settings | None = None, clock: Clock = time.time
+) -> AsyncIterator[CampaignRun]:
+    """Run a planned campaign: hold its lock, and tell the ledger at the end how the run ended.
+
+    Chunks that a dead process left in the middle of a request become unknown first.
+
+    Raises:
+        AlreadyRunning: another process runs it.
+        DeliveryNotFound: it was never planned.
+        SettingsError: credentials are missing.
+    """
+    async with open_delivery(name, test=test, settings=settings, clock=clock) as run, _running(run, by):
+        yield run
+
+
+@asynccontextmanager
+async def open_ticket_run(
+    name: str, *, by: str = "", settings: Settings | None = None, clock: Clock = time.time
+) -> AsyncIterator[TicketRun]:
+    """``open_run`` for a planned event."""
+    settings = settings or load_settings()
+    async with _open(settings, name, Kind.EVENT, clock=clock) as run, _running(run, by):
+        yield run
+
+
+@asynccontextmanager
+async def open_lookup(name: str, *, settings: Settings | None = None) -> AsyncIterator[CampaignRun]:
+    """Look after a campaign that nobody runs, without running it: why it was stopped stands, and nothing may be sent.
+
+    Chunks that a dead process left in the middle of a request become unknown first. A run that is started meanwhile waits.
+
+    Raises:
+        AlreadyRunning: another process runs it, or looks after it.
+        DeliveryNotFound: it was never planned.
+        SettingsError: credentials are missing.
+    """
+    async with open_delivery(name, settings=settings) as run:
+        lock_for_lookup(run.ledger, run.delivery)
+        await _take_over(run)
+        run.stop(Stopped("this process only looks up what is unknown"))
+        yield run
+
+
+@asynccontextmanager
+async def open_helper(
+    name: str, *, settings: Settings | None = None, clock: Clock = time.time
+) -> AsyncIterator[CampaignRun]:
+    """Send for a campaign whose run is another process's: no lock but one's own, no beginning and no end of the run.
+
+    It goes on when the other process dies. Whatever stops it stops the whole run, and the other way round.
+
+    Raises:
+        NotRunning: nobody runs the campaign, so there is nobody to help: it waits for approval, was stopped, or is over.
+        DeliveryNotFound: it was never planned.
+        SettingsError: credentials are missing.
+    """
+    async with open_delivery(name, settings=settings, clock=clock) as run:
+        if not _is_running(run):
+            raise NotRunning(f"nobody runs {name}, so there is nobody to help; nothing was sent")
+        check_writable(run.spool.folder)
+        run.guard_key = sending.owner_key(run.owner)
+        run.ledger.locks.acquire(run.guard_key)
+        await run.do(_import_spool, run.spool)
+        try:
+            yield run
+        except Exception as error:
+            run.stop(error)
+            raise
+        finally:
+            stops_all = run.stopped is not None and not isinstance(run.stopped, Waits)
+            if stops_all and run.ledger.locks.still_held(run.guard_key):
+                deliveries.stop_run(run.ledger, run.delivery, because=_reason(run.stopped) or "a helper stopped")
+
+
+@asynccontextmanager
+async def open_delivery(
+    name: str, *, test: bool = False, settings: Settings | None = None, clock: Clock = time.time
+) -> AsyncIterator[CampaignRun]:
+    """What the steps need of a planned campaign, without being the one that runs it: enough to pull its reports.
+
+    Raises:
+        DeliveryNotFound: it was never planned.
+        SettingsError: credentials are missing.
+    """
+    async with _open(settings or load_settings(), name, Kind.CAMPAIGN, test=test, clock=clock) as run:
+        yield run
+
+
+@asynccontextmanager
+async def _open(
+    settings: Settings, name: str, kind: Kind, *, test: bool = False, clock: Clock = time.time
+) -> AsyncIterator[Run[Any]]:
+    with open_ledger(settings) as ledger:
+        campaign = deliveries.get(ledger, name, test=test, kind=kind)
+        gateway = by_name(campaign.gateway)
+        account = gateway.account(settings)
+        pace = Pace(account.breaker_after, min_interval_seconds=account.min_interval_seconds)
+        run: Run[Any] = Run(settings, ledger, campaign, gateway.open(settings), pace, clock)
+        try:
+            yield run
+        finally:
+            run.close()
+            await run.gateway.aclose()
+
+
+@asynccontextmanager
+async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
+    check_writable(run.spool.folder)
+    await _wait_for_lock(run)
+    await _take_over(run)
+    started = await run.do(deliveries.start_run, run.delivery, by=by or process_name())
+    try:
+        yield
+    except BaseException as error:
+        run.stop(error if isinstance(error, Exception) else InterruptedError(INTERRUPTED))
+        with suppress(LedgerError):  # the first error says more
+            _end(run, started)
+        raise
+    else:
+        _end(run, started)
+
+
+def _end(run: Run[Any], started: float) -> None:
+    """Tell the ledger how the run ended: what it waits for now, or why it stopped."""
+    if isinstance(run.stopped, Waits):
+        deliveries.end_run(run.ledger, run.delivery, started, goes_on_for=run.stopped.reason, goes_on_at=run.stopped.until)
+    else:
+        deliveries.end_run(run.ledger, run.delivery, started, stopped_because=_reason(run.stopped))
+
+
+async def _take_over(run: Run[Any]) -> None:
+    """Settle what dead processes left of a campaign whose lock is ours."""
+    run.ledger.locks.acquire(sending.owner_key(run.owner))
+    await run.do(_import_spool, run.spool)
+    await run.do(sending.abandon_dead, run.delivery)
+
+
+async def _wait_for_lock(run: Run[Any]) -> None:
+    """Become the one that runs this campaign; while somebody only looks after it, wait for that to end.
+
+    Raises:
+        AlreadyRunning: another process runs it; with since when and by whom.
+        LedgerError: the lookup has not ended for ten minutes.
+    """
+    if try_lock(run.ledger, run.delivery):
+        return
+    deadline = time.monotonic() + _LOOKUP_WAIT_SECONDS
+    with run.waiting_for(_for_lookup(run.delivery.name), time.time() + _LOOKUP_WAIT_SECONDS):
+        while not try_lock(run.ledger, run.delivery):
+            _refuse_long_lookup(run.delivery.name, deadline)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def wait_for_lock(ledger: Ledger, campaign: Delivery) -> None:
+    """Become the one that plans this campaign; while somebody only looks after it, wait for that to end.
+
+    Raises:
+        AlreadyRunning, LedgerError: as a run's beginning.
+    """
+    if try_lock(ledger, campaign):
+        return
+    deadline = time.monotonic() + _LOOKUP_WAIT_SECONDS
+    with board().waiting(_for_lookup(campaign.name), time.time() + _LOOKUP_WAIT_SECONDS):
+        while not try_lock(ledger, campaign):
+            _refuse_long_lookup(campaign.name, deadline)
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _for_lookup(name: str) -> str:
+    return f"for another process that looks after {name}"
+
+
+def _refuse_long_lookup(name: str, deadline: float) -> None:
+    if time.monotonic() >= deadline:
+        raise LedgerError(
+            f"{name} has been looked after by another process for {_LOOKUP_WAIT_SECONDS / 60:.0f} minutes;"
+            " nothing was sent. Look at that process, and run the campaign again"
+        )
+
+
+def try_lock(ledger: Ledger, campaign: Delivery) -> bool:
+    """Become the one that runs this campaign; False while somebody looks after it who sends nothing.
+
+    Raises:
+        AlreadyRunning: another process runs it; with since when and by whom.
+    """
+    if ledger.locks.acquire(campaign.lock_key):
+        return True
+    if not ledger.locks.is_free(campaign.lookup_key):
+        return False
+    if ledger.locks.acquire(campaign.lock_key):  # the lookup ended between the two questions
+        return True
+    raise _already_running(ledger, campaign)
+
+
+def lock_for_lookup(ledger: Ledger, campaign: Delivery) -> None:
+    """Look after a campaign or event without running it: a run that is started meanwhile waits.
+
+    Raises:
+        AlreadyRunning: another process runs it, or looks after it.
+    """
+    locks = ledger.locks
+    if deliveries.is_run(ledger, campaign.lock_key):
+        raise _already_running(ledger, campaign)  # before the run's helpers could take it for a lookup
+    if not locks.acquire(campaign.lookup_key):
+        raise AlreadyRunning(f"{campaign.name} is being looked after by another process")
+    if not locks.acquire(campaign.lock_key):
+        raise _already_running(ledger, campaign)
+
+
+def _already_running(ledger: Ledger, campaign: Delivery) -> AlreadyRunning:
+    now = deliveries.get(ledger, campaign.name, test=campaign.test)
+    return AlreadyRunning(f"{campaign.name} is already running {_since(now)}")
+
+
+def _is_running(run: Run[Any]) -> bool:
+    """Whether somebody runs the campaign right now. Who only plans it, or looks after it, holds its lock as well."""
+    is_started = run.delivery.run_started_at is not None and run.delivery.stopped_because is None
+    return is_started and deliveries.is_run(run.ledger, run.delivery.lock_key)
+
+
+def process_name() -> str:
+    """This process, for people: ``ops@host, process 4711``."""
+    account = os.environ.get("LOGNAME") or os.environ.get("USER") or f"user {os.getuid()}"
+    return f"{account}@{socket.gethostname()}, process {os.getpid()}"
+
+
+def new_owner() -> str:
+    """A name for this process's claims that no other process ever has."""
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()[:60])  # it stands in names of files, and in lines of words
+    return f"{host}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+
+
+def _import_spool(ledger: Ledger, spool: Spool) -> int:
+    return import_spool(spool.folder, ledger)
+
+
+def _since(campaign: Delivery) -> str:
+    if campaign.run_started_at is None:
+        return "elsewhere: it is being planned"
+    moment = datetime.fromtimestamp(campaign.run_started_at).astimezone()
+    minutes = (time.time() - campaign.run_started_at) / 60
+    return f"since {moment:%Y-%m-%d %H:%M:%S %Z} ({minutes:.0f} min), by {campaign.run_by}"
+
+
+def _reason(stopped: Exception | None) -> str | None:
+    return None if stopped is None else str(stopped) or type(stopped).__name__

@@ -1,0 +1,73 @@
+"""Whether a claimed request may still leave: asked as late as possible, when its connection stands and no byte is written.
+
+A process may sleep between its claim and its request, and lose its lock to another one meanwhile. So a request leaves only
+within moments of a proof that its claim is ours, on a clock that goes on while the machine is suspended.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from posthorn.delivery.running.run import Run
+from posthorn.errors import ClaimGone, HeldBack, LedgerError, Stopped, Unreachable
+from posthorn.ledger import sending
+from posthorn.ledger.sending import Claim
+from posthorn.ledger.store.engine import Ledger
+
+FRESH_SECONDS = 2.0
+"""How old a proof may be: far below the shortest time between two looks that make a message absent."""
+
+_MOST_PROOFS = 5
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux: also counts suspension, unlike its CLOCK_MONOTONIC; on macOS CLOCK_MONOTONIC does."""
+
+
+def clock_seconds() -> float:
+    """Seconds on a clock that nobody sets and that counts suspension."""
+    return time.clock_gettime(_CLOCK)
+
+
+async def let_leave(run: Run[Any], claimed: Claim, proven_at: float) -> None:
+    """Return at once if the claim was proven to be ours moments ago (``proven_at``, on our clock); else prove it anew.
+
+    A proof asks the lock's session and the claim's chunk, one round trip each: on most requests it is not needed, for the
+    claim itself was one, and a session that was ended has said so on its socket.
+
+    Raises:
+        ClaimGone: it is not ours any more, it stands in no mark, or the ledger is gone. Nothing may leave.
+        HeldBack: its hours have ended since.
+        Unreachable: it cannot be told in time; the request may be made again.
+    """
+    try:
+        run.gate.refuse_to_leave()
+    except Stopped as because:
+        raise HeldBack(because) from None
+    if run.mark is not None and run.mark.problem is not None:
+        raise ClaimGone(f"{run.mark.path} could not be written ({run.mark.problem.strerror}); nothing more is sent")
+    if _is_fresh(proven_at) and not run.ledger.locks.may_be_gone(run.guard_key):
+        return
+    for _ in range(_MOST_PROOFS):
+        proven_at = clock_seconds()
+        try:
+            is_ours = await run.do(_is_ours, run, claimed)
+        except LedgerError as error:  # not one byte has left, so nobody is in doubt
+            raise ClaimGone(
+                f"the ledger was lost before a request left ({error}): it was held back. Run it again"
+            ) from error
+        if not is_ours:
+            raise ClaimGone(
+                f"the lock of {run.delivery.name} was lost while a request waited to leave, and another process may have"
+                " taken over: the request was held back, nothing more is sent here. Run it again"
+            )
+        if _is_fresh(proven_at):
+            return
+    raise Unreachable(f"the ledger answers too slowly to show that a claim still stands ({FRESH_SECONDS:.0f} s); not sent")
+
+
+def _is_fresh(proven_at: float) -> bool:
+    return 0 <= clock_seconds() - proven_at <= FRESH_SECONDS
+
+
+def _is_ours(ledger: Ledger, run: Run[Any], claimed: Claim) -> bool:
+    return ledger.locks.still_held(run.guard_key) and sending.stands(ledger, claimed)

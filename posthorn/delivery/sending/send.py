@@ -1,0 +1,254 @@
+"""Sending: claim a chunk durably, make its one request, record what became of it.
+
+The outcome of a request is taken, not taken or unknown. Unknown is recorded and never repeated here, whatever happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+from posthorn.delivery.limits.passed import refuse_passed
+from posthorn.delivery.running.run import Run
+from posthorn.delivery.sending.permit import clock_seconds, let_leave
+from posthorn.errors import ClaimGone, GatewayError, HeldBack, InputError, LedgerError, SlowDown, Stopped, TryAgain, Waits
+from posthorn.gateways.contract import Before
+from posthorn.ledger import deliveries, sending
+from posthorn.ledger.costs import CapReached
+from posthorn.ledger.sending import Claim, ClaimLost
+from posthorn.ledger.spool import hold_answer, hold_not_taken, keep_answer, keep_not_taken
+from posthorn.ledger.store.engine import Ledger
+from posthorn.models import Answer
+
+MOST_BATCHES = 16
+"""However large a campaign: each batch is a task run, which costs Prefect's server work and says no more than the progress.
+
+A retry needs no smaller ones, for the ledger knows what is left; and with thousands of task runs the server loses some.
+"""
+
+_LEAST_PER_SLOT = 4
+"""Chunks of a batch for each request in flight, at least: so that a batch is worth its beginning."""
+
+_PATIENCE_SECONDS = 1.0
+_LONGEST_ID = 64  # as the ledger's column has it
+
+_Outcome = Answer | GatewayError | InputError
+
+
+class Exchange(Protocol):
+    """What a request for a claim is made of, and what a gateway without documents for it may still know."""
+
+    async def send(self, claimed: Claim, before: Before) -> Answer:
+        """Make the one request for this claim, if ``before``, awaited right before its first byte, does not hold it back.
+
+        Raises ``GatewayError``, or ``InputError`` before anything has left.
+        """
+
+    async def confirm_refused(self, claimed: Claim) -> None:
+        """Settle a claim that is unknown only because a bare HTTP 429 is nowhere explained, if the provider can be asked."""
+
+
+def batches(chunks: Sequence[int], concurrency: int) -> Iterator[tuple[int, int]]:
+    """Cut the pending chunks into batches ``(first, last)`` for one task run each: enough work for every slot, few runs."""
+    size = max(_LEAST_PER_SLOT * concurrency, -(-len(chunks) // MOST_BATCHES))
+    for at in range(0, len(chunks), size):
+        yield chunks[at], chunks[min(at + size, len(chunks)) - 1]
+
+
+async def send_batch(run: Run[Any], exchange: Exchange, first: int, last: int) -> int:
+    """Send every pending chunk with an id from ``first`` to ``last``; returns how many requests were made.
+
+    May be run again at any time: it claims only what is pending.
+
+    Raises:
+        TryAgain: the provider could not be reached; what was not sent is pending.
+    """
+    # Twice as many as there are slots: while one records what was answered, another has its request under way.
+    batch = _Batch(first, last)
+    workers = [asyncio.create_task(_worker(run, exchange, batch)) for _ in range(2 * run.concurrency)]
+    try:
+        await asyncio.wait(workers)  # unlike gather, it lets the workers live when this task is cancelled
+    except asyncio.CancelledError:
+        run.stop(Stopped("the run was cancelled"))
+        await asyncio.wait(workers)  # what is in flight is finished, not abandoned
+        raise
+    problems = [problem for worker in workers if (problem := worker.exception()) is not None]
+    if problems:
+        raise next((problem for problem in problems if not isinstance(problem, TryAgain)), problems[0])
+    return sum(worker.result() for worker in workers)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The chunks of one batch; ``is_claimed`` once none of them was pending, until one is pending again."""
+
+    first: int
+    last: int
+    is_claimed: bool = False
+
+
+async def _worker(run: Run[Any], exchange: Exchange, batch: _Batch) -> int:
+    """Send chunk after chunk until there is none left or the run stops."""
+    requests = 0
+    while not run.is_stopped():
+        async with run.slots:
+            await run.pace.wait()
+            if run.is_stopped() or batch.is_claimed:
+                break
+            held = await _claimed(run, batch)
+            if held is None:
+                batch.is_claimed = True
+                break
+            claimed, proven_at = held
+            requests += 1
+            outcome = await _outcome(run, exchange, claimed, proven_at)
+            _notice(run, outcome)  # before the slot is free: the next request may have to wait, or not to leave at all
+        await _record(run, exchange, claimed, outcome)
+        if not isinstance(outcome, Answer):
+            batch.is_claimed = False  # its chunk may be pending again
+    return requests
+
+
+async def _claimed(run: Run[Any], batch: _Batch) -> tuple[Claim, float] | None:
+    """``_claim`` in the ledger's thread; None where there is nothing to claim, or no more may be: the run stops then."""
+    try:
+        return await run.do(_claim, run, batch.first, batch.last)
+    except Stopped as reason:
+        if not run.is_stopped():
+            run.stop(reason)
+            if isinstance(reason, Waits):  # at once: whoever is killed before its end is gone on with all the same
+                await run.do(deliveries.note_going_on, run.delivery, reason.reason, reason.until)
+        return None
+
+
+def _claim(ledger: Ledger, run: Run[Any], first: int, last: int) -> tuple[Claim, float] | None:
+    """Claim a chunk, if this process still has its lock: a database may have dropped the session that held it.
+
+    Returns the claim, and since when it is known to be ours (``permit.clock_seconds``). Once it is durable it is marked.
+    """
+    proven_at = clock_seconds()
+    if run.mark is None and not run.delivery.test:
+        raise LedgerError(f"{run.delivery.name} was not guarded; nothing is sent")
+    if not ledger.locks.still_held(run.guard_key):
+        raise LedgerError(f"the lock of {run.delivery.name} is lost; nothing more is sent. Run it again")
+    refuse_passed(ledger, run.delivery)
+    run.gate.refuse_claim()
+    if (halted := run.halting.look(ledger, run.delivery)) is not None:
+        raise halted
+    claimed = _claim_within_budget(ledger, run, first, last)
+    if claimed is None:
+        return None
+    if run.mark is not None:
+        ledger.when_durable(partial(run.mark.note, claimed, time.time()))
+    return claimed, proven_at
+
+
+def _claim_within_budget(ledger: Ledger, run: Run[Any], first: int, last: int) -> Claim | None:
+    while True:
+        try:
+            return sending.claim(ledger, run.delivery, run.owner, first, last, run.watch, run.budget.limits())
+        except CapReached as reached:
+            run.budget.make_room(ledger, reached)
+
+
+async def _outcome(run: Run[Any], exchange: Exchange, claimed: Claim, proven_at: float) -> _Outcome:
+    """Make the one request for a claim, and catch what it came to."""
+    try:
+        return await exchange.send(claimed, partial(let_leave, run, claimed, proven_at))
+    except (GatewayError, InputError) as error:
+        return error
+    except BaseException:
+        # Interrupted at an unknown moment: at once and in this thread, there may be no other.
+        sending.record_unknown(run.ledger, claimed)
+        raise
+
+
+def _notice(run: Run[Any], outcome: _Outcome) -> None:
+    """What an outcome means for the requests that have not left yet: stop, wait, or go on."""
+    if isinstance(outcome, Answer):
+        run.pace.answered()
+        if outcome.stop is not None:
+            run.stop(outcome.stop)
+        if (halted := run.halting.saw(outcome.receipts)) is not None:
+            run.stop(halted)
+    elif isinstance(outcome, HeldBack):
+        run.stop(outcome.because)
+    elif isinstance(outcome, InputError) or outcome.stops_run:
+        run.stop(outcome)
+    else:
+        _slow_or_break(run, outcome)
+
+
+def _slow_or_break(run: Run[Any], error: GatewayError) -> None:
+    if error.slows_all:
+        run.pace.slow(error.retry_after_seconds)
+    if error.maybe_sent:
+        run.pace.unknown()
+    if run.pace.is_broken and run.delivery.definition.get("hold_minutes"):
+        run.pace.slow(None)  # what a held campaign sends twice can be withdrawn: wait, and go on
+    elif run.pace.is_broken:
+        run.stop(Stopped(f"too many unknown outcomes in a row, the last: {error}"))
+    elif run.pace.is_out_of_patience:
+        run.stop(Stopped(f"the provider asks for nothing but pauses: {error}"))
+
+
+async def _record(run: Run[Any], exchange: Exchange, claimed: Claim, outcome: _Outcome) -> None:
+    """Write down what became of a claim. Raises an error that allows a retry, for whoever holds the retries."""
+    if isinstance(outcome, Answer):
+        outcome = _with_usable_ids(outcome)
+        hold_answer(run.spool, claimed, outcome)
+        await asyncio.sleep(0)  # whoever waits for the slot asks for its claim first, and both share a commit
+        await _durably(run, run.do(keep_answer, run.spool, claimed, outcome))
+    elif isinstance(outcome, InputError):  # refused here, before any request
+        await run.do(sending.release, claimed)
+    elif isinstance(outcome, ClaimGone):
+        hold_not_taken(run.spool, claimed, outcome)
+        with suppress(ClaimLost):  # whoever took it over has the say
+            await _durably(run, run.do(keep_not_taken, run.spool, claimed, outcome))
+    elif outcome.maybe_sent:
+        await run.do(sending.record_unknown, claimed, outcome)
+    elif isinstance(outcome, SlowDown) and outcome.is_undocumented and not run.delivery.test:
+        await run.do(sending.record_unknown, claimed, outcome)
+        await _confirm_refused(run, exchange, claimed)
+    else:
+        hold_not_taken(run.spool, claimed, outcome)
+        await _durably(run, run.do(keep_not_taken, run.spool, claimed, outcome))
+        if outcome.retryable and not outcome.slows_all:
+            raise outcome
+
+
+def _with_usable_ids(answer: Answer) -> Answer:
+    """The answer with only such ids as the ledger can keep; a message that was taken under another one was taken."""
+    ids = [one.provider_id for one in answer.receipts if one.provider_id is not None]
+    if max(map(len, ids), default=0) <= _LONGEST_ID and "".join(ids).isprintable():  # nearly always, so it must be quick
+        return answer
+    receipts = [one if _is_usable(one.provider_id or "") else one._replace(provider_id=None) for one in answer.receipts]
+    return replace(answer, receipts=receipts, anomalies=[*answer.anomalies, "an id that is no id: left out"])
+
+
+def _is_usable(provider_id: str) -> bool:
+    return len(provider_id) <= _LONGEST_ID and provider_id.isprintable()
+
+
+async def _durably(run: Run[Any], recording: Coroutine[Any, Any, None]) -> None:
+    """Record a spooled outcome. The ledger's commit makes it durable; where that fails or takes long, the spool does."""
+    task = asyncio.ensure_future(recording)
+    await asyncio.wait([task], timeout=_PATIENCE_SECONDS)
+    if not task.done() or task.cancelled() or task.exception() is not None:
+        with suppress(OSError):  # the recording's own error says more
+            await asyncio.to_thread(run.spool.sync)
+    await task
+
+
+async def _confirm_refused(run: Run[Any], exchange: Exchange, claimed: Claim) -> None:
+    await run.pace.wait()
+    try:
+        await exchange.confirm_refused(claimed)
+    except GatewayError as error:
+        if error.stops_run:
+            run.stop(error)  # otherwise it stays unknown, and the reconciliation at the end asks again

@@ -1,0 +1,166 @@
+"""The guard: before the first claim of every run, is this ledger older than what was sent? Then nothing is sent.
+
+Two witnesses are outside the ledger: this machine's mark of its claims, and the provider's list. The mark is exact; where it
+says nothing (it was deleted, or another machine sent), a sample of the pending numbers is looked up with a provider that can
+be asked. See docs/decisions/005.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import datetime
+from typing import Any
+
+from posthorn.delivery.running.run import CampaignRun, Run
+from posthorn.delivery.settling.listing import CLOCK_SKEW_SECONDS, is_titled, read_all
+from posthorn.errors import InputError, LedgerError, PermissionMissing, Stopped
+from posthorn.ledger import copies, guarding
+from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.marks import Mark, MarkedClaim, marks_folder
+from posthorn.ledger.store.engine import Ledger
+from posthorn.models import MessageState, Phone, Report
+from posthorn.settings import Settings
+
+LISTED_SECONDS = 7 * 86_400.0
+"""How far back that is looked up; a message of a week ago is surely listed, if it was taken."""
+
+_LEAST_OF_A_TITLE = 8
+
+
+async def guard(run: Run[Any]) -> None:
+    """Let the run send, unless its ledger is, or seems, older than what was sent. A test sends nothing and is not guarded.
+
+    Raises:
+        Stopped: it is, or no mark can be kept; what to do is said.
+        TryAgain, StopRun: the provider could not be asked.
+    """
+    if run.delivery.test or run.mark is not None:
+        return
+    mark = open_mark(run.settings, run.ledger, run.delivery)
+    try:
+        await _refuse_if_behind(run, mark)
+    except BaseException:
+        mark.close()
+        raise
+    run.mark = mark
+
+
+async def _refuse_if_behind(run: Run[Any], mark: Mark) -> None:
+    if forgotten := await run.do(guarding.forgotten, mark):
+        raise Stopped(f"{_behind(run.delivery, mark, forgotten)} Nothing was sent. {_way_on(run.delivery)}")
+    # A mark tells of this machine only; a ledger on a server may have been written from others.
+    if run.descriptor.looks_up and (mark.is_empty() or not run.ledger.is_sqlite):
+        await _refuse_if_listed(run)
+
+
+def open_mark(settings: Settings, ledger: Ledger, campaign: Delivery) -> Mark:
+    """This machine's mark of that delivery.
+
+    Raises:
+        Stopped: it cannot be used; the message names the setting.
+    """
+    try:
+        return Mark(marks_folder(settings.guard_dir), ledger.uuid, campaign.name)
+    except LedgerError as error:
+        raise Stopped(str(error)) from None
+
+
+def _behind(campaign: Delivery, mark: Mark, forgotten: Sequence[MarkedClaim]) -> str:
+    last = datetime.fromtimestamp(max(claim.claimed_at for claim in forgotten)).astimezone()
+    return (
+        f"this ledger is older than what was sent: it does not know {len(forgotten):,} requests of {campaign.name} that"
+        f" {mark.path} notes, the last of {last:%Y-%m-%d %H:%M:%S %Z}. It was restored from a copy, it seems."
+    )
+
+
+def _way_on(campaign: Delivery, then: str = "send it again") -> str:
+    return f"Run `{campaign.kind.command} reconcile {campaign.name} --pending`, then {then}"
+
+
+def refuse_to_cancel(settings: Settings, ledger: Ledger, campaign: Delivery) -> None:
+    """Refuse where this machine's mark shows that the ledger is older than what was sent: that would not be withdrawn.
+
+    Raises:
+        Stopped: it is; nothing is sent by such a ledger, either.
+    """
+    try:
+        mark = open_mark(settings, ledger, campaign)
+    except Stopped:  # no reason to go on sending
+        return
+    with closing(mark):
+        if forgotten := guarding.forgotten(ledger, mark):
+            way_on = _way_on(campaign, "cancel it")
+            raise Stopped(f"{_behind(campaign, mark, forgotten)} Nothing was cancelled. {way_on}")
+
+
+async def _refuse_if_listed(run: CampaignRun) -> None:
+    """Refuse if the provider has messages of this campaign that the ledger thinks were never sent."""
+    some = await run.do(guarding.sample, run.delivery, run.descriptor.bounds.numbers_per_lookup)  # what one request may ask
+    if not some:
+        return
+    try:
+        found, _ = await listed(run, [one.phone for one in some], time.time() - LISTED_SECONDS)
+    except InputError as error:  # more than the provider shows: nothing is concluded from that
+        raise Stopped(f"whether this ledger is up to date cannot be looked up: {error}. Nothing was sent") from None
+    except PermissionMissing as error:
+        raise Stopped(
+            f"the account may not read reports ({error}), so nobody can tell whether some of these numbers have had the"
+            " message already. Nothing was sent. Give the API user the right to read reports in the provider's panel,"
+            " then send again"
+        ) from None
+    # Another process of the same run may have sent some meanwhile: those are claimed by now.
+    hits = await run.do(guarding.still_waiting, [one for one in some if one.phone in found]) if found else []
+    if hits:
+        raise Stopped(
+            f"this ledger seems older than what was sent: of {len(some):,} pending numbers that were looked up, the provider"
+            f" lists a message like this one for {len(hits):,}, under ids that the ledger does not know. Nothing was sent."
+            f" {_way_on(run.delivery)}"
+        )
+
+
+async def listed(run: CampaignRun, phones: Sequence[Phone], since: float) -> tuple[dict[Phone, list[Report]], bool]:
+    """What the provider lists for these numbers that is like this campaign's message and is nobody's in this ledger.
+
+    Also whether that listing was whole. It has no end: what is kept, or dated by a clock that is ahead, lies in the future.
+    """
+    reports, is_whole = await read_all(run, phones, since)
+    like = [one for one in reports if _is_like(one, run.delivery) and one.state != MessageState.REJECTED]
+    if not like:
+        return {}, is_whole
+    known = await run.do(guarding.known_ids, [report.provider_id for report in like])
+    by_phone: defaultdict[Phone, list[Report]] = defaultdict(list)
+    for report in like:
+        if report.phone is not None and report.provider_id not in known:
+            by_phone[report.phone].append(report)
+    others = await run.do(copies.open_elsewhere, run.delivery, list(by_phone))
+    ours = {phone: _not_of_others(run, rows, others.get(phone, ())) for phone, rows in by_phone.items()}
+    return {phone: rows for phone, rows in ours.items() if rows}, is_whole
+
+
+def _not_of_others(run: CampaignRun, rows: list[Report], spans: Sequence[tuple[float, float]]) -> list[Report]:
+    """The rows but for those that another campaign of this title waits for: at most one for each of its open requests."""
+    late = CLOCK_SKEW_SECONDS + run.account.settle_seconds
+    theirs = [
+        row
+        for row in rows
+        if row.queued_at is not None
+        and any(since - CLOCK_SKEW_SECONDS <= row.queued_at.timestamp() <= until + late for since, until in spans)
+    ]
+    return rows if len(theirs) > len(spans) else [row for row in rows if row not in theirs]
+
+
+def _is_like(report: Report, campaign: Delivery) -> bool:
+    """Whether the report's title is the campaign's, as far as a provider may have cut or respelt it."""
+    if is_titled(report, campaign):
+        return True
+    theirs, ours = _letters(report.title or ""), _letters(str(campaign.definition["title"]))
+    shorter, longer = sorted((theirs, ours), key=len)
+    return len(shorter) >= min(_LEAST_OF_A_TITLE, len(ours)) and bool(shorter) and longer.startswith(shorter)
+
+
+def _letters(title: str) -> str:
+    return re.sub(r"\W+", "", title.casefold())
