@@ -26,7 +26,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Failed, Running
 
 from flows.ending import BESIDE_ANOTHER, WITHDRAWN, ending
-from posthorn.delivery.running.run import INTERRUPTED, Run
+from posthorn.delivery.running.run import INTERRUPTED, AnyRun
 from posthorn.delivery.running.waiting import Board, watched
 from posthorn.errors import PosthornError, Stopped
 from posthorn.ledger.deliveries import Delivery
@@ -49,7 +49,7 @@ class Word:
     def __init__(self) -> None:
         self.reason: str | None = None
         self.delivery: Delivery | None = None
-        self._run: Run[Any] | None = None
+        self._run: AnyRun | None = None
         self.has_ended = False
         self._task = asyncio.current_task()
 
@@ -65,7 +65,7 @@ class Word:
             self._task.cancel()
 
     @contextmanager
-    def reaches(self, run: Run[Any]) -> Iterator[None]:
+    def reaches(self, run: AnyRun) -> Iterator[None]:
         """Have the word stop that run inside the block. After it the flow only shows how it ended: that is not cut short."""
         self._run, self.delivery = run, run.delivery
         try:
@@ -139,7 +139,7 @@ async def _shown(word: Word) -> str | None:
 
 
 @contextmanager
-def finish_when_cancelled(run: Run[Any]) -> Iterator[None]:
+def finish_when_cancelled(run: AnyRun) -> Iterator[None]:
     """Have a word from outside stop the run kindly inside the block."""
     with _word.get().reaches(run):
         yield

@@ -96,6 +96,11 @@ class Kind(enum.IntEnum):
         return "posthorn tickets" if self is Kind.EVENT else "posthorn campaign"
 
     @property
+    def noun(self) -> str:
+        """What it is called, with its article."""
+        return "an event" if self is Kind.EVENT else "a campaign"
+
+    @property
     def item(self) -> str:
         """What one recipient's copy is called."""
         return "ticket" if self is Kind.EVENT else "message"

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from prefect import task
 from prefect.client.orchestration import get_client
@@ -15,7 +14,7 @@ from prefect.logging import get_run_logger
 
 from posthorn.delivery import deliver
 from posthorn.delivery.deliver import Steps
-from posthorn.delivery.running.run import CampaignRun, Run
+from posthorn.delivery.running.run import AnyRun, CampaignRun
 from posthorn.delivery.sending.send import Exchange, send_batch
 from posthorn.delivery.settling.copies import find_second_copies
 from posthorn.delivery.settling.guard import guard as guarded
@@ -30,19 +29,19 @@ def limit_name(gateway: str) -> str:
 
 
 @task(name="guard", task_run_name="guard", **POLICY)
-async def guard(run: Run[Any]) -> None:
+async def guard(run: AnyRun) -> None:
     """Let the run send, unless its ledger is older than what was sent."""
     await guarded(run)
 
 
-async def guard_once(run: Run[Any]) -> None:
+async def guard_once(run: AnyRun) -> None:
     """The task, where the run is not guarded yet."""
     if run.mark is None and not run.delivery.test:
         await guard(run)
 
 
 @task(name="send", task_run_name="send {first}-{last}", **POLICY)
-async def send(run: Run[Any], exchange: Exchange, first: int, last: int) -> int:
+async def send(run: AnyRun, exchange: Exchange, first: int, last: int) -> int:
     """Send what is pending of the chunks ``first`` to ``last``; how many requests were made."""
     began = time.monotonic()
     try:
@@ -76,7 +75,7 @@ async def find_copies(run: CampaignRun) -> int:
 
 
 @asynccontextmanager
-async def part_of_limit(run: Run[Any]) -> AsyncIterator[None]:
+async def part_of_limit(run: AnyRun) -> AsyncIterator[None]:
     """Hold this process's part of the account's limit while it sends: as many places as it may have requests in flight.
 
     A limit that nobody created is an error, not freedom. One that was set lower than that is kept to. One that cannot be

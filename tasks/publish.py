@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import ArtifactCollection
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from posthorn.delivery.running.run import Run
+from posthorn.delivery.running.run import AnyRun
 from posthorn.views.cards import Card, card, card_and_overview
 from posthorn.views.details import rejects_page, unknown_page
 from posthorn.views.overview import OVERVIEW
@@ -71,7 +71,7 @@ async def _put_details(name: str, shown: Card) -> None:
 
 
 @asynccontextmanager
-async def progress(run: Run[Any]) -> AsyncIterator[None]:
+async def progress(run: AnyRun) -> AsyncIterator[None]:
     """Keep the card of what is being sent up to date inside the block."""
     shown = await _card(run)
     await _put(shown.key, shown.page, shown.headline)
@@ -85,7 +85,7 @@ async def progress(run: Run[Any]) -> AsyncIterator[None]:
         await _tell_news(run)
 
 
-async def _follow(run: Run[Any], shown: Card) -> None:
+async def _follow(run: AnyRun, shown: Card) -> None:
     while True:
         await asyncio.sleep(PROGRESS_EVERY_SECONDS)
         try:
@@ -98,13 +98,13 @@ async def _follow(run: Run[Any], shown: Card) -> None:
             get_run_logger().warning("the progress could not be shown", exc_info=True)
 
 
-async def _tell_news(run: Run[Any]) -> None:
+async def _tell_news(run: AnyRun) -> None:
     """Tell automations that a cap is used up but for little."""
     for said in run.budget.take_news():
         tell("cost", {**(await _card(run)).status, "because": said})
 
 
-async def _card(run: Run[Any]) -> Card:
+async def _card(run: AnyRun) -> Card:
     """In a thread of its own: the ledger's has requests to record."""
     return await asyncio.to_thread(card, run.ledger, run.delivery.name, run.settings, test=run.delivery.test)
 

@@ -11,7 +11,7 @@ from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL
 from typing_extensions import override
 
-from posthorn.delivery.running.run import Run
+from posthorn.delivery.running.run import AnyRun
 from posthorn.errors import PosthornError
 from posthorn.ledger import totals
 from posthorn.models import TAKEN
@@ -44,7 +44,7 @@ def tell_plan(status: Mapping[str, Any]) -> None:
     get_run_logger().info(line, status["name"], *said)
 
 
-async def tell_batch(run: Run[Any], first: int, last: int, requests: int, began: float) -> None:
+async def tell_batch(run: AnyRun, first: int, last: int, requests: int, began: float) -> None:
     """A batch has ended: its requests, its pace, how far the whole is."""
     counted = await run.do(totals.totals, run.delivery)
     seconds = max(0.001, time.monotonic() - began)
@@ -54,7 +54,7 @@ async def tell_batch(run: Run[Any], first: int, last: int, requests: int, began:
     get_run_logger().info(line, first, last, f"{requests:,}", seconds, requests / seconds, *said)
 
 
-async def tell_failed(run: Run[Any], first: int, last: int, error: Exception) -> None:
+async def tell_failed(run: AnyRun, first: int, last: int, error: Exception) -> None:
     """A batch has ended early: why, and how many messages are left."""
     counted = await run.do(totals.totals, run.delivery)
     line = "chunks %d to %d ended early: %s; %s messages are left to send, %s are unknown"

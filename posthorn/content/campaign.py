@@ -19,6 +19,7 @@ from pydantic import (
     PrivateAttr,
 )
 
+from posthorn.content.definition import CampaignContent
 from posthorn.content.filenames import existing
 from posthorn.content.inputfile import (
     MaxCost,
@@ -281,26 +282,23 @@ class Campaign(BaseModel):
         found = (look_at_url(source, allow_loopback=allow_loopback) for source in urls)
         return [caution for caution in found if caution]
 
-    def definition(self, *, allow_loopback: bool = False) -> dict[str, object]:
-        """What this campaign sends, as JSON values: content, not paths, pace or people. It reads the media.
-
-        Media are listed as ``sha256:…`` or by URL; ``send_at`` is in UTC.
+    def content(self, *, allow_loopback: bool = False) -> CampaignContent:
+        """What this campaign sends: not paths, pace or people. It reads the media.
 
         Raises:
             InputError: a file cannot be used.
         """
-        return {
-            "title": self.title,
-            "text": self.text,
-            "media": [
-                f"sha256:{item.sha256}" if item.sha256 else item.source
-                for item in self.media_items(allow_loopback=allow_loopback)
-            ],
-            "send_at": self.send_at.astimezone(UTC).isoformat() if self.send_at else None,
-            "hold_minutes": self.hold_minutes,
-            "test": self.test,
-            **({"gateway": self.gateway} if self.gateway else {}),
-        }
+        items = self.media_items(allow_loopback=allow_loopback)
+        chosen = {"gateway": self.gateway} if self.gateway else {}
+        return CampaignContent(
+            title=self.title,
+            text=self.text,
+            media=[f"sha256:{item.sha256}" if item.sha256 else item.source for item in items],
+            send_at=self.send_at.astimezone(UTC) if self.send_at else None,
+            hold_minutes=self.hold_minutes,
+            test=self.test,
+            **chosen,
+        )
 
 
 def load_campaign(path: Path, gateways: Mapping[str, Bounds]) -> Campaign:

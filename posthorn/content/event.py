@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from posthorn.content import inputfile
+from posthorn.content.definition import EventContent
 from posthorn.content.filenames import existing
 from posthorn.content.inputfile import MaxCost, OnRepeat, checked_name, hash_of_list, read_model, sha256_of, unknown_gateway
 from posthorn.content.media.barcode import new_barcode_id
@@ -36,25 +37,6 @@ from posthorn.models import UNSENDABLE, Phone
 from posthorn.settings import HoursText
 
 BATCH = 5_000
-_NOT_CONTENT = frozenset(
-    {
-        "allow_code_reuse",
-        "allow_repeat",
-        "approve",
-        "barcode_column",
-        "column",
-        "key",
-        "landlines",
-        "literal",
-        "max_cost",
-        "on_repeat",
-        "only_where",
-        "opt_outs",
-        "send_hours",
-        "strict",
-    }
-)
-"""Keys that say how the list is read, what blocks, when it is sent and what it may cost: not what a ticket is made of."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _FIRST_REJECTS = 100
 
@@ -159,10 +141,10 @@ class TicketEvent(BaseModel):
         }
         return {key: value for key, value in chosen.items() if value or (key == "barcode_column" and value is not None)}
 
-    def definition(self) -> dict[str, object]:
-        """What its tickets are made of, as JSON values: content, not paths or people."""
-        left_out = {"name", "attendees", *_NOT_CONTENT} | (set() if self.gateway else {"gateway"})
-        return self.model_dump(mode="json", by_alias=True, exclude=left_out)
+    def content(self) -> EventContent:
+        """What its tickets are made of: not paths or people, nor when they are sent and what they may cost."""
+        chosen = set(EventContent.model_fields) - (set() if self.gateway else {"gateway"})
+        return EventContent.model_validate(self.model_dump(by_alias=True, include=chosen))
 
     def list_hash(self, region: str, sha256: str | None = None) -> str:
         """What tells one list from another: the hash of its bytes (taken here if not given), and what is chosen of it.

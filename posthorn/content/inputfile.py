@@ -90,7 +90,7 @@ def hash_of_list(sha256: str, *chosen: object) -> str:
 
 
 def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
-    """A sentence for each thing in which two definitions differ."""
+    """A sentence for each thing in which two contents differ."""
     sentences = []
     for key in dict.fromkeys([*old, *new]):
         before, after = old.get(key), new.get(key)

@@ -12,12 +12,11 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 from posthorn.delivery.deciding.approval import heed_approval
 from posthorn.delivery.planning.repeat import heed_repeats
 from posthorn.delivery.preparing.tickets import TicketExchange
-from posthorn.delivery.running.run import CampaignRun, Run, TicketRun
+from posthorn.delivery.running.run import AnyRun, CampaignRun, TicketRun
 from posthorn.delivery.sending.exchange import campaign_exchange
 from posthorn.delivery.sending.send import Exchange, batches, send_batch
 from posthorn.delivery.sending.waves import opened_next
@@ -58,12 +57,12 @@ class Steps:
     ``withdraw`` and ``find_copies`` look after what was sent. ``limit`` is held while sending.
     """
 
-    guard: Callable[[Run[Any]], Awaitable[None]] = guard
-    send: Callable[[Run[Any], Exchange, int, int], Awaitable[int]] = send_batch
+    guard: Callable[[AnyRun], Awaitable[None]] = guard
+    send: Callable[[AnyRun, Exchange, int, int], Awaitable[int]] = send_batch
     look_up: Callable[[CampaignRun], Awaitable[float | None]] = look_up
     withdraw: Callable[[CampaignRun], Awaitable[int]] = withdraw_unwanted
     find_copies: Callable[[CampaignRun], Awaitable[int]] = find_second_copies
-    limit: Callable[[Run[Any]], AbstractAsyncContextManager[None]] = lambda _run: nullcontext()
+    limit: Callable[[AnyRun], AbstractAsyncContextManager[None]] = lambda _run: nullcontext()
 
 
 PLAIN = Steps()
@@ -107,7 +106,7 @@ async def send_all(run: CampaignRun, steps: Steps = PLAIN) -> int:
     return requests
 
 
-async def send_pending(run: Run[Any], exchange: Exchange, steps: Steps = PLAIN) -> int:
+async def send_pending(run: AnyRun, exchange: Exchange, steps: Steps = PLAIN) -> int:
     """Send every pending chunk, a batch per step; the first batch that fails for good stops the rest.
 
     Returns how many requests were made.

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from posthorn.content.definition import CampaignContent
 from posthorn.ledger import proofguard
-from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
+from posthorn.ledger.deliveries import Delivery, PlannedCampaign, hold_chunks, recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import ChunkState, MessageState, Phone
+from posthorn.models import ChunkState, Kind, MessageState, Phone
 
 _UNSETTLED = f"{int(MessageState.PENDING)}, {int(MessageState.UNKNOWN)}"
 _TAKEN_WITHOUT_ID = f"provider_id IS NULL AND m.state IN ({int(MessageState.ACCEPTED)}, {int(MessageState.SCHEDULED)})"
@@ -96,7 +97,9 @@ def suspects(ledger: Ledger, campaign: Delivery, size: int, after: tuple[int, in
     ]
 
 
-def open_elsewhere(ledger: Ledger, campaign: Delivery, phones: Sequence[Phone]) -> dict[Phone, list[tuple[float, float]]]:
+def open_elsewhere(
+    ledger: Ledger, campaign: PlannedCampaign, phones: Sequence[Phone]
+) -> dict[Phone, list[tuple[float, float]]]:
     """Those of the numbers that another campaign of the same title, or a proof, has something open with.
 
     A stray row of such a number may be that campaign's own message, whose answer is not known or not recorded yet. With each
@@ -119,13 +122,14 @@ def open_elsewhere(ledger: Ledger, campaign: Delivery, phones: Sequence[Phone]) 
         )
         .join(tables.chunk, chunk.id == message.chunk_id)
         .join(tables.campaign, other.id == message.campaign_id)
-        .where(message.phone.in_(phones), other.id != campaign.id, sa.not_(other.test), is_open)
+        .where(other.kind == int(Kind.CAMPAIGN), other.id != campaign.id, sa.not_(other.test))
+        .where(message.phone.in_(phones), is_open)
     )
-    title = str(campaign.definition.get("title")).strip()
+    title = campaign.content.title.strip()
     found: defaultdict[Phone, list[tuple[float, float]]] = defaultdict(list)
     with ledger.read() as connection:
         for row in connection.execute(query):
-            if str(row.definition.get("title")).strip() == title:
+            if CampaignContent.read(row.definition).title.strip() == title:
                 found[Phone(row.phone)].append((row.since or 0.0, row.until or 0.0))
     for phone, spans in proofguard.open_with(ledger, campaign.gateway, phones, 0.0, title).items():
         found[phone] += spans

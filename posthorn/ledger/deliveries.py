@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, TypeVar, overload
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from posthorn.content.definition import CampaignContent, Content, EventContent, read_content
 from posthorn.errors import DeliveryNotFound
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, change, sql
@@ -18,7 +19,7 @@ from posthorn.models import ChunkState, Kind, MessageState, WaitsFor
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A planned campaign or event. ``definition`` is its content, ``options`` what may change between runs.
+    """A planned campaign or event. ``content`` is what it sends, ``options`` what may change between runs.
 
     ``revision`` rises with each change of the content, ``list_hash`` is of its list as it was last read. Nothing is merged
     into one that is closed: its rows are erased.
@@ -28,11 +29,10 @@ class Delivery:
     """
 
     id: int
-    kind: Kind
     name: str
     test: bool
     gateway: str
-    definition: dict[str, Any]
+    content: Content
     options: dict[str, Any]
     rejects_file: str | None
     input: int
@@ -56,9 +56,9 @@ class Delivery:
     halted_because: str | None = None
 
     @property
-    def is_canary(self) -> bool:
-        """Whether only its canary may be claimed now."""
-        return bool(self.options.get("canary")) and self.open_wave == 1
+    def kind(self) -> Kind:
+        """What it is."""
+        return self.content.kind
 
     @property
     def lock_key(self) -> str:
@@ -66,15 +66,43 @@ class Delivery:
         return lock_key(self.name, test=self.test)
 
     @property
-    def send_at(self) -> float | None:
-        """The moment at which the provider is to dispatch what is sent from now on (seconds), if it has one."""
-        moment = self.definition.get("send_at")
-        return datetime.fromisoformat(moment).timestamp() if moment else None
-
-    @property
     def lookup_key(self) -> str:
         """The name of the lock that who only looks after it holds besides: a lookup, or a person's word on its tickets."""
         return lookup_key(self.lock_key)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCampaign(Delivery):
+    """A campaign as it is planned."""
+
+    content: CampaignContent
+
+    @property
+    def is_canary(self) -> bool:
+        """Whether only its canary may be claimed now."""
+        return bool(self.options.get("canary")) and self.open_wave == 1
+
+    @property
+    def named_moment(self) -> datetime | None:
+        """The moment of dispatch that a request made now names, if any: a canary goes at once."""
+        return None if self.is_canary else self.content.send_at
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedEvent(Delivery):
+    """An event as it is planned."""
+
+    content: EventContent
+
+
+def delivery_of(content: Content, **others: Any) -> Delivery:
+    """The delivery with that content, of its kind; ``others`` are the other fields."""
+    if isinstance(content, EventContent):
+        return PlannedEvent(content=content, **others)
+    return PlannedCampaign(content=content, **others)
+
+
+_D = TypeVar("_D", bound=Delivery)
 
 
 def lock_key(name: str, *, test: bool = False) -> str:
@@ -98,6 +126,12 @@ def find(ledger: Ledger, name: str, *, test: bool = False) -> Delivery | None:
         return _find(connection, name, test=test)
 
 
+@overload
+def get(ledger: Ledger, name: str, *, test: bool = False, kind: Literal[Kind.CAMPAIGN]) -> PlannedCampaign: ...
+@overload
+def get(ledger: Ledger, name: str, *, test: bool = False, kind: Literal[Kind.EVENT]) -> PlannedEvent: ...
+@overload
+def get(ledger: Ledger, name: str, *, test: bool = False, kind: Kind | None = None) -> Delivery: ...
 def get(ledger: Ledger, name: str, *, test: bool = False, kind: Kind | None = None) -> Delivery:
     """The planned campaign or event of that name, of that kind if one is given.
 
@@ -107,7 +141,7 @@ def get(ledger: Ledger, name: str, *, test: bool = False, kind: Kind | None = No
     with ledger.read() as connection:
         if (record := _find(connection, name, test=test)) is not None:
             if kind is not None and record.kind != kind:
-                raise DeliveryNotFound(f"{name} is {_a(record.kind)}, not {_a(kind)}")
+                raise DeliveryNotFound(f"{name} is {record.kind.noun}, not {kind.noun}")
             return record
         names = connection.execute(
             sa.select(tables.campaign.c.name)
@@ -120,6 +154,17 @@ def get(ledger: Ledger, name: str, *, test: bool = False, kind: Kind | None = No
     if other is not None:
         raise DeliveryNotFound(f"{name} was only sent as a test; `posthorn campaign status {name} --test` shows that")
     raise DeliveryNotFound(f"no campaign or event named {name!r} in the ledger; the newest there: {known}")
+
+
+def refreshed(ledger: Ledger, delivery: _D) -> _D:
+    """The delivery as it is now.
+
+    Raises:
+        DeliveryNotFound: it is gone, or is of another kind now.
+    """
+    now = get(ledger, delivery.name, test=delivery.test, kind=delivery.kind)
+    assert isinstance(now, type(delivery))
+    return now
 
 
 def all_records(ledger: Ledger, kind: Kind | None = None) -> list[Delivery]:
@@ -279,10 +324,6 @@ def recount(connection: Connection, where: str, *, ends_sending: bool = False, *
     change(connection, f"{_RECOUNT} WHERE {where}", values)
 
 
-def _a(kind: Kind) -> str:
-    return "an event" if kind == Kind.EVENT else "a campaign"
-
-
 def _find(connection: Connection, name: str, *, test: bool) -> Delivery | None:
     row = (
         connection.execute(
@@ -305,8 +346,8 @@ def _due(ledger: Ledger, moment: sa.Column[float], is_due: sa.ColumnElement[bool
 
 
 def _record(row: sa.RowMapping) -> Delivery:
-    values = {name: row[name] for name in Delivery.__slots__}
-    return Delivery(**{**values, "kind": Kind(row["kind"])})
+    values = {field.name: row[field.name] for field in fields(Delivery) if field.name != "content"}
+    return delivery_of(read_content(Kind(row["kind"]), row["definition"]), **values)
 
 
 def _update(ledger: Ledger, campaign_id: int, **values: object) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from posthorn.content.definition import EventContent
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
@@ -63,7 +64,10 @@ def subjects(ledger: Ledger, ids: Sequence[str]) -> dict[str, Subject]:
         rows = connection.execute(_SUBJECTS, {"ids": list(ids)}).all()
     return {
         row.provider_id: Subject(
-            Phone(row.phone), row.gateway, str(row.definition["mms_id"]) if row.kind == Kind.EVENT else None, row.since
+            Phone(row.phone),
+            row.gateway,
+            EventContent.read(row.definition).mms_id if row.kind == Kind.EVENT else None,
+            row.since,
         )
         for row in rows
     }

@@ -14,6 +14,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from posthorn.content.definition import Content
 from posthorn.content.waves import wave_sizes
 from posthorn.errors import LedgerError
 from posthorn.ledger import suppression
@@ -23,7 +24,7 @@ from posthorn.ledger.proofguard import void_within
 from posthorn.ledger.sampling import Sampled
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import ChunkState, Kind, Media, MessageState, Phone, Scope
+from posthorn.models import ChunkState, Media, MessageState, Phone, Scope
 
 _ROWS_PER_TRANSACTION = 50_000  # large: a random index grows faster in few transactions; others still get their turn
 _PLANNING_WAIT_SECONDS = 600
@@ -64,10 +65,9 @@ class Rows(Protocol):
 class NewDelivery:
     """What is to be planned. A sample of ``canary`` rows is the first wave, the rest follows in waves as ``ramp`` says."""
 
-    kind: Kind
     name: str
     gateway: str
-    definition: dict[str, Any]
+    content: Content
     options: dict[str, Any]
     chunk_size: int
     test: bool = False
@@ -133,10 +133,9 @@ def _update(
     if planned is None:
         values |= {"planned_at": time.time(), "open_wave": 1 if new.canary else None}
     else:
-        is_changed = planned.definition != new.definition
-        values |= {"definition": new.definition, "rejects_file": new.rejects_file}
-        values["revision"] = campaign.c.revision + int(is_changed)
-        if is_changed:
+        values["rejects_file"] = new.rejects_file
+        if planned.content != new.content:
+            values |= {"definition": new.content.as_kept(), "revision": campaign.c.revision + 1}
             _set_media(connection, campaign_id, new.media)
     connection.execute(
         campaign.update()
@@ -177,11 +176,11 @@ def _begin(ledger: Ledger, new: NewDelivery) -> int:
             _forget(connection, old.id)
         inserted = connection.execute(
             tables.campaign.insert().values(
-                kind=int(new.kind),
+                kind=int(new.content.kind),
                 name=new.name,
                 test=new.test,
                 gateway=new.gateway,
-                definition=new.definition,
+                definition=new.content.as_kept(),
                 options=new.options,
                 rejects_file=new.rejects_file,
                 list_hash=new.list_hash,
@@ -248,7 +247,7 @@ def _newest_chunk(connection: Connection) -> int:
 
 def _stage_waves(ledger: Ledger, campaign_id: int, new: NewDelivery, rows: Rows, *, canary: int) -> list[_Staged]:
     """Stage the rows as the waves in which they are to go; those without a row are left out."""
-    heeded = suppression.heeded(new.kind, new.options)
+    heeded = suppression.heeded(new.content.kind, new.options)
     if not canary:
         staged = _stage(ledger, campaign_id, new.chunk_size, rows, heeded)
         return [staged] if staged.sizes else []

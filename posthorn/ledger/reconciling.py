@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from posthorn.content.definition import CampaignContent
 from posthorn.ledger import proofguard
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.store import tables
@@ -210,7 +211,7 @@ def controls(ledger: Ledger, campaign: Delivery, near: float, size: int, *, not_
             row.started_at,
             row.ended_at,
             row.name,
-            row.title or str(row.definition["title"]),
+            row.title or CampaignContent.read(row.definition).title,
             row.send_at,
             row.hold_minutes,
         )

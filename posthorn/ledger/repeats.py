@@ -14,15 +14,13 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from posthorn.content.definition import Content
 from posthorn.ledger import approvals, suppression
 from posthorn.ledger.deliveries import Delivery, all_records, hold_chunks, is_run
 from posthorn.ledger.erasing import code_hash
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import REPEATED, ChunkState, Kind, MessageState, Phone
-
-_CONTENT = {Kind.CAMPAIGN: ("title", "text", "media"), Kind.EVENT: ("mms_id",)}
-"""What is the same content: for an event the stored MMS, whatever else its tickets say."""
+from posthorn.models import REPEATED, ChunkState, MessageState, Phone
 
 _LINES_KEPT = 20
 _PAGE = 5_000
@@ -57,9 +55,9 @@ class Repeat:
 class Repeats:
     """Asks, of rows that are to be sent, who has had the same since then under another name, or waits for it."""
 
-    def __init__(self, ledger: Ledger, kind: Kind, name: str, definition: Mapping[str, Any], *, since: float) -> None:
+    def __init__(self, ledger: Ledger, name: str, content: Content, *, since: float) -> None:
         self._ledger, self._since = ledger, since
-        others = _same_content(ledger, kind, name, definition)
+        others = _same_content(ledger, name, content)
         self._others = {other.id: other for other in others if other.closed_at is None}
         self._erased = [other.id for other in others if other.closed_at is not None]
         self._active = [other.id for other in self._others.values() if _runs_or_waits(ledger, other)]
@@ -132,15 +130,10 @@ class Repeats:
         return [(by_hash[one].line, "an event that was erased") for one in connection.execute(query).scalars()]
 
 
-def _same_content(ledger: Ledger, kind: Kind, name: str, definition: Mapping[str, Any]) -> list[Delivery]:
+def _same_content(ledger: Ledger, name: str, content: Content) -> list[Delivery]:
     """Others of that kind, tests aside, with the same content."""
-    return [
-        other
-        for other in all_records(ledger, kind)
-        if other.name != name
-        and not other.test
-        and all(other.definition.get(key) == definition.get(key) for key in _CONTENT[kind])
-    ]
+    others = (other for other in all_records(ledger, content.kind) if other.name != name and not other.test)
+    return [other for other in others if other.content.repeats == content.repeats]
 
 
 def _runs_or_waits(ledger: Ledger, other: Delivery) -> bool:

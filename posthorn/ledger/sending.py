@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 
 import orjson
@@ -20,7 +21,7 @@ from posthorn.errors import Evidence, GatewayError, LedgerError
 from posthorn.ledger import costs, suppression
 from posthorn.ledger.copies import Copy, keep_within
 from posthorn.ledger.costs import FREE, Limits
-from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
+from posthorn.ledger.deliveries import Delivery, PlannedCampaign, hold_chunks, recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, change, rows, sql
 from posthorn.ledger.store.failures import Conflict
@@ -167,20 +168,23 @@ def _claim(
     return Claim(chunk, epoch, owner, positions, phones, found)
 
 
-def _dispatch(campaign: Delivery, now: float) -> float:
+def _dispatch(delivery: Delivery, now: float) -> float:
     """When the provider sends on what is claimed now."""
-    return _moment(campaign) or now + 60.0 * (campaign.definition.get("hold_minutes") or 0)
+    if not isinstance(delivery, PlannedCampaign):
+        return now
+    return _seconds(delivery.named_moment) or now + delivery.content.hold_seconds
 
 
-def _moment(campaign: Delivery) -> float | None:
-    """The moment that a request made now names: a canary goes at once."""
-    return None if campaign.is_canary else campaign.send_at
-
-
-def _as_sent(campaign: Delivery) -> dict[str, object]:
+def _as_sent(delivery: Delivery) -> dict[str, object]:
     """What of the content a lookup goes by; an event's tickets are not looked up."""
-    title, hold_minutes = campaign.definition.get("title"), campaign.definition.get("hold_minutes")
-    return {"title": title, "send_at": _moment(campaign), "hold_minutes": hold_minutes}
+    if not isinstance(delivery, PlannedCampaign):
+        return {"title": None, "send_at": None, "hold_minutes": None}
+    content, send_at = delivery.content, _seconds(delivery.named_moment)
+    return {"title": content.title, "send_at": send_at, "hold_minutes": content.hold_minutes}
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
 
 
 def _pending(ledger: Ledger, connection: Connection, chunk: int) -> tuple[tuple[int, ...], tuple[Phone, ...], int]:

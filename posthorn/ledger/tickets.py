@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from posthorn.content.definition import EventContent
 from posthorn.ledger import proofguard, settlements
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
@@ -152,7 +153,7 @@ def _without_id(connection: Connection, phone: Phone, mms_id: str, received_at: 
     """The tickets of that number and template that may have left by then, and have no id (yet)."""
     states = {"unknown": MessageState.UNKNOWN, "accepted": MessageState.ACCEPTED}
     values = {"phone": phone, "received": received_at + _CLOCK_SKEW_SECONDS, **states}
-    return [row for row in connection.execute(_WITHOUT_ID, values) if str(row.definition["mms_id"]) == mms_id]
+    return [row for row in connection.execute(_WITHOUT_ID, values) if _is_of(row, mms_id)]
 
 
 def _is_timely(about: Any, received_at: float, happened_at: float | None) -> bool:
@@ -171,6 +172,11 @@ _RESOLVED = sql(
 def _may_be_of_another(connection: Connection, about: Any, phone: Phone, mms_id: str) -> bool:
     """Whether it may be about a proof, or another ticket's attempt that a person called not taken: no id of it is known."""
     return proofguard.may_be_about_one(connection, phone, mms_id) or any(
-        str(row.definition["mms_id"]) == mms_id and (row.chunk_id, row.position) != (about.chunk_id, about.position)
+        _is_of(row, mms_id) and (row.chunk_id, row.position) != (about.chunk_id, about.position)
         for row in connection.execute(_RESOLVED, {"phone": phone})
     )
+
+
+def _is_of(row: Any, mms_id: str) -> bool:
+    """Whether the row's ticket is of that stored MMS."""
+    return EventContent.read(row.definition).mms_id == mms_id

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from tabulate import tabulate
 
 from posthorn.content.amounts import money
+from posthorn.content.definition import CampaignContent
 from posthorn.gateways.registry import by_name
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.ledger.totals import Summary, summaries
@@ -40,7 +41,7 @@ def as_table(entries: Sequence[dict[str, Any]]) -> str:
 
 
 def _entry(one: Summary, settings: Settings) -> dict[str, Any]:
-    counted = one.totals
+    counted, content = one.totals, one.delivery.content
     price = None if one.delivery.test else _price(one.delivery.gateway, settings)
     return {
         "name": one.delivery.name,
@@ -49,7 +50,7 @@ def _entry(one: Summary, settings: Settings) -> dict[str, Any]:
         "state": one.state,
         "planned_at": _iso(one.delivery.created_at),
         "run_started_at": _iso(one.delivery.run_started_at),
-        "send_at": one.delivery.definition.get("send_at"),
+        "send_at": content.send_at.isoformat() if isinstance(content, CampaignContent) and content.send_at else None,
         "totals": counted,
         "second_copies": one.second_copies,
         "taken": one.taken,

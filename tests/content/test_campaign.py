@@ -1,4 +1,4 @@
-"""A campaign file is taken as it is meant or refused with all that is wrong; its definition is content, not paths."""
+"""A campaign file is taken as it is meant or refused with all that is wrong; its content has no paths."""
 
 import io
 import json
@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from posthorn.content.campaign import Campaign
+from posthorn.content.definition import CampaignContent
 from posthorn.content.inputfile import differences
 from posthorn.errors import InputError
 from tests.content.loading import load_campaign
@@ -68,8 +69,8 @@ def said(call, *args, **kwargs) -> list[str]:
 
 def test_a_gateway_is_part_of_the_content_only_where_it_is_named(load):
     """Else every campaign of an older ledger would have changed."""
-    assert "gateway" not in load().definition()
-    assert load(gateway='"serwersms"').definition()["gateway"] == "serwersms"
+    assert "gateway" not in load().content().as_kept()
+    assert load(gateway='"serwersms"').content().as_kept()["gateway"] == "serwersms"
     assert said(load, gateway='"skycore"') == ["gateway: expected serwersms"]
 
 
@@ -266,10 +267,10 @@ def test_what_is_allowed_but_unwise_is_warned_of(load, changes, warned):
     assert caution.message.startswith(warned)
 
 
-def test_the_definition_is_json_and_holds_no_path(folder):
+def test_the_content_is_kept_as_json_and_holds_no_path(folder):
     campaign = load_campaign(write(folder, WHOLE))
-    definition = json.loads(json.dumps(campaign.definition()))
-    assert definition == campaign.definition()
+    definition = json.loads(json.dumps(campaign.content().as_kept()))
+    assert CampaignContent.read(definition) == campaign.content()
     assert definition["send_at"] == "2026-11-30T08:00:00+00:00"
     assert definition["media"][0].startswith("sha256:")
     assert definition["media"][1] == "https://example.com/map.png"
@@ -289,8 +290,8 @@ def test_the_definition_is_json_and_holds_no_path(folder):
     ],
 )
 def test_pace_and_paths_do_not_change_what_a_campaign_is(folder, edit):
-    before = load_campaign(write(folder, WHOLE)).definition()
-    after = load_campaign(write(folder, WHOLE.replace(*edit), "other.toml")).definition()
+    before = load_campaign(write(folder, WHOLE)).content().in_full()
+    after = load_campaign(write(folder, WHOLE.replace(*edit), "other.toml")).content().in_full()
     assert differences(before, after) == []
     assert before == after
 
@@ -314,17 +315,17 @@ def test_pace_and_paths_do_not_change_what_a_campaign_is(folder, edit):
     ],
 )
 def test_each_difference_is_a_sentence(folder, edit, sentence):
-    before = load_campaign(write(folder, WHOLE)).definition()
-    after = load_campaign(write(folder, WHOLE.replace(*edit))).definition()
+    before = load_campaign(write(folder, WHOLE)).content().in_full()
+    after = load_campaign(write(folder, WHOLE.replace(*edit))).content().in_full()
     assert differences(before, after) == [sentence]
 
 
 def test_a_changed_file_of_media_is_a_difference_and_a_changed_list_is_another_list(folder):
     campaign = load_campaign(write(folder, WHOLE))
-    before, list_before = campaign.definition(), campaign.list_hash("PL")
+    before, list_before = campaign.content().in_full(), campaign.list_hash("PL")
     (folder / "recipients.csv").write_text("phone\n500600701\n")
     (folder / "poster.jpg").write_bytes(jpeg("blue"))
-    assert differences(before, campaign.definition()) == ["media: item 1 changed"]
+    assert differences(before, campaign.content().in_full()) == ["media: item 1 changed"]
     assert campaign.list_hash("PL") != list_before
 
 
@@ -332,9 +333,9 @@ def test_a_long_text_is_shown_by_its_beginning():
     assert differences({"text": "a" * 100}, {"text": "b"}) == [f'text was "{"a" * 60}…" (100 characters), is now "b"']
 
 
-def test_a_definition_without_its_files_is_an_input_error(load):
+def test_content_without_its_files_is_an_input_error(load):
     assert said(lambda: load(recipients='"none.csv"').list_hash("PL"))[0].startswith("recipients: ")
-    assert said(load(media='["none.jpg"]').definition)[0].startswith("media: none.jpg")
+    assert said(load(media='["none.jpg"]').content)[0].startswith("media: none.jpg")
 
 
 @pytest.mark.parametrize(("length", "is_fine"), [(5_000, True), (5_001, False)])

@@ -117,8 +117,8 @@ def test_columns_that_do_not_exist_are_named(tmp_path: Path) -> None:
 
 
 def test_what_differs_is_said(tmp_path: Path) -> None:
-    before = load_event(write(tmp_path)).definition()
-    after = load_event(write(tmp_path, "phone,barcode_id\n+16502530001,A1\n", campaign_ref='"7"')).definition()
+    before = load_event(write(tmp_path)).content().in_full()
+    after = load_event(write(tmp_path, "phone,barcode_id\n+16502530001,A1\n", campaign_ref='"7"')).content().in_full()
     assert differences(before, before) == []
     assert differences(before, after) == ['campaign_ref was not set, is now "7"'], "its list is no content"
 

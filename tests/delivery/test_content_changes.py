@@ -94,7 +94,7 @@ def pass_the_moment(settings: Settings) -> str:
     past = at(minutes=-10)
     with open_ledger(settings) as ledger, ledger.write() as connection:
         delivery = deliveries.get(ledger, "sale")
-        definition = {**delivery.definition, "send_at": datetime.fromisoformat(past).astimezone(UTC).isoformat()}
+        definition = {**delivery.content.as_kept(), "send_at": datetime.fromisoformat(past).astimezone(UTC).isoformat()}
         connection.execute(tables.campaign.update().values(definition=definition))
     return past
 

@@ -17,6 +17,7 @@ from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, Phone
 from posthorn.views.export import export_csv, export_jsonl
+from tests.ledger.ledgers import event_content
 
 EVENT = Kind.EVENT
 
@@ -42,7 +43,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     monkeypatch.setenv("POSTHORN_DATABASE_URL", url)
     opened = Ledger(url)
-    new = NewDelivery(EVENT, "gala", "skycore", {"mms_id": "77"}, {}, chunk_size=1)
+    new = NewDelivery("gala", "skycore", event_content(), {}, chunk_size=1)
     assert planning.plan(opened, new, Attendees()) is not None
     return opened
 

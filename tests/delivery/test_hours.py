@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from posthorn.content.definition import CampaignContent
 from posthorn.delivery.deciding.approval import decide, question_of
 from posthorn.delivery.limits.hours import Gate
 from posthorn.delivery.planning.check import examine
@@ -40,8 +41,9 @@ class Hand:
         return self.now
 
 
-def gate(house: str | None, clock: Hand, *, own: str | None = None, test: bool = False, **definition: Any) -> Gate:
-    one = delivery(definition=definition, options={"send_hours": own} if own else {}, test=test)
+def gate(house: str | None, clock: Hand, *, own: str | None = None, test: bool = False, **content: Any) -> Gate:
+    kept = CampaignContent(title="Autumn sale", **content)
+    one = delivery(content=kept, options={"send_hours": own} if own else {}, test=test)
     return Gate(one, Settings(send_hours=house), 30.0, clock)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from posthorn.content.definition import CampaignContent
 from posthorn.delivery.housekeeping import PARKED_DAYS, tidy
 from posthorn.delivery.running.run import open_delivery
 from posthorn.delivery.settling.report import pull_reports
@@ -18,7 +19,7 @@ from posthorn.ledger.news import News, take_news
 from posthorn.ledger.planning import NewDelivery, plan
 from posthorn.ledger.resolving import EVERYTHING, FAILED, resend
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind, MessageState, Phone
+from posthorn.models import MessageState, Phone
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from tests.delivery.journey import deliver, numbers, status_of, write_campaign
@@ -126,7 +127,7 @@ def test_what_an_interrupted_plan_left_goes_after_a_day(settings: Settings) -> N
             yield [(2, Phone(48500600700)), (3, Phone(48500600701))]
             raise Cut
 
-    new = NewDelivery(Kind.CAMPAIGN, "cut", "serwersms", definition={}, options={}, chunk_size=1)
+    new = NewDelivery("cut", "serwersms", CampaignContent(title="Cut"), options={}, chunk_size=1)
     with opened(settings) as ledger, pytest.raises(Cut):
         plan(ledger, new, Rows())
     assert count(settings, "campaign") == 1

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from posthorn.content.definition import CampaignContent
 from posthorn.delivery.running.run import open_delivery
 from posthorn.delivery.settling.report import (
     LEAST_SECONDS_BETWEEN,
@@ -22,12 +23,13 @@ from posthorn.gateways.contract import CampaignGateway
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.reporting import OpenChunk
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind, ReportPage
+from posthorn.models import ReportPage
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from tests.conftest import sandbox_settings
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
 from tests.drills.reports import WAYS, drill
+from tests.ledger.ledgers import delivery
 
 REPORTS = "messages/reports"
 SENT = 1_000_000.0
@@ -35,9 +37,8 @@ MINUTE, HOUR = 60.0, 3600.0
 OVER = float(NO_REPORT_AFTER_SECONDS)
 
 
-def campaign(**definition: object) -> Delivery:
-    given: dict[str, Any] = dict.fromkeys(Delivery.__slots__)
-    return Delivery(**{**given, "kind": Kind.CAMPAIGN, "definition": definition})
+def campaign(**content: Any) -> Delivery:
+    return delivery(content=CampaignContent(title="Autumn sale", **content))
 
 
 # The moment of dispatch that its requests named, or for how many minutes it is held; when it was last asked about and what

@@ -31,7 +31,7 @@ from posthorn.sandbox.server import Sandbox
 from posthorn.views.export import export_csv
 from tests.delivery.event_journey import attendees, send_event, ticket_settings, tickets_of, write_event
 from tests.delivery.journey import counted, status_of
-from tests.ledger.ledgers import delivery
+from tests.ledger.ledgers import delivery, event_content
 
 SEND = "sendMMSBarcode"
 
@@ -309,9 +309,8 @@ async def test_a_ticket_that_comes_in_the_instant_in_which_the_one_before_it_end
     tasks: list[asyncio.Task[None]] = []
     gateway = OneCall(lambda: tasks.append(asyncio.create_task(send(3))))
     stops: list[Exception] = []
-    definition = {"mms_id": "1", "from": "2", "campaign_ref": None}
     run = SimpleNamespace(
-        gateway=gateway, pace=Pace(3), delivery=delivery(definition=definition), is_stopped=lambda: bool(stops)
+        gateway=gateway, pace=Pace(3), delivery=delivery(content=event_content()), is_stopped=lambda: bool(stops)
     )
     exchange = TicketExchange(cast(TicketRun, run))
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from posthorn.content.definition import CampaignContent, EventContent
 from posthorn.ledger import deliveries, planning, sending, totals
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import Delivery, delivery_of
 from posthorn.ledger.planning import NewDelivery
 from posthorn.ledger.sending import Claim
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Answer, ChunkState, Kind, Media, MessageState, Phone, Receipt
+from posthorn.models import Answer, ChunkState, Media, MessageState, Phone, Receipt
 
 FIRST_PHONE = 48_500_000_000
 OWNER = "host.example-1-aaaaaaaaaaaa"
@@ -48,10 +49,9 @@ class Listed:
 
 def new_campaign(name: str = "sale", *, chunk_size: int = 10, test: bool = False) -> NewDelivery:
     return NewDelivery(
-        kind=Kind.CAMPAIGN,
         name=name,
         gateway="serwersms",
-        definition={"title": "Autumn sale"},
+        content=CampaignContent(title="Autumn sale"),
         options={},
         chunk_size=chunk_size,
         test=test,
@@ -59,11 +59,18 @@ def new_campaign(name: str = "sale", *, chunk_size: int = 10, test: bool = False
     )
 
 
+def event_content(**given: object) -> EventContent:
+    """What an event's tickets are made of; keywords give what matters."""
+    return EventContent.read({"mms_id": "77", "from": "60300", **given})
+
+
 def delivery(**given: Any) -> Delivery:
     """A delivery that stands in no ledger; keywords give what matters."""
     usual: dict[str, Any] = {field.name: None for field in dataclasses.fields(Delivery)}
-    usual.update(id=1, kind=Kind.CAMPAIGN, name="sale", test=False, gateway="serwersms", definition={}, options={})
-    return Delivery(**{**usual, **given})
+    usual.update(
+        id=1, name="sale", test=False, gateway="serwersms", content=CampaignContent(title="Autumn sale"), options={}
+    )
+    return delivery_of(**{**usual, **given})
 
 
 def planned(

@@ -254,8 +254,8 @@ def test_what_is_held_counts_when_its_hold_is_over(ledger: Ledger) -> None:
 
 def test_a_canary_counts_when_it_goes_though_the_rest_has_a_moment(ledger: Ledger) -> None:
     canary = dataclasses.replace(planned(ledger, 10, name="canary"), options={"canary": 5}, open_wave=1)
-    later = datetime.fromtimestamp(NOON, UTC).isoformat()
-    as_sent = dataclasses.replace(canary, definition={**canary.definition, "send_at": later})
+    later = {"send_at": datetime.fromtimestamp(NOON, UTC)}
+    as_sent = dataclasses.replace(canary, content=canary.content.model_copy(update=later))
     assert sending.claim(ledger, as_sent, OWNER, 1, LATEST) is not None
     assert claimed_for(ledger, "at its moment", send_at=NOON, rate=Rate(1, HOUR)) is not None
     with ledger.write() as connection:
@@ -268,8 +268,8 @@ def claimed_for(
 ) -> Claim | None:
     """The claim of a campaign to always the same numbers that is dispatched then."""
     campaign = planned(ledger, 10, name=name)
-    moment = {"send_at": datetime.fromtimestamp(send_at, UTC).isoformat()} if send_at else {}
-    as_sent = dataclasses.replace(campaign, definition={**campaign.definition, **moment, "hold_minutes": hold_minutes})
+    moment = {"send_at": datetime.fromtimestamp(send_at, UTC) if send_at else None, "hold_minutes": hold_minutes}
+    as_sent = dataclasses.replace(campaign, content=campaign.content.model_copy(update=moment))
     return sending.claim(ledger, as_sent, OWNER, 1, LATEST, None, Limits(rate=rate))
 
 

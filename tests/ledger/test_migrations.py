@@ -95,7 +95,10 @@ def test_a_delivery_of_the_old_shape_is_a_first_wave_that_was_sent_as_its_conten
         with ledger.write() as connection:
             config.attributes["connection"] = connection
             command.downgrade(config, "0008")
-            for one, definition in ((campaign, old), (event, {"mms_id": "77", "barcode": "generate", "attendees": "cd"})):
+            for one, definition in (
+                (campaign, old),
+                (event, {"mms_id": "77", "from": "60300", "barcode": "generate", "attendees": "cd"}),
+            ):
                 update = sa.text("UPDATE campaign SET definition = :new WHERE id = :id")
                 connection.execute(update, {"new": json.dumps(definition), "id": one.id})
             connection.execute(sa.text("UPDATE ticket SET fields = '{\"code\": \"A-1\"}' WHERE barcode = 'A-1'"))
@@ -109,8 +112,8 @@ def test_a_delivery_of_the_old_shape_is_a_first_wave_that_was_sent_as_its_conten
             assert sent_as == [("Autumn sale", datetime(2026, 11, 30, 8, tzinfo=UTC).timestamp(), None)]
             codes = connection.execute(sa.select(ticket.barcode, ticket.listed_code).order_by(ticket.barcode)).all()
             assert codes == [("A-0", ""), ("A-1", None), ("A-2", "")], "only A-1 stands in its row"
-        assert deliveries.get(ledger, "gala").definition == {"mms_id": "77", "barcode": "generate"}
-        assert "recipients" not in deliveries.get(ledger, "sale").definition
+        assert deliveries.get(ledger, "gala").content.as_kept() == {"mms_id": "77", "from": "60300", "barcode": "generate"}
+        assert "recipients" not in deliveries.get(ledger, "sale").content.as_kept()
 
 
 def test_a_ledger_of_a_later_version_is_refused_and_left_alone(empty_url: str) -> None:

@@ -10,7 +10,7 @@ from posthorn.ledger import deliveries, media, planning, sending, totals
 from posthorn.ledger.planning import NewDelivery, Row
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind, Phone
+from posthorn.models import Phone
 from tests.ledger.ledgers import (
     FIRST_PHONE,
     LATEST,
@@ -19,6 +19,7 @@ from tests.ledger.ledgers import (
     another,
     answer,
     claimed,
+    event_content,
     first_chunk,
     last_chunk,
     new_campaign,
@@ -144,7 +145,7 @@ class Attendees:
 
 
 def test_tickets_are_planned_with_their_codes_and_fields(ledger: Ledger) -> None:
-    event = NewDelivery(Kind.EVENT, "gala", "skycore", {"mms_id": "1"}, {}, chunk_size=1)
+    event = NewDelivery("gala", "skycore", event_content(mms_id="1"), {}, chunk_size=1)
     campaign = planning.plan(ledger, event, Attendees())
     assert campaign is not None
     ticket = tables.ticket.c

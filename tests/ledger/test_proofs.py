@@ -57,7 +57,7 @@ def test_only_a_dead_process_leaves_its_proof_unknown_and_its_late_answer_still_
 
 def test_a_proof_under_way_is_no_second_copy(ledger: Ledger) -> None:
     campaign = planned(ledger)
-    proofs.claim(ledger, of("another", title=campaign.definition["title"]), "me", FREE)
+    proofs.claim(ledger, of("another", title=campaign.content.title), "me", FREE)
     assert list(copies.open_elsewhere(ledger, campaign, [MINE])) == [MINE]
 
 

@@ -187,7 +187,7 @@ def test_controls_are_messages_that_were_surely_taken_near_that_time(ledger: Led
     assert controls(ledger, campaign, 1000.0 * claims[3].chunk_id - 1) == middle, "first what was taken later"
     (control,) = reconciling.controls(ledger, campaign, 1000.0 * claims[1].chunk_id, 1, not_before=0)
     assert (control.since, control.until) == (1000.0 * claims[1].chunk_id, 1000.0 * claims[1].chunk_id + 5)
-    assert (control.phone, control.campaign, control.title) == (claims[1].phones[0], "sale", campaign.definition["title"])
+    assert (control.phone, control.campaign, control.title) == (claims[1].phones[0], "sale", campaign.content.title)
 
 
 @pytest.mark.parametrize("state", [REJECTED, UNKNOWN, PENDING, MessageState.CANCELLED])

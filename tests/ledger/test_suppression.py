@@ -17,7 +17,7 @@ from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.planning import NewDelivery, Row
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import ChunkState, Kind, OptOut, Phone, Scope
+from posthorn.models import ChunkState, OptOut, Phone, Scope
 from tests.ledger.ledgers import (
     FIRST_PHONE,
     LATEST,
@@ -27,6 +27,7 @@ from tests.ledger.ledgers import (
     attempts,
     chunk_state,
     claimed,
+    event_content,
     everything_adds_up,
     first_chunk,
     planned,
@@ -67,7 +68,7 @@ class Attendees:
 
 
 def gala_of(ledger: Ledger, count: int = 4, **options: object) -> Delivery:
-    new = NewDelivery(Kind.EVENT, "gala", "skycore", {"mms_id": "7"}, options, chunk_size=1)
+    new = NewDelivery("gala", "skycore", event_content(mms_id="7"), options, chunk_size=1)
     found = planning.plan(ledger, new, Attendees(count))
     assert found is not None
     return found

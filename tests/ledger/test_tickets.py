@@ -19,8 +19,8 @@ from posthorn.ledger.resolving import EVERYTHING, Which
 from posthorn.ledger.spool import Spool, import_spool
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Answer, Kind, MessageState, Phone, Receipt
-from tests.ledger.ledgers import FIRST_PHONE, OWNER, claimed, states
+from posthorn.models import Answer, MessageState, Phone, Receipt
+from tests.ledger.ledgers import FIRST_PHONE, OWNER, claimed, event_content, states
 from tests.ledger.test_races import meanwhile, wait_until_it_waits
 
 S = MessageState
@@ -41,7 +41,7 @@ class Attendees:
 
 
 def gala(ledger: Ledger, count: int = 4, name: str = "gala") -> Delivery:
-    event = NewDelivery(Kind.EVENT, name, "skycore", {"mms_id": "77"}, {}, chunk_size=1)
+    event = NewDelivery(name, "skycore", event_content(), {}, chunk_size=1)
     planned = planning.plan(ledger, event, Attendees(count))
     assert planned is not None
     return planned
@@ -318,7 +318,7 @@ def test_a_code_is_planned_once_per_event(ledger: Ledger) -> None:
     rows = Attendees(3)
     rows._rows.append(Row(9, Phone(FIRST_PHONE + 9), 0, "A-2", {}))
     with pytest.raises(LedgerError):
-        planning.plan(ledger, NewDelivery(Kind.EVENT, "gala", "skycore", {"mms_id": "77"}, {}, chunk_size=1), rows)
+        planning.plan(ledger, NewDelivery("gala", "skycore", event_content(), {}, chunk_size=1), rows)
 
 
 def test_what_a_person_decides_is_for_one_event(ledger: Ledger) -> None:

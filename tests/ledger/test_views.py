@@ -14,7 +14,7 @@ from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.history import history
 from posthorn.ledger.repeats import Asked, Repeats, note_cleared
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import TOTALS, Kind, Phone, Receipt
+from posthorn.models import TOTALS, Phone, Receipt
 from tests.ledger.ledgers import FIRST_PHONE, REJECTED, UNKNOWN, answer, claimed, planned
 
 
@@ -49,7 +49,7 @@ def test_the_same_message_to_numbers_in_common_is_a_repeat(case: str, ledger: Le
         note_cleared(ledger, first, time.time())
 
     def repeated(name: str, start: int, since: float = 0) -> list[tuple[str, int]]:
-        asked = Repeats(ledger, Kind.CAMPAIGN, name, first.definition, since=since)
+        asked = Repeats(ledger, name, first.content, since=since)
         asked.add(
             [
                 Asked(line, Phone(phone))

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from itertools import accumulate
 from typing import Any
@@ -21,16 +21,17 @@ from tabulate import tabulate
 
 from posthorn.content import moments
 from posthorn.content.amounts import cost, money
+from posthorn.content.definition import CampaignContent, Content, EventContent
 from posthorn.content.waves import Waves
 from posthorn.delivery.limits.hours import effective_hours, is_wider, own_hours
 from posthorn.delivery.planning.wish import Wish
-from posthorn.delivery.running.run import Run, process_name
+from posthorn.delivery.running.run import AnyRun, process_name
 from posthorn.errors import DeliveryNotFound, GatewayError, InputError, Stopped
 from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.gateways.registry import by_name
 from posthorn.ledger import approvals, costs, deliveries, history, media, reconciling, sending, totals, waves
 from posthorn.ledger.approvals import Decision
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import Delivery, PlannedCampaign
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind, Media
 from posthorn.prices import amount
@@ -122,7 +123,7 @@ def was_refused(name: str) -> bool:
     return decision is not None and not decision.approved
 
 
-async def refuse_refused(run: Run[Any]) -> None:
+async def refuse_refused(run: AnyRun) -> None:
     """Stop a run that somebody refused in the moment before it began, or whose list grew in it beyond what was approved.
 
     Raises:
@@ -139,7 +140,7 @@ async def refuse_refused(run: Run[Any]) -> None:
         )
 
 
-async def heed_approval(run: Run[Any]) -> None:
+async def heed_approval(run: AnyRun) -> None:
     """Have the run send in hours that go beyond those of the house, where a person approved that."""
     if is_wider(run.settings.hours(), own_hours(run.delivery.options)):
         decision, _ = await run.do(_word, run.delivery)
@@ -163,7 +164,7 @@ def _is_halted(name: str) -> bool:
         return False
 
 
-async def ask_about_halt(run: Run[Any]) -> None:
+async def ask_about_halt(run: AnyRun) -> None:
     """Ask, in the ledger, whether a halted campaign may go on: `campaign approve` answers, and shows what went wrong."""
     await run.do(approvals.ask, run.delivery, content_of(run.delivery))
 
@@ -192,7 +193,7 @@ def content_of(campaign: Delivery, planned: int | None = None) -> str:
     options = {key: value for key, value in campaign.options.items() if key not in ("approve", "reading")}
     count = campaign.input - campaign.invalid - campaign.duplicate if planned is None else planned
     halted = [campaign.halted_because] if campaign.halted_because else []
-    content = [campaign.name, campaign.gateway, campaign.definition, options, count, *halted]
+    content = [campaign.name, campaign.gateway, campaign.content.as_kept(), options, count, *halted]
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
@@ -234,11 +235,12 @@ def _to_send_again(ledger: Ledger, campaign: Delivery, counted: dict[str, int]) 
     """How many messages of unknown outcome a run may send again, where the provider does not list them."""
     if not counted["unknown"] or not by_name(campaign.gateway).looks_up:
         return 0
-    may_resend = campaign.options.get("resend_unconfirmed") or campaign.definition.get("hold_minutes")
+    is_held = isinstance(campaign, PlannedCampaign) and campaign.content.hold_minutes
+    may_resend = is_held or campaign.options.get("resend_unconfirmed")
     return counted["unknown"] if may_resend else reconciling.count_refused(ledger, campaign)
 
 
-def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settings) -> Question:
+def _question(ledger: Ledger, campaign: Delivery, content_hash: str, settings: Settings) -> Question:
     counted = totals.totals(ledger, campaign)
     requests = len(sending.pending_chunks(ledger, campaign))
     items = [item.media for item in media.of(ledger, campaign)]
@@ -246,10 +248,10 @@ def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settin
     again = _to_send_again(ledger, campaign, counted)
     gateway = by_name(campaign.gateway)
     account = gateway.account(settings)
-    is_event = campaign.kind is Kind.EVENT
+    content = campaign.content
     rows = [
         (campaign.kind.name.lower(), campaign.name),
-        *(_ticket_rows(campaign) if is_event else _message_rows(campaign, items)),
+        *(_message_rows(content, items) if isinstance(content, CampaignContent) else _ticket_rows(content)),
         (f"{campaign.kind.item}s to send", f"{counted['pending']:,} of {counted['input']:,} rows"),
         *([("to send again if not listed", f"{again:,} of unknown outcome")] if again else []),
         *([("not to be messaged", f"{counted['suppressed']:,} are suppressed")] if counted["suppressed"] else []),
@@ -257,32 +259,29 @@ def _question(ledger: Ledger, campaign: Delivery, content: str, settings: Settin
         ("requests", f"{requests:,}"),
         ("cost", _cost_words(ledger, campaign, counted["pending"], account)),
         *_max_cost(campaign),
-        *([] if is_event else [("credit left", _credit(gateway, settings))]),
+        *([("credit left", _credit(gateway, settings))] if isinstance(content, CampaignContent) else []),
         ("expected duration", _duration(ledger, campaign, requests, account.concurrency)),
-        *([] if is_event else [("dispatch", _dispatch(campaign.definition, account.timezone, settings.timezone))]),
+        *_dispatch(content, account.timezone, settings.timezone),
         *_hours(campaign, settings),
         *_waves(ledger, campaign),
         *_as_read(campaign.options.get("reading", {})),
-        ("content", content[:12]),
+        ("content", content_hash[:12]),
     ]
-    return Question(campaign.kind, campaign.name, content, rows, items)
+    return Question(campaign.kind, campaign.name, content_hash, rows, items)
 
 
-def _message_rows(campaign: Delivery, items: Sequence[Media]) -> list[tuple[str, str]]:
+def _message_rows(content: CampaignContent, items: Sequence[Media]) -> list[tuple[str, str]]:
     """What each message of a campaign is."""
     sources = [item.source for item in items]
-    definition = campaign.definition
-    words = [("title", str(definition["title"])), ("text", definition.get("text") or "none")]
-    return [*words, ("media", ", ".join(sources) or "none")]
+    return [("title", content.title), ("text", content.text or "none"), ("media", ", ".join(sources) or "none")]
 
 
-def _ticket_rows(event: Delivery) -> list[tuple[str, str]]:
+def _ticket_rows(content: EventContent) -> list[tuple[str, str]]:
     """What each ticket of an event is; the words are the attendees' own columns where a placeholder stands."""
-    definition = event.definition
-    rows = [("stored MMS", str(definition["mms_id"])), ("from", str(definition["from"]))]
-    rows += [("campaign", str(definition["campaign_ref"]))] if definition.get("campaign_ref") else []
-    rows += [("subject", definition["custom_subject"])] if definition.get("custom_subject") else []
-    return rows + [(f"text of slide {slide}", text) for slide, text in (definition.get("custom_texts") or {}).items()]
+    rows = [("stored MMS", content.mms_id), ("from", content.sender)]
+    rows += [("campaign", content.campaign_ref)] if content.campaign_ref else []
+    rows += [("subject", content.custom_subject)] if content.custom_subject else []
+    return rows + [(f"text of slide {slide}", text) for slide, text in content.custom_texts.items()]
 
 
 def _cost_words(ledger: Ledger, campaign: Delivery, messages: int, account: Account) -> str:
@@ -346,13 +345,13 @@ def _waves(ledger: Ledger, campaign: Delivery) -> list[tuple[str, str]]:
     return rows
 
 
-def _dispatch(definition: dict[str, Any], provider_zone: str, own_zone: str) -> str:
-    if definition.get("send_at"):
-        moment = datetime.fromisoformat(definition["send_at"])
-        return moments.shown(moment, provider_zone, own_zone)
-    if definition.get("hold_minutes"):
-        return f"{definition['hold_minutes']} minutes after each request"
-    return "at once"
+def _dispatch(content: Content, provider_zone: str, own_zone: str) -> list[tuple[str, str]]:
+    """When the provider hands a campaign's messages on; tickets go with their requests."""
+    if isinstance(content, EventContent):
+        return []
+    if content.send_at is not None:
+        return [("dispatch", moments.shown(content.send_at, provider_zone, own_zone))]
+    return [("dispatch", f"{content.hold_minutes} minutes after each request" if content.hold_minutes else "at once")]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from posthorn.content import moments
 from posthorn.errors import InputError, Stopped, Waits
 from posthorn.hours import Hours, read_hours, spans
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import Delivery, PlannedCampaign
 from posthorn.models import WaitsFor
 from posthorn.settings import Settings
 
@@ -94,9 +94,10 @@ class Dispatch:
 
     @classmethod
     def of(cls, delivery: Delivery) -> Dispatch:
-        """That of what may be claimed of a delivery now: a canary goes at once, whatever moment the rest has."""
-        send_at = None if delivery.is_canary else delivery.definition.get("send_at")
-        return cls(datetime.fromisoformat(send_at) if send_at else None, delivery.definition.get("hold_minutes"))
+        """That of what may be claimed of a delivery now; a ticket reaches its attendee with its request."""
+        if isinstance(delivery, PlannedCampaign):
+            return cls(delivery.named_moment, delivery.content.hold_minutes)
+        return cls()
 
     def is_inside(self, hours: Hours, zone: ZoneInfo, at: float) -> bool:
         """Whether messages of a request at that moment reach people in these hours.

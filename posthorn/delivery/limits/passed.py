@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from posthorn.errors import MomentPassed
 from posthorn.ledger import totals
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import Delivery, PlannedCampaign
 from posthorn.ledger.store.engine import Ledger
 
 _WENT = ("pending", "invalid", "duplicate", "input")
@@ -15,7 +15,8 @@ _WENT = ("pending", "invalid", "duplicate", "input")
 
 def has_passed(delivery: Delivery) -> bool:
     """Whether what is still to be sent would be dispatched at a moment that is over; a test is dispatched to nobody."""
-    return delivery.send_at is not None and delivery.send_at <= time.time() and not delivery.test
+    moment = _moment(delivery)
+    return moment is not None and moment <= time.time() and not delivery.test
 
 
 def refuse_passed(ledger: Ledger, delivery: Delivery, new: int = 0) -> None:
@@ -33,9 +34,15 @@ def refuse_passed(ledger: Ledger, delivery: Delivery, new: int = 0) -> None:
 
 def passed_words(delivery: Delivery, counted: Mapping[str, int], new: int = 0) -> str:
     """``its moment passed 12 min ago, 3 of 10 have left; …``."""
-    minutes = (time.time() - (delivery.send_at or 0.0)) / 60
+    minutes = (time.time() - (_moment(delivery) or 0.0)) / 60
     left = sum(count for name, count in counted.items() if name not in _WENT)
     return (
         f"its moment passed {minutes:,.0f} min ago, {left:,} of {left + counted['pending'] + new:,} have left; remove or"
         " move send_at in its file, or say --late, which sends the rest now"
     )
+
+
+def _moment(delivery: Delivery) -> float | None:
+    """The moment of dispatch that a campaign has (seconds), if any; a ticket has none."""
+    send_at = delivery.content.send_at if isinstance(delivery, PlannedCampaign) else None
+    return None if send_at is None else send_at.timestamp()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from posthorn.content.campaign import load_campaign
+from posthorn.content.definition import CampaignContent, Content
 from posthorn.content.event import AttendeeIntake
 from posthorn.content.recipients.phones import country_of, is_landline, rejected_kinds
 from posthorn.content.warnings import Caution
@@ -113,7 +114,7 @@ def examine(wish: Wish, consent: Consent = NOTHING_ACCEPTED) -> Checked:
 
 def _merged(ledger: Ledger, merge: Merge) -> Merged:
     differences, planned = merge.differences, merge.planned
-    is_moved = planned is not None and planned.definition.get("send_at") != merge.definition.get("send_at")
+    is_moved = planned is not None and _moment(planned.content) != _moment(merge.content)
     return Merged(
         new=differences.new,
         known=differences.known,
@@ -121,9 +122,13 @@ def _merged(ledger: Ledger, merge: Merge) -> Merged:
         still_out=differences.still_out,
         numbers=len(differences.numbers),
         columns=len(differences.fields),
-        content=merge.content,
+        content=merge.changes,
         still_scheduled=totals.totals(ledger, planned)["scheduled"] if planned is not None and is_moved else 0,
     )
+
+
+def _moment(content: Content) -> datetime | None:
+    return content.send_at if isinstance(content, CampaignContent) else None
 
 
 def _skipped(merge: Merge) -> Sequence[Caution]:

@@ -12,16 +12,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from posthorn.content import inputfile
+from posthorn.content.definition import CampaignContent, Content
 from posthorn.content.warnings import Caution, refuse_if_strict
 from posthorn.delivery.planning.repeat import Repeats
 from posthorn.delivery.planning.wish import Batch, ListReading, Wish
 from posthorn.errors import DeliveryChanged, InputError
 from posthorn.ledger import media, sending
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import Delivery, PlannedCampaign
 from posthorn.ledger.known import Differences, KnownRow
 from posthorn.ledger.merging import Change
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind
 
 _LINES_NAMED = 20
 _LATE = "late"
@@ -55,26 +55,26 @@ class Merge:
     def __init__(self, ledger: Ledger, wish: Wish, planned: Delivery | None, consent: Consent) -> None:
         self._ledger = ledger
         self.wish, self.planned, self._consent = wish, planned, consent
-        self.definition = wish.definition()
+        self.content = wish.content()
         self.list_hash = wish.list_hash()
         self.differences = Differences()
         self._repeats: Repeats | None = None
         self._late = self._accepted_late()
         if planned is not None:
             refuse_closed(planned)
-            refuse_changes(ledger, planned, wish, self.definition)
+            refuse_changes(ledger, planned, wish, self.content)
 
     def _accepted_late(self) -> str | None:
         """The passed moment in the file that was, or is, accepted as that: what is pending goes at once."""
-        moment, planned = self.definition.get("send_at"), self.planned
-        if moment is None:
+        content, planned = self.content, self.planned
+        if not isinstance(content, CampaignContent) or content.send_at is None:
             return None
-        is_passed = datetime.fromisoformat(moment) <= datetime.now(UTC)
+        moment = content.send_at.isoformat()
         is_remembered = planned is not None and planned.options.get(_LATE) == moment
-        if not is_remembered and not (self._consent.late and is_passed):
+        if not is_remembered and not (self._consent.late and content.send_at <= datetime.now(UTC)):
             return None
-        self.definition["send_at"] = None
-        return str(moment)
+        self.content = content.model_copy(update={"send_at": None})
+        return moment
 
     @property
     def skipped(self) -> int:
@@ -89,7 +89,7 @@ class Merge:
     @property
     def is_content_new(self) -> bool:
         """Whether it was never asked if this content can be sent."""
-        return self.planned is None or self.planned.definition != self.definition
+        return self.planned is None or self.planned.content != self.content
 
     @property
     def is_new(self) -> bool:
@@ -97,14 +97,16 @@ class Merge:
         return self.planned is None or self.is_content_new or self.planned.list_hash != self.list_hash
 
     @property
-    def content(self) -> list[str]:
+    def changes(self) -> list[str]:
         """What the content differs in from what is planned, a sentence each."""
-        return [] if self.planned is None else inputfile.differences(self.planned.definition, self.definition)
+        if not self.is_content_new or self.planned is None:
+            return []
+        return inputfile.differences(self.planned.content.in_full(), self.content.in_full())
 
     def new_rows(self, reading: ListReading) -> Iterator[Batch]:
         """The rows of the list that are not planned yet; once they have been read, ``refuse`` and ``change`` can tell."""
         known = self.wish.known(self._ledger, self.planned, reading)
-        repeats = self._repeats = Repeats(self._ledger, self.wish, self.definition)
+        repeats = self._repeats = Repeats(self._ledger, self.wish, self.content)
         self.differences = known.differences
         for batch in reading:
             new = known.new_of(batch)
@@ -178,7 +180,7 @@ def refuse_closed(planned: Delivery) -> None:
         raise InputError("name", f"{planned.name} was cancelled for good; give it another name to send it after all")
 
 
-def refuse_changes(ledger: Ledger, planned: Delivery, wish: Wish, definition: dict[str, Any]) -> None:
+def refuse_changes(ledger: Ledger, planned: Delivery, wish: Wish, content: Content) -> None:
     """Refuse a file whose content cannot become that of what is planned under its name.
 
     Content is free while nothing has left. Then it is frozen, but for the moment of dispatch and a file that the provider
@@ -188,15 +190,16 @@ def refuse_changes(ledger: Ledger, planned: Delivery, wish: Wish, definition: di
         DeliveryChanged: with each difference, one a line.
     """
     if planned.kind != wish.kind:
-        raise _changed(planned, [_other_kind(planned.kind)])
+        raise _changed(planned, [f"that is {planned.kind.noun}, this is {wish.kind.noun}"])
     if planned.gateway != wish.gateway.name:
         raise _changed(planned, [f"gateway was {planned.gateway}, is now {wish.gateway.name}"])
-    frozen = {key for key in definition if planned.definition.get(key) != definition[key]} - {"send_at"}
-    frozen |= planned.definition.keys() - definition.keys()
-    if "media" in frozen and _replaces_refused(ledger, planned, definition["media"]):
+    old, new = planned.content.in_full(), content.in_full()
+    frozen = {key for key in new if old.get(key) != new[key]} - {"send_at"}
+    frozen |= old.keys() - new.keys()
+    if "media" in frozen and _replaces_refused(ledger, planned, content):
         frozen.remove("media")
     if frozen and sending.has_left(ledger, planned):
-        old, new = ({key: one.get(key) for key in frozen} for one in (planned.definition, definition))
+        old, new = ({key: one.get(key) for key in frozen} for one in (old, new))
         raise _changed(planned, inputfile.differences(old, new))
 
 
@@ -208,16 +211,13 @@ def _changed(planned: Delivery, sentences: Sequence[str]) -> DeliveryChanged:
     )
 
 
-def _replaces_refused(ledger: Ledger, planned: Delivery, new: Sequence[str]) -> bool:
-    """Whether the files are the same but for such as the provider has refused."""
-    items = media.of(ledger, planned)
-    old = planned.definition["media"]
+def _replaces_refused(ledger: Ledger, planned: Delivery, content: Content) -> bool:
+    """Whether the files are the same but for such as the provider has refused; an event has none."""
+    if not (isinstance(planned, PlannedCampaign) and isinstance(content, CampaignContent)):
+        return False
+    items, old, new = media.of(ledger, planned), planned.content.media, content.media
     same_number = len(items) == len(old) == len(new)
     return same_number and all(before == after or item.refused for before, after, item in zip(old, new, items, strict=True))
-
-
-def _other_kind(kind: Kind) -> str:
-    return "that is an event, this is a campaign" if kind == Kind.EVENT else "that is a campaign, this is an event"
 
 
 def missing_words(missing: Sequence[KnownRow]) -> str:

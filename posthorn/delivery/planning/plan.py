@@ -79,10 +79,9 @@ def _plan(ledger: Ledger, wish: Wish, rejects: Path, consent: Consent) -> Delive
         deliveries.change_options(ledger, planned, {**merge.options(), **as_read})
         return planned
     new = NewDelivery(
-        kind=wish.kind,
         name=wish.name,
         gateway=wish.gateway.name,
-        definition=merge.definition,
+        content=merge.content,
         options=merge.options(),
         chunk_size=wish.chunk_size,
         canary=wish.waves.canary if wish.waves else 0,
@@ -160,7 +159,7 @@ def refuse_if_running(wish: Wish) -> None:
 
 def _has_news(wish: Wish, planned: Delivery) -> bool:
     """Whether the file is another than the one that was read last."""
-    return planned.list_hash != wish.list_hash() or planned.definition != wish.definition()
+    return planned.list_hash != wish.list_hash() or planned.content != wish.content()
 
 
 @contextmanager

@@ -7,12 +7,12 @@ of two that start at once one sees the other.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
+from posthorn.content.definition import Content
 from posthorn.delivery.planning.wish import Batch, Wish
-from posthorn.delivery.running.run import Run
+from posthorn.delivery.running.run import AnyRun
 from posthorn.errors import InputError, LedgerError, Stopped
 from posthorn.ledger import deliveries, repeats
 from posthorn.ledger.repeats import Asked, Repeat
@@ -33,10 +33,10 @@ _REPEATED = {
 class Repeats:
     """Asks, of the new rows of a file, who has had the same lately under another name, and whose its codes are."""
 
-    def __init__(self, ledger: Ledger, wish: Wish, definition: Mapping[str, Any]) -> None:
+    def __init__(self, ledger: Ledger, wish: Wish, content: Content) -> None:
         self._wish = wish
         self._asks = wish.repeat != "send"
-        self._repeats = repeats.Repeats(ledger, wish.kind, wish.name, definition, since=repeat_since())
+        self._repeats = repeats.Repeats(ledger, wish.name, content, since=repeat_since())
         self.skipped = 0
 
     def add(self, batch: Batch) -> None:
@@ -64,7 +64,7 @@ class Repeats:
             raise InputError("name", _words(self._wish.kind, found))
 
 
-async def heed_repeats(run: Run[Any]) -> None:
+async def heed_repeats(run: AnyRun) -> None:
     """Ask, before a run sends, who of its pending has had the same under another name, and do what its file says.
 
     Raises:
@@ -86,7 +86,7 @@ def _heed(ledger: Ledger, name: str) -> None:
 
 
 def _ask(ledger: Ledger, delivery: deliveries.Delivery, *, skips: bool) -> None:
-    asked = repeats.Repeats(ledger, delivery.kind, delivery.name, delivery.definition, since=repeat_since())
+    asked = repeats.Repeats(ledger, delivery.name, delivery.content, since=repeat_since())
     if not asked.may_find:
         return
     for page in repeats.pending_pages(ledger, delivery):

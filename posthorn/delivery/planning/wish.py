@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from posthorn.content.campaign import Campaign, load_campaign
+from posthorn.content.definition import CampaignContent, Content, EventContent
 from posthorn.content.event import AttendeeIntake, TicketEvent, load_event
 from posthorn.content.inputfile import OnRepeat, input_error
 from posthorn.content.recipients.intake import Intake, read_recipients
@@ -113,8 +114,8 @@ class Wish(Protocol):
     def chunk_size(self) -> int:
         """How many numbers each of its requests has."""
 
-    def definition(self) -> dict[str, Any]:
-        """Its content."""
+    def content(self) -> Content:
+        """What it sends."""
 
     def options(self) -> dict[str, Any]:
         """What may change between runs."""
@@ -249,9 +250,9 @@ class CampaignWish:
         """Whether media URLs may point to this machine: only where the gateway is a stand-in on it."""
         return self.gateway.account(self.settings).is_local
 
-    def definition(self) -> dict[str, Any]:
-        """Its content."""
-        return self.campaign.definition(allow_loopback=self.allows_loopback)
+    def content(self) -> CampaignContent:
+        """What it sends."""
+        return self.campaign.content(allow_loopback=self.allows_loopback)
 
     def options(self) -> dict[str, Any]:
         """What may change between runs."""
@@ -393,9 +394,9 @@ class EventWish:
         """Whether its codes may be another event's."""
         return self.event.allow_code_reuse
 
-    def definition(self) -> dict[str, Any]:
-        """Its content."""
-        return self.event.definition()
+    def content(self) -> EventContent:
+        """What its tickets are made of."""
+        return self.event.content()
 
     def options(self) -> dict[str, Any]:
         """What may change between runs."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from posthorn.content.definition import EventContent
 from posthorn.content.event import AttendeeIntake, TicketEvent, fill
 from posthorn.delivery.running.run import TicketRun
 from posthorn.errors import InputError, SlowDown
@@ -19,8 +19,6 @@ from posthorn.gateways.contract import Before
 from posthorn.ledger.sending import Claim
 from posthorn.models import Answer, Kind, MessageState, Phone, Receipt, TicketRequest
 
-_PASSED_ON = ("ddm_title", "ddm_text", "ddm_timeout", "device", "from_mask")
-
 
 def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
     """Refuse an event whose own keys the provider's parameters cannot hold, whoever the attendee is.
@@ -28,10 +26,9 @@ def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
     Raises:
         InputError: which key, and why.
     """
-    definition = event.definition()
     anybody = dict.fromkeys(intake.sent_columns, "x")
     gateway = registry.chosen(Kind.EVENT, event.gateway)
-    gateway.check_ticket(ticket_request(definition, Phone(48500600700), "x", anybody))
+    gateway.check_ticket(ticket_request(event.content(), Phone(48500600700), "x", anybody))
 
 
 async def preflight_event(run: TicketRun) -> Sequence[str]:
@@ -42,8 +39,8 @@ async def preflight_event(run: TicketRun) -> Sequence[str]:
         TryAgain: the provider could not be asked.
     """
     await run.pace.wait()  # the shortest time between two calls holds for this one too
-    definition = run.delivery.definition
-    return await run.gateway.preflight(definition["mms_id"], definition["campaign_ref"])
+    content = run.delivery.content
+    return await run.gateway.preflight(content.mms_id, content.campaign_ref)
 
 
 class TicketExchange:
@@ -54,7 +51,7 @@ class TicketExchange:
 
     def __init__(self, run: TicketRun) -> None:
         self._run = run
-        self._definition = run.delivery.definition
+        self._content = run.delivery.content
         self._one_at_a_time: defaultdict[Phone, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._under_way: Counter[Phone] = Counter()
 
@@ -62,7 +59,7 @@ class TicketExchange:
         """Make the one request for this ticket, once ``before`` lets it leave."""
         ((barcode, fields),) = claimed.tickets
         (phone,) = claimed.phones
-        request = ticket_request(self._definition, phone, barcode, fields)
+        request = ticket_request(self._content, phone, barcode, fields)
         has_waited = self._under_way[phone] > 0  # a lock that was just freed for the next in line looks free
         self._under_way[phone] += 1
         try:
@@ -87,25 +84,32 @@ class TicketExchange:
         """The provider cannot be asked: the ticket stays unknown."""
 
 
-def ticket_request(definition: Mapping[str, Any], phone: Phone, barcode: str, fields: Mapping[str, str]) -> TicketRequest:
+def ticket_request(content: EventContent, phone: Phone, barcode: str, fields: Mapping[str, str]) -> TicketRequest:
     """The request for one ticket; ``fields`` are the attendee's other columns."""
     return TicketRequest(
-        mms_id=definition["mms_id"],
+        mms_id=content.mms_id,
         phone=phone,
-        sender=definition["from"],
+        sender=content.sender,
         barcode_id=barcode,
-        campaign_ref=definition["campaign_ref"],
-        extras=_extras(definition, fields),
+        campaign_ref=content.campaign_ref,
+        extras=_extras(content, fields),
     )
 
 
-def _extras(definition: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, object]:
+def _extras(content: EventContent, fields: Mapping[str, str]) -> dict[str, object]:
     """The optional parameters of one ticket, with the attendee's own values in them."""
-    extras: dict[str, object] = {key: definition[key] for key in _PASSED_ON if definition.get(key) is not None}
-    if definition.get("custom_subject"):
-        extras["custom_subject"] = fill(definition["custom_subject"], fields)
-    if definition.get("custom_texts"):
-        extras["custom_texts"] = {slide: fill(text, fields) for slide, text in definition["custom_texts"].items()}
-    if definition.get("data"):
-        extras["data"] = {field: fields.get(column.casefold(), "") for field, column in definition["data"].items()}
+    given = {
+        "ddm_title": content.ddm_title,
+        "ddm_text": content.ddm_text,
+        "ddm_timeout": content.ddm_timeout,
+        "device": content.device,
+        "from_mask": content.from_mask,
+    }
+    extras: dict[str, object] = {key: value for key, value in given.items() if value is not None}
+    if content.custom_subject:
+        extras["custom_subject"] = fill(content.custom_subject, fields)
+    if content.custom_texts:
+        extras["custom_texts"] = {slide: fill(text, fields) for slide, text in content.custom_texts.items()}
+    if content.data:
+        extras["data"] = {field: fields.get(column.casefold(), "") for field, column in content.data.items()}
     return extras

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from posthorn.delivery.running.place import AtDelivery, Place
+from posthorn.delivery.running.place import AtCampaign, Place
 from posthorn.delivery.running.run import CampaignRun
 from posthorn.errors import FileRefused, GatewayError, PermissionMissing, RequestRefused, TryAgain
 from posthorn.gateways.contract import CampaignGateway
@@ -34,7 +34,7 @@ async def upload_media(run: CampaignRun) -> int:
     return uploaded
 
 
-async def upload_files(run: AtDelivery, items: Sequence[MediaRecord]) -> tuple[list[MediaRecord], int]:
+async def upload_files(run: AtCampaign, items: Sequence[MediaRecord]) -> tuple[list[MediaRecord], int]:
     """``upload_media`` of these items: they with their ids, and how many had to be uploaded.
 
     Raises:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from posthorn.delivery.preparing.upload import by_id, seen
-from posthorn.delivery.running.place import AtDelivery
+from posthorn.delivery.running.place import AtCampaign
 from posthorn.delivery.running.run import CampaignRun
 from posthorn.errors import CreditExhausted, OutcomeUnknown, PermissionMissing, RequestRefused, StopRun, TryAgain
 from posthorn.gateways.storedfile import Condition, Look
@@ -54,7 +54,7 @@ async def verify_media(run: CampaignRun) -> int:
     return await verify_files(run, await run.do(media.of, run.delivery))
 
 
-async def verify_files(run: AtDelivery, items: Sequence[MediaRecord]) -> int:
+async def verify_files(run: AtCampaign, items: Sequence[MediaRecord]) -> int:
     """``verify_media`` of these items.
 
     Raises:
@@ -83,7 +83,7 @@ async def verify_files(run: AtDelivery, items: Sequence[MediaRecord]) -> int:
     return len(items)
 
 
-async def _note_listing(run: AtDelivery, listed: Mapping[str, StoredFile]) -> None:
+async def _note_listing(run: AtCampaign, listed: Mapping[str, StoredFile]) -> None:
     """Remember of an account that its list shows files of ours, the first time it does."""
     known = await run.do(accounts.findings, run.delivery.gateway, run.account.key)
     if Known.LISTS_FILES not in known and listed.keys() & await run.do(media.stored, run.delivery.gateway):
@@ -98,7 +98,7 @@ async def _note_listing(run: AtDelivery, listed: Mapping[str, StoredFile]) -> No
         )
 
 
-async def _second_door(run: AtDelivery, unseen: Sequence[_Seen], listed: Mapping[str, StoredFile]) -> str | None:
+async def _second_door(run: AtCampaign, unseen: Sequence[_Seen], listed: Mapping[str, StoredFile]) -> str | None:
     """Why files that no list shows may be sent all the same, in words; None where nothing speaks for it.
 
     Raises:
@@ -120,11 +120,11 @@ async def _second_door(run: AtDelivery, unseen: Sequence[_Seen], listed: Mapping
     return "this account was never seen to list a file, as test accounts do not: sent all the same"
 
 
-async def _checked_by_a_send(run: AtDelivery, unseen: Sequence[_Seen]) -> str:
+async def _checked_by_a_send(run: AtCampaign, unseen: Sequence[_Seen]) -> str:
     number = run.account.test_number
     assert number is not None
     file_ids = [one.item.file_id for one in unseen if one.item.file_id]
-    title = str(run.delivery.definition["title"])
+    title = run.delivery.content.title
     names = ", ".join(one.item.media.source for one in unseen)
     said = f"{names}: no list shows it, and a send with test=true to {mask_phone(number)} "
     try:
@@ -137,7 +137,7 @@ async def _checked_by_a_send(run: AtDelivery, unseen: Sequence[_Seen]) -> str:
     return f"a send with test=true to {mask_phone(number)} took them"
 
 
-def _what_to_do(run: AtDelivery) -> str:
+def _what_to_do(run: AtCampaign) -> str:
     proof = f"set {run.descriptor.variables}__TEST_NUMBER to your own number, or " if run.descriptor.tests else ""
     return f'{proof}verify = "trust" in the campaign\'s file to send them unproven'
 

@@ -16,7 +16,7 @@ from posthorn.gateways.contract import CampaignGateway
 from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.ledger import accounts
 from posthorn.ledger.accounts import AccountFinding
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import PlannedCampaign
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Known, Verdict
 from posthorn.settings import Settings, load_settings
@@ -44,11 +44,11 @@ class Place(Protocol):
         """Run one of the ledger's verbs."""
 
 
-class AtDelivery(Place, Protocol):
-    """A place where something is done for a delivery, or for a proof of one."""
+class AtCampaign(Place, Protocol):
+    """A place where something is done for a campaign, or for a proof of one."""
 
     @property
-    def delivery(self) -> Delivery:
+    def delivery(self) -> PlannedCampaign:
         """What it is done for."""
 
 

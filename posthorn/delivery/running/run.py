@@ -17,7 +17,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import datetime
-from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeGuard, TypeVar
 
 from posthorn.content.waves import Waves
 from posthorn.delivery.limits.budget import Budget
@@ -30,7 +30,7 @@ from posthorn.errors import AlreadyRunning, Halted, LedgerError, NotRunning, Sto
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
 from posthorn.gateways.registry import by_name
 from posthorn.ledger import deliveries, sending
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import Delivery, PlannedCampaign, PlannedEvent
 from posthorn.ledger.marks import Mark
 from posthorn.ledger.spool import Spool, import_spool
 from posthorn.ledger.store.engine import Ledger, open_ledger
@@ -44,6 +44,7 @@ _logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _G = TypeVar("_G", bound=CampaignGateway | TicketGateway)
+_D_co = TypeVar("_D_co", bound=Delivery, covariant=True)
 
 INTERRUPTED = "the run was interrupted"
 """Why a run ended that was broken off by Ctrl-C, before it could say more."""
@@ -52,7 +53,7 @@ _LOOKUP_WAIT_SECONDS = 600.0
 _PAUSE_SECONDS = 0.1
 
 
-class Run(Generic[_G]):
+class Run(Generic[_G, _D_co]):
     """What the steps of one run share. ``owner`` names this process in claims; ``stopped`` says why nothing more is sent.
 
     ``guard_key`` is the lock without which this process may claim nothing, ``mark`` where its claims are noted outside the
@@ -87,23 +88,23 @@ class Run(Generic[_G]):
     )
 
     def __init__(
-        self, settings: Settings, ledger: Ledger, campaign: Delivery, gateway: _G, pace: Pace, clock: Clock = time.time
+        self, settings: Settings, ledger: Ledger, delivery: _D_co, gateway: _G, pace: Pace, clock: Clock = time.time
     ) -> None:
         self.settings = settings
         self.ledger = ledger
-        self.delivery = campaign
+        self.delivery = delivery
         self.gateway = gateway
         self.owner = new_owner()
-        self.guard_key = campaign.lock_key
+        self.guard_key = delivery.lock_key
         self.mark: Mark | None = None
         self.pace = pace
-        self.descriptor = by_name(campaign.gateway)
+        self.descriptor = by_name(delivery.gateway)
         self.account = account_of(ledger, self.descriptor, settings)
         self.concurrency = self.account.concurrency
-        self.gate = Gate(campaign, settings, self.account.timeout_seconds, clock)
+        self.gate = Gate(delivery, settings, self.account.timeout_seconds, clock)
         self.clock = clock
-        self.halting = Halting(Waves.of(campaign.options))
-        self.budget = Budget(campaign, settings, clock)
+        self.halting = Halting(Waves.of(delivery.options))
+        self.budget = Budget(delivery, settings, clock)
         self.slots = asyncio.Semaphore(self.concurrency)
         self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
         self.stopped: Exception | None = None
@@ -117,7 +118,7 @@ class Run(Generic[_G]):
 
     async def refresh(self) -> None:
         """Read the campaign anew, and stop where another process has stopped or cancelled it meanwhile."""
-        self.delivery = await self.do(deliveries.get, self.delivery.name, test=self.delivery.test)
+        self.delivery = await self.do(deliveries.refreshed, self.delivery)
         self.gate.heed(self.delivery)
         if self.delivery.cancelled_at is not None:
             self.stop(Stopped("the campaign was cancelled"))
@@ -149,8 +150,14 @@ class Run(Generic[_G]):
             self.mark.close()
 
 
-CampaignRun: TypeAlias = Run[CampaignGateway]
-TicketRun: TypeAlias = Run[TicketGateway]
+CampaignRun: TypeAlias = Run[CampaignGateway, PlannedCampaign]
+TicketRun: TypeAlias = Run[TicketGateway, PlannedEvent]
+AnyRun: TypeAlias = Run[Any, Delivery]
+
+
+def can_look_up(run: AnyRun) -> TypeGuard[CampaignRun]:
+    """Whether the provider can be asked what it has of the delivery; of tickets none can."""
+    return isinstance(run.delivery, PlannedCampaign) and run.descriptor.looks_up
 
 
 @asynccontextmanager
@@ -246,13 +253,13 @@ async def open_delivery(
 @asynccontextmanager
 async def _open(
     settings: Settings, name: str, kind: Kind, *, test: bool = False, clock: Clock = time.time
-) -> AsyncIterator[Run[Any]]:
+) -> AsyncIterator[Run[Any, Any]]:
     with open_ledger(settings) as ledger:
         campaign = deliveries.get(ledger, name, test=test, kind=kind)
         gateway = by_name(campaign.gateway)
         account = gateway.account(settings)
         pace = Pace(account.breaker_after, min_interval_seconds=account.min_interval_seconds)
-        run: Run[Any] = Run(settings, ledger, campaign, gateway.open(settings), pace, clock)
+        run: Run[Any, Any] = Run(settings, ledger, campaign, gateway.open(settings), pace, clock)
         try:
             yield run
         finally:
@@ -261,7 +268,7 @@ async def _open(
 
 
 @asynccontextmanager
-async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
+async def _running(run: AnyRun, by: str) -> AsyncIterator[None]:
     check_writable(run.spool.folder)
     await _wait_for_lock(run)
     await _take_over(run)
@@ -277,7 +284,7 @@ async def _running(run: Run[Any], by: str) -> AsyncIterator[None]:
         _end(run, started)
 
 
-def _end(run: Run[Any], started: float) -> None:
+def _end(run: AnyRun, started: float) -> None:
     """Tell the ledger how the run ended: what it waits for now, or why it stopped."""
     if isinstance(run.stopped, Waits):
         deliveries.end_run(run.ledger, run.delivery, started, goes_on_for=run.stopped.reason, goes_on_at=run.stopped.until)
@@ -285,14 +292,14 @@ def _end(run: Run[Any], started: float) -> None:
         deliveries.end_run(run.ledger, run.delivery, started, stopped_because=_reason(run.stopped))
 
 
-async def _take_over(run: Run[Any]) -> None:
+async def _take_over(run: AnyRun) -> None:
     """Settle what dead processes left of a campaign whose lock is ours."""
     run.ledger.locks.acquire(sending.owner_key(run.owner))
     await run.do(_import_spool, run.spool)
     await run.do(sending.abandon_dead, run.delivery)
 
 
-async def _wait_for_lock(run: Run[Any]) -> None:
+async def _wait_for_lock(run: AnyRun) -> None:
     """Become the one that runs this campaign; while somebody only looks after it, wait for that to end.
 
     Raises:
@@ -366,11 +373,11 @@ def lock_for_lookup(ledger: Ledger, campaign: Delivery) -> None:
 
 
 def _already_running(ledger: Ledger, campaign: Delivery) -> AlreadyRunning:
-    now = deliveries.get(ledger, campaign.name, test=campaign.test)
+    now = deliveries.refreshed(ledger, campaign)
     return AlreadyRunning(f"{campaign.name} is already running {_since(now)}")
 
 
-def _is_running(run: Run[Any]) -> bool:
+def _is_running(run: AnyRun) -> bool:
     """Whether somebody runs the campaign right now. Who only plans it, or looks after it, holds its lock as well."""
     is_started = run.delivery.run_started_at is not None and run.delivery.stopped_because is None
     return is_started and deliveries.is_run(run.ledger, run.delivery.lock_key)

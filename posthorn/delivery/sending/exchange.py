@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from posthorn.delivery.running.run import CampaignRun
@@ -15,33 +14,24 @@ from posthorn.ledger.sending import Claim
 from posthorn.models import Answer, MmsRequest, Phone
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What every request of a campaign has in common."""
-
-    title: str
-    text: str | None
-    file_ids: tuple[str, ...]
-    send_at: datetime | None
-    hold_minutes: int | None
-    test: bool
-
-    def request(self, phones: Sequence[Phone]) -> MmsRequest:
-        """The request for these numbers, dated now if the campaign is held."""
-        send_at = datetime.now(UTC) + timedelta(minutes=self.hold_minutes) if self.hold_minutes else self.send_at
-        return MmsRequest(self.title, phones, self.file_ids, self.text, send_at, self.test)
-
-
 class CampaignExchange:
-    """Sends a campaign's chunks: the same content to each chunk's numbers."""
+    """Sends a campaign's chunks: the same content to each chunk's numbers, dated as it was when the sending began."""
 
-    def __init__(self, run: CampaignRun, content: Content) -> None:
+    def __init__(self, run: CampaignRun, file_ids: Sequence[str]) -> None:
         self._run = run
-        self._content = content
+        self._campaign = run.delivery
+        self._file_ids = file_ids
 
     async def send(self, claimed: Claim, before: Before) -> Answer:
         """Make the one request for this claim, once ``before`` lets it leave."""
-        return await self._run.gateway.send(self._content.request(claimed.phones), before=before)
+        return await self._run.gateway.send(self._request(claimed.phones), before=before)
+
+    def _request(self, phones: Sequence[Phone]) -> MmsRequest:
+        """The request for these numbers, dated from now if the campaign is held."""
+        campaign, content = self._campaign, self._campaign.content
+        held = timedelta(minutes=content.hold_minutes) if content.hold_minutes else None
+        send_at = datetime.now(UTC) + held if held else campaign.named_moment
+        return MmsRequest(content.title, phones, self._file_ids, content.text, send_at, campaign.test)
 
     async def confirm_refused(self, claimed: Claim) -> None:
         """Ask the provider's reports whether a request answered with a bare HTTP 429 was taken all the same."""
@@ -54,18 +44,8 @@ async def campaign_exchange(run: CampaignRun) -> CampaignExchange:
     Raises:
         Stopped: a file was never verified with the provider; nothing is sent.
     """
-    definition = run.delivery.definition
-    send_at = definition.get("send_at")
     items = await run.do(media.of, run.delivery)
     missing = [item.media.source for item in items if item.file_id is None or item.verified_at is None]
     if missing:
         raise Stopped(f"media not verified with the provider: {', '.join(missing)}; nothing was sent")
-    content = Content(
-        title=definition["title"],
-        text=definition.get("text"),
-        file_ids=tuple(item.file_id for item in items if item.file_id),
-        send_at=None if run.delivery.is_canary or not send_at else datetime.fromisoformat(send_at),
-        hold_minutes=definition.get("hold_minutes"),
-        test=run.delivery.test,
-    )
-    return CampaignExchange(run, content)
+    return CampaignExchange(run, tuple(item.file_id for item in items if item.file_id))

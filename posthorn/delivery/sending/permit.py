@@ -7,9 +7,8 @@ within moments of a proof that its claim is ours, on a clock that goes on while 
 from __future__ import annotations
 
 import time
-from typing import Any
 
-from posthorn.delivery.running.run import Run
+from posthorn.delivery.running.run import AnyRun
 from posthorn.errors import ClaimGone, HeldBack, LedgerError, Stopped, Unreachable
 from posthorn.ledger import sending
 from posthorn.ledger.sending import Claim
@@ -28,7 +27,7 @@ def clock_seconds() -> float:
     return time.clock_gettime(_CLOCK)
 
 
-async def let_leave(run: Run[Any], claimed: Claim, proven_at: float) -> None:
+async def let_leave(run: AnyRun, claimed: Claim, proven_at: float) -> None:
     """Return at once if the claim was proven to be ours moments ago (``proven_at``, on our clock); else prove it anew.
 
     A proof asks the lock's session and the claim's chunk, one round trip each: on most requests it is not needed, for the
@@ -69,5 +68,5 @@ def _is_fresh(proven_at: float) -> bool:
     return 0 <= clock_seconds() - proven_at <= FRESH_SECONDS
 
 
-def _is_ours(ledger: Ledger, run: Run[Any], claimed: Claim) -> bool:
+def _is_ours(ledger: Ledger, run: AnyRun, claimed: Claim) -> bool:
     return ledger.locks.still_held(run.guard_key) and sending.stands(ledger, claimed)

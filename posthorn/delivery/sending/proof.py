@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeAlias, TypeGuard, TypeVar
 
+from posthorn.content.definition import CampaignContent, EventContent
 from posthorn.content.event import AttendeeIntake
 from posthorn.content.media.barcode import new_barcode_id
 from posthorn.delivery.deciding.find import read_phone
@@ -39,7 +40,7 @@ from posthorn.errors import (
 )
 from posthorn.ledger import deliveries, proofs
 from posthorn.ledger.costs import CapReached
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import Delivery, PlannedCampaign, delivery_of
 from posthorn.ledger.media import MediaRecord
 from posthorn.ledger.planning import Row
 from posthorn.ledger.proofs import NewProof, ProofClaim
@@ -61,6 +62,7 @@ _OUTCOMES = {
     MessageState.PENDING: ProofOutcome.NOT_TAKEN,
 }
 _T = TypeVar("_T")
+_D = TypeVar("_D", bound=Delivery)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +93,21 @@ class Proofs:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place(Counter):
+class _Place(Counter, Generic[_D]):
     """Where the proofs are sent from. Its delivery is the file's: no row of the ledger, so nothing planned is touched."""
 
-    delivery: Delivery
+    delivery: _D
     owner: str
     gate: Gate
     budget: Budget
     by: str
 
 
+_AnyPlace: TypeAlias = _Place[Delivery]
+
+
 @dataclass(frozen=True, slots=True)
-class _Content:
+class _Common:
     """What every proof of the file has in common: of a campaign its files, of an event an attendee's other columns."""
 
     file_ids: Sequence[str] = ()
@@ -169,22 +174,22 @@ async def send_proofs(wanted: Wanted, *, by: str, clock: Clock = time.time) -> P
             place.gate.refuse_claim()
             proofs.abandon_dead(ledger)
             with _living(place):
-                content = await _content(place, wish)
-                return await _send_each(place, wanted, content)
+                return await _send_each(place, wanted, await _common(place, wish))
         finally:
             await gateway.aclose()
 
 
-def _place(ledger: Ledger, wish: Wish, gateway: Any, by: str, clock: Clock) -> _Place:
+def _place(ledger: Ledger, wish: Wish, gateway: Any, by: str, clock: Clock) -> _AnyPlace:
     settings, planned = wish.settings, _planned(ledger, wish)
-    now = {**wish.definition(), "send_at": None, "hold_minutes": None}
-    shown = Delivery(
+    content = wish.content()
+    if isinstance(content, CampaignContent):  # a proof goes now
+        content = content.model_copy(update={"send_at": None, "hold_minutes": None})
+    shown = delivery_of(
+        content,
         id=0,
-        kind=wish.kind,
         name=wish.name,
         test=False,
         gateway=wish.gateway.name,
-        definition=now,
         options=wish.options(),
         rejects_file=None,
         input=0,
@@ -205,20 +210,25 @@ def _place(ledger: Ledger, wish: Wish, gateway: Any, by: str, clock: Clock) -> _
     return _Place(settings, wish.gateway, account, gateway, ledger, shown, new_owner(), gate, budget, by)
 
 
-def _living(place: _Place) -> AbstractContextManager[bool]:
+def _living(place: _AnyPlace) -> AbstractContextManager[bool]:
     """Hold the lock by which others know that this process lives: its proofs are under way, not forgotten."""
     return place.ledger.locks.hold(owner_key(place.owner))
 
 
-async def _content(place: _Place, wish: Wish) -> _Content:
-    if wish.kind == Kind.EVENT:
-        definition = place.delivery.definition
-        await _patiently(lambda: place.gateway.preflight(definition["mms_id"], definition["campaign_ref"]))
-        return _Content(fields=_somebodys_fields(wish))
+def _is_campaigns(place: _AnyPlace) -> TypeGuard[_Place[PlannedCampaign]]:
+    return isinstance(place.delivery, PlannedCampaign)
+
+
+async def _common(place: _AnyPlace, wish: Wish) -> _Common:
+    content = place.delivery.content
+    if isinstance(content, EventContent):
+        await _patiently(lambda: place.gateway.preflight(content.mms_id, content.campaign_ref))
+        return _Common(fields=_somebodys_fields(wish))
+    assert _is_campaigns(place)
     items = [MediaRecord(position, one, None, None) for position, one in enumerate(wish.media())]
     stored, _ = await _patiently(lambda: upload_files(place, items))
     await _patiently(lambda: verify_files(place, stored))
-    return _Content(file_ids=[one.file_id for one in stored if one.file_id])
+    return _Common(file_ids=[one.file_id for one in stored if one.file_id])
 
 
 def _somebodys_fields(wish: Wish) -> Mapping[str, str]:
@@ -241,7 +251,7 @@ async def _patiently(step: Callable[[], Awaitable[_T]]) -> _T:
     return await step()
 
 
-async def _send_each(place: _Place, wanted: Wanted, content: _Content) -> Proofs:
+async def _send_each(place: _AnyPlace, wanted: Wanted, common: _Common) -> Proofs:
     sent: list[Sent] = []
     for phone in wanted.phones:
         if sent:
@@ -253,16 +263,16 @@ async def _send_each(place: _Place, wanted: Wanted, content: _Content) -> Proofs
             if not sent:
                 raise
             return Proofs(sent, str(error))
-        done, stops = await _send_one(place, claimed, content)
+        done, stops = await _send_one(place, claimed, common)
         sent.append(done)
         if stops is not None:
             return Proofs(sent, str(stops))
     return Proofs(sent)
 
 
-def _claim(place: _Place, phone: Phone, code: str | None) -> ProofClaim:
+def _claim(place: _AnyPlace, phone: Phone, code: str | None) -> ProofClaim:
     """Claim a proof, durably, before its request leaves."""
-    delivery = place.delivery
+    delivery, content = place.delivery, place.delivery.content
     place.gate.refuse_claim()
     new = NewProof(
         delivery.kind,
@@ -270,8 +280,8 @@ def _claim(place: _Place, phone: Phone, code: str | None) -> ProofClaim:
         delivery.gateway,
         phone,
         place.by,
-        title=delivery.definition.get("title"),
-        mms_id=delivery.definition.get("mms_id"),
+        title=content.title if isinstance(content, CampaignContent) else None,
+        mms_id=content.mms_id if isinstance(content, EventContent) else None,
         code=code,
     )
     while True:
@@ -283,12 +293,12 @@ def _claim(place: _Place, phone: Phone, code: str | None) -> ProofClaim:
             raise _on_the_list([phone]) from None
 
 
-async def _send_one(place: _Place, claimed: ProofClaim, content: _Content) -> tuple[Sent, GatewayError | None]:
+async def _send_one(place: _AnyPlace, claimed: ProofClaim, common: _Common) -> tuple[Sent, GatewayError | None]:
     """Make the one request of a proof and record what it came to; also what keeps the others from being sent."""
     to, code = mask_phone(claimed.new.phone), claimed.new.code
     try:
         answer: Answer = await place.gateway.send(
-            _request(place, claimed.new, content), before=partial(_let_leave, place, claimed)
+            _request(place, claimed.new, common), before=partial(_let_leave, place, claimed)
         )
     except GatewayError as error:
         outcome = _outcome_of(error)
@@ -309,14 +319,15 @@ async def _send_one(place: _Place, claimed: ProofClaim, content: _Content) -> tu
     return Sent(to, outcome, code, None if outcome == ProofOutcome.TAKEN else problem), answer.stop
 
 
-def _request(place: _Place, new: NewProof, content: _Content) -> MmsRequest | TicketRequest:
-    definition = place.delivery.definition
-    if new.code is not None:
-        return ticket_request(definition, new.phone, new.code, content.fields or {})
-    return MmsRequest(definition["title"], [new.phone], content.file_ids, definition.get("text"))
+def _request(place: _AnyPlace, new: NewProof, common: _Common) -> MmsRequest | TicketRequest:
+    content = place.delivery.content
+    if isinstance(content, CampaignContent):
+        return MmsRequest(content.title, [new.phone], common.file_ids, content.text)
+    assert new.code is not None  # each proof of a ticket has one
+    return ticket_request(content, new.phone, new.code, common.fields or {})
 
 
-async def _let_leave(place: _Place, claimed: ProofClaim) -> None:
+async def _let_leave(place: _AnyPlace, claimed: ProofClaim) -> None:
     """Hold a request back whose hours have ended, or that others may hold for dead by now."""
     try:
         place.gate.refuse_to_leave()

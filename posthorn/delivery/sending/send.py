@@ -14,12 +14,13 @@ from functools import partial
 from typing import Any, Protocol
 
 from posthorn.delivery.limits.passed import refuse_passed
-from posthorn.delivery.running.run import Run
+from posthorn.delivery.running.run import AnyRun
 from posthorn.delivery.sending.permit import clock_seconds, let_leave
 from posthorn.errors import ClaimGone, GatewayError, HeldBack, InputError, LedgerError, SlowDown, Stopped, TryAgain, Waits
 from posthorn.gateways.contract import Before
 from posthorn.ledger import deliveries, sending
 from posthorn.ledger.costs import CapReached
+from posthorn.ledger.deliveries import PlannedCampaign
 from posthorn.ledger.sending import Claim, ClaimLost
 from posthorn.ledger.spool import hold_answer, hold_not_taken, keep_answer, keep_not_taken
 from posthorn.ledger.store.engine import Ledger
@@ -60,7 +61,7 @@ def batches(chunks: Sequence[int], concurrency: int) -> Iterator[tuple[int, int]
         yield chunks[at], chunks[min(at + size, len(chunks)) - 1]
 
 
-async def send_batch(run: Run[Any], exchange: Exchange, first: int, last: int) -> int:
+async def send_batch(run: AnyRun, exchange: Exchange, first: int, last: int) -> int:
     """Send every pending chunk with an id from ``first`` to ``last``; returns how many requests were made.
 
     May be run again at any time: it claims only what is pending.
@@ -92,7 +93,7 @@ class _Batch:
     is_claimed: bool = False
 
 
-async def _worker(run: Run[Any], exchange: Exchange, batch: _Batch) -> int:
+async def _worker(run: AnyRun, exchange: Exchange, batch: _Batch) -> int:
     """Send chunk after chunk until there is none left or the run stops."""
     requests = 0
     while not run.is_stopped():
@@ -114,7 +115,7 @@ async def _worker(run: Run[Any], exchange: Exchange, batch: _Batch) -> int:
     return requests
 
 
-async def _claimed(run: Run[Any], batch: _Batch) -> tuple[Claim, float] | None:
+async def _claimed(run: AnyRun, batch: _Batch) -> tuple[Claim, float] | None:
     """``_claim`` in the ledger's thread; None where there is nothing to claim, or no more may be: the run stops then."""
     try:
         return await run.do(_claim, run, batch.first, batch.last)
@@ -126,7 +127,7 @@ async def _claimed(run: Run[Any], batch: _Batch) -> tuple[Claim, float] | None:
         return None
 
 
-def _claim(ledger: Ledger, run: Run[Any], first: int, last: int) -> tuple[Claim, float] | None:
+def _claim(ledger: Ledger, run: AnyRun, first: int, last: int) -> tuple[Claim, float] | None:
     """Claim a chunk, if this process still has its lock: a database may have dropped the session that held it.
 
     Returns the claim, and since when it is known to be ours (``permit.clock_seconds``). Once it is durable it is marked.
@@ -148,7 +149,7 @@ def _claim(ledger: Ledger, run: Run[Any], first: int, last: int) -> tuple[Claim,
     return claimed, proven_at
 
 
-def _claim_within_budget(ledger: Ledger, run: Run[Any], first: int, last: int) -> Claim | None:
+def _claim_within_budget(ledger: Ledger, run: AnyRun, first: int, last: int) -> Claim | None:
     while True:
         try:
             return sending.claim(ledger, run.delivery, run.owner, first, last, run.watch, run.budget.limits())
@@ -156,7 +157,7 @@ def _claim_within_budget(ledger: Ledger, run: Run[Any], first: int, last: int) -
             run.budget.make_room(ledger, reached)
 
 
-async def _outcome(run: Run[Any], exchange: Exchange, claimed: Claim, proven_at: float) -> _Outcome:
+async def _outcome(run: AnyRun, exchange: Exchange, claimed: Claim, proven_at: float) -> _Outcome:
     """Make the one request for a claim, and catch what it came to."""
     try:
         return await exchange.send(claimed, partial(let_leave, run, claimed, proven_at))
@@ -168,7 +169,7 @@ async def _outcome(run: Run[Any], exchange: Exchange, claimed: Claim, proven_at:
         raise
 
 
-def _notice(run: Run[Any], outcome: _Outcome) -> None:
+def _notice(run: AnyRun, outcome: _Outcome) -> None:
     """What an outcome means for the requests that have not left yet: stop, wait, or go on."""
     if isinstance(outcome, Answer):
         run.pace.answered()
@@ -184,12 +185,13 @@ def _notice(run: Run[Any], outcome: _Outcome) -> None:
         _slow_or_break(run, outcome)
 
 
-def _slow_or_break(run: Run[Any], error: GatewayError) -> None:
+def _slow_or_break(run: AnyRun, error: GatewayError) -> None:
     if error.slows_all:
         run.pace.slow(error.retry_after_seconds)
     if error.maybe_sent:
         run.pace.unknown()
-    if run.pace.is_broken and run.delivery.definition.get("hold_minutes"):
+    delivery = run.delivery
+    if run.pace.is_broken and isinstance(delivery, PlannedCampaign) and delivery.content.hold_minutes:
         run.pace.slow(None)  # what a held campaign sends twice can be withdrawn: wait, and go on
     elif run.pace.is_broken:
         run.stop(Stopped(f"too many unknown outcomes in a row, the last: {error}"))
@@ -197,7 +199,7 @@ def _slow_or_break(run: Run[Any], error: GatewayError) -> None:
         run.stop(Stopped(f"the provider asks for nothing but pauses: {error}"))
 
 
-async def _record(run: Run[Any], exchange: Exchange, claimed: Claim, outcome: _Outcome) -> None:
+async def _record(run: AnyRun, exchange: Exchange, claimed: Claim, outcome: _Outcome) -> None:
     """Write down what became of a claim. Raises an error that allows a retry, for whoever holds the retries."""
     if isinstance(outcome, Answer):
         outcome = _with_usable_ids(outcome)
@@ -235,7 +237,7 @@ def _is_usable(provider_id: str) -> bool:
     return len(provider_id) <= _LONGEST_ID and provider_id.isprintable()
 
 
-async def _durably(run: Run[Any], recording: Coroutine[Any, Any, None]) -> None:
+async def _durably(run: AnyRun, recording: Coroutine[Any, Any, None]) -> None:
     """Record a spooled outcome. The ledger's commit makes it durable; where that fails or takes long, the spool does."""
     task = asyncio.ensure_future(recording)
     await asyncio.wait([task], timeout=_PATIENCE_SECONDS)
@@ -245,7 +247,7 @@ async def _durably(run: Run[Any], recording: Coroutine[Any, Any, None]) -> None:
     await task
 
 
-async def _confirm_refused(run: Run[Any], exchange: Exchange, claimed: Claim) -> None:
+async def _confirm_refused(run: AnyRun, exchange: Exchange, claimed: Claim) -> None:
     await run.pace.wait()
     try:
         await exchange.confirm_refused(claimed)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from posthorn.content.definition import CampaignContent
 from posthorn.delivery.settling.listing import CLOCK_SKEW_SECONDS, LISTED_SECONDS, by_our_clock, is_titled
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.ledger import copies, deliveries, reconciling
 from posthorn.ledger.copies import Copy, Suspect
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import PlannedCampaign
 from posthorn.models import MessageState, Phone, Report
 
 _WENT_OUT = frozenset({MessageState.ACCEPTED, MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.NO_REPORT})
@@ -40,7 +41,7 @@ class Lookup(Protocol):
         """The provider."""
 
     @property
-    def delivery(self) -> Delivery:
+    def delivery(self) -> PlannedCampaign:
         """The campaign."""
 
     @property
@@ -156,14 +157,13 @@ def _is_while_under_way(moment: datetime, suspect: Suspect, lookup: Lookup) -> b
     """
     after = CLOCK_SKEW_SECONDS + lookup.account.settle_seconds
     return any(
-        begun - CLOCK_SKEW_SECONDS <= reading <= _latest_date(lookup.delivery.definition, ended) + after
+        begun - CLOCK_SKEW_SECONDS <= reading <= _latest_date(lookup.delivery.content, ended) + after
         for begun, ended in suspect.attempts
         for reading in by_our_clock(moment, lookup.account)
     )
 
 
-def _latest_date(definition: Mapping[str, Any], ended: float) -> float:
+def _latest_date(content: CampaignContent, ended: float) -> float:
     """When the provider may date a message at the latest whose request ended then: by its dispatch, if it keeps it."""
-    send_at = definition.get("send_at")
-    dispatched_at = datetime.fromisoformat(send_at).timestamp() if send_at else 0.0
-    return max(ended + 60.0 * (definition.get("hold_minutes") or 0), dispatched_at)
+    dispatched_at = content.send_at.timestamp() if content.send_at else 0.0
+    return max(ended + content.hold_seconds, dispatched_at)

@@ -13,13 +13,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
-from typing import Any
 
-from posthorn.delivery.running.run import CampaignRun, Run
+from posthorn.delivery.running.run import AnyRun, CampaignRun, can_look_up
 from posthorn.delivery.settling.listing import CLOCK_SKEW_SECONDS, is_titled, read_all
 from posthorn.errors import InputError, LedgerError, PermissionMissing, Stopped
 from posthorn.ledger import copies, guarding
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import Delivery, PlannedCampaign
 from posthorn.ledger.marks import Mark, MarkedClaim, marks_folder
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState, Phone, Report
@@ -31,7 +30,7 @@ LISTED_SECONDS = 7 * 86_400.0
 _LEAST_OF_A_TITLE = 8
 
 
-async def guard(run: Run[Any]) -> None:
+async def guard(run: AnyRun) -> None:
     """Let the run send, unless its ledger is, or seems, older than what was sent. A test sends nothing and is not guarded.
 
     Raises:
@@ -49,11 +48,11 @@ async def guard(run: Run[Any]) -> None:
     run.mark = mark
 
 
-async def _refuse_if_behind(run: Run[Any], mark: Mark) -> None:
+async def _refuse_if_behind(run: AnyRun, mark: Mark) -> None:
     if forgotten := await run.do(guarding.forgotten, mark):
         raise Stopped(f"{_behind(run.delivery, mark, forgotten)} Nothing was sent. {_way_on(run.delivery)}")
     # A mark tells of this machine only; a ledger on a server may have been written from others.
-    if run.descriptor.looks_up and (mark.is_empty() or not run.ledger.is_sqlite):
+    if can_look_up(run) and (mark.is_empty() or not run.ledger.is_sqlite):
         await _refuse_if_listed(run)
 
 
@@ -153,11 +152,11 @@ def _not_of_others(run: CampaignRun, rows: list[Report], spans: Sequence[tuple[f
     return rows if len(theirs) > len(spans) else [row for row in rows if row not in theirs]
 
 
-def _is_like(report: Report, campaign: Delivery) -> bool:
+def _is_like(report: Report, campaign: PlannedCampaign) -> bool:
     """Whether the report's title is the campaign's, as far as a provider may have cut or respelt it."""
     if is_titled(report, campaign):
         return True
-    theirs, ours = _letters(report.title or ""), _letters(str(campaign.definition["title"]))
+    theirs, ours = _letters(report.title or ""), _letters(campaign.content.title)
     shorter, longer = sorted((theirs, ours), key=len)
     return len(shorter) >= min(_LEAST_OF_A_TITLE, len(ours)) and bool(shorter) and longer.startswith(shorter)
 

@@ -23,7 +23,7 @@ async def note_last_look(run: CampaignRun, *, after: float = 0.0) -> float | Non
 
     Each request that a surplus copy may come of has a moment of its own, for the provider dispatches each at its own time.
     """
-    hold_seconds = 60.0 * (run.delivery.definition.get("hold_minutes") or 0)
+    hold_seconds = run.delivery.content.hold_seconds
     moment = None
     if hold_seconds and not run.delivery.test:
         begun = await run.do(copies.begun, run.delivery)

@@ -12,14 +12,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from posthorn.delivery.running.run import CampaignRun
 from posthorn.errors import InputError
 from posthorn.gateways.descriptor import Account
 from posthorn.ledger import proofguard, reconciling
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import PlannedCampaign
 from posthorn.ledger.reconciling import MISMATCH, Control, Unconfirmed
 from posthorn.models import MessageState, Phone, Report
 
@@ -200,14 +200,13 @@ def stray(run: CampaignRun, message: Unconfirmed, listing: Listing) -> Doubt | N
     return None
 
 
-def is_titled(report: Report, campaign: Delivery) -> bool:
+def is_titled(report: Report, campaign: PlannedCampaign) -> bool:
     """Whether the report is about a message with the campaign's title; XML loses the spaces around one."""
-    return _is_titled(report, str(campaign.definition["title"]))
+    return _is_titled(report, campaign.content.title)
 
 
-def settle_seconds(account: Account, definition: Mapping[str, Any]) -> float:
+def settle_seconds(account: Account, hold_minutes: int | None) -> float:
     """The time between the two looks; shorter for a held campaign, which has to be settled before it is dispatched."""
-    hold_minutes = definition.get("hold_minutes")
     chosen = account.settle_seconds
     return min(chosen, hold_minutes * 60 * _SHARE_OF_HOLD) if hold_minutes else chosen
 
@@ -247,9 +246,9 @@ def _doubt_by(account: Account, control: Control, reports: Iterable[Report], bou
 
 def _expected(run: CampaignRun, message: Unconfirmed) -> Expected:
     """By what its own requests named: the campaign's moment may have been moved since, earlier or later."""
-    delivery = run.delivery
-    title, hold_minutes = message.title or str(delivery.definition["title"]), delivery.definition.get("hold_minutes")
-    sent_as = _SentAs(title, hold_minutes, [message.send_at, delivery.send_at])
+    content = run.delivery.content
+    moments = [message.send_at, content.send_at.timestamp() if content.send_at else None]
+    sent_as = _SentAs(message.title or content.title, content.hold_minutes, moments)
     return _window(run.account, sent_as, message.phone, message.since, message.until)
 
 
@@ -268,7 +267,7 @@ def _window(account: Account, sent_as: _SentAs, phone: Phone, since: float, unti
     of a message that it keeps is that of the request or of the dispatch is not documented.
     """
     moments = [until + (sent_as.hold_minutes or 0) * 60, *(one for one in sent_as.moments if one is not None)]
-    latest = max(moments) + settle_seconds(account, sent_as._asdict()) + CLOCK_SKEW_SECONDS
+    latest = max(moments) + settle_seconds(account, sent_as.hold_minutes) + CLOCK_SKEW_SECONDS
     return Expected(phone, sent_as.title, (since, max(moments)), (since - CLOCK_SKEW_SECONDS, latest))
 
 

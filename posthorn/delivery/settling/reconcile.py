@@ -98,7 +98,7 @@ def _next_moment(run: CampaignRun, message: Unconfirmed, now: float) -> float | 
     """
     if message.last_decision == "look":
         return next_look(run, message)
-    once_more = message.until + settle_seconds(run.account, run.delivery.definition)
+    once_more = message.until + settle_seconds(run.account, run.delivery.content.hold_minutes)
     return once_more if message.last_decision in _MAY_PASS and once_more > now else None
 
 
@@ -210,14 +210,14 @@ def most_resends(run: CampaignRun) -> int:
     """
     if run.delivery.cancelled_at is not None:
         return 0
-    if run.delivery.definition.get("hold_minutes") and run.account.takes_back:
+    if run.delivery.content.hold_minutes and run.account.takes_back:
         return _RESENDS_IF_HELD
     return 1 if run.delivery.options.get("resend_unconfirmed") else 0
 
 
 def next_look(run: CampaignRun, message: Unconfirmed) -> float:
     """When the second look at a message may count."""
-    settle = settle_seconds(run.account, run.delivery.definition)
+    settle = settle_seconds(run.account, run.delivery.content.hold_minutes)
     return max(message.absent_since or message.until, message.until) + settle
 
 

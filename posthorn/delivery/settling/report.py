@@ -21,7 +21,7 @@ from posthorn.gateways.contract import CampaignGateway
 from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.gateways.registry import by_name
 from posthorn.ledger import copies, deliveries, reporting
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import Delivery, PlannedCampaign
 from posthorn.ledger.news import apply_parked
 from posthorn.ledger.reporting import WAITING_STATES, OpenChunk, Question
 from posthorn.ledger.store.engine import Ledger, open_ledger
@@ -140,7 +140,7 @@ class _Lookup:
     descriptor: Descriptor
     account: Account
     gateway: CampaignGateway
-    delivery: Delivery
+    delivery: PlannedCampaign
     do: _Do
 
 
@@ -185,7 +185,7 @@ class _Round:
         campaign = self._records[chunk.campaign_id]
         return campaign.kind == Kind.CAMPAIGN and is_due(chunk, campaign, self._now)
 
-    async def _ask_gateway(self, descriptor: Descriptor, due: Sequence[int], suspected: Sequence[Delivery]) -> None:
+    async def _ask_gateway(self, descriptor: Descriptor, due: Sequence[int], suspected: Sequence[PlannedCampaign]) -> None:
         """Ask one gateway about all that is due there. One that cannot be asked answers nothing: its push routes may."""
         if not descriptor.looks_up:
             return
@@ -218,13 +218,16 @@ class _Round:
                     self._missed |= question.chunks
                     failures = _FAILURES_IN_A_ROW if getattr(error, "stops_run", False) else failures + 1
 
-    async def _suspected(self) -> list[Delivery]:
+    async def _suspected(self) -> list[PlannedCampaign]:
         """The campaigns that may have been taken twice in part, and whose turn it is, whether or not a report is open."""
         newest = await self._do(copies.newest_attempts)
-        known = [(self._records[one], at) for one, at in newest.items() if one in self._records]
-        return [record for record, at in known if is_search_due(record, at, self._now)]
+        known = ((self._records.get(one), at) for one, at in newest.items())
+        campaigns = [(one, at) for one, at in known if isinstance(one, PlannedCampaign)]
+        return [one for one, at in campaigns if is_search_due(one, at, self._now)]
 
-    async def _seek_copies(self, descriptor: Descriptor, gateway: CampaignGateway, suspected: Sequence[Delivery]) -> None:
+    async def _seek_copies(
+        self, descriptor: Descriptor, gateway: CampaignGateway, suspected: Sequence[PlannedCampaign]
+    ) -> None:
         account = account_of(self._ledger, descriptor, self._settings)
         for record in suspected:
             try:
@@ -307,4 +310,7 @@ def _dispatched_at(chunk: OpenChunk, campaign: Delivery) -> float:
 
 def _delay(campaign: Delivery) -> tuple[float, float]:
     """The moment of dispatch that the campaign's file names (0 where it names none), and the seconds it has chunks held."""
-    return campaign.send_at or 0.0, 60.0 * (campaign.definition.get("hold_minutes") or 0)
+    if not isinstance(campaign, PlannedCampaign):
+        return 0.0, 0.0
+    content = campaign.content
+    return content.send_at.timestamp() if content.send_at else 0.0, content.hold_seconds

@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any
 
-from posthorn.delivery.running.run import CampaignRun, Run, open_lookup, open_run, open_ticket_run
+from posthorn.delivery.running.run import AnyRun, CampaignRun, can_look_up, open_lookup, open_run, open_ticket_run
 from posthorn.delivery.settling.copies import all_pages, find_second_copies, look_for_copies, suspect_pages
 from posthorn.delivery.settling.guard import refuse_to_cancel
 from posthorn.delivery.settling.hold import note_last_look
@@ -70,14 +69,14 @@ async def cancel_delivery(kind: Kind, name: str) -> Cancelled:
         SettingsError: credentials are missing; nothing was cancelled.
     """
     before, never_sent = await asyncio.to_thread(_stop_claims, kind, name)
-    opened: Callable[..., AbstractAsyncContextManager[Run[Any]]] = open_ticket_run if kind is Kind.EVENT else open_run
+    opened: Callable[..., AbstractAsyncContextManager[AnyRun]] = open_ticket_run if kind is Kind.EVENT else open_run
     deadline = time.monotonic() + _WAIT_FOR_RUN_SECONDS
     while True:
         try:
             async with opened(name, by="cancel") as run:
                 never_sent += await run.do(deliveries.cancel, run.delivery)
                 await run.refresh()
-                problem = await _look_and_withdraw(run) if run.descriptor.looks_up else None
+                problem = await _look_and_withdraw(run) if can_look_up(run) else None
                 counted = await run.do(totals.totals, run.delivery)
                 withdrawn = counted["cancelled"] - before - never_sent  # by this process, or by the run that ended for it
                 out = sum(counted[state] for state in _WENT_OUT)
@@ -260,7 +259,7 @@ async def _is_caught_up(run: CampaignRun) -> bool:
     return (
         span is not None
         and now - span[0] < LISTED_SECONDS
-        and now - span[1] > settle_seconds(run.account, run.delivery.definition)
+        and now - span[1] > settle_seconds(run.account, run.delivery.content.hold_minutes)
     )
 
 
