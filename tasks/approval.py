@@ -9,7 +9,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.runtime import flow_run
 
 from posthorn.delivery.deciding import approval
-from posthorn.views.question import question_page
+from posthorn.views.question import question, question_page
 from posthorn.views.status import artifact_key
 from tasks.policy import POLICY
 
@@ -20,12 +20,12 @@ async def ask(name: str, *, test: bool = False) -> tuple[str, str] | None:
 
     The page is the artifact ``approval-<name>``, too.
     """
-    question = await asyncio.to_thread(approval.question_of, name, test=test, flow_run_id=flow_run.id)
-    if question is None:
+    asked = await asyncio.to_thread(approval.ask, name, question, test=test, flow_run_id=flow_run.id)
+    if asked is None:
         return None
-    page = await asyncio.to_thread(question_page, question)
+    page = await asyncio.to_thread(question_page, asked)
     await acreate_markdown_artifact(markdown=page, key=artifact_key("approval", name), description=f"{name}: send it?")
-    return question.content, page
+    return asked.content, page
 
 
 @task(name="keep decision", task_run_name="keep decision", **POLICY)

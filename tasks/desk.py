@@ -10,8 +10,8 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 
+from posthorn.content.recipients.number import read_phone
 from posthorn.delivery.deciding.approval import REFUSE, SEND, decide
-from posthorn.delivery.deciding.find import read_phone
 from posthorn.errors import InputError
 from posthorn.models import mask_phone
 from posthorn.settings import load_settings

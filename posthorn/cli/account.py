@@ -46,7 +46,7 @@ def probe(
     relied on, where that comes from, and whether it is so. What is found out is kept in the ledger: uploads, `hold_minutes`,
     reconciliation and `posthorn doctor` go by it. Exit code 0, or 3 where something is other than we rely on.
     """
-    from posthorn.delivery.deciding.find import read_phone
+    from posthorn.content.recipients.number import read_phone
     from posthorn.delivery.provider import probe as probes
     from posthorn.models import Verdict, mask_phone
     from posthorn.settings import load_settings

@@ -81,9 +81,10 @@ def check(file: File, accept_missing: AcceptMissing = False, late: Late = False,
     from posthorn.delivery.planning.check import check_campaign, refuse_without_credentials
     from posthorn.delivery.planning.merge import Consent
     from posthorn.settings import load_settings
+    from posthorn.views.checked import check_json, check_text
 
     checked = check_campaign(file, Consent(accept_missing=accept_missing, late=late))
-    print(checked.as_json() if as_json else checked.as_text())
+    print(check_json(checked) if as_json else check_text(checked))
     refuse_without_credentials(checked, load_settings())
 
 
@@ -113,6 +114,7 @@ def send(
     from posthorn.delivery.planning.plan import refuse_if_running
     from posthorn.delivery.planning.wish import load_wish
     from posthorn.settings import load_settings
+    from posthorn.views.checked import announcement
 
     settings = load_settings()
     wish = load_wish(file, Kind.CAMPAIGN, settings)
@@ -121,7 +123,7 @@ def send(
     note = new_ledger_note(settings.database_url)
     with ending_early(wish.name, test=wish.test, as_json=as_json):
         refuse_if_running(wish)
-        for line in examine(wish, consent).announcement():
+        for line in announcement(examine(wish, consent)):
             say(line)
         if may_ask(wish):
             decisions.have_approved(Kind.CAMPAIGN, file, wish.name, consent, yes=yes)

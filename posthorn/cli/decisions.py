@@ -102,11 +102,12 @@ def approve(kind: Kind, name: str, *, by: str, note: str, refuse: bool, yes: boo
     """Show what waits for an approval, ask, and keep the answer; flow runs that wait for it go on."""
     from posthorn.cli import runs
     from posthorn.content.plain import plain_lines
-    from posthorn.delivery.deciding.approval import decide, shown
+    from posthorn.delivery.deciding.approval import decide
     from posthorn.errors import InputError
     from posthorn.settings import load_settings
+    from posthorn.views.question import question_now
 
-    question = shown(kind, name)
+    question = question_now(kind, name)
     print(plain_lines(question.as_text()), flush=True)
     if not yes and not sys.stdin.isatty():
         raise InputError("--yes", "there is no terminal to ask at; look at the table, and say --yes")
@@ -122,19 +123,20 @@ def approve(kind: Kind, name: str, *, by: str, note: str, refuse: bool, yes: boo
 def have_approved(kind: Kind, file: Path, name: str, consent: Consent, *, yes: bool) -> None:
     """Plan the file, and have whatever needs it approved before anything is sent; ends where nobody can be asked."""
     from posthorn.content.plain import plain_lines
-    from posthorn.delivery.deciding.approval import approver, decide, question_of
+    from posthorn.delivery.deciding.approval import approver, ask, decide
     from posthorn.delivery.planning.plan import plan_file
     from posthorn.settings import load_settings
+    from posthorn.views.question import question
 
     plan_file(file.absolute(), load_settings(), kind=kind, consent=consent)
-    question = question_of(name)
-    if question is None:
+    asked = ask(name, question)
+    if asked is None:
         return
-    print(plain_lines(question.as_text()), file=sys.stderr)
+    print(plain_lines(asked.as_text()), file=sys.stderr)
     if yes:
-        decide(name, approved=True, by=approver(), note="--yes", content=question.content)
+        decide(name, approved=True, by=approver(), note="--yes", content=asked.content)
     elif sys.stdin.isatty() and typer.confirm("Send this?", err=True):
-        decide(name, approved=True, by=approver(), content=question.content)
+        decide(name, approved=True, by=approver(), content=asked.content)
     else:
         say(f"nothing was sent: {name} waits for approval; `{kind.command} approve {name}`, then send it again (or --yes)")
         raise typer.Exit(3)

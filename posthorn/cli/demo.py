@@ -64,12 +64,13 @@ def _run(folder: Path, recipients: int, attendees: int) -> bool:
     from posthorn.cli import runs
     from posthorn.delivery.planning.check import check_campaign, check_event
     from posthorn.settings import load_settings
+    from posthorn.views.checked import check_text
 
     settings = load_settings()
     campaign = write_campaign(folder, recipients)
     event = write_event(folder, attendees)
     say(f"2. The plan of the campaign in {campaign.name}:\n")
-    print(check_campaign(campaign).as_text(), flush=True)
+    print(check_text(check_campaign(campaign)), flush=True)
     say("\n3. The flow: upload, verify via files/index, send in chunks, report. (A local Prefect server starts first.)\n")
     with runs.prefect_api(settings):
         with following(settings.database_url, "demo-autumn-sale", test=False):
@@ -77,7 +78,7 @@ def _run(folder: Path, recipients: int, attendees: int) -> bool:
         say("\n4. What became of everyone:\n")
         sent = _shown("demo-autumn-sale")
         say(f"\n5. The event in {event.name}: each attendee gets a barcode of their own.\n")
-        print(check_event(event).as_text() + "\n", flush=True)
+        print(check_text(check_event(event)) + "\n", flush=True)
         with following(settings.database_url, "demo-jazz-night", test=False):
             runs.send_tickets(str(event))
         return _is_accounted_for(sent) and _is_accounted_for(_shown("demo-jazz-night"))

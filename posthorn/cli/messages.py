@@ -20,6 +20,6 @@ def find(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")] = False,
 ) -> None:
     """One number's history over all campaigns and events of the ledger."""
-    from posthorn.delivery.deciding.find import find_messages
+    from posthorn.views.messages import find_messages
 
     print(find_messages(phone, as_json=as_json))

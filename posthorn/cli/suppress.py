@@ -35,9 +35,9 @@ def suppress() -> None:
 @app.command()
 def add(numbers: Numbers, scope: ScopeOf = "marketing", why: Why = "", by: By = None, as_json: Json = False) -> None:
     """Put numbers on the list. What is listed already stays as it is."""
-    from posthorn.delivery.suppression import suppress as desk
+    from posthorn.delivery.suppression import suppress as steps
 
-    done = desk.add(numbers, scope, why=why, by=by or operator_name())
+    done = steps.add(numbers, scope, why=why, by=by or operator_name())
     if as_json:
         print_json(done)
         return
@@ -55,9 +55,10 @@ def remove(
     as_json: Json = False,
 ) -> None:
     """Let a number be messaged again. Messages that were suppressed stay so; what it had said before counts no more."""
-    from posthorn.delivery.suppression import suppress as desk
+    from posthorn.delivery.suppression import suppress as steps
+    from posthorn.views.suppression import removed_shown
 
-    done = desk.remove(phone, scope, by=by or operator_name(), why=why, erase=erase)
+    done = removed_shown(steps.remove(phone, scope, by=by or operator_name(), why=why, erase=erase))
     if as_json:
         print_json(done)
         return
@@ -87,9 +88,9 @@ def import_file(
 
     Rows without a number go to FILE's name with .rejects.csv; exit code 3 where there are any.
     """
-    from posthorn.delivery.suppression import suppress as desk
+    from posthorn.delivery.suppression import suppress as steps
 
-    done = desk.import_file(file, scope, column=column, why=why, by=by or operator_name())
+    done = steps.import_file(file, scope, column=column, why=why, by=by or operator_name())
     if as_json:
         print_json(done)
     else:
@@ -108,30 +109,29 @@ def export(
     jsonl: Annotated[Path | None, typer.Option("--jsonl", metavar="FILE", help="Write JSON lines.")] = None,
 ) -> None:
     """Write every entry that holds, numbers in full, to a file that only its owner may read."""
-    from posthorn.delivery.suppression import suppress as desk
+    from posthorn.views import suppression
 
     if csv is None and jsonl is None:
         raise typer.BadParameter("say where to: --csv FILE, --jsonl FILE, or both")
     if csv is not None:
-        say(f"{csv}: {desk.export_csv(csv):,} entries")
+        say(f"{csv}: {suppression.export_csv(csv):,} entries")
     if jsonl is not None:
-        say(f"{jsonl}: {desk.export_jsonl(jsonl):,} entries")
+        say(f"{jsonl}: {suppression.export_jsonl(jsonl):,} entries")
 
 
 @app.command()
 def check(numbers: Numbers, as_json: Json = False) -> None:
     """Whether numbers are on the list: for what, since when, who said so and why; also what was removed."""
-    from posthorn.delivery.suppression import suppress as desk
-    from posthorn.delivery.suppression.suppressed import entries_table
+    from posthorn.views import suppression
 
-    told = desk.check(numbers)
+    told = suppression.check(numbers)
     if as_json:
         print_json(told)
         return
     for one in told:
         print(f"{one['phone']}: {_standing(one['suppressed'])}")
         if one["entries"]:
-            print(entries_table(one["entries"]))
+            print(suppression.entries_table(one["entries"]))
 
 
 def _standing(scopes: list[str]) -> str:
@@ -147,17 +147,16 @@ def listing(
     as_json: Json = False,
 ) -> None:
     """How many numbers are on the list, by scope and source, and the newest entries, masked."""
-    from posthorn.delivery.suppression import suppress as desk
-    from posthorn.delivery.suppression.suppressed import entries_table
+    from posthorn.views import suppression
 
-    found = desk.listing(most, source)
+    found = suppression.listing(most, source)
     if as_json:
         print_json(found)
     elif not found["count"]:
         print("nobody is on the suppression list")
     else:
-        print(desk.counts_table(found))
-        print(entries_table(found["entries"]))
+        print(suppression.counts_table(found))
+        print(suppression.entries_table(found["entries"]))
         if found["count"] > len(found["entries"]):
             print(f"the newest {len(found['entries']):,} of {found['count']:,}; `posthorn suppress export` writes them all")
 

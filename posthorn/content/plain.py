@@ -9,6 +9,7 @@ _UNSAFE = re.compile(
     "\u202a-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]"
 )
 """Control characters, line separators, and marks that turn the direction of what follows."""
+_LIKE_A_NUMBER = re.compile(r"\+?\d[\d .()/-]{5,}\d")
 
 
 def plain(text: str, *, most: int | None = None) -> str:
@@ -16,6 +17,11 @@ def plain(text: str, *, most: int | None = None) -> str:
     if most is not None and len(text) > most:
         text = text[:most] + "…"
     return _UNSAFE.sub(lambda found: _escaped(found[0]), text)
+
+
+def without_numbers(text: str) -> str:
+    """``text`` with each run of digits that may be a phone number masked: for what people wrote, and titles."""
+    return _LIKE_A_NUMBER.sub("***", text)
 
 
 def plain_lines(text: str) -> str:

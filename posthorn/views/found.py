@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from posthorn.delivery.deciding.find import read_phone
+from posthorn.content.recipients.number import read_phone
 from posthorn.ledger.history import history
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import mask_phone

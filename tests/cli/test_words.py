@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.delivery.deciding.approval import question_of
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.ledger import deliveries, sending, tickets
 from posthorn.ledger.store.engine import Ledger
@@ -18,7 +17,7 @@ from posthorn.models import Answer, Kind, MessageState, Receipt
 from posthorn.settings import load_settings
 from tests.commands import COMMAND, Desk, told
 from tests.delivery.event_journey import attendees, write_event
-from tests.delivery.journey import numbers, write_campaign
+from tests.delivery.journey import numbers, question_of, write_campaign
 from tests.ledger.ledgers import LATEST
 
 PATIENCE_SECONDS = 60.0

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from posthorn.delivery.deciding import approval
 from posthorn.delivery.deliver import deliver_campaign
 from posthorn.delivery.limits.hours import Clock
 from posthorn.delivery.planning.plan import plan_file
@@ -17,6 +18,7 @@ from posthorn.delivery.running.run import open_run
 from posthorn.errors import GatewayError, Stopped
 from posthorn.ledger.store.engine import Ledger
 from posthorn.settings import Settings
+from posthorn.views.question import Question, question
 from posthorn.views.status import campaign_status
 
 PNG = base64.b64decode(
@@ -62,3 +64,8 @@ def status_of(name: str, settings: Settings, *, test: bool = False) -> dict[str,
 def counted(status: dict[str, Any]) -> dict[str, int]:
     """The states that hold a message, without the input."""
     return {state: count for state, count in status["totals"].items() if count and state != "input"}
+
+
+def question_of(name: str, *, test: bool = False) -> Question | None:
+    """What somebody has to be asked about a delivery, if anything."""
+    return approval.ask(name, question, test=test)

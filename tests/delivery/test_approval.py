@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from posthorn.delivery.deciding import approval
-from posthorn.delivery.deciding.approval import question_of, refuse_refused
+from posthorn.delivery.deciding.approval import refuse_refused
 from posthorn.delivery.deliver import send_all
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.preparing.upload import upload_media
@@ -19,7 +19,8 @@ from posthorn.delivery.running.run import open_run
 from posthorn.errors import InputError, Stopped
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings, load_settings
-from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
+from posthorn.views.question import Question
+from tests.delivery.journey import counted, deliver, numbers, question_of, status_of, write_campaign
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,7 @@ def with_key(file: Path, line: str) -> Path:
     return file
 
 
-async def asked() -> approval.Question | None:
+async def asked() -> Question | None:
     """In a thread: what is shown includes the credit, which the provider is asked for."""
     return await asyncio.to_thread(question_of, "sale")
 
@@ -200,9 +201,9 @@ async def test_what_is_sent_needs_no_decision(tmp_path: Path) -> None:
 def test_another_content_under_the_name_is_asked_about_anew(tmp_path: Path) -> None:
     planned(tmp_path)
     approval.decide("sale", approved=True, by="Ada")
-    assert approval.question_of("sale") is None
+    assert question_of("sale") is None
     plan_file(write_campaign(tmp_path, numbers(120), approve="true", text='"-40%"'), load_settings())
-    question = approval.question_of("sale")
+    question = question_of("sale")
     assert question is not None
     assert ("text", "-40%") in question.rows
 
@@ -216,10 +217,10 @@ def test_an_approval_covers_what_was_planned_then(
         monkeypatch.setenv("POSTHORN_APPROVE_ABOVE", above)
     planned(tmp_path)
     approval.decide("sale", approved=True, by="Ada")
-    assert approval.question_of("sale") is None
+    assert question_of("sale") is None
     for count in (120 + more // 2, 120 + more):
         plan_file(write_campaign(tmp_path, numbers(count), approve="true"), load_settings())
-    assert (approval.question_of("sale") is not None) == is_asked
+    assert (question_of("sale") is not None) == is_asked
     if is_asked:
         approval.decide("sale", approved=True, by="Ada")
-        assert approval.question_of("sale") is None
+        assert question_of("sale") is None

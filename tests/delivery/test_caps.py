@@ -16,6 +16,7 @@ from posthorn.errors import InputError
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
+from posthorn.views.checked import check_text
 from posthorn.views.status import exit_code, status_table
 from tests.conftest import sandbox_settings
 from tests.delivery.event_journey import attendees, send_event, ticket_settings, write_event
@@ -94,7 +95,7 @@ async def test_what_each_country_costs_is_heeded(box: Sandbox, priced: Settings,
     file = write_campaign(tmp_path, phones, max_cost="15")
     checked = examine(load_wish(file, Kind.CAMPAIGN, priced))
     assert checked.cost == Decimal(21)
-    assert "21.00 (by country prefix)" in checked.as_text()
+    assert "21.00 (by country prefix)" in check_text(checked)
     assert [one.message for one in checked.warnings if one.code == "cost_cap"] == [
         "it costs 21.00, and its max_cost is 15.00: it will stop before its end"
     ]

@@ -11,7 +11,7 @@ import pytest
 
 from posthorn.cli import command
 from posthorn.delivery.deciding import approval
-from posthorn.delivery.deciding.approval import question_of, refuse_refused
+from posthorn.delivery.deciding.approval import refuse_refused
 from posthorn.delivery.planning.check import check_event
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.running.run import open_ticket_run
@@ -20,8 +20,10 @@ from posthorn.errors import DeliveryNotFound, InputError, Stopped
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings, SettingsError, load_settings
+from posthorn.views.checked import check_json, check_text
+from posthorn.views.question import question_now
 from tests.delivery.event_journey import attendees, send_event, ticket_settings, write_event
-from tests.delivery.journey import counted, status_of
+from tests.delivery.journey import counted, question_of, status_of
 
 
 @pytest.fixture
@@ -66,8 +68,8 @@ def test_who_has_to_be_asked(count: int, keys: dict[str, str], asks: bool, setti
 
 def test_the_check_says_what_it_costs(settings: Settings, tmp_path: Path) -> None:
     checked = check_event(write_event(tmp_path, attendees(4)))
-    assert Decimal(json.loads(checked.as_json())["cost"]) == Decimal("1.40")
-    assert "1.40 (4 at 0.35)" in checked.as_text()
+    assert Decimal(json.loads(check_json(checked))["cost"]) == Decimal("1.40")
+    assert "1.40 (4 at 0.35)" in check_text(checked)
 
 
 async def test_an_event_that_was_refused_sends_nothing(box: Sandbox, settings: Settings, tmp_path: Path) -> None:
@@ -140,4 +142,4 @@ async def test_each_kind_is_cancelled_and_approved_by_its_own_command(settings: 
     with pytest.raises(DeliveryNotFound, match="gala is an event, not a campaign"):
         await cancel_delivery(Kind.CAMPAIGN, "gala")
     with pytest.raises(DeliveryNotFound, match="gala is an event, not a campaign"):
-        approval.shown(Kind.CAMPAIGN, "gala")
+        question_now(Kind.CAMPAIGN, "gala")

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from posthorn.content.definition import CampaignContent
-from posthorn.delivery.deciding.approval import decide, question_of
+from posthorn.delivery.deciding.approval import decide
 from posthorn.delivery.limits.hours import Gate
 from posthorn.delivery.planning.check import examine
 from posthorn.delivery.planning.wish import load_wish
@@ -20,7 +20,7 @@ from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from tests.delivery.event_journey import attendees, send_event, ticket_settings, write_event
-from tests.delivery.journey import counted, deliver, numbers, plan_file, write_campaign
+from tests.delivery.journey import counted, deliver, numbers, plan_file, question_of, write_campaign
 from tests.ledger.ledgers import delivery
 
 WARSAW = ZoneInfo("Europe/Warsaw")

@@ -8,7 +8,6 @@ from pathlib import Path
 import orjson
 import pytest
 
-from posthorn.delivery.deciding.approval import question_of
 from posthorn.delivery.deciding.resend import resend_named
 from posthorn.delivery.planning.check import examine
 from posthorn.delivery.planning.checked import Checked
@@ -20,9 +19,10 @@ from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, OptOut, Phone, Scope
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import SerwerSmsSettings, Settings
+from posthorn.views.checked import check_json, check_text
 from posthorn.views.export import export_csv
 from posthorn.views.metrics import CreditWatch, LedgerCollector
-from tests.delivery.journey import deliver, numbers, status_of, write_campaign
+from tests.delivery.journey import deliver, numbers, question_of, status_of, write_campaign
 
 NUMBERS = numbers(4)
 
@@ -36,12 +36,12 @@ def test_a_check_counts_whom_a_plan_would_suppress_and_charges_nothing_for_them(
     with open_ledger(settings) as ledger:
         suppression.add(ledger, [OptOut(Phone(48500000001), Scope.MARKETING, "person")], by="ann")
     file = write_campaign(tmp_path, NUMBERS)
-    told = orjson.loads(check_file(file, settings).as_json())
+    told = orjson.loads(check_json(check_file(file, settings)))
     assert (told["rows"], told["valid"], told["suppressed"], told["cost"]) == (4, 4, 1, "6")
-    assert "4: 4 valid (1 of them suppressed: not to be messaged)" in check_file(file, settings).as_text()
+    assert "4: 4 valid (1 of them suppressed: not to be messaged)" in check_text(check_file(file, settings))
     plan_file(file, settings)
     assert status_of("sale", settings)["totals"]["suppressed"] == 1
-    assert orjson.loads(check_file(file, settings).as_json())["suppressed"] == 1, "planned already"
+    assert orjson.loads(check_json(check_file(file, settings)))["suppressed"] == 1, "planned already"
 
 
 def test_an_approval_shows_how_many_are_not_to_be_messaged(

@@ -21,6 +21,7 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind, Known
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
+from posthorn.views.checked import announcement, check_json, check_text
 from tests.conftest import sandbox_settings
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
 
@@ -116,14 +117,14 @@ def test_a_check_says_how_sure_a_hold_is(tmp_path: Path, verdict: str | None, is
         keep(settings, Known.HOLD, verdict, "", "NOT withdrawn")
     file = write_campaign(tmp_path, numbers(2), hold_minutes="15", media="[]")
     checked = examine(load_wish(file, Kind.CAMPAIGN, settings))
-    assert json.loads(checked.as_json())["hold"] == {"minutes": 15, "proven": is_proven}
-    assert f"for 15 minutes; that this works is {words}" in " ".join(checked.as_text().split()) or "otherwise" in words
-    assert any(words in line for line in checked.announcement())
+    assert json.loads(check_json(checked))["hold"] == {"minutes": 15, "proven": is_proven}
+    assert f"for 15 minutes; that this works is {words}" in " ".join(check_text(checked).split()) or "otherwise" in words
+    assert any(words in line for line in announcement(checked))
 
 
 def test_a_campaign_without_a_hold_says_nothing_of_it(tmp_path: Path) -> None:
     settings = sandbox_settings("http://127.0.0.1:1", tmp_path)
     file = write_campaign(tmp_path, numbers(2), media="[]")
     checked = examine(load_wish(file, Kind.CAMPAIGN, settings))
-    assert json.loads(checked.as_json())["hold"] is None
-    assert "held" not in checked.as_text()
+    assert json.loads(check_json(checked))["hold"] is None
+    assert "held" not in check_text(checked)

@@ -30,9 +30,10 @@ from posthorn.models import Answer, Kind, MessageState, Receipt
 from posthorn.sandbox.server import Sandbox
 from posthorn.sandbox.serwersms import SerwerSmsOptions
 from posthorn.settings import Settings
+from posthorn.views.checked import check_text
 from posthorn.views.status import exit_code
 from tests.conftest import sandbox_settings
-from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
+from tests.delivery.journey import counted, deliver, numbers, question_of, status_of, write_campaign
 
 SEND = "messages/send_mms"
 HALF_AN_HOUR = 1800.0
@@ -165,7 +166,7 @@ async def test_a_persons_yes_lets_a_halted_one_go_on_and_the_rest_is_watched(
     box.faults.replace([{"call": SEND, "fault": "item_error", "items": 50, "code": 3103, "times": 4}])
     file = write_campaign(tmp_path, numbers(1_000), **WAVES)
     await deliver(file, environment)
-    question = await asyncio.to_thread(approval.question_of, "sale")
+    question = await asyncio.to_thread(question_of, "sale")
     assert question is not None
     text = question.as_text()
     assert "the canary was halted" in text
@@ -173,7 +174,7 @@ async def test_a_persons_yes_lets_a_halted_one_go_on_and_the_rest_is_watched(
     assert "200 first, then after 30 min each 5 %, 25 %, 100 %" in text
     approval.decide("sale", approved=True, by="Ada", content=question.content)
     assert [one.name for one in going_on()] == ["sale"]
-    assert await asyncio.to_thread(approval.question_of, "sale") is None
+    assert await asyncio.to_thread(question_of, "sale") is None
     box.faults.replace([])
     later = Later()
     status = await deliver(file, environment, clock=later)
@@ -312,7 +313,7 @@ def test_a_canary_cannot_be_added_to_what_is_planned(settings: Settings, tmp_pat
 
 def test_check_says_how_it_goes_out(settings: Settings, tmp_path: Path) -> None:
     file = write_campaign(tmp_path, numbers(300), **WAVES)
-    text = examine(load_wish(file, Kind.CAMPAIGN, settings)).as_text()
+    text = check_text(examine(load_wish(file, Kind.CAMPAIGN, settings)))
     assert "200 first, then after 30 min each 5 %, 25 %, 100 %; stops at 5 % of at least 50 that went wrong" in text
 
 

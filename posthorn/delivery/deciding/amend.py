@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from posthorn.content.media.barcode import new_barcode_id
-from posthorn.delivery.deciding.find import read_phone
+from posthorn.content.recipients.number import read_phone
 from posthorn.delivery.deciding.meant import looked_after, named, refuse_others
 from posthorn.errors import InputError
 from posthorn.ledger import amending, deliveries

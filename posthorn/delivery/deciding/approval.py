@@ -1,4 +1,4 @@
-"""Approval: what a person is shown before the first send of a large delivery, and what their word is good for.
+"""Approval: which delivery has to be shown to a person before it is sent, and what their word is good for.
 
 The word is for exactly what was shown. The content is hashed (what is sent, to how many, the moment, the options), and a
 delivery whose hash is another waits again.
@@ -6,61 +6,35 @@ delivery whose hash is another waits again.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
-from decimal import Decimal
 from itertools import accumulate
-from typing import Any
+from typing import TypeAlias, TypeVar
 
 import orjson
-from tabulate import tabulate
 
-from posthorn.content import moments
-from posthorn.content.amounts import cost, money
-from posthorn.content.definition import CampaignContent, Content, EventContent
-from posthorn.content.waves import Waves
-from posthorn.delivery.limits.hours import effective_hours, is_wider, own_hours
+from posthorn.delivery.limits.hours import is_wider, own_hours
 from posthorn.delivery.planning.wish import Wish
 from posthorn.delivery.running.run import AnyRun, process_name
-from posthorn.errors import DeliveryNotFound, GatewayError, InputError, Stopped
-from posthorn.gateways.descriptor import Account, Descriptor
+from posthorn.errors import DeliveryNotFound, InputError, Stopped
 from posthorn.gateways.registry import by_name
-from posthorn.ledger import approvals, costs, deliveries, history, media, reconciling, sending, totals, waves
+from posthorn.ledger import approvals, deliveries, reconciling, totals, waves
 from posthorn.ledger.approvals import Decision
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign
 from posthorn.ledger.store.engine import Ledger, open_ledger
-from posthorn.models import Kind, Media
-from posthorn.prices import amount
 from posthorn.settings import Settings, load_settings
 
 SEND, REFUSE = "send it", "do not send it"
 """The words of a decision, as the form of Prefect's Resume dialog has them."""
 
-_GUESSED_SECONDS = 1.0
-"""What a request may take, where none of this ledger tells."""
+_Q = TypeVar("_Q")
+Show: TypeAlias = Callable[[Ledger, Delivery, str, Settings], _Q]
+"""Makes of a delivery and the hash of its content what a person is shown; whoever asks hands it in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A delivery that waits for a person's word; ``rows`` are (what, value) for a table, without any number of a person."""
-
-    kind: Kind
-    name: str
-    content: str
-    rows: list[tuple[str, str]]
-    media: Sequence[Media] = ()
-
-    def as_text(self) -> str:
-        """The question as a table."""
-        return tabulate(self.rows, tablefmt="simple_outline", disable_numparse=True)
-
-
-def question_of(name: str, *, test: bool = False, flow_run_id: str | None = None) -> Question | None:
-    """What has to be approved before the delivery of that name sends anything more, or None when nothing has to be.
+def ask(name: str, show: Show[_Q], *, test: bool = False, flow_run_id: str | None = None) -> _Q | None:
+    """What has to be approved before the delivery of that name sends anything more, as ``show`` shows it, or None.
 
     Asking is written down, with the flow run that waits, so that an approval can wake it.
 
@@ -72,7 +46,7 @@ def question_of(name: str, *, test: bool = False, flow_run_id: str | None = None
         content = content_of(campaign)
         if not _needs_approval(ledger, campaign, *_word(ledger, campaign), settings=settings):
             return None
-        question = _question(ledger, campaign, content, settings)  # first: it asks the provider, which may take long
+        question = show(ledger, campaign, content, settings)  # first: it asks the provider, which may take long
         approvals.ask(ledger, campaign, content, flow_run_id=flow_run_id)
         return question
 
@@ -94,7 +68,7 @@ def decide(name: str, *, approved: bool, by: str, note: str = "", content: str |
         if content is not None and content != now:
             raise InputError(name, "it has changed since it was shown; look at it again before you decide")
         counted = totals.totals(ledger, campaign)
-        if not (counted["pending"] or counted["sending"] or _to_send_again(ledger, campaign, counted)):
+        if not (counted["pending"] or counted["sending"] or to_send_again(ledger, campaign, counted)):
             raise InputError(name, "nothing of it is left to send, so there is nothing to decide")
         waiting = approvals.decide(ledger, campaign, now, approved=approved, by=by.strip(), note=note.strip())
         if approved and campaign.halted_because is not None:
@@ -131,7 +105,7 @@ async def refuse_refused(run: AnyRun) -> None:
     """
     decision, covered = await run.do(_word, run.delivery)
     counted = await run.do(totals.totals, run.delivery)
-    may_send = counted["pending"] or await run.do(_to_send_again, run.delivery, counted)
+    may_send = counted["pending"] or await run.do(to_send_again, run.delivery, counted)
     if may_send and decision is not None and not decision.approved:
         raise Stopped(_refusal(decision.by, decision.note))
     if await run.do(_needs_approval, run.delivery, decision, covered, settings=run.settings):
@@ -173,13 +147,6 @@ def _refusal(by: str, note: str) -> str:
     return f"not approved by {by}" + (f": {note}" if note else "")
 
 
-def shown(kind: Kind, name: str) -> Question:
-    """A delivery of that kind as whoever decides has to see it, whether or not an approval is asked for."""
-    settings = load_settings()
-    with _planned(settings, name, kind=kind) as (ledger, campaign):
-        return _question(ledger, campaign, content_of(campaign), settings)
-
-
 def approver() -> str:
     """Who decides at this terminal."""
     return process_name().partition(",")[0]
@@ -218,7 +185,7 @@ def _needs_approval(
     if campaign.test or campaign.cancelled_at is not None:  # a test sends nothing
         return False
     counted = totals.totals(ledger, campaign)
-    if not (counted["pending"] or _to_send_again(ledger, campaign, counted)):
+    if not (counted["pending"] or to_send_again(ledger, campaign, counted)):
         return False
     above, asks = settings.approve_above, bool(campaign.options.get("approve"))
     uncovered = campaign.input - campaign.invalid - campaign.duplicate - covered
@@ -231,7 +198,7 @@ def _needs_approval(
     return asks or (above is not None and uncovered > above) or is_beyond
 
 
-def _to_send_again(ledger: Ledger, campaign: Delivery, counted: dict[str, int]) -> int:
+def to_send_again(ledger: Ledger, campaign: Delivery, counted: dict[str, int]) -> int:
     """How many messages of unknown outcome a run may send again, where the provider does not list them."""
     if not counted["unknown"] or not by_name(campaign.gateway).looks_up:
         return 0
@@ -240,123 +207,7 @@ def _to_send_again(ledger: Ledger, campaign: Delivery, counted: dict[str, int]) 
     return counted["unknown"] if may_resend else reconciling.count_refused(ledger, campaign)
 
 
-def _question(ledger: Ledger, campaign: Delivery, content_hash: str, settings: Settings) -> Question:
-    counted = totals.totals(ledger, campaign)
-    requests = len(sending.pending_chunks(ledger, campaign))
-    items = [item.media for item in media.of(ledger, campaign)]
-    rejected = counted["invalid"] + counted["duplicate"]
-    again = _to_send_again(ledger, campaign, counted)
-    gateway = by_name(campaign.gateway)
-    account = gateway.account(settings)
-    content = campaign.content
-    rows = [
-        (campaign.kind.name.lower(), campaign.name),
-        *(_message_rows(content, items) if isinstance(content, CampaignContent) else _ticket_rows(content)),
-        (f"{campaign.kind.item}s to send", f"{counted['pending']:,} of {counted['input']:,} rows"),
-        *([("to send again if not listed", f"{again:,} of unknown outcome")] if again else []),
-        *([("not to be messaged", f"{counted['suppressed']:,} are suppressed")] if counted["suppressed"] else []),
-        ("rejected rows", f"{rejected:,}, see {campaign.rejects_file}" if rejected else "none"),
-        ("requests", f"{requests:,}"),
-        ("cost", _cost_words(ledger, campaign, counted["pending"], account)),
-        *_max_cost(campaign),
-        *([("credit left", _credit(gateway, settings))] if isinstance(content, CampaignContent) else []),
-        ("expected duration", _duration(ledger, campaign, requests, account.concurrency)),
-        *_dispatch(content, account.timezone, settings.timezone),
-        *_hours(campaign, settings),
-        *_waves(ledger, campaign),
-        *_as_read(campaign.options.get("reading", {})),
-        ("content", content_hash[:12]),
-    ]
-    return Question(campaign.kind, campaign.name, content_hash, rows, items)
-
-
-def _message_rows(content: CampaignContent, items: Sequence[Media]) -> list[tuple[str, str]]:
-    """What each message of a campaign is."""
-    sources = [item.source for item in items]
-    return [("title", content.title), ("text", content.text or "none"), ("media", ", ".join(sources) or "none")]
-
-
-def _ticket_rows(content: EventContent) -> list[tuple[str, str]]:
-    """What each ticket of an event is; the words are the attendees' own columns where a placeholder stands."""
-    rows = [("stored MMS", content.mms_id), ("from", content.sender)]
-    rows += [("campaign", content.campaign_ref)] if content.campaign_ref else []
-    rows += [("subject", content.custom_subject)] if content.custom_subject else []
-    return rows + [(f"text of slide {slide}", text) for slide, text in content.custom_texts.items()]
-
-
-def _cost_words(ledger: Ledger, campaign: Delivery, messages: int, account: Account) -> str:
-    if account.price_per_message is None or account.tariff is None:
-        return f"unknown: {by_name(campaign.gateway).variables}__PRICE_PER_MESSAGE is not set"
-    if not account.prices:
-        return cost(messages, account.price_per_message)
-    return f"{money(amount(costs.pending_cost(ledger, campaign, account.tariff)))} ({messages:,} by country prefix)"
-
-
-def _max_cost(campaign: Delivery) -> list[tuple[str, str]]:
-    most = campaign.options.get("max_cost")
-    return [("at most", f"{money(Decimal(most))}: it stops before more is spent")] if most else []
-
-
-def _credit(descriptor: Descriptor, settings: Settings) -> str:
-    async def ask() -> str:
-        gateway = descriptor.open(settings)
-        try:
-            credit = await gateway.credit()
-        finally:
-            await gateway.aclose()
-        if not credit.available:
-            return "none: the account may not send MMS"
-        return "no limit" if credit.left is None else f"{credit.left:,} messages"
-
-    try:
-        return asyncio.run(ask())
-    except GatewayError as error:
-        return f"not known ({error})"
-
-
-def _duration(ledger: Ledger, campaign: Delivery, chunks: int, concurrency: int) -> str:
-    measured = history.seconds_per_request(ledger, campaign.gateway)
-    seconds = (_GUESSED_SECONDS if measured is None else measured) * chunks / concurrency
-    basis = "if a request takes 1 s" if measured is None else f"at {measured:.2f} s a request, as lately"
-    return f"{timedelta(seconds=max(1, round(seconds)))} ({concurrency} at a time, {basis})"
-
-
-def _as_read(reading: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What was inferred when the list was planned, and what is doubtful."""
-    column = [("numbers from", f'column "{reading["column"]}"')] if reading.get("column") else []
-    return column + [("warning", message) for message in reading.get("warnings", ())]
-
-
-def _hours(campaign: Delivery, settings: Settings) -> list[tuple[str, str]]:
-    house, own = settings.hours(), own_hours(campaign.options)
-    hours = effective_hours(house, own, is_approved=True)
-    wider = f", beyond those of the house ({house})" if is_wider(house, own) else ""
-    return [("hours", f"{hours} ({settings.timezone}){wider}")] if hours else []
-
-
-def _waves(ledger: Ledger, campaign: Delivery) -> list[tuple[str, str]]:
-    """How it goes out, and what became of the wave that was halted."""
-    plan = Waves.of(campaign.options)
-    rows = [("waves", str(plan))] if plan else []
-    if campaign.halted_because is not None:
-        rows.append(("halted", campaign.halted_because))
-        if campaign.open_wave is not None:
-            rows += waves.outcomes(ledger, campaign, campaign.open_wave).as_rows(f"wave {campaign.open_wave}")
-    return rows
-
-
-def _dispatch(content: Content, provider_zone: str, own_zone: str) -> list[tuple[str, str]]:
-    """When the provider hands a campaign's messages on; tickets go with their requests."""
-    if isinstance(content, EventContent):
-        return []
-    if content.send_at is not None:
-        return [("dispatch", moments.shown(content.send_at, provider_zone, own_zone))]
-    return [("dispatch", f"{content.hold_minutes} minutes after each request" if content.hold_minutes else "at once")]
-
-
 @contextmanager
-def _planned(
-    settings: Settings, name: str, *, test: bool = False, kind: Kind | None = None
-) -> Iterator[tuple[Ledger, Delivery]]:
+def _planned(settings: Settings, name: str, *, test: bool = False) -> Iterator[tuple[Ledger, Delivery]]:
     with open_ledger(settings) as ledger:
-        yield ledger, deliveries.get(ledger, name, test=test, kind=kind)
+        yield ledger, deliveries.get(ledger, name, test=test)

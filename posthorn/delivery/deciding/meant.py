@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from posthorn.content.plain import plain
-from posthorn.delivery.deciding.find import read_phone
+from posthorn.content.recipients.number import read_phone
 from posthorn.delivery.running.run import lock_for_lookup
 from posthorn.errors import InputError
 from posthorn.ledger import deliveries, sending

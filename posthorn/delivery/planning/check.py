@@ -14,12 +14,13 @@ from typing import Any
 from posthorn.content.campaign import load_campaign
 from posthorn.content.definition import CampaignContent, Content
 from posthorn.content.event import AttendeeIntake
+from posthorn.content.plain import plain
 from posthorn.content.recipients.phones import country_of, is_landline, rejected_kinds
 from posthorn.content.warnings import Caution
 from posthorn.delivery.limits.budget import beyond
 from posthorn.delivery.limits.hours import Dispatch, is_wider, shown_hours
 from posthorn.delivery.limits.passed import refuse_passed
-from posthorn.delivery.planning.checked import Checked, Merged, Reading, rejects_table
+from posthorn.delivery.planning.checked import Checked, Merged, Reading
 from posthorn.delivery.planning.merge import Consent, Merge
 from posthorn.delivery.planning.wish import Batch, CampaignWish, EventWish, ListReading, Wish, load_wish
 from posthorn.delivery.provider.probe import hold_words, refuse_ignored_test
@@ -144,7 +145,8 @@ def none_valid(reading: Reading, path: Path) -> str:
         said += f"; only_where left out {reading.left_out:,} rows"
     if not reading.rows:
         return said
-    return f"{said}\nreasons: {reading.reasons_line()}\n{rejects_table(reading.rejects[:_FIRST_ROWS])}"
+    first = [f"  line {one.line}: {plain(one.value, most=60)}: {plain(one.reason)}" for one in reading.rejects[:_FIRST_ROWS]]
+    return "\n".join([said, f"reasons: {reading.reasons_line()}", *first])
 
 
 def _facts(wish: Wish, *, reads: bool) -> dict[str, Any]:

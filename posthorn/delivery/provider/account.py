@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from posthorn.content.plain import plain
-from posthorn.delivery.deciding.find import read_phone
+from posthorn.content.recipients.number import read_phone
 from posthorn.delivery.running.place import able, at
 from posthorn.errors import GatewayError, InputError
 from posthorn.gateways import registry

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeAlias, TypeGuard, TypeVar
 from posthorn.content.definition import CampaignContent, EventContent
 from posthorn.content.event import AttendeeIntake
 from posthorn.content.media.barcode import new_barcode_id
-from posthorn.delivery.deciding.find import read_phone
+from posthorn.content.recipients.number import read_phone
 from posthorn.delivery.limits.budget import Budget
 from posthorn.delivery.limits.hours import Clock, Gate
 from posthorn.delivery.planning.wish import Wish, load_wish

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+from posthorn.content.plain import without_numbers
 from posthorn.delivery.running.run import CampaignRun, lock_for_lookup, open_lookup, process_name
 from posthorn.delivery.settling.guard import LISTED_SECONDS, listed, open_mark
-from posthorn.delivery.settling.listing import CLOCK_SKEW_SECONDS, is_titled, read_all, shown_title
+from posthorn.delivery.settling.listing import CLOCK_SKEW_SECONDS, is_titled, read_all
 from posthorn.delivery.settling.reconcile import reconcile
 from posthorn.errors import Stopped
 from posthorn.ledger import deliveries, guarding, reconciling
@@ -175,7 +176,7 @@ async def _book(run: CampaignRun, page: Sequence[Waiting], listing: Mapping[Phon
             evidence = f"listed as {ours[0].status} though pending here{more}"
             decisions.append(Decision(message, "found", ours[0].state, evidence, ours[0].provider_id, error=ours[0].reason))
         else:
-            title = shown_title(reports[0].title or "")
+            title = without_numbers(reports[0].title or "")
             evidence = f'a message with another title ("{title}") is listed: is it this one?'
             decisions.append(Decision(message, "no control", MessageState.UNKNOWN, evidence))
     return int(await run.do(reconciling.settle, run.delivery, decisions, by=_BY))

@@ -6,7 +6,6 @@ messages that we know were taken (controls) must be listed in it and pass them, 
 
 from __future__ import annotations
 
-import re
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from posthorn.content.plain import without_numbers
 from posthorn.delivery.running.run import CampaignRun
 from posthorn.errors import InputError
 from posthorn.gateways.descriptor import Account
@@ -39,7 +39,6 @@ _IN_PROOF = (
     " `posthorn campaign resolve`"
 )
 _SHARE_OF_HOLD = 0.1
-_LIKE_A_NUMBER = re.compile(r"\+?\d[\d .()/-]{5,}\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +276,9 @@ def _differences(report: Report, expected: Expected, account: Account) -> list[s
     if report.phone != expected.phone:
         found.append("under another number")
     if not _is_titled(report, expected.title):
-        found.append(f'its title differs: "{shown_title(report.title or "")}" instead of "{shown_title(expected.title)}"')
+        found.append(
+            f'its title differs: "{without_numbers(report.title or "")}" instead of "{without_numbers(expected.title)}"'
+        )
     if not _is_within(report, expected.window, account):
         found.append(_clock_words(report, expected, account))
     return found
@@ -312,11 +313,6 @@ def _clock_words(report: Report, expected: Expected, account: Account) -> str:
     off = min(offsets, key=abs)
     side = "before" if off < 0 else "after"
     return f"it is dated {abs(off):,.0f} s {side} its request: the provider's clock, ours or the TIMEZONE setting is off"
-
-
-def shown_title(title: str) -> str:
-    """A title as it may be shown: what looks like a phone number is masked."""
-    return _LIKE_A_NUMBER.sub("***", title)
 
 
 def moment(seconds: float) -> str:

@@ -1,31 +1,26 @@
-"""The suppression list, for an operator: who must not be messaged, added, removed, read from a file and written to one."""
+"""The suppression list, as an operator keeps it: numbers are added, removed, and read from a file."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import orjson
-from tabulate import tabulate
+from typing import Any, NamedTuple
 
 from posthorn.content.plain import plain
 from posthorn.content.recipients.csvfile import Wanted, open_csv
 from posthorn.content.recipients.intake import Intake
+from posthorn.content.recipients.number import read_phone
 from posthorn.content.recipients.phones import PhoneReader
-from posthorn.content.recipients.rejects import spreadsheet_safe
-from posthorn.delivery.deciding.find import read_phone
-from posthorn.delivery.suppression.suppressed import LONGEST_WORDS, moment, shown
 from posthorn.errors import InputError
 from posthorn.ledger import suppression
-from posthorn.ledger.store.engine import Ledger, open_ledger
+from posthorn.ledger.store.engine import open_ledger
 from posthorn.ledger.suppression import Suppression
-from posthorn.models import OPT_OUT_SOURCES, OptOut, Phone, Scope, mask_phone
-from posthorn.privatefile import written_privately
+from posthorn.models import OptOut, Phone, Scope, mask_phone
 from posthorn.settings import load_settings
 
-COLUMNS = ("phone", "scope", "source", "why", "by", "since")
+MAX_WORDS = 300
+"""How many characters of a reason are kept."""
+
 _STILL_LISTED = ("blacklist", "refusal")
 
 
@@ -43,7 +38,7 @@ def scopes_of(name: str | None) -> list[Scope]:
 
 
 def add(numbers: Sequence[str], scope: str, *, why: str, by: str) -> dict[str, Any]:
-    """Put numbers on the list; nothing is added where one of them is none.
+    """Put numbers on the list; nothing is added if one of them cannot be read.
 
     Raises:
         InputError: a number cannot be read, or there is no such scope.
@@ -75,11 +70,23 @@ def import_file(path: Path, scope: str, *, column: str | None, why: str, by: str
 
 
 def _said(phones: Sequence[Phone], scope: Scope, source: str, why: str) -> list[OptOut]:
-    words = plain(why.strip(), most=LONGEST_WORDS)
+    words = plain(why.strip(), most=MAX_WORDS)
     return [OptOut(phone, scope, source, words) for phone in phones]
 
 
-def remove(number: str, scope: str | None, *, by: str, why: str, erase: bool) -> dict[str, Any]:
+class Removed(NamedTuple):
+    """What was taken off the list for a number: entries that hold no longer, how many were deleted.
+
+    ``still`` are the sources that may list it again: the provider's own blacklist, or its refusals.
+    """
+
+    phone: Phone
+    removed: Sequence[Suppression]
+    erased: int
+    still: Sequence[str]
+
+
+def remove(number: str, scope: str | None, *, by: str, why: str, erase: bool) -> Removed:
     """Have entries of a number hold no longer, or delete all that is known of it.
 
     Raises:
@@ -91,92 +98,11 @@ def remove(number: str, scope: str | None, *, by: str, why: str, erase: bool) ->
     phone, chosen = read_phone(number, settings), scopes_of(scope)
     with open_ledger(settings) as ledger:
         known = suppression.of(ledger, phone)
-        words = plain(why.strip(), most=LONGEST_WORDS)
+        words = plain(why.strip(), most=MAX_WORDS)
         removed = suppression.remove(ledger, phone, chosen, by=by, why=words)
         if not (removed or (erase and known)):
             held = ", ".join(one.scope.name.lower() for one in known if one.removed_at is None) or "no scope"
             raise InputError("PHONE", f"{mask_phone(phone)} is on the list for {held}; there is nothing of that to remove")
         erased = suppression.erase(ledger, phone) if erase else 0
     listed = sorted({one.source for one in removed} & set(_STILL_LISTED))
-    return {"phone": mask_phone(phone), "removed": [shown(one) for one in removed], "erased": erased, "still": listed}
-
-
-def check(numbers: Sequence[str]) -> list[dict[str, Any]]:
-    """What the list knows of each number, the entries that were removed included.
-
-    Raises:
-        InputError: one of them is no number.
-    """
-    settings = load_settings()
-    phones = [read_phone(number, settings) for number in numbers]
-    with open_ledger(settings) as ledger:
-        return [_story(ledger, phone) for phone in phones]
-
-
-def _story(ledger: Ledger, phone: Phone) -> dict[str, Any]:
-    known = suppression.of(ledger, phone)
-    held = [one.scope.name.lower() for one in known if one.removed_at is None]
-    return {"phone": mask_phone(phone), "suppressed": held, "entries": [shown(one) for one in known]}
-
-
-def listing(most: int, source: str | None) -> dict[str, Any]:
-    """How many entries hold, by scope and source, and the newest of them, masked.
-
-    Raises:
-        InputError: there is no such source.
-    """
-    if source is not None and source not in OPT_OUT_SOURCES:
-        raise InputError("--source", f"{plain(source, most=40)}: expected one of {', '.join(OPT_OUT_SOURCES)}")
-    with open_ledger() as ledger:
-        counted = [
-            {"scope": scope.name.lower(), "source": name, "numbers": count}
-            for (scope, name), count in suppression.counted(ledger).items()
-            if source in (None, name)
-        ]
-        newest = [shown(one) for one in suppression.newest(ledger, most, source=source)]
-    return {"count": sum(row["numbers"] for row in counted), "counted": counted, "entries": newest}
-
-
-def export_csv(out: Path) -> int:
-    """Write every entry that holds as CSV, numbers in full, digits without a plus; returns how many.
-
-    Raises:
-        InputError: the file cannot be written; an earlier one stays as it is.
-    """
-    with open_ledger() as ledger, written_privately(out) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        return _written(suppression.entries(ledger), lambda one: writer.writerow(map(spreadsheet_safe, _texts(one))))
-
-
-def export_jsonl(out: Path) -> int:
-    """Write every entry that holds as JSON lines, numbers as E.164; returns how many.
-
-    Raises:
-        InputError: as ``export_csv``.
-    """
-
-    def line(one: Suppression) -> str:
-        return orjson.dumps(dict(zip(COLUMNS, (f"+{one.phone}", *_texts(one)[1:]), strict=True))).decode() + "\n"
-
-    with open_ledger() as ledger, written_privately(out) as file:
-        return _written(suppression.entries(ledger), lambda one: file.write(line(one)))
-
-
-def _written(entries: Iterator[Suppression], write: Callable[[Suppression], object]) -> int:
-    count = 0
-    for count, one in enumerate(entries, start=1):  # noqa: B007 - used after the loop
-        write(one)
-    return count
-
-
-def _texts(one: Suppression) -> tuple[str, ...]:
-    return str(one.phone), one.scope.name.lower(), one.source, one.why, one.by, moment(one.since) or ""
-
-
-def counts_table(found: Mapping[str, Any]) -> str:
-    """How many entries there are of each kind, as a table."""
-    rows = [(one["scope"], one["source"], f"{one['numbers']:,}", OPT_OUT_SOURCES[one["source"]]) for one in found["counted"]]
-    headers = ("scope", "source", "numbers", "meaning")
-    align = ("left", "left", "right", "left")
-    return tabulate(rows, headers=headers, tablefmt="simple_outline", disable_numparse=True, colalign=align)
+    return Removed(phone, removed, erased, listed)

@@ -1,4 +1,4 @@
-"""Finding what became of one number, in words."""
+"""What became of one number, over all campaigns and events: for `posthorn messages find`."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from datetime import datetime
 import orjson
 from tabulate import tabulate
 
-from posthorn.content.recipients.phones import PhoneReader, Reason
-from posthorn.delivery.suppression.suppressed import entries_table, shown
-from posthorn.errors import InputError
+from posthorn.content.recipients.number import read_phone
 from posthorn.ledger import proofs, suppression
 from posthorn.ledger.history import Entry, history
 from posthorn.ledger.proofs import Kept
 from posthorn.ledger.store.engine import open_ledger
-from posthorn.models import OPT_OUT, Phone, mask_phone
-from posthorn.settings import Settings, load_settings
+from posthorn.models import OPT_OUT, mask_phone
+from posthorn.settings import load_settings
+from posthorn.views.suppression import entries_table, shown
 
 
 def find_messages(number: str, *, as_json: bool) -> str:
     """Every message to the number, over all campaigns and events, as a table or as JSON.
 
     Raises:
-        InputError: it is no number.
+        InputError: it is not a phone number.
     """
     settings = load_settings()
     phone = read_phone(number, settings)
@@ -67,18 +66,6 @@ def _proofs_table(proven: Sequence[Kept]) -> str:
 
 def _is_opt_out(entry: Entry) -> bool:
     return (entry.error or "").startswith(OPT_OUT)
-
-
-def read_phone(number: str, settings: Settings) -> Phone:
-    """The number an operator typed.
-
-    Raises:
-        InputError: it is no number.
-    """
-    phone = PhoneReader(settings.default_region).read(number)
-    if isinstance(phone, Reason):
-        raise InputError("PHONE", f"{phone}; expected a number such as +48500600700")
-    return phone
 
 
 def _when(entry: Entry) -> str:

@@ -7,13 +7,13 @@ from pathlib import Path
 import orjson
 import pytest
 
-from posthorn.delivery.deciding.find import find_messages
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.errors import InputError
 from posthorn.ledger import suppression
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import OptOut, Phone, Scope
 from posthorn.sandbox.server import Sandbox
+from posthorn.views.messages import find_messages
 from tests.conftest import sandbox_settings
 from tests.delivery.event_journey import send_event, ticket_settings, write_event
 from tests.delivery.journey import deliver, write_campaign
