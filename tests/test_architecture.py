@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from graphlib import TopologicalSorter
 from itertools import pairwise
@@ -46,3 +47,10 @@ def test_every_room_is_told_in_one_sentence() -> None:
         "/".join(p.parts[:2]) + "/" for p in sources() if len(p.parts) > 2
     }
     assert told == {room for room in rooms if not room.startswith(("tasks/_", "flows/_"))}
+
+
+def test_the_page_says_of_each_room_of_delivery_what_the_room_says_of_itself() -> None:
+    told = dict(re.findall(r"^\| `posthorn/delivery/(\w+)/` \| (.*) \|$", PAGE, re.MULTILINE))
+    rooms = list((ROOT / "posthorn" / "delivery").glob("*/__init__.py"))
+    said = {path.parent.name: (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "") for path in rooms}
+    assert told == {room: words[:1].lower() + words[1:].rstrip(".") for room, words in said.items()}
