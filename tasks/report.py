@@ -8,6 +8,7 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from posthorn.delivery.running.run import CampaignRun, TicketRun
+from posthorn.delivery.settling.audit import audit_credit
 from posthorn.delivery.settling.report import Pulled, pull_due_reports, pull_reports, pull_reports_of, recent_names
 from posthorn.ledger.news import apply_parked
 from posthorn.views.cards import card_now
@@ -20,7 +21,9 @@ MOST_AT_ONCE = 10_000
 
 @task(name="report", task_run_name="report", **POLICY)
 async def report(run: CampaignRun) -> int:
-    """Pull the delivery reports of a campaign that is not large; how many messages moved on."""
+    """Pull the delivery reports of a campaign that is not large, and audit its credit; how many messages moved on."""
+    if (odd := await audit_credit(run)) is not None:
+        get_run_logger().warning("%s: %s", run.delivery.name, odd)
     sent = run.delivery.input - run.delivery.invalid - run.delivery.duplicate
     if sent > MOST_AT_ONCE:
         get_run_logger().info("%d reports are left to the flow delivery_reports", sent)

@@ -41,6 +41,11 @@ def totals(ledger: Ledger, campaign: Delivery) -> dict[str, int]:
     return _with_rejected(campaign, counted)
 
 
+def taken(counted: Mapping[str, int]) -> int:
+    """How many messages of ``totals`` the provider took."""
+    return sum(counted[state] for state in TAKEN)
+
+
 def _with_rejected(campaign: Delivery, counted: Mapping[str, Any]) -> dict[str, int]:
     own = {"input": campaign.input, "invalid": campaign.invalid, "duplicate": campaign.duplicate}
     return {name: own[name] if name in own else int(counted.get(name, 0)) for name in TOTALS}
@@ -231,7 +236,7 @@ class Summary:
     @property
     def taken(self) -> int:
         """How many messages the provider took."""
-        return sum(self.totals[state] for state in TAKEN)
+        return taken(self.totals)
 
 
 def summaries(ledger: Ledger) -> list[Summary]:

@@ -12,6 +12,7 @@ from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.preparing.upload import upload_media
 from posthorn.delivery.preparing.verify import NotListed, verify_credit, verify_media
 from posthorn.delivery.running.run import open_run
+from posthorn.delivery.settling.audit import audit_credit
 from posthorn.errors import CreditExhausted, PermissionMissing, Stopped
 from posthorn.gateways.serwersms.client import SerwerSms
 from posthorn.ledger import media
@@ -87,3 +88,26 @@ async def test_an_account_without_mms_is_said_so(sale: str, settings: Settings) 
         run.gateway = SerwerSms(settings.serwersms, transport=httpx.MockTransport(limits))
         with pytest.raises(PermissionMissing, match="may not send MMS"):
             await verify_credit(run)
+
+
+@pytest.mark.parametrize(
+    ("left", "more", "is_odd"), [(500, {}, True), (380, {}, False), (900, {}, False), (500, {"hold_minutes": "30"}, False)]
+)
+async def test_a_credit_that_did_not_fall_although_messages_were_taken_is_said(
+    left: int, more: dict[str, str], is_odd: bool, box: Sandbox, settings: Settings, tmp_path: Path
+) -> None:
+    """The provider lies, perhaps: it says queued and sends nothing."""
+    plan_file(write_campaign(tmp_path, numbers(120), **more), settings)
+    box.serwersms.set_credit(500, None)
+    async with open_run("sale", settings=settings) as run:
+        await upload_media(run)
+        await verify_media(run)
+        await verify_credit(run)
+        assert await audit_credit(run) is None, "nothing was taken"
+        await send_all(run)
+        box.serwersms.set_credit(left, None)
+        said = await audit_credit(run)
+        assert said is None or "is 500 as before the run, although 120 messages were taken" in said
+        assert (said is not None) is is_odd
+        box.faults.replace([{"call": "account/limits", "at": [1], "fault": "status_before", "status": 503}])
+        assert await audit_credit(run) is None, "not to be asked, so nothing is said"

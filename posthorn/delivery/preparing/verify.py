@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from posthorn.delivery.preparing.upload import by_id, seen
 from posthorn.delivery.running.place import AtCampaign
-from posthorn.delivery.running.run import CampaignRun
+from posthorn.delivery.running.run import CampaignRun, CreditBefore
 from posthorn.errors import CreditExhausted, OutcomeUnknown, PermissionMissing, RequestRefused, StopRun, TryAgain
 from posthorn.gateways.storedfile import Condition, Look
 from posthorn.ledger import accounts, media, totals
@@ -143,7 +143,7 @@ def _what_to_do(run: AtCampaign) -> str:
 
 
 async def verify_credit(run: CampaignRun) -> None:
-    """Check that the account may send as many messages as are still to be sent (account/limits).
+    """Check that the account may send as many messages as are still to be sent (account/limits); it is kept for the audit.
 
     Raises:
         CreditExhausted: it may not; nothing was sent, and running again after a top-up goes on.
@@ -151,7 +151,8 @@ async def verify_credit(run: CampaignRun) -> None:
     """
     if run.delivery.test:  # a test sends nothing, so it costs nothing
         return
-    needed = (await run.do(totals.totals, run.delivery))["pending"]
+    counted = await run.do(totals.totals, run.delivery)
+    needed = counted["pending"]
     if not needed:
         return
     credit = await run.gateway.credit()
@@ -161,3 +162,5 @@ async def verify_credit(run: CampaignRun) -> None:
         raise CreditExhausted(
             f"the account's MMS limit is {credit.left:,}, but {needed:,} are to be sent. Nothing was sent; top it up"
         )
+    if credit.left is not None:
+        run.credit = CreditBefore(credit.left, totals.taken(counted))

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import datetime
-from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeGuard, TypeVar
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeAlias, TypeGuard, TypeVar
 
 from posthorn.content.waves import Waves
 from posthorn.delivery.limits.budget import Budget
@@ -53,12 +53,19 @@ _LOOKUP_WAIT_SECONDS = 600.0
 _PAUSE_SECONDS = 0.1
 
 
+class CreditBefore(NamedTuple):
+    """How many messages the account could send, and how many of the delivery were taken, before the run sent any."""
+
+    left: int
+    taken: int
+
+
 class Run(Generic[_G, _D_co]):
     """What the steps of one run share. ``owner`` names this process in claims; ``stopped`` says why nothing more is sent.
 
     ``guard_key`` is the lock without which this process may claim nothing, ``mark`` where its claims are noted outside the
     ledger: None until the guard has let the run send. ``gate`` says when something may be sent, ``budget`` what it may cost,
-    ``watch`` what this process has read of the suppression list.
+    ``watch`` what this process has read of the suppression list, ``credit`` what the account could send as it began.
 
     A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
     """
@@ -70,6 +77,7 @@ class Run(Generic[_G, _D_co]):
         "budget",
         "clock",
         "concurrency",
+        "credit",
         "delivery",
         "descriptor",
         "gate",
@@ -108,6 +116,7 @@ class Run(Generic[_G, _D_co]):
         self.slots = asyncio.Semaphore(self.concurrency)
         self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
         self.stopped: Exception | None = None
+        self.credit: CreditBefore | None = None
         self.watch = Watch()
         self._writer = LedgerWriter(ledger)
         self._board = board()
