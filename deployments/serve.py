@@ -25,6 +25,7 @@ from posthorn.process.prefect_server import (
     bound_command,
     served_api,
     serving_prefect_server,
+    settle_prefect,
     stop,
 )
 from posthorn.process.proxies import spare_loopback
@@ -54,7 +55,8 @@ def main() -> int:
         settings = load_settings()
         say("starting the Prefect server …")
         with serving_prefect_server(settings.state_dir, host, port) as server:
-            os.environ.update({**server.api.variables(), "DO_NOT_TRACK": "1"})
+            os.environ.update(server.api.variables())
+            settle_prefect(settings.state_dir)
             _set_up(settings)
             with _worker() as worker:
                 say(f"ready: {_page(server.api)} (UI, schedules and a worker; Ctrl-C stops)")

@@ -45,7 +45,11 @@ def probe(
     Makes each call that costs nothing (a tiny picture is uploaded in each encoding, and deleted again) and shows what is
     relied on, where that comes from, and whether it is so. What is found out is kept in the ledger: uploads, `hold_minutes`,
     reconciliation and `posthorn doctor` go by it. Exit code 0, or 3 where something is other than we rely on.
-    """
+
+    \b
+        posthorn account probe
+        posthorn account probe --save probe.txt --send-to "+48 500 600 700"
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.content.recipients.number import read_phone
     from posthorn.delivery.provider import probe as probes
     from posthorn.models import Verdict, mask_phone
@@ -84,7 +88,11 @@ def _confirm_sending(shown: str, *, yes: bool) -> None:
 
 @app.command()
 def limits(gateway: Gateway = None, as_json: Json = False) -> None:
-    """What may still be sent, by kind of message. The provider asks not to be asked every few seconds."""
+    """What may still be sent, by kind of message. The provider asks not to be asked every few seconds.
+
+    \b
+        posthorn account limits
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.delivery.provider import account
     from posthorn.views.provider import limits_table
 
@@ -102,7 +110,12 @@ def blacklist(
     gateway: Gateway = None,
     as_json: Json = False,
 ) -> None:
-    """The numbers that the provider never sends to for this account, masked; or whether one number is among them."""
+    """The numbers that the provider never sends to for this account, masked; or whether one number is among them.
+
+    \b
+        posthorn account blacklist
+        posthorn account blacklist "+48 500 600 700"
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.delivery.provider import account
     from posthorn.views.provider import blacklist_table
 
@@ -129,7 +142,11 @@ def explain(
     gateway: Gateway = None,
     as_json: Json = False,
 ) -> None:
-    """What a code of a provider means: in our words, and in the provider's own where it can be asked."""
+    """What a code of a provider means: in our words, and in the provider's own where it can be asked.
+
+    \b
+        posthorn account explain 3103
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.content.plain import plain
     from posthorn.delivery.provider import account
 

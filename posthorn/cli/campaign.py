@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from posthorn.cli import decisions
+from posthorn.cli.completion import names_of
 from posthorn.cli.deploying import deploy as put_on_a_schedule
 from posthorn.cli.options import (
     AcceptMissing,
@@ -32,15 +33,15 @@ from posthorn.cli.proving import prove
 from posthorn.models import Kind
 from posthorn.process.terminal import say
 
-if TYPE_CHECKING:
-    pass
-
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 File = Annotated[
     Path, typer.Argument(metavar="FILE", help="The campaign file (TOML); `posthorn campaign --help` shows one.")
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The campaign's name, as in its file.")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="The campaign's name, as in its file.", autocompletion=names_of(Kind.CAMPAIGN)),
+]
 Test = Annotated[bool, typer.Option("--test", help="The test of that name (test = true in its file).")]
 
 
@@ -77,7 +78,11 @@ def check(file: File, accept_missing: AcceptMissing = False, late: Late = False,
     """Validate everything and send nothing: print the plan, what was inferred, what is doubtful, and every rejected row.
 
     Exit code 0 when `send` would start (warnings included), 2 when it would refuse. With `strict = true` warnings block.
-    """
+
+    \b
+        posthorn campaign check sale.toml
+        posthorn campaign check sale.toml --json
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.delivery.planning.check import check_campaign, refuse_without_credentials
     from posthorn.delivery.planning.merge import Consent
     from posthorn.settings import load_settings
@@ -106,7 +111,11 @@ def send(
 
     Exit code 0 when everybody is accounted for, 2 when it cannot be sent as it is, 3 when something needs a person, 4 when
     it stopped before the end: once the cause is gone, the same command goes on.
-    """
+
+    \b
+        posthorn campaign send sale.toml
+        posthorn campaign send sale.toml --yes --json
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.cli import runs
     from posthorn.delivery.deciding.approval import may_ask
     from posthorn.delivery.planning.check import examine
@@ -142,7 +151,10 @@ def proof(file: File, to: To, by: By, yes: Yes = False, as_json: Json = False) -
     itself.
 
     Exit code 0 when all were taken, 3 when one was refused or is unknown, or outside the hours, 4 when one was not sent.
-    """
+
+    \b
+        posthorn campaign proof sale.toml --to "+48 500 600 700"
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     prove(Kind.CAMPAIGN, file, to, by=by, yes=yes, as_json=as_json)
 
 
@@ -172,7 +184,11 @@ def approve(
     """Approve a campaign that waits for it, after a look at what it will send; a flow run that waits goes on.
 
     The approval is for exactly what is shown: whatever changes afterwards has to be approved again.
-    """
+
+    \b
+        posthorn campaign approve sale
+        posthorn campaign approve sale --refuse --note "the price is wrong"
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     decisions.approve(Kind.CAMPAIGN, name, by=by, note=note, refuse=refuse, yes=yes)
 
 
@@ -181,13 +197,21 @@ def status(name: Name, test: Test = False, as_json: Json = False) -> None:
     """How a campaign stands: one line per state, adding up to its input.
 
     Exit code as after sending: 0, 3 when something needs a person, 4 when it stopped before the end.
-    """
+
+    \b
+        posthorn campaign status sale
+        posthorn campaign status sale --json
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     _end(name, test=test, as_json=as_json)
 
 
 @app.command(short_help="Pull the delivery reports.")
 def report(name: Name, as_json: Json = False) -> None:
-    """Pull the delivery reports of every open message, then show how the campaign stands."""
+    """Pull the delivery reports of every open message, then show how the campaign stands.
+
+    \b
+        posthorn campaign report sale
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     import asyncio
 
     from posthorn.delivery.settling.reconcile import findings
@@ -218,7 +242,11 @@ def reconcile(
 
     With --pending every pending number is looked up as well: what the provider has of them is booked as taken, and the guard
     lets the campaign be sent again.
-    """
+
+    \b
+        posthorn campaign reconcile sale
+        posthorn campaign reconcile sale --pending   # after a restore
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     if pending:
         _catch_up(name, as_json=as_json)
     import asyncio
@@ -345,7 +373,10 @@ def cancel(name: Name, as_json: Json = False) -> None:
     """Stop a campaign for good and withdraw everything the provider still holds.
 
     What is pending is never sent. What has been handed on to the phones cannot be called back; how many those are is said.
-    """
+
+    \b
+        posthorn campaign cancel sale
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     decisions.cancel(Kind.CAMPAIGN, name)
     _end(name, as_json=as_json)
 

@@ -27,12 +27,13 @@ def list_deliveries(
         posthorn list --state needs_attention
         posthorn list --kind event --json
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
+    from posthorn.cli.colours import paint
     from posthorn.views.deliveries import as_table, listed
 
     entries = listed(kind, state)
     if as_json:
         print_json(entries)
     elif entries:
-        print(as_table(entries))
+        print(as_table(entries, paint))
     else:
         print("no campaign or event yet" if kind is None and state is None else "none of those")

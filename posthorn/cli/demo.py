@@ -29,7 +29,11 @@ def demo(
     """Show the whole journey without an account: a campaign and an event's tickets, from file to report.
 
     A sandbox on this machine stands in for both providers, over real HTTP. Nothing leaves this machine.
-    """
+
+    \b
+        posthorn demo
+        posthorn demo --recipients 5000 --keep demo   # stays to be looked at
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.cli.sandbox_process import sandbox_process
 
     with tempfile.TemporaryDirectory(prefix="posthorn-demo-") as temporary:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from posthorn.gateways.descriptor import Descriptor
 
 
+_WELL = {True: ("finished", "ok"), False: ("needs_attention", "TO DO")}
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was looked at. ``advice`` says what to do where it is not well."""
@@ -32,11 +35,16 @@ def doctor(
     """Show the settings (secrets masked) and look at credentials, ledger, gateway and Prefect.
 
     Sends no message. Exit code 0 when all is well, 2 when something has to be done first.
-    """
-    import orjson
-    from tabulate import tabulate
 
+    \b
+        posthorn doctor
+        posthorn doctor --json
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
+    import orjson
+
+    from posthorn.cli.colours import paint
     from posthorn.settings import load_settings, unknown_variables
+    from posthorn.views.tables import table
 
     settings = load_settings()
     shown = _shown(settings)
@@ -46,9 +54,9 @@ def doctor(
         listed = [{"what": one.what, "well": one.well, "seen": one.seen, "advice": one.advice} for one in findings]
         print(orjson.dumps({"settings": dict(shown), "findings": listed}, option=orjson.OPT_INDENT_2).decode())
     else:
-        print(tabulate(shown, headers=("setting", "value"), tablefmt="simple_outline", disable_numparse=True))
-        rows = [("ok" if one.well else "TO DO", one.what, one.seen, one.advice) for one in findings]
-        print(tabulate(rows, headers=("", "what", "seen", "what to do"), tablefmt="simple_outline", maxcolwidths=60))
+        print(table(("setting", "value"), shown))
+        rows = [(paint(*_WELL[one.well]), one.what, one.seen, one.advice) for one in findings]
+        print(table(("", "what", "seen", "what to do"), rows, widest=(None, 60, 60, 60)))
     raise typer.Exit(0 if all(one.well for one in findings) else 2)
 
 

@@ -27,7 +27,11 @@ def files() -> None:
 
 @app.command("list")
 def list_files(kind: Type = None, gateway: Gateway = None, as_json: Json = False) -> None:
-    """Every file of the account: id, name, size, when it was stored (in the provider's time). A test account lists none."""
+    """Every file of the account: id, name, size, when it was stored (in the provider's time). A test account lists none.
+
+    \b
+        posthorn files list
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.delivery.provider import files as providerfiles
     from posthorn.views.provider import files_table
 
@@ -49,7 +53,10 @@ def add(
     """Store a file and print its id. Voice files are taken by URL only.
 
     A file from disk is uploaded in the encoding that the account understands, as those of campaigns are.
-    """
+
+    \b
+        posthorn files add poster.jpg --name "autumn poster"
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.content.plain import plain
     from posthorn.delivery.provider import files as providerfiles
 
@@ -63,7 +70,11 @@ def add(
 
 @app.command()
 def view(file_id: FileId, kind: Type = None, gateway: Gateway = None, as_json: Json = False) -> None:
-    """One file, also one that the list does not show. Exit code 2 where there is none of that id."""
+    """One file, also one that the list does not show. Exit code 2 where there is none of that id.
+
+    \b
+        posthorn files view 4711
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.delivery.provider import files as providerfiles
     from posthorn.views.provider import files_table
 
@@ -84,7 +95,10 @@ def delete(
     """Delete files at the provider. What becomes of a scheduled MMS that uses one is documented nowhere.
 
     Campaigns that still need one are named first; they upload it again when they go on. Exit code 2 where one was not there.
-    """
+
+    \b
+        posthorn files delete 4711 4712
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.content.plain import plain
     from posthorn.delivery.provider import files as providerfiles
     from posthorn.errors import InputError

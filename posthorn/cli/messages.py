@@ -19,7 +19,11 @@ def find(
     phone: Annotated[str, typer.Argument(metavar="PHONE", help="The number, written any way.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")] = False,
 ) -> None:
-    """One number's history over all campaigns and events of the ledger."""
+    """One number's history over all campaigns and events of the ledger.
+
+    \b
+        posthorn messages find "+48 500 600 700"
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.views.messages import find_messages
 
     print(find_messages(phone, as_json=as_json))

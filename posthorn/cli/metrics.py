@@ -28,7 +28,11 @@ def metrics(
 
     Every scrape reads the ledger; nothing is kept elsewhere, and a running send is not disturbed. Alert rules and a
     dashboard are in the folder deployments.
-    """
+
+    \b
+        posthorn metrics
+        posthorn metrics --alerts
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from prometheus_client import CollectorRegistry, start_http_server
 
     from posthorn.ledger.store.engine import Ledger

@@ -60,12 +60,14 @@ def other_machines_note(database_url: str) -> str:
 
 def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a status as a table, or as JSON."""
+    from posthorn.cli.colours import paint
     from posthorn.views.status import status_table
 
     if as_json:
         print_json(status)
     else:
-        print(status_table(status), flush=True)  # in its place among the lines of standard error, where both go to one file
+        # Flushed: in its place among the lines of standard error, where both go to one file.
+        print(status_table(status, paint), flush=True)
 
 
 @contextmanager

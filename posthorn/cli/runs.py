@@ -16,10 +16,10 @@ from posthorn.cli.interrupts import run_interruptibly
 from posthorn.models import Kind
 from posthorn.process.prefect_login import PrefectApi
 from posthorn.process.prefect_server import (
-    SERVER_ENVIRONMENT,
     PrefectServerError,
     local_prefect_server,
     required_api,
+    settle_prefect,
     standing_api,
 )
 from posthorn.settings import Settings
@@ -36,12 +36,8 @@ def prefect_api(settings: Settings) -> Iterator[str]:
     Raises:
         PrefectServerError: the configured server does not answer, or one of our own does not come up.
     """
-    for name, value in {
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the CLI shows progress and problems itself
-        "PREFECT_CLI_PROMPT": "false",
-        **SERVER_ENVIRONMENT,
-    }.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # the CLI shows progress and problems itself
+    settle_prefect(settings.state_dir)
     with _server(settings) as api, _exported(api):
         _ensure_limits(settings)
         yield api.url
@@ -120,6 +116,7 @@ def deploy(
         InputError: the schedule cannot be read, or the name is that of a deployment for all of its kind.
     """
     os.environ.update(required_api(settings.state_dir).variables())
+    settle_prefect(settings.state_dir)
     from deployments.own import deploy as put  # Prefect takes a second to import
 
     return asyncio.run(put(kind, name, file, cron=cron, at=at, timezone=timezone))
@@ -131,6 +128,7 @@ def switch_notices_on(settings: Settings) -> str:
     if api is None:
         return "no Prefect server runs: the next `make serve` (or `make deploy`) switches the automation on by itself"
     os.environ.update(api.variables())
+    settle_prefect(settings.state_dir)
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
@@ -156,6 +154,7 @@ def resume_paused(settings: Settings, flow_run_ids: Sequence[str], *, approve: b
     if api is None:
         return 0
     os.environ.update(api.variables())
+    settle_prefect(settings.state_dir)
     from prefect.client.orchestration import get_client
 
     from posthorn.delivery.deciding.approval import REFUSE, SEND

@@ -46,7 +46,11 @@ def sandbox(**given: Any) -> None:
 
     The same for programs: /_sandbox/docs describes it. What really happened: GET /_sandbox/truth, messages, tickets, counts,
     requests. While it runs: PUT /_sandbox/faults, credit, skycore; POST /_sandbox/clock, postbacks, callbacks, reset.
-    """
+
+    \b
+        posthorn sandbox
+        posthorn sandbox --store inbox.jsonl --undelivered 0.05
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     _refuse_endless(given)
     command = CommandOptions(**read(CommandOptions, given))
     campaigns = SerwerSmsOptions(**read(SerwerSmsOptions, given))

@@ -34,7 +34,12 @@ def suppress() -> None:
 
 @app.command()
 def add(numbers: Numbers, scope: ScopeOf = "marketing", why: Why = "", by: By = None, as_json: Json = False) -> None:
-    """Put numbers on the list. What is listed already stays as it is."""
+    """Put numbers on the list. What is listed already stays as it is.
+
+    \b
+        posthorn suppress add "+48 500 600 700" --why "she wrote to us"
+        posthorn suppress add "+48 500 600 700" --scope all --why "no tickets either"
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.delivery.suppression import suppress as steps
 
     done = steps.add(numbers, scope, why=why, by=by or operator_name())
@@ -54,7 +59,11 @@ def remove(
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Let a number be messaged again. Messages that were suppressed stay so; what it had said before counts no more."""
+    """Let a number be messaged again. Messages that were suppressed stay so; what it had said before counts no more.
+
+    \b
+        posthorn suppress remove "+48 500 600 700" --why "she subscribed again"
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.delivery.suppression import suppress as steps
     from posthorn.views.suppression import removed_shown
 
@@ -87,7 +96,10 @@ def import_file(
     """Put every number of a file on the list, landlines too. Nobody is ever taken off by it.
 
     Rows without a number go to FILE's name with .rejects.csv; exit code 3 where there are any.
-    """
+
+    \b
+        posthorn suppress import opt-outs.csv --why "the list of the shop"
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.delivery.suppression import suppress as steps
 
     done = steps.import_file(file, scope, column=column, why=why, by=by or operator_name())
@@ -108,7 +120,11 @@ def export(
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write CSV, safe for spreadsheets.")] = None,
     jsonl: Annotated[Path | None, typer.Option("--jsonl", metavar="FILE", help="Write JSON lines.")] = None,
 ) -> None:
-    """Write every entry that holds, numbers in full, to a file that only its owner may read."""
+    """Write every entry that holds, numbers in full, to a file that only its owner may read.
+
+    \b
+        posthorn suppress export --csv opt-outs.csv
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.views import suppression
 
     if csv is None and jsonl is None:
@@ -121,7 +137,11 @@ def export(
 
 @app.command()
 def check(numbers: Numbers, as_json: Json = False) -> None:
-    """Whether numbers are on the list: for what, since when, who said so and why; also what was removed."""
+    """Whether numbers are on the list: for what, since when, who said so and why; also what was removed.
+
+    \b
+        posthorn suppress check "+48 500 600 700"
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.views import suppression
 
     told = suppression.check(numbers)
@@ -146,7 +166,12 @@ def listing(
     source: Annotated[str | None, typer.Option("--source", help="Only those of this source, such as reply.")] = None,
     as_json: Json = False,
 ) -> None:
-    """How many numbers are on the list, by scope and source, and the newest entries, masked."""
+    """How many numbers are on the list, by scope and source, and the newest entries, masked.
+
+    \b
+        posthorn suppress list
+        posthorn suppress list --source reply --most 100
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.views import suppression
 
     found = suppression.listing(most, source)
@@ -166,7 +191,10 @@ def pull(as_json: Json = False) -> None:
     """Ask the providers now: their whole blacklist, and whoever has answered with a stop word (POSTHORN_STOP_WORDS).
 
     `make serve` does so every 15 minutes. Exit code 3 where a provider could not be asked: what it knows is not heard.
-    """
+
+    \b
+        posthorn suppress pull
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     import asyncio
     from dataclasses import asdict
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from posthorn.cli import decisions
+from posthorn.cli.completion import names_of
 from posthorn.cli.deploying import deploy as put_on_a_schedule
 from posthorn.cli.options import (
     AcceptMissing,
@@ -34,7 +35,10 @@ from posthorn.process.terminal import say
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The event file (TOML); `posthorn tickets --help` shows one.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The event's name, as in its file.")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="The event's name, as in its file.", autocompletion=names_of(Kind.EVENT)),
+]
 
 Codes = Annotated[list[str] | None, typer.Argument(metavar="[CODE]...", help="Codes of tickets.")]
 
@@ -59,7 +63,11 @@ def tickets() -> None:
 
 @app.command(short_help="Validate everything, send nothing.")
 def check(file: File, accept_missing: AcceptMissing = False, as_json: Json = False) -> None:
-    """Validate everything and send nothing: rows, codes, and whether the codes survive what carriers do to pictures."""
+    """Validate everything and send nothing: rows, codes, and whether the codes survive what carriers do to pictures.
+
+    \b
+        posthorn tickets check jazz.toml
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.delivery.planning.check import check_event, refuse_without_credentials
     from posthorn.delivery.planning.merge import Consent
     from posthorn.settings import load_settings
@@ -84,7 +92,11 @@ def send(
 
     An event with `approve = true`, or with more than POSTHORN_APPROVE_ABOVE tickets, is shown and asked about first; without
     a terminal it ends with exit code 3, until `posthorn tickets approve` or --yes.
-    """
+
+    \b
+        posthorn tickets send jazz.toml
+        posthorn tickets send jazz.toml --yes --json
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.cli import runs
     from posthorn.delivery.deciding.approval import may_ask
     from posthorn.delivery.planning.check import examine
@@ -120,7 +132,10 @@ def proof(file: File, to: To, by: By, yes: Yes = False, as_json: Json = False) -
     unknown outcome is never sent again by itself.
 
     Exit code 0 when it was taken, 3 when it was refused or is unknown, or it is outside the hours, 4 when it was not sent.
-    """
+
+    \b
+        posthorn tickets proof jazz.toml --to "+1 650 253 0000"
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     prove(Kind.EVENT, file, to, by=by, yes=yes, as_json=as_json)
 
 
@@ -140,7 +155,12 @@ def deploy(file: File, cron: Cron = None, at: At = None, timezone: Timezone = No
 
 @app.command(short_help="How it stands, with every unknown ticket.")
 def status(name: Name, as_json: Json = False) -> None:
-    """How an event stands: one line per state, adding up to its input, and every unknown ticket with its evidence."""
+    """How an event stands: one line per state, adding up to its input, and every unknown ticket with its evidence.
+
+    \b
+        posthorn tickets status jazz-night
+        posthorn tickets status jazz-night --json
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     _end(name, as_json=as_json)
 
 
@@ -151,12 +171,17 @@ def preview(
     out: Annotated[Path | None, typer.Option("--out", help="Where to write the picture.")] = None,
     image_format: Annotated[Literal["png", "svg"], typer.Option("--format", help="png or svg.")] = "png",
 ) -> None:
-    """Draw one attendee's code. A likeness only: the provider draws the real one, from its own template."""
+    """Draw one attendee's code. A likeness only: the provider draws the real one, from its own template.
+
+    \b
+        posthorn tickets preview jazz.toml --row 2
+        posthorn tickets preview jazz.toml --row 2 --format svg --out code.svg
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.delivery.planning.preview import preview as draw
 
     target = out or Path(f"row-{row}.{image_format}")
     code = draw(file, row, image_format, target)
-    say(f"{target}: {code} (a likeness; the provider draws the real one)")
+    say(f"written to {target.absolute()}: {code} (a likeness; the provider draws the real one)")
 
 
 @app.command(short_help="Approve it, or refuse to.")
@@ -170,7 +195,11 @@ def approve(
     """Approve an event that waits for it, after a look at what it will send; a flow run that waits goes on.
 
     The approval is for exactly what is shown: whatever changes afterwards has to be approved again.
-    """
+
+    \b
+        posthorn tickets approve jazz-night
+        posthorn tickets approve jazz-night --refuse --note "another hall"
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     decisions.approve(Kind.EVENT, name, by=by, note=note, refuse=refuse, yes=yes)
 
 
@@ -312,7 +341,10 @@ def reconcile(
     """Make unknown what this machine has sent of an event and a ledger that was restored from an older copy has forgotten.
 
     The provider cannot be asked, so settle each with `tickets resolve`; then `tickets send` goes on with the rest.
-    """
+
+    \b
+        posthorn tickets reconcile jazz-night --pending
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.delivery.settling.catchup import catch_up_event
     from posthorn.errors import InputError
     from posthorn.settings import load_settings

@@ -35,7 +35,11 @@ def webhooks(
     provider, a time before it was sent) is never applied: --parked lists it, with the news whose id no message has (yet).
     What is never pushed is asked for by `posthorn campaign report` and the
     delivery-reports flow.
-    """
+
+    \b
+        posthorn webhooks
+        posthorn webhooks --parked
+    """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.settings import SettingsError, load_settings
 
     settings = load_settings()

@@ -46,6 +46,18 @@ SERVER_ENVIRONMENT = {
 """What every Prefect server that Posthorn starts is given; an operator's own environment wins."""
 
 
+def settle_prefect(state_dir: Path) -> None:
+    """Have Prefect keep its files in the state folder and tell nobody of us; before it is imported, which reads all that.
+
+    The profiles that the operator has at home still count, and so does whatever the environment says.
+    """
+    profiles = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser() / "profiles.toml"
+    if os.path.isfile(profiles):  # noqa: PTH113 - false, too, where nobody may look
+        os.environ.setdefault("PREFECT_PROFILES_PATH", str(profiles))
+    for name, value in {**SERVER_ENVIRONMENT, "PREFECT_HOME": str((state_dir / "prefect").absolute())}.items():
+        os.environ.setdefault(name, value)
+
+
 class PrefectServerError(Exception):
     """The Prefect server does not answer, or does not let us in; the message says what to look at."""
 

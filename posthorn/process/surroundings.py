@@ -129,19 +129,11 @@ def _speak_utf8() -> None:
 
 
 def _have_home() -> None:
-    """Give Prefect a folder for its files where the account has no home to write to; its profiles stay where they are."""
+    """Name some folder where the account has no home at all: libraries ask for one when they are imported."""
     try:
-        own = Path.home() / ".prefect"
-        if os.access(own if own.exists() else own.parent, os.W_OK | os.X_OK):
-            return
-        if (own / "profiles.toml").is_file():
-            os.environ.setdefault("PREFECT_PROFILES_PATH", str(own / "profiles.toml"))
+        Path.home()
     except RuntimeError:  # no HOME, and no entry for this account
         os.environ["HOME"] = os.sep
-    except OSError:  # a home that may not even be looked into
-        pass
-    state = Path(os.environ.get("POSTHORN_STATE_DIR") or ".posthorn").absolute()
-    os.environ.setdefault("PREFECT_HOME", str(state / "prefect"))
 
 
 def _is_text(value: str) -> bool:

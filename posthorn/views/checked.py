@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-from tabulate import tabulate
 
 from posthorn.content import moments
 from posthorn.content.amounts import cost, money
@@ -17,6 +16,7 @@ from posthorn.content.plain import plain, plain_json, plain_lines
 from posthorn.content.recipients.rejects import Reject
 from posthorn.delivery.planning.checked import Checked, Merged, Reading
 from posthorn.models import Kind, Media
+from posthorn.views.tables import facts, table
 
 _NOT_HOME = {"PL": "are not Polish", "DE": "are not German", "GB": "are not British", "US": "are not of the US"}
 
@@ -54,12 +54,12 @@ def check_json(checked: Checked) -> str:
 
 def check_text(checked: Checked) -> str:
     """The check as tables."""
-    text = tabulate(_rows(checked), tablefmt="plain", disable_numparse=True)
+    text = facts(_rows(checked))
     if not checked.reading.rejects:
         return plain_lines(text)
-    table = _rejects_table(checked.reading.rejects)
+    rejects = _rejects_table(checked.reading.rejects)
     more = checked.reading.invalid + checked.reading.duplicate - len(checked.reading.rejects)
-    return plain_lines(f"{text}\n\nRejected rows:\n{table}" + (f"\nand {more:,} more" if more > 0 else ""))
+    return plain_lines(f"{text}\n\nRejected rows:\n{rejects}" + (f"\nand {more:,} more" if more > 0 else ""))
 
 
 def announcement(checked: Checked) -> list[str]:
@@ -163,7 +163,7 @@ def _moment(checked: Checked) -> dict[str, str] | None:
 def _rejects_table(rejects: Sequence[Reject]) -> str:
     """Rejected rows as a table, safe for a terminal."""
     listed = [(one.line, plain(one.value, most=60), plain(one.reason)) for one in rejects]
-    return tabulate(listed, headers=("line", "value", "reason"), tablefmt="simple_outline", disable_numparse=True)
+    return table(("line", "value", "reason"), listed, right=("line",))
 
 
 def _media_json(item: Media, look: Look | None) -> dict[str, Any]:

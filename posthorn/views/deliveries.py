@@ -8,17 +8,16 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tabulate import tabulate
-
 from posthorn.content.amounts import money
 from posthorn.content.definition import CampaignContent
 from posthorn.gateways.registry import by_name
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.ledger.totals import Summary, summaries
 from posthorn.settings import Settings, SettingsError, load_settings
+from posthorn.views.tables import Paint, table, unpainted
 
 _HEADERS = ("name", "kind", "state", "when", "input", "left", "taken", "rejected", "unknown", "delivered", "cost")
-_ALIGNED = ("left",) * 4 + ("right",) * 7
+_COUNTS = _HEADERS[4:]
 
 
 def listed(kind: str | None = None, state: str | None = None) -> list[dict[str, Any]]:
@@ -33,11 +32,10 @@ def listed(kind: str | None = None, state: str | None = None) -> list[dict[str, 
     return [one for one in entries if kind in (None, one["kind"]) and state in (None, one["state"])]
 
 
-def as_table(entries: Sequence[dict[str, Any]]) -> str:
-    """The entries as a table, with times in the operators' zone."""
+def as_table(entries: Sequence[dict[str, Any]], paint: Paint = unpainted) -> str:
+    """The entries as a table, with times in the operators' zone; ``paint`` colours the states."""
     zone = ZoneInfo(load_settings().timezone)
-    rows = [_row(one, zone) for one in entries]
-    return tabulate(rows, headers=_HEADERS, tablefmt="simple_outline", disable_numparse=True, colalign=_ALIGNED)
+    return table(_HEADERS, [_row(one, zone, paint) for one in entries], right=_COUNTS)
 
 
 def _entry(one: Summary, settings: Settings) -> dict[str, Any]:
@@ -66,12 +64,12 @@ def _price(gateway: str, settings: Settings) -> Decimal | None:
         return None
 
 
-def _row(one: dict[str, Any], zone: ZoneInfo) -> tuple[str, ...]:
+def _row(one: dict[str, Any], zone: ZoneInfo, paint: Paint) -> tuple[str, ...]:
     counted, share, cost = one["totals"], one["delivered_share"], one["cost"]
     return (
         one["name"] + (" (test)" if one["test"] else ""),
         one["kind"],
-        one["state"].replace("_", " "),
+        paint(one["state"], one["state"].replace("_", " ")),
         _when(one, zone),
         f"{counted['input']:,}",
         f"{counted['pending'] + counted['sending']:,}",
@@ -86,7 +84,7 @@ def _row(one: dict[str, Any], zone: ZoneInfo) -> tuple[str, ...]:
 def _when(one: dict[str, Any], zone: ZoneInfo) -> str:
     """Its last run, or when it was planned where it never ran."""
     moment = datetime.fromisoformat(one["run_started_at"] or one["planned_at"]).astimezone(zone)
-    return f"{moment:%Y-%m-%d %H:%M}" + ("" if one["run_started_at"] else " (planned)")
+    return f"{moment:%Y-%m-%d %H:%M %Z}" + ("" if one["run_started_at"] else " (planned)")
 
 
 def _iso(seconds: float | None) -> str | None:

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from datetime import datetime
 
 import orjson
-from tabulate import tabulate
 
 from posthorn.content.recipients.number import read_phone
 from posthorn.ledger import proofs, suppression
@@ -17,6 +16,7 @@ from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import OPT_OUT, mask_phone
 from posthorn.settings import load_settings
 from posthorn.views.suppression import entries_table, shown
+from posthorn.views.tables import table
 
 
 def find_messages(number: str, *, as_json: bool) -> str:
@@ -54,14 +54,13 @@ def find_messages(number: str, *, as_json: bool) -> str:
         for entry in entries
     ]
     headers = ("name", "kind", "line", "state", "code", "ticket", "sent", "provider's id")
-    table = tabulate(rows, headers=headers, tablefmt="simple_outline", disable_numparse=True)
-    return f"{mask_phone(phone)}\n{table}{story}"
+    return f"{mask_phone(phone)}\n{table(headers, rows, right=('line',))}{story}"
 
 
 def _proofs_table(proven: Sequence[Kept]) -> str:
     rows = [(one.name, one.outcome.value, one.code or "", _moment(one.claimed_at), one.provider_id or "") for one in proven]
     headers = ("name", "outcome", "ticket", "sent", "provider's id")
-    return tabulate(rows, headers=headers, tablefmt="simple_outline", disable_numparse=True)
+    return table(headers, rows)
 
 
 def _is_opt_out(entry: Entry) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 import orjson
-from tabulate import tabulate
 
 from posthorn.ledger import parked
 from posthorn.ledger.parked import Kept
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import mask_phone
+from posthorn.views.tables import table
 
 _SHOWN = 50
 _MOST = 10_000
@@ -28,7 +28,7 @@ def list_parked(*, as_json: bool) -> str:
         return orjson.dumps(told, option=orjson.OPT_INDENT_2).decode()
     if not kept:
         return "no news is parked"
-    lines = [tabulate([(*_row(one), _why(one)) for one in kept], headers=_HEADERS, disable_numparse=True)]
+    lines = [table(_HEADERS, ((*_row(one), _why(one)) for one in kept))]
     if count > len(kept):
         lines.append(f"and {count - len(kept):,} more")
     lines += ["", f"contradictory news: {contradictory:,} of {count:,} parked"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tabulate import tabulate
-
 from posthorn.content.plain import plain
 from posthorn.models import Credit, Observation, StoredFile, Verdict
+from posthorn.views.tables import table
 
 _COLUMNS = ("id", "name", "bytes", "type", "stored")
 _WORDS = {Verdict.CONFIRMED: "confirmed", Verdict.OTHER: "OTHER", Verdict.UNCLEAR: "cannot tell"}
@@ -18,8 +17,7 @@ _MOST_SEEN = 300
 def files_table(files: Sequence[StoredFile]) -> str:
     """The files as a table, the newest last, as the provider lists them."""
     rows = [(plain(one.id), plain(one.name, most=60), _size(one), plain(one.type), plain(one.date)) for one in files]
-    aligned = ("left", "left", "right", "left", "left")
-    return tabulate(rows, headers=_COLUMNS, tablefmt="simple_outline", disable_numparse=True, colalign=aligned)
+    return table(_COLUMNS, rows, right=("bytes",))
 
 
 def _size(file: StoredFile) -> str:
@@ -29,7 +27,7 @@ def _size(file: StoredFile) -> str:
 def limits_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The limits as a table."""
     shown = [(plain(row["type"]), plain(row["length"]), _left(Credit(row["left"], row["available"]))) for row in rows]
-    return tabulate(shown, headers=("type", "longest", "left"), tablefmt="simple_outline", disable_numparse=True)
+    return table(("type", "longest", "left"), shown, right=("longest", "left"))
 
 
 def _left(credit: Credit) -> str:
@@ -41,13 +39,13 @@ def _left(credit: Credit) -> str:
 def blacklist_table(found: Mapping[str, Any]) -> str:
     """The blacklist as a table."""
     rows = [(one["phone"], one["added"]) for one in found["entries"]]
-    table = tabulate(rows, headers=("number", "since"), tablefmt="simple_outline", disable_numparse=True)
     more = found["count"] - len(rows)
-    return table + (f"\nand {more:,} more; --out FILE writes them all, in full" if more > 0 else "")
+    rest = f"\nand {more:,} more; --out FILE writes them all, in full" if more > 0 else ""
+    return table(("number", "since"), rows) + rest
 
 
 def probe_table(found: Sequence[Observation]) -> str:
     """What we rely on, where it comes from, and what was seen."""
     rows = [(_WORDS[one.verdict], one.relies, one.source, plain(one.seen, most=_MOST_SEEN)) for one in found]
     headers = ("", "what we rely on", "from", "seen")
-    return tabulate(rows, headers=headers, tablefmt="simple_outline", maxcolwidths=[None, 44, 30, 60])
+    return table(headers, rows, widest=(None, 44, 30, 60))

@@ -11,8 +11,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 from posthorn.content import moments
 from posthorn.content.amounts import cost, money
 from posthorn.content.definition import CampaignContent, Content, EventContent
@@ -31,6 +29,7 @@ from posthorn.models import Kind, Media
 from posthorn.prices import amount
 from posthorn.settings import Settings, load_settings
 from posthorn.views.markdown import table, written
+from posthorn.views.tables import facts
 
 _HOW = """**To decide**: Resume (⋮ → Resume in the menu of this run), choose *send it* or *do not send it*, and give a name.
 Or use the form `approve`, or at a terminal `COMMAND approve NAME` (`--refuse` for a no). The word is for exactly
@@ -52,8 +51,8 @@ class Question:
     media: Sequence[Media] = ()
 
     def as_text(self) -> str:
-        """The question as a table."""
-        return tabulate(self.rows, tablefmt="simple_outline", disable_numparse=True)
+        """The question as it stands at a terminal: a line for each thing that is said of it."""
+        return facts(self.rows)
 
 
 def question_now(kind: Kind, name: str) -> Question:

@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tabulate import tabulate
-
 from posthorn.gateways.registry import code_words
 from posthorn.ledger import deliveries, totals
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind
+from posthorn.views.tables import Paint, table, unpainted
 
 EXIT_OK = 0
 EXIT_NEEDS_ATTENTION = 3
@@ -37,12 +36,6 @@ BY_A_PERSON = ("the run was cancelled", "the run was interrupted", "a person set
 """How the reasons begin of a run that a person stopped: there is no cause to remove."""
 
 _LEFT_BEHIND = "in a request when the run was killed; the next run looks them up"
-
-_CODES_TABLE: dict[str, Any] = {
-    "tablefmt": "simple_outline",
-    "disable_numparse": True,
-    "colalign": ("left", "right", "left"),
-}
 
 
 def campaign_status(ledger: Ledger, name: str, *, test: bool = False) -> dict[str, Any]:
@@ -76,19 +69,21 @@ def status_rows(status: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def status_table(status: Mapping[str, Any]) -> str:
-    """The status as text: name, state, totals, provider codes."""
+def status_table(status: Mapping[str, Any], paint: Paint = unpainted) -> str:
+    """The status as text: name, state, totals, provider codes; ``paint`` colours the states."""
     test = " (test: nothing was sent)" if status["test"] else ""
     because = ""
     if _is_unfinished(status) or status["waiting_until"] or status["second_copies"]:
         because = f": {status['because'] or 'not finished'}"
-    lines = [f"{status['kind']} {status['name']}{test}: {status['state'].replace('_', ' ')}{because}", ""]
-    lines.append(tabulate(status_rows(status), headers="keys", tablefmt="simple_outline", intfmt=","))
+    state = paint(status["state"], status["state"].replace("_", " "))
+    rows = [(paint(one["state"], one["state"]), f"{one['messages']:,}", one["meaning"]) for one in status_rows(status)]
+    lines = [f"{status['kind']} {status['name']}{test}: {state}{because}", ""]
+    lines.append(table(("state", "messages", "meaning"), rows, right=("messages",)))
     if status["state"] == "stopped" and "`posthorn" not in because:
         lines += ["", f"next: {go_on(status)}"]
     if status["errors"]:
         codes = [(code, f"{count:,}", words) for code, count, words in codes_in_words(status)]
-        lines += ["", tabulate(codes, headers=("code", "messages", "meaning"), **_CODES_TABLE)]
+        lines += ["", table(("code", "messages", "meaning"), codes, right=("messages",))]
     if status["contradictory_news"]:
         seen = "not applied, for it contradicts the messages it names; `posthorn webhooks --parked` lists it"
         lines += ["", f"contradictory news: {status['contradictory_news']:,} ({seen})"]

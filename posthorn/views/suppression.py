@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from tabulate import tabulate
 
 from posthorn.content.plain import plain, without_numbers
 from posthorn.content.recipients.number import read_phone
@@ -22,6 +21,7 @@ from posthorn.ledger.suppression import Suppression
 from posthorn.models import OPT_OUT_SOURCES, Phone, mask_phone
 from posthorn.privatefile import written_privately
 from posthorn.settings import load_settings
+from posthorn.views.tables import table
 
 COLUMNS = ("phone", "scope", "source", "why", "by", "since")
 
@@ -102,7 +102,7 @@ def entries_table(entries: Sequence[Mapping[str, Any]]) -> str:
         )
         for one in entries
     ]
-    return tabulate(rows, headers=headers, tablefmt="simple_outline", disable_numparse=True)
+    return table(headers, rows)
 
 
 def _whole_why(one: Mapping[str, Any]) -> str:
@@ -120,8 +120,7 @@ def counts_table(found: Mapping[str, Any]) -> str:
     """How many entries there are of each kind, as a table."""
     rows = [(one["scope"], one["source"], f"{one['numbers']:,}", OPT_OUT_SOURCES[one["source"]]) for one in found["counted"]]
     headers = ("scope", "source", "numbers", "meaning")
-    align = ("left", "left", "right", "left")
-    return tabulate(rows, headers=headers, tablefmt="simple_outline", disable_numparse=True, colalign=align)
+    return table(headers, rows, right=("numbers",))
 
 
 def export_csv(out: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +71,13 @@ def test_what_differs_is_said_by_report_reconcile_and_doctor(desk: Desk) -> None
     assert WORDS in findings["lookups"]["seen"]
     assert not findings["lookups"]["well"]
     assert "POSTHORN_SERWERSMS__TIMEZONE" in findings["lookups"]["advice"]
+
+
+def test_the_unknown_are_listed_one_line_each(desk: Desk) -> None:
+    said = desk.run("campaign", "reconcile", "sale").out
+    rows = re.findall(r"^│ +(\d+) │ \+48 \*\*\* \*\*\* \d{3} .* │$", said, flags=re.MULTILINE)
+    assert len(rows) == 50
+    assert len(set(rows)) == 50
 
 
 def test_the_doctor_needs_no_provider_to_say_it(desk: Desk) -> None:
