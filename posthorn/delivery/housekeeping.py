@@ -39,31 +39,31 @@ def tidy(settings: Settings) -> Tidied:
     with open_ledger(settings) as ledger:
         ended_before = now - settings.retention_days * _DAY_SECONDS
         old = set(erasing.erasable(ledger, ended_before=ended_before))
-        for campaign in deliveries.all_records(ledger):
-            if campaign.id in old:
-                with ledger.locks.hold(campaign.lock_key) as held:
+        for delivery in deliveries.all_records(ledger):
+            if delivery.id in old:
+                with ledger.locks.hold(delivery.lock_key) as held:
                     # It may have been run, or a ticket of it sent again, while others were erased.
-                    if held and erasing.is_erasable(ledger, campaign, ended_before=ended_before):
-                        messages += _erase(settings, ledger, campaign)
+                    if held and erasing.is_erasable(ledger, delivery, ended_before=ended_before):
+                        messages += _erase(settings, ledger, delivery)
                         count += 1
         parked = erasing.erase_parked(ledger, received_before=now - PARKED_DAYS * _DAY_SECONDS)
         proofguard.erase_unplanned(ledger, claimed_before=ended_before)
         return Tidied(count, messages, parked, planning.forget_unfinished(ledger, begun_before=now - _DAY_SECONDS))
 
 
-def _erase(settings: Settings, ledger: Ledger, campaign: Delivery) -> int:
+def _erase(settings: Settings, ledger: Ledger, delivery: Delivery) -> int:
     """Erase a campaign's numbers, its rejects file, and the fingerprints in this machine's mark.
 
     Whatever interrupts that, the next round goes on.
     """
-    erased = erasing.erase(ledger, campaign)
+    erased = erasing.erase(ledger, delivery)
     try:
-        if not campaign.test:
-            marks.strip(marks.marks_folder(settings.guard_dir), ledger.uuid, campaign.name)
-        if campaign.rejects_file and not erasing.shares_rejects_file(ledger, campaign):
-            Path(campaign.rejects_file).unlink(missing_ok=True)
+        if not delivery.test:
+            marks.strip(marks.marks_folder(settings.guard_dir), ledger.uuid, delivery.name)
+        if delivery.rejects_file and not erasing.shares_rejects_file(ledger, delivery):
+            Path(delivery.rejects_file).unlink(missing_ok=True)
     except OSError as error:
-        _logger.warning("a file of %s cannot be erased: %s", campaign.name, error.strerror or error)
+        _logger.warning("a file of %s cannot be erased: %s", delivery.name, error.strerror or error)
     else:
-        erasing.mark_erased(ledger, campaign)
+        erasing.mark_erased(ledger, delivery)
     return erased

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.ledger import merging, resolving, settlements
-from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
+from posthorn.ledger.deliveries import Delivery, PlannedEvent, hold_chunks, recount
 from posthorn.ledger.merging import Place
 from posthorn.ledger.resolving import RESENDABLE, Meant, Which
 from posthorn.ledger.store import tables
@@ -50,7 +50,7 @@ def take_out(ledger: Ledger, delivery: Delivery, which: Which, *, by: str, why: 
     return TakenOut(never, len(states) - never)
 
 
-def replace_code(ledger: Ledger, event: Delivery, code: str, new: str, *, by: str, why: str) -> Meant | None:
+def replace_code(ledger: Ledger, event: PlannedEvent, code: str, new: str, *, by: str, why: str) -> Meant | None:
     """Give the ticket with that code another one, which the next run sends; the old one is void for good.
 
     Returns the ticket as it was, which was left alone if ``may_be_amended`` says no; None where there is none.
@@ -69,7 +69,7 @@ def replace_code(ledger: Ledger, event: Delivery, code: str, new: str, *, by: st
     return row
 
 
-def readdress(ledger: Ledger, event: Delivery, code: str, phone: Phone, *, by: str, why: str) -> Meant | None:
+def readdress(ledger: Ledger, event: PlannedEvent, code: str, phone: Phone, *, by: str, why: str) -> Meant | None:
     """Have the ticket with that code sent to another number by the next run.
 
     Returns the ticket as it was, which was left alone if ``may_be_amended`` says no; None where there is none.
@@ -91,7 +91,7 @@ def readdress(ledger: Ledger, event: Delivery, code: str, phone: Phone, *, by: s
     return row
 
 
-def tickets_of(ledger: Ledger, event: Delivery, code: str) -> list[Meant]:
+def tickets_of(ledger: Ledger, event: PlannedEvent, code: str) -> list[Meant]:
     """The ticket with that code, if there is one."""
     with ledger.read() as connection:
         return resolving.named(connection, event, Which(codes=[code]))
@@ -102,7 +102,7 @@ def may_be_amended(row: Meant) -> bool:
     return row.state in AMENDABLE and not row.is_sending and not row.is_out
 
 
-def _held(connection: Connection, event: Delivery, code: str) -> Meant | None:
+def _held(connection: Connection, event: PlannedEvent, code: str) -> Meant | None:
     """The ticket of that code, its chunk held."""
     which = Which(codes=[code])
     for row in resolving.named(connection, event, which):
@@ -110,7 +110,7 @@ def _held(connection: Connection, event: Delivery, code: str) -> Meant | None:
     return next(iter(resolving.named(connection, event, which)), None)
 
 
-def _send_again(connection: Connection, event: Delivery, row: Meant, decision: str, by: str, why: str) -> None:
+def _send_again(connection: Connection, event: PlannedEvent, row: Meant, decision: str, by: str, why: str) -> None:
     """Make it pending, and bind the id of what left before: news of that is old."""
     message, pending = tables.message, MessageState.PENDING
     here = sa.and_(message.c.chunk_id == row.chunk_id, message.c.position == row.position)

@@ -28,7 +28,7 @@ class Decision:
     content: str = ""
 
 
-def ask(ledger: Ledger, campaign: Delivery, content: str, *, flow_run_id: str | None = None) -> None:
+def ask(ledger: Ledger, delivery: Delivery, content: str, *, flow_run_id: str | None = None) -> None:
     """Note that somebody (or this flow run, which is paused) waits for a decision on this content.
 
     Questions about other content of the campaign are void from here on, and so is a refusal: asked again is asked anew.
@@ -36,7 +36,7 @@ def ask(ledger: Ledger, campaign: Delivery, content: str, *, flow_run_id: str | 
     with ledger.write() as connection:
         connection.execute(
             tables.approval.delete().where(
-                _approval.campaign_id == campaign.id,
+                _approval.campaign_id == delivery.id,
                 sa.or_(
                     sa.and_(_approval.decided_at.is_(None), _approval.content != content),
                     sa.and_(_approval.decided_at.is_(None), _approval.flow_run_id.is_not_distinct_from(flow_run_id)),
@@ -45,15 +45,15 @@ def ask(ledger: Ledger, campaign: Delivery, content: str, *, flow_run_id: str | 
         )
         connection.execute(
             tables.approval.insert().values(
-                campaign_id=campaign.id, content=content, asked_at=time.time(), flow_run_id=flow_run_id
+                campaign_id=delivery.id, content=content, asked_at=time.time(), flow_run_id=flow_run_id
             )
         )
 
 
-def decide(ledger: Ledger, campaign: Delivery, content: str, *, approved: bool, by: str, note: str = "") -> list[str]:
+def decide(ledger: Ledger, delivery: Delivery, content: str, *, approved: bool, by: str, note: str = "") -> list[str]:
     """Write down what a person decided about this content; returns the flow runs that wait for it."""
     decision = {"decided_at": time.time(), "approved": approved, "by": by, "note": note}
-    is_open = sa.and_(_approval.campaign_id == campaign.id, _approval.content == content, _approval.decided_at.is_(None))
+    is_open = sa.and_(_approval.campaign_id == delivery.id, _approval.content == content, _approval.decided_at.is_(None))
     with ledger.write() as connection:
         waiting = connection.execute(sa.select(_approval.flow_run_id).where(is_open)).scalars().all()
         if waiting:
@@ -61,16 +61,16 @@ def decide(ledger: Ledger, campaign: Delivery, content: str, *, approved: bool, 
         else:
             connection.execute(
                 tables.approval.insert().values(
-                    campaign_id=campaign.id, content=content, asked_at=decision["decided_at"], **decision
+                    campaign_id=delivery.id, content=content, asked_at=decision["decided_at"], **decision
                 )
             )
     return [flow_run_id for flow_run_id in waiting if flow_run_id is not None]
 
 
-def is_asked(ledger: Ledger, campaign: Delivery, content: str, *, flow_run_id: str | None) -> bool:
+def is_asked(ledger: Ledger, delivery: Delivery, content: str, *, flow_run_id: str | None) -> bool:
     """Whether that flow run's question about this content is still open."""
     query = sa.select(_approval.id).where(
-        _approval.campaign_id == campaign.id,
+        _approval.campaign_id == delivery.id,
         _approval.content == content,
         _approval.decided_at.is_(None),
         _approval.flow_run_id.is_not_distinct_from(flow_run_id),
@@ -79,11 +79,11 @@ def is_asked(ledger: Ledger, campaign: Delivery, content: str, *, flow_run_id: s
         return connection.execute(query).first() is not None
 
 
-def decision_on(ledger: Ledger, campaign: Delivery, *contents: str) -> Decision | None:
+def decision_on(ledger: Ledger, delivery: Delivery, *contents: str) -> Decision | None:
     """The newest decision on one of these contents, or None."""
     query = (
         sa.select(_approval.approved, _approval.by, _approval.note, _approval.decided_at, _approval.content)
-        .where(_approval.campaign_id == campaign.id, _approval.content.in_(contents), _approval.decided_at.is_not(None))
+        .where(_approval.campaign_id == delivery.id, _approval.content.in_(contents), _approval.decided_at.is_not(None))
         .order_by(_approval.id.desc())
         .limit(1)
     )
@@ -92,7 +92,7 @@ def decision_on(ledger: Ledger, campaign: Delivery, *contents: str) -> Decision 
     return None if row is None else Decision(row.approved, row.by, row.note, row.decided_at, row.content)
 
 
-def newest(ledger: Ledger, campaign: Delivery) -> Decision | float | None:
+def newest(ledger: Ledger, delivery: Delivery) -> Decision | float | None:
     """What was decided last on this campaign, or since when a decision is awaited.
 
     None where nobody was asked since it last ran: what has become of it then is the run's to say.
@@ -100,8 +100,8 @@ def newest(ledger: Ledger, campaign: Delivery) -> Decision | float | None:
     query = (
         sa.select(_approval.asked_at, _approval.decided_at, _approval.approved, _approval.by, _approval.note)
         .where(
-            _approval.campaign_id == campaign.id,
-            sa.func.coalesce(_approval.decided_at, _approval.asked_at) >= (campaign.run_started_at or 0.0),
+            _approval.campaign_id == delivery.id,
+            sa.func.coalesce(_approval.decided_at, _approval.asked_at) >= (delivery.run_started_at or 0.0),
         )
         .order_by(_approval.id.desc())
         .limit(1)

@@ -68,7 +68,7 @@ _ATTEMPTS = sql(
 ).bindparams(sa.bindparam("chunks", expanding=True))
 
 
-def suspects(ledger: Ledger, campaign: Delivery, size: int, after: tuple[int, int] = (0, -1)) -> list[Suspect]:
+def suspects(ledger: Ledger, campaign: PlannedCampaign, size: int, after: tuple[int, int] = (0, -1)) -> list[Suspect]:
     """Up to ``size`` messages that may have been taken twice, in order, behind ``after`` (chunk, position).
 
     Left out is what cannot be told yet: a message that is unknown or in flight, or whose own id is not known.
@@ -136,7 +136,7 @@ def open_elsewhere(
     return dict(found)
 
 
-def keep(ledger: Ledger, campaign: Delivery, copies: Sequence[Copy]) -> None:
+def keep(ledger: Ledger, campaign: PlannedCampaign, copies: Sequence[Copy]) -> None:
     """Keep copies that the provider lists now, in the state it says."""
     if copies:
         with ledger.write() as connection:
@@ -184,10 +184,10 @@ _COUNTED = sql(f"SELECT k.provider_id, k.state {_COUNTS} AND k.campaign_id = :ca
 _BY_DELIVERY = sql(f"SELECT k.campaign_id, count(*) AS copies {_COUNTS} GROUP BY k.campaign_id")
 
 
-def counted(ledger: Ledger, campaign: Delivery) -> dict[str, MessageState]:
+def counted(ledger: Ledger, delivery: Delivery) -> dict[str, MessageState]:
     """The provider's ids of the copies that count, with their states."""
     with ledger.read() as connection:
-        rows = connection.execute(_COUNTED, {"campaign": campaign.id})
+        rows = connection.execute(_COUNTED, {"campaign": delivery.id})
         return {row.provider_id: MessageState(row.state) for row in rows}
 
 
@@ -197,7 +197,7 @@ def count_by_delivery(ledger: Ledger) -> dict[int, int]:
         return {row.campaign_id: row.copies for row in connection.execute(_BY_DELIVERY)}
 
 
-def adopt(ledger: Ledger, campaign: Delivery, suspect: Suspect, copy: Copy) -> bool:
+def adopt(ledger: Ledger, campaign: PlannedCampaign, suspect: Suspect, copy: Copy) -> bool:
     """Have the message stand for this copy instead of its own, for what reached the person is the truth; whether it does.
 
     The copy it stood for before, where the provider keeps that one still, is the surplus from then on.
@@ -221,7 +221,7 @@ def adopt(ledger: Ledger, campaign: Delivery, suspect: Suspect, copy: Copy) -> b
     return bool(moved)
 
 
-def _keep_adoption(connection: Connection, campaign: Delivery, suspect: Suspect, copy: Copy) -> None:
+def _keep_adoption(connection: Connection, campaign: PlannedCampaign, suspect: Suspect, copy: Copy) -> None:
     connection.execute(
         tables.settlement.insert().values(
             campaign_id=campaign.id,
@@ -248,7 +248,7 @@ _BEGUN = sql(
 )
 
 
-def begun(ledger: Ledger, campaign: Delivery) -> list[float]:
+def begun(ledger: Ledger, campaign: PlannedCampaign) -> list[float]:
     """When each request began that a copy may still come of which is not to go out (seconds).
 
     Those are the requests of chunks of which something was sent again; of a cancelled campaign, every one whose answer was
@@ -259,7 +259,7 @@ def begun(ledger: Ledger, campaign: Delivery) -> list[float]:
         return list(connection.execute(_BEGUN, values).scalars())
 
 
-def span_of_attempts(ledger: Ledger, campaign: Delivery) -> tuple[float, float] | None:
+def span_of_attempts(ledger: Ledger, campaign: PlannedCampaign) -> tuple[float, float] | None:
     """When the first and the last of the campaign's requests began (seconds); None where there was none."""
     attempt, chunk = tables.attempt.c, tables.chunk.c
     query = (

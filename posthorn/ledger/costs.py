@@ -172,11 +172,11 @@ def count_anew(ledger: Ledger, cap: Cap, tariffs: Mapping[str, Tariff]) -> int:
     return spent
 
 
-def pending_cost(ledger: Ledger, campaign: Delivery, tariff: Tariff) -> int:
+def pending_cost(ledger: Ledger, delivery: Delivery, tariff: Tariff) -> int:
     """What everything that is still to be sent of a delivery costs, in millionths."""
     query = sql(_PENDING_BY_PREFIX)
     with ledger.read() as connection:
-        counted = connection.execute(query, {"campaign": campaign.id, "longest": tariff.longest}).all()
+        counted = connection.execute(query, {"campaign": delivery.id, "longest": tariff.longest}).all()
     return sum(tariff.price(row.digits) * int(row.messages) for row in counted)
 
 

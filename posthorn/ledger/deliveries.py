@@ -62,7 +62,7 @@ class Delivery:
 
     @property
     def lock_key(self) -> str:
-        """The name of the lock that whoever runs this campaign holds."""
+        """The name of the lock that whoever runs it holds."""
         return lock_key(self.name, test=self.test)
 
     @property
@@ -106,7 +106,7 @@ _D = TypeVar("_D", bound=Delivery)
 
 
 def lock_key(name: str, *, test: bool = False) -> str:
-    """The name of the lock that makes one sender per campaign."""
+    """The name of the lock that makes one sender per delivery."""
     return f"{'test' if test else 'campaign'}-{name}"
 
 
@@ -176,26 +176,26 @@ def all_records(ledger: Ledger, kind: Kind | None = None) -> list[Delivery]:
         return [_record(row) for row in connection.execute(query).mappings()]
 
 
-def start_run(ledger: Ledger, campaign: Delivery, *, by: str) -> float:
+def start_run(ledger: Ledger, delivery: Delivery, *, by: str) -> float:
     """Note who runs it, and since when, which is returned; the reason of an earlier stop is forgotten."""
     now = time.time()
-    _update(ledger, campaign.id, run_started_at=now, run_ended_at=None, run_by=by, stopped_because=None)
+    _update(ledger, delivery.id, run_started_at=now, run_ended_at=None, run_by=by, stopped_because=None)
     return now
 
 
-def change_options(ledger: Ledger, campaign: Delivery, options: dict[str, Any]) -> None:
+def change_options(ledger: Ledger, delivery: Delivery, options: dict[str, Any]) -> None:
     """Replace what may change between runs."""
-    _update(ledger, campaign.id, options=options)
+    _update(ledger, delivery.id, options=options)
 
 
-def note_last_look(ledger: Ledger, campaign: Delivery, at: float | None) -> None:
+def note_last_look(ledger: Ledger, delivery: Delivery, at: float | None) -> None:
     """Keep the moment (seconds) of the last look at what was sent again; None: none is to come."""
-    _update(ledger, campaign.id, waiting_for=None if at is None else WaitsFor.LAST_LOOK, waiting_until=at)
+    _update(ledger, delivery.id, waiting_for=None if at is None else WaitsFor.LAST_LOOK, waiting_until=at)
 
 
-def note_going_on(ledger: Ledger, campaign: Delivery, reason: str, at: float) -> None:
+def note_going_on(ledger: Ledger, delivery: Delivery, reason: str, at: float) -> None:
     """Keep the moment (seconds) at which the rest of it is sent by itself, and what it waits for until then."""
-    _update(ledger, campaign.id, goes_on_for=reason, goes_on_at=at)
+    _update(ledger, delivery.id, goes_on_for=reason, goes_on_at=at)
 
 
 def looks_due(ledger: Ledger, before: float) -> list[Delivery]:
@@ -214,24 +214,24 @@ def going_on(ledger: Ledger, before: float) -> list[Delivery]:
     return _due(ledger, row.goes_on_at, sa.and_(row.goes_on_at < before, is_open))
 
 
-def note_sought(ledger: Ledger, campaign: Delivery, at: float) -> None:
+def note_sought(ledger: Ledger, delivery: Delivery, at: float) -> None:
     """Note when second copies were looked for."""
-    _update(ledger, campaign.id, copies_sought_at=at)
+    _update(ledger, delivery.id, copies_sought_at=at)
 
 
-def stop_run(ledger: Ledger, campaign: Delivery, *, because: str) -> None:
-    """Have every process that sends for this campaign's run claim nothing more. The first reason stands."""
+def stop_run(ledger: Ledger, delivery: Delivery, *, because: str) -> None:
+    """Have every process that sends for its run claim nothing more. The first reason stands."""
     with ledger.write() as connection:
         connection.execute(
             tables.campaign.update()
-            .where(tables.campaign.c.id == campaign.id, tables.campaign.c.stopped_because.is_(None))
+            .where(tables.campaign.c.id == delivery.id, tables.campaign.c.stopped_because.is_(None))
             .values(stopped_because=because)
         )
 
 
 def end_run(
     ledger: Ledger,
-    campaign: Delivery,
+    delivery: Delivery,
     started_at: float,
     *,
     stopped_because: str | None = None,
@@ -245,7 +245,7 @@ def end_run(
     with ledger.write() as connection:
         connection.execute(
             tables.campaign.update()
-            .where(tables.campaign.c.id == campaign.id, tables.campaign.c.run_started_at == started_at)
+            .where(tables.campaign.c.id == delivery.id, tables.campaign.c.run_started_at == started_at)
             .values(
                 run_ended_at=time.time(),
                 stopped_because=stopped_because,
@@ -255,7 +255,7 @@ def end_run(
         )
 
 
-def cancel(ledger: Ledger, campaign: Delivery) -> int:
+def cancel(ledger: Ledger, delivery: Delivery) -> int:
     """Stop it for good: nothing more is claimed, and what is pending is cancelled. Returns how many messages that were.
 
     Chunks in flight are left alone; their answers are recorded as ever.
@@ -263,14 +263,14 @@ def cancel(ledger: Ledger, campaign: Delivery) -> int:
     with ledger.write() as connection:
         connection.execute(
             tables.campaign.update()
-            .where(tables.campaign.c.id == campaign.id)
+            .where(tables.campaign.c.id == delivery.id)
             .values(
                 cancelled_at=sa.func.coalesce(tables.campaign.c.cancelled_at, time.time()), goes_on_for=None, goes_on_at=None
             )
         )
-        hold_chunks(connection, "campaign_id = :campaign", campaign=campaign.id)
+        hold_chunks(connection, "campaign_id = :campaign", campaign=delivery.id)
         still_open = "campaign_id = :campaign AND state = :open"
-        values: dict[str, Any] = {"campaign": campaign.id, "open": int(ChunkState.PENDING)}
+        values: dict[str, Any] = {"campaign": delivery.id, "open": int(ChunkState.PENDING)}
         moved = connection.execute(
             sql(
                 "UPDATE message SET state = :cancelled WHERE state = :pending"  # noqa: S608 - own words

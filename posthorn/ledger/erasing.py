@@ -31,17 +31,17 @@ def erasable(ledger: Ledger, *, ended_before: float) -> list[int]:
         return list(connection.scalars(_erasable(ended_before)))
 
 
-def is_erasable(ledger: Ledger, campaign: Delivery, *, ended_before: float) -> bool:
+def is_erasable(ledger: Ledger, delivery: Delivery, *, ended_before: float) -> bool:
     """Whether the campaign is (still) one of them; its lock is held."""
     with ledger.read() as connection:
-        return connection.execute(_erasable(ended_before).where(tables.campaign.c.id == campaign.id)).first() is not None
+        return connection.execute(_erasable(ended_before).where(tables.campaign.c.id == delivery.id)).first() is not None
 
 
-def shares_rejects_file(ledger: Ledger, campaign: Delivery) -> bool:
+def shares_rejects_file(ledger: Ledger, delivery: Delivery) -> bool:
     """Whether another campaign that is kept has the same rejects file: a test and what it was a test for have."""
     other = tables.campaign.c
     query = sa.select(other.id).where(
-        other.id != campaign.id, other.rejects_file == campaign.rejects_file, other.erased_at.is_(None)
+        other.id != delivery.id, other.rejects_file == delivery.rejects_file, other.erased_at.is_(None)
     )
     with ledger.read() as connection:
         return connection.execute(query).first() is not None
@@ -59,7 +59,7 @@ def _erasable(ended_before: float) -> sa.Select[int]:
     )
 
 
-def erase(ledger: Ledger, campaign: Delivery) -> int:
+def erase(ledger: Ledger, delivery: Delivery) -> int:
     """Delete the campaign's messages, tickets, settlements, proofs and kept answers; returns how many messages those were.
 
     It is closed first: with rows missing, a merge would take everybody for new. Of its codes hashes stay.
@@ -68,17 +68,17 @@ def erase(ledger: Ledger, campaign: Delivery) -> int:
     erased = 0
     now = sa.func.coalesce(tables.campaign.c.closed_at, time.time())
     with ledger.write() as connection:
-        connection.execute(tables.campaign.update().where(tables.campaign.c.id == campaign.id).values(closed_at=now))
+        connection.execute(tables.campaign.update().where(tables.campaign.c.id == delivery.id).values(closed_at=now))
         void = tables.void_code.c
-        _keep_hashes(ledger, connection, campaign, sa.select(void.code).where(void.campaign_id == campaign.id))
-        connection.execute(tables.void_code.delete().where(void.campaign_id == campaign.id))
-        if not campaign.test:
-            proofguard.erase_within(connection, campaign.kind, campaign.name)
-    for chunks in _chunks(ledger, campaign):
+        _keep_hashes(ledger, connection, delivery, sa.select(void.code).where(void.campaign_id == delivery.id))
+        connection.execute(tables.void_code.delete().where(void.campaign_id == delivery.id))
+        if not delivery.test:
+            proofguard.erase_within(connection, delivery.kind, delivery.name)
+    for chunks in _chunks(ledger, delivery):
         with ledger.write() as connection:
             connection.execute(_forget_news(chunks))
             ticket = tables.ticket.c
-            _keep_hashes(ledger, connection, campaign, sa.select(ticket.barcode).where(ticket.chunk_id.in_(chunks)))
+            _keep_hashes(ledger, connection, delivery, sa.select(ticket.barcode).where(ticket.chunk_id.in_(chunks)))
             for table in _OF_MESSAGES:
                 deleted = connection.execute(table.delete().where(table.c.chunk_id.in_(chunks))).rowcount
                 erased += deleted if table is tables.message else 0
@@ -92,8 +92,8 @@ def code_hash(ledger: Ledger, code: str) -> str:
     return hashlib.blake2b(code.encode(), digest_size=16, key=ledger.uuid.encode()).hexdigest()
 
 
-def _keep_hashes(ledger: Ledger, connection: Connection, campaign: Delivery, codes: sa.Select[str]) -> None:
-    hashes = [{"hash": code_hash(ledger, code), "campaign": campaign.id} for code in connection.scalars(codes)]
+def _keep_hashes(ledger: Ledger, connection: Connection, delivery: Delivery, codes: sa.Select[str]) -> None:
+    hashes = [{"hash": code_hash(ledger, code), "campaign": delivery.id} for code in connection.scalars(codes)]
     if hashes:
         keep = "INSERT INTO erased_code (hash, campaign_id) VALUES (:hash, :campaign) ON CONFLICT DO NOTHING"
         connection.execute(sql(keep), hashes)
@@ -106,12 +106,12 @@ def _forget_news(chunks: Sequence[int]) -> sa.Delete:
     return tables.parked_report.delete().where(tables.parked_report.c.provider_id.in_(theirs))
 
 
-def _chunks(ledger: Ledger, campaign: Delivery) -> Iterator[Sequence[int]]:
+def _chunks(ledger: Ledger, delivery: Delivery) -> Iterator[Sequence[int]]:
     """The campaign's chunks, as many at once as one transaction should erase."""
     chunk = tables.chunk.c
     last = 0
     while True:
-        some = sa.select(chunk.id).where(chunk.campaign_id == campaign.id, chunk.id > last).order_by(chunk.id)
+        some = sa.select(chunk.id).where(chunk.campaign_id == delivery.id, chunk.id > last).order_by(chunk.id)
         with ledger.read() as connection:
             ids = connection.scalars(some.limit(_CHUNKS_PER_TRANSACTION)).all()
         if not ids:
@@ -120,10 +120,10 @@ def _chunks(ledger: Ledger, campaign: Delivery) -> Iterator[Sequence[int]]:
         last = ids[-1]
 
 
-def mark_erased(ledger: Ledger, campaign: Delivery) -> None:
+def mark_erased(ledger: Ledger, delivery: Delivery) -> None:
     """Note that nothing of the campaign is left to erase."""
     with ledger.write() as connection:
-        connection.execute(tables.campaign.update().where(tables.campaign.c.id == campaign.id).values(erased_at=time.time()))
+        connection.execute(tables.campaign.update().where(tables.campaign.c.id == delivery.id).values(erased_at=time.time()))
 
 
 def erase_parked(ledger: Ledger, *, received_before: float) -> int:

@@ -70,13 +70,13 @@ def _unknown_to(ledger: Ledger, claims: Sequence[MarkedClaim]) -> list[MarkedCla
     return [claim for claim in claims if (claim.chunk_id, claim.epoch, claim.owner) not in known]
 
 
-def sample(ledger: Ledger, campaign: Delivery, size: int) -> list[Waiting]:
+def sample(ledger: Ledger, delivery: Delivery, size: int) -> list[Waiting]:
     """At most ``size`` pending messages that were never claimed, spread over the chunks, from the beginning of each.
 
     Chunks are claimed in their order, so what a copy has forgotten begins at the first of them: that one is always asked.
     """
     with ledger.read() as connection:
-        chunks = list(connection.execute(sql(_NEVER_CLAIMED), {"campaign": campaign.id}).scalars())
+        chunks = list(connection.execute(sql(_NEVER_CLAIMED), {"campaign": delivery.id}).scalars())
         step = max(1, -(-len(chunks) // size))
         some = chunks[::step]
         query = sa.select(tables.message.c.chunk_id, tables.message.c.position, tables.message.c.phone).where(
@@ -87,14 +87,14 @@ def sample(ledger: Ledger, campaign: Delivery, size: int) -> list[Waiting]:
         return [Waiting(row.chunk_id, row.position, Phone(row.phone)) for row in connection.execute(query)]
 
 
-def pending(ledger: Ledger, campaign: Delivery, size: int, after: tuple[int, int]) -> list[Waiting]:
+def pending(ledger: Ledger, delivery: Delivery, size: int, after: tuple[int, int]) -> list[Waiting]:
     """Up to ``size`` pending messages in order, behind ``after`` (chunk, position)."""
     query = sql(
         "SELECT m.chunk_id, m.position, m.phone FROM chunk c JOIN message m ON m.chunk_id = c.id"
         " WHERE c.campaign_id = :campaign AND c.state = 0 AND m.state = 0 AND (m.chunk_id, m.position) > (:chunk, :position)"
         " ORDER BY m.chunk_id, m.position LIMIT :size"
     )
-    values = {"campaign": campaign.id, "chunk": after[0], "position": after[1], "size": size}
+    values = {"campaign": delivery.id, "chunk": after[0], "position": after[1], "size": size}
     with ledger.read() as connection:
         return [Waiting(row.chunk_id, row.position, Phone(row.phone)) for row in connection.execute(query, values)]
 
@@ -124,36 +124,36 @@ def known_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
 
 
 def matched(
-    ledger: Ledger, campaign: Delivery, mark: Mark, claims: Sequence[MarkedClaim]
+    ledger: Ledger, delivery: Delivery, mark: Mark, claims: Sequence[MarkedClaim]
 ) -> tuple[dict[int, list[MarkedClaim]], list[MarkedClaim]]:
     """The forgotten claims by the chunk of this ledger that each was for, and those for which there is none (any more).
 
     A wave that is older than the claim still has its chunks, also those that it holds for sent or under way. One that was
     planned anew has others: the same numbers tell.
     """
-    claims = _not_remembered(ledger, campaign, claims)
+    claims = _not_remembered(ledger, delivery, claims)
     by_place: dict[int, list[MarkedClaim]] = defaultdict(list)
     by_numbers: dict[str, list[MarkedClaim]] = defaultdict(list)
     for claim in claims:
         by_place[claim.chunk_id].append(claim)
         by_numbers[claim.numbers].append(claim)
     found: dict[int, list[MarkedClaim]] = {}
-    for chunk, epoch, planned_at, phones in _pending_chunks(ledger, campaign):
+    for chunk, epoch, planned_at, phones in _pending_chunks(ledger, delivery):
         same = [claim for claim in by_place[chunk] if claim.epoch > epoch and claim.claimed_at >= planned_at]
         if here := list(dict.fromkeys(same + by_numbers[mark.fingerprint(phones)])):
             found[chunk] = here
-    for chunk, epoch, planned_at in _other_chunks(ledger, campaign, by_place):
+    for chunk, epoch, planned_at in _other_chunks(ledger, delivery, by_place):
         if here := [claim for claim in by_place[chunk] if claim.epoch > epoch and claim.claimed_at >= planned_at]:
             found[chunk] = here
     matched_claims = {claim for here in found.values() for claim in here}
     return found, [claim for claim in claims if claim not in matched_claims]
 
 
-def _not_remembered(ledger: Ledger, campaign: Delivery, claims: Sequence[MarkedClaim]) -> list[MarkedClaim]:
+def _not_remembered(ledger: Ledger, delivery: Delivery, claims: Sequence[MarkedClaim]) -> list[MarkedClaim]:
     """The claims without those that were entered again before something interrupted it."""
     attempt = tables.attempt.c
     query = sa.select(attempt.owner, attempt.started_at).where(
-        attempt.chunk_id.in_(sa.select(tables.chunk.c.id).where(tables.chunk.c.campaign_id == campaign.id)),
+        attempt.chunk_id.in_(sa.select(tables.chunk.c.id).where(tables.chunk.c.campaign_id == delivery.id)),
         attempt.problem == _FORGOTTEN,
     )
     with ledger.read() as connection:
@@ -167,21 +167,21 @@ _PENDING_CHUNKS = sql(
 )
 
 
-def _pending_chunks(ledger: Ledger, campaign: Delivery) -> Iterator[tuple[int, int, float, list[Phone]]]:
+def _pending_chunks(ledger: Ledger, delivery: Delivery) -> Iterator[tuple[int, int, float, list[Phone]]]:
     """Every pending chunk with its epoch, when its wave was planned, and the numbers that a claim of it would name."""
     phones = sql("SELECT phone FROM message WHERE chunk_id = :chunk AND state = 0 ORDER BY position")
     with ledger.read() as connection:
-        for chunk, epoch, planned_at in connection.execute(_PENDING_CHUNKS, {"campaign": campaign.id}).all():
+        for chunk, epoch, planned_at in connection.execute(_PENDING_CHUNKS, {"campaign": delivery.id}).all():
             numbers = [Phone(phone) for phone in connection.execute(phones, {"chunk": chunk}).scalars()]
             yield chunk, epoch, planned_at, numbers
 
 
-def _other_chunks(ledger: Ledger, campaign: Delivery, ids: Iterable[int]) -> list[tuple[int, int, float]]:
+def _other_chunks(ledger: Ledger, delivery: Delivery, ids: Iterable[int]) -> list[tuple[int, int, float]]:
     """Those of the chunks that are the campaign's and not pending, each with its epoch and when its wave was planned."""
     chunk, wave, wanted = tables.chunk.c, tables.wave.c, sorted(ids)
     its_wave = sa.and_(wave.campaign_id == chunk.campaign_id, wave.number == chunk.wave)
     query = sa.select(chunk.id, chunk.epoch, wave.planned_at).join(tables.wave, its_wave)
-    query = query.where(chunk.campaign_id == campaign.id, chunk.state != 0)
+    query = query.where(chunk.campaign_id == delivery.id, chunk.state != 0)
     found: list[tuple[int, int, float]] = []
     with ledger.read() as connection:
         for at in range(0, len(wanted), _ROWS_PER_QUERY):
@@ -190,17 +190,17 @@ def _other_chunks(ledger: Ledger, campaign: Delivery, ids: Iterable[int]) -> lis
     return found
 
 
-def of_later_waves(ledger: Ledger, campaign: Delivery, unmatched: Sequence[MarkedClaim]) -> list[MarkedClaim]:
+def of_later_waves(ledger: Ledger, delivery: Delivery, unmatched: Sequence[MarkedClaim]) -> list[MarkedClaim]:
     """Those of the unmatched claims that were made after the newest wave was planned, and for no chunk of this plan.
 
     They were for rows that were merged after the copy was made: the ledger has not even planned them, and would take them
     for new.
     """
     chunk, wave = tables.chunk.c, tables.wave.c
-    newest = sa.select(sa.func.max(wave.planned_at)).where(wave.campaign_id == campaign.id)
+    newest = sa.select(sa.func.max(wave.planned_at)).where(wave.campaign_id == delivery.id)
     with ledger.read() as connection:
         planned_at: float = connection.execute(newest).scalar_one()
-        own = set(connection.execute(sa.select(chunk.id).where(chunk.campaign_id == campaign.id)).scalars())
+        own = set(connection.execute(sa.select(chunk.id).where(chunk.campaign_id == delivery.id)).scalars())
     return [claim for claim in unmatched if claim.claimed_at >= planned_at and claim.chunk_id not in own]
 
 
@@ -278,34 +278,34 @@ def _enter(connection: Connection, chunk: int, epoch: int, owner: str, started_a
     )
 
 
-def count_settled(ledger: Ledger, campaign: Delivery, *, by: str) -> int:
+def count_settled(ledger: Ledger, delivery: Delivery, *, by: str) -> int:
     """How many messages were found taken so far ``by`` that."""
     settlement = tables.settlement.c
     query = sa.select(sa.func.count()).where(
-        settlement.campaign_id == campaign.id, settlement.by == by, settlement.decision == "found"
+        settlement.campaign_id == delivery.id, settlement.by == by, settlement.decision == "found"
     )
     with ledger.read() as connection:
         count: int = connection.execute(query).scalar_one()
     return count
 
 
-def catch_up(ledger: Ledger, campaign: Delivery, *, by: str) -> str:
+def catch_up(ledger: Ledger, delivery: Delivery, *, by: str) -> str:
     """Note that everything its mark knows was settled, also where it says why it stopped; returns the token for the mark.
 
     A ledger that is restored from a copy of before has no such token, and is behind again.
     """
     token = uuid.uuid4().hex
     stopped = tables.campaign.update().where(
-        tables.campaign.c.id == campaign.id, tables.campaign.c.stopped_because.is_not(None)
+        tables.campaign.c.id == delivery.id, tables.campaign.c.stopped_because.is_not(None)
     )
     any_chunk = sa.select(sa.func.coalesce(sa.func.min(tables.chunk.c.id), 0)).where(
-        tables.chunk.c.campaign_id == campaign.id
+        tables.chunk.c.campaign_id == delivery.id
     )
     with ledger.write() as connection:
         connection.execute(stopped.values(stopped_because=_CAUGHT_UP))
         connection.execute(
             tables.settlement.insert().values(
-                campaign_id=campaign.id,
+                campaign_id=delivery.id,
                 chunk_id=any_chunk.scalar_subquery(),
                 position=_BEYOND,
                 settled_at=time.time(),

@@ -87,14 +87,14 @@ class Known(Protocol):
 class KnownNumbers:
     """A campaign's rows. Each of its numbers stands once in the batches."""
 
-    def __init__(self, ledger: Ledger, campaign: Delivery | None) -> None:
+    def __init__(self, ledger: Ledger, delivery: Delivery | None) -> None:
         self.differences = Differences()
-        self._ledger, self._campaign = ledger, campaign
-        self._in_order = array("Q", _numbers(ledger, campaign) if campaign else ())
+        self._ledger, self._campaign = ledger, delivery
+        self._in_order = array("Q", _numbers(ledger, delivery) if delivery else ())
         self._at = 0
         self._unseen: set[int] | None = None
-        self._out = _noted(ledger, campaign, tables.taken_out) if campaign else {}
-        self._absent = _noted(ledger, campaign, tables.absent) if campaign else {}
+        self._out = _noted(ledger, delivery, tables.taken_out) if delivery else {}
+        self._absent = _noted(ledger, delivery, tables.absent) if delivery else {}
 
     def new_of(self, batch: Sequence[tuple[int, Phone]]) -> Sequence[tuple[int, Phone]]:
         """The rows of a batch whose numbers are not planned yet."""
@@ -138,7 +138,7 @@ class KnownNumbers:
                     self.differences.absent.append(row.place)
 
 
-def _numbers(ledger: Ledger, campaign: Delivery) -> Iterator[int]:
+def _numbers(ledger: Ledger, delivery: Delivery) -> Iterator[int]:
     """Every planned number; in JSON where the driver takes its time over each row."""
     of_chunks = (
         "FROM message WHERE chunk_id IN (SELECT id FROM chunk WHERE campaign_id = :campaign AND id > :after AND id <= :last)"
@@ -147,7 +147,7 @@ def _numbers(ledger: Ledger, campaign: Delivery) -> Iterator[int]:
         "SELECT max(id) FROM (SELECT id FROM chunk WHERE campaign_id = :campaign AND id > :after ORDER BY id LIMIT :size) k"
     )
     gather = "json_group_array(phone)" if ledger.is_sqlite else "array_agg(phone)"
-    values: dict[str, object] = {"campaign": campaign.id, "after": 0, "size": _CHUNKS_PER_PAGE}
+    values: dict[str, object] = {"campaign": delivery.id, "after": 0, "size": _CHUNKS_PER_PAGE}
     while True:
         with ledger.read() as connection:
             ((newest,),) = rows(connection, last, values)
@@ -158,13 +158,13 @@ def _numbers(ledger: Ledger, campaign: Delivery) -> Iterator[int]:
         values["after"] = newest
 
 
-def _noted(ledger: Ledger, campaign: Delivery, noted: sa.Table) -> dict[int, Place]:
+def _noted(ledger: Ledger, delivery: Delivery, noted: sa.Table) -> dict[int, Place]:
     """The numbers of a campaign's rows that stand in that table of places."""
     message = tables.message.c
     here = sa.and_(noted.c.chunk_id == message.chunk_id, noted.c.position == message.position)
     query = sa.select(message.phone, message.chunk_id, message.position).join(noted, here)
     with ledger.read() as connection:
-        found = connection.execute(query.where(noted.c.campaign_id == campaign.id))
+        found = connection.execute(query.where(noted.c.campaign_id == delivery.id))
         return {row.phone: Place(row.chunk_id, row.position) for row in found}
 
 
@@ -175,12 +175,12 @@ _OF_PHONES = sql(
 ).bindparams(sa.bindparam("phones", expanding=True))
 
 
-def _rows_of(ledger: Ledger, campaign: Delivery, phones: Sequence[int]) -> list[KnownRow]:
+def _rows_of(ledger: Ledger, delivery: Delivery, phones: Sequence[int]) -> list[KnownRow]:
     """The planned rows of these numbers but for those that were taken out, in the order of their lines."""
     found = []
     with ledger.read() as connection:
         for at in range(0, len(phones), _PHONES_PER_QUERY):
-            values = {"phones": phones[at : at + _PHONES_PER_QUERY], "campaign": campaign.id}
+            values = {"phones": phones[at : at + _PHONES_PER_QUERY], "campaign": delivery.id}
             found += [
                 KnownRow(Place(row.chunk_id, row.position), row.line, Phone(row.phone), MessageState(row.state))
                 for row in connection.execute(_OF_PHONES, values)

@@ -36,10 +36,10 @@ class Listed(NamedTuple):
     delivered_at: float | None
 
 
-def messages(ledger: Ledger, campaign: Delivery) -> Iterator[Listed]:
+def messages(ledger: Ledger, delivery: Delivery) -> Iterator[Listed]:
     """Every message once, as it stands when its page is read; a running send is not kept waiting."""
     names = {int(state): state.name.lower() for state in MessageState}
-    for page in pages(ledger, _PAGES, {"campaign": campaign.id}, _PAGE):
+    for page in pages(ledger, _PAGES, {"campaign": delivery.id}, _PAGE):
         for row in page:
             waits = row.state == MessageState.PENDING
             state = "sending" if waits and row.chunk_state == ChunkState.SENDING else names[row.state]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import Delivery, PlannedCampaign
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import Media
@@ -35,9 +35,9 @@ class MediaRecord:
         return self.media.sha256 or self.media.source
 
 
-def of(ledger: Ledger, campaign: Delivery) -> list[MediaRecord]:
+def of(ledger: Ledger, delivery: Delivery) -> list[MediaRecord]:
     """The campaign's media, in the order of its file."""
-    query = sa.select(tables.media).where(tables.media.c.campaign_id == campaign.id).order_by(tables.media.c.position)
+    query = sa.select(tables.media).where(tables.media.c.campaign_id == delivery.id).order_by(tables.media.c.position)
     with ledger.read() as connection:
         return [
             MediaRecord(
@@ -85,7 +85,7 @@ def used_by(ledger: Ledger, gateway: str, file_ids: Sequence[str]) -> list[str]:
         return list(connection.execute(query).scalars())
 
 
-def keep_file_id(ledger: Ledger, campaign: Delivery, item: MediaRecord, file_id: str) -> None:
+def keep_file_id(ledger: Ledger, campaign: PlannedCampaign, item: MediaRecord, file_id: str) -> None:
     """Remember the provider's id for this item, for the campaign and for later campaigns with the same content.
 
     Two campaigns may have the same file uploaded at the same time: the later one's id is kept.
@@ -96,17 +96,17 @@ def keep_file_id(ledger: Ledger, campaign: Delivery, item: MediaRecord, file_id:
         connection.execute(_item(campaign, item).values(file_id=file_id, verified_at=None, refused=None))
 
 
-def keep_refused(ledger: Ledger, campaign: Delivery, item: MediaRecord, why: str) -> None:
+def keep_refused(ledger: Ledger, campaign: PlannedCampaign, item: MediaRecord, why: str) -> None:
     """Remember that the provider refuses this file: its campaign may have another one instead, whatever has left."""
     with ledger.write() as connection:
         connection.execute(_item(campaign, item).values(refused=why))
 
 
-def keep_verified(ledger: Ledger, campaign: Delivery, item: MediaRecord, *, verified: bool) -> None:
+def keep_verified(ledger: Ledger, campaign: PlannedCampaign, item: MediaRecord, *, verified: bool) -> None:
     """Remember that the provider lists the file (or, with ``verified=False``, that it no longer does)."""
     with ledger.write() as connection:
         connection.execute(_item(campaign, item).values(verified_at=time.time() if verified else None))
 
 
-def _item(campaign: Delivery, item: MediaRecord) -> sa.Update:
+def _item(campaign: PlannedCampaign, item: MediaRecord) -> sa.Update:
     return tables.media.update().where(tables.media.c.campaign_id == campaign.id, tables.media.c.position == item.position)

@@ -127,12 +127,12 @@ def park(
         )
 
 
-def count_contradictory(ledger: Ledger, campaign: Delivery | None = None) -> int:
+def count_contradictory(ledger: Ledger, delivery: Delivery | None = None) -> int:
     """How many pieces of news contradict a message: of one campaign, or of all."""
     parked, message = tables.parked_report.c, tables.message.c
     query = sa.select(sa.func.count()).select_from(tables.parked_report).where(parked.contradicts.is_not(None))
-    if campaign is not None:
-        ours = sa.exists().where(message.provider_id == parked.provider_id, message.campaign_id == campaign.id)
+    if delivery is not None:
+        ours = sa.exists().where(message.provider_id == parked.provider_id, message.campaign_id == delivery.id)
         query = query.where(ours)
     with ledger.read() as connection:
         return connection.execute(query).scalar_one()

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from posthorn.content.definition import CampaignContent
 from posthorn.ledger import proofguard
-from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
+from posthorn.ledger.deliveries import Delivery, PlannedCampaign, hold_chunks, recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.ledger.store.failures import Conflict
@@ -98,21 +98,27 @@ class Decision:
 
 
 def unconfirmed(
-    ledger: Ledger, campaign: Delivery, size: int, after: tuple[int, int] = (0, 0), last_chunk: int | None = None
+    ledger: Ledger, campaign: PlannedCampaign, size: int, after: tuple[int, int] = (0, 0), last_chunk: int | None = None
 ) -> list[Unconfirmed]:
     """Up to ``size`` messages of unknown outcome, in order, behind ``after`` (chunk, position), to ``last_chunk``."""
     where = "c.state <> 2 AND c.unknown > 0 AND m.state = 4"
     return _select(ledger, campaign, where, size=size, after=after, last_chunk=last_chunk)
 
 
-def without_id(ledger: Ledger, campaign: Delivery, size: int, after: tuple[int, int] = (0, 0)) -> list[Unconfirmed]:
+def without_id(ledger: Ledger, campaign: PlannedCampaign, size: int, after: tuple[int, int] = (0, 0)) -> list[Unconfirmed]:
     """Up to ``size`` messages that the provider took without naming their ids, in order, behind ``after``."""
     where = "m.campaign_id = :campaign AND m.provider_id IS NULL AND m.state IN (1, 2)"
     return _select(ledger, campaign, where, size=size, after=after)
 
 
 def _select(
-    ledger: Ledger, campaign: Delivery, where: str, *, size: int, after: tuple[int, int], last_chunk: int | None = None
+    ledger: Ledger,
+    campaign: PlannedCampaign,
+    where: str,
+    *,
+    size: int,
+    after: tuple[int, int],
+    last_chunk: int | None = None,
 ) -> list[Unconfirmed]:
     query = sql(
         "SELECT m.chunk_id, m.position, m.phone, m.state, own.status, coalesce(own.ended_at, own.started_at) AS until,"  # noqa: S608 - where is one of the two above
@@ -185,7 +191,7 @@ _CONTROLS_OF = [
 """Of the campaign itself, and of all others."""
 
 
-def controls(ledger: Ledger, campaign: Delivery, near: float, size: int, *, not_before: float) -> list[Control]:
+def controls(ledger: Ledger, campaign: PlannedCampaign, near: float, size: int, *, not_before: float) -> list[Control]:
     """Messages that the provider surely took, each of another chunk: a listing without them proves nothing.
 
     First those whose request began at ``near`` or later, the nearest first: a listing that lags may show all that was taken
@@ -229,7 +235,7 @@ def bound_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
         return messages | proofguard.ids_among(connection, ids)
 
 
-def settle(ledger: Ledger, campaign: Delivery, decisions: Iterable[Decision], *, by: str) -> int:
+def settle(ledger: Ledger, campaign: PlannedCampaign, decisions: Iterable[Decision], *, by: str) -> int:
     """Carry out decisions and keep them with their evidence; returns how many messages are no longer unknown.
 
     A decision whose provider id another message has got meanwhile is dropped: the next lookup decides anew.
@@ -241,7 +247,7 @@ def settle(ledger: Ledger, campaign: Delivery, decisions: Iterable[Decision], *,
         return _settle(ledger, campaign, _without_bound_ids(ledger, news), by)
 
 
-def _settle(ledger: Ledger, campaign: Delivery, news: Sequence[Decision], by: str) -> int:
+def _settle(ledger: Ledger, campaign: PlannedCampaign, news: Sequence[Decision], by: str) -> int:
     now = time.time()
     settled = 0
     chunks = sorted({decision.message.chunk_id for decision in news})
@@ -309,7 +315,7 @@ _FINDINGS = (
 )
 
 
-def findings(ledger: Ledger, campaign: Delivery | None = None) -> list[Finding]:
+def findings(ledger: Ledger, campaign: PlannedCampaign | None = None) -> list[Finding]:
     """What the last lookups found to differ between the provider's listing and what was sent; of one campaign, or of all."""
     values = {"unknown": MessageState.UNKNOWN, "mismatch": MISMATCH, "campaign": campaign.id if campaign else 0}
     with ledger.read() as connection:
@@ -331,7 +337,7 @@ class Evidence:
     code: str | None = None
 
 
-def evidence_of(ledger: Ledger, campaign: Delivery) -> list[Evidence]:
+def evidence_of(ledger: Ledger, delivery: Delivery) -> list[Evidence]:
     """The evidence on every message of unknown outcome, in order."""
     query = sql(
         "SELECT m.chunk_id, m.line, m.phone, own.problem, t.barcode,"
@@ -343,11 +349,11 @@ def evidence_of(ledger: Ledger, campaign: Delivery) -> list[Evidence]:
         " WHERE c.campaign_id = :campaign AND c.unknown > 0 AND m.state = :unknown ORDER BY m.chunk_id, m.position"
     )
     with ledger.read() as connection:
-        rows = connection.execute(query, {"campaign": campaign.id, "unknown": MessageState.UNKNOWN})
+        rows = connection.execute(query, {"campaign": delivery.id, "unknown": MessageState.UNKNOWN})
         return [Evidence(row.chunk_id, row.line, Phone(row.phone), row.problem, row.evidence, row.barcode) for row in rows]
 
 
-def _keep(connection: Connection, campaign: Delivery, decision: Decision, by: str, now: float) -> None:
+def _keep(connection: Connection, campaign: PlannedCampaign, decision: Decision, by: str, now: float) -> None:
     connection.execute(
         tables.settlement.insert().values(
             campaign_id=campaign.id,
@@ -362,7 +368,7 @@ def _keep(connection: Connection, campaign: Delivery, decision: Decision, by: st
     )
 
 
-def count_refused(ledger: Ledger, campaign: Delivery) -> int:
+def count_refused(ledger: Ledger, delivery: Delivery) -> int:
     """How many messages are unknown only because their request was answered with a bare HTTP 429."""
     query = sql(
         "SELECT count(*) FROM chunk c JOIN message m ON m.chunk_id = c.id"
@@ -370,5 +376,5 @@ def count_refused(ledger: Ledger, campaign: Delivery) -> int:
         " WHERE c.campaign_id = :campaign AND c.unknown > 0 AND m.state = :unknown AND a.status = 429"
     )
     with ledger.read() as connection:
-        values = {"campaign": campaign.id, "unknown": MessageState.UNKNOWN}
+        values = {"campaign": delivery.id, "unknown": MessageState.UNKNOWN}
         return int(connection.execute(query, values).scalar_one())

@@ -56,7 +56,7 @@ class Question:
     completes: frozenset[int]
 
 
-def open_chunks(ledger: Ledger, campaign: Delivery | None = None) -> list[OpenChunk]:
+def open_chunks(ledger: Ledger, delivery: Delivery | None = None) -> list[OpenChunk]:
     """Every chunk with messages that wait for their reports, of one campaign or of all (tests and events too), in order."""
     chunk = tables.chunk.c
     waiting = chunk.accepted + chunk.scheduled
@@ -68,8 +68,8 @@ def open_chunks(ledger: Ledger, campaign: Delivery | None = None) -> list[OpenCh
         .where(waiting > 0)
         .order_by(chunk.id)
     )
-    if campaign is not None:
-        query = query.where(chunk.campaign_id == campaign.id)
+    if delivery is not None:
+        query = query.where(chunk.campaign_id == delivery.id)
     with ledger.read() as connection:
         return [OpenChunk(*row) for row in connection.execute(query)]
 
@@ -130,7 +130,7 @@ def _set_asked(ledger: Ledger, chunks: Sequence[int], at: float | None) -> None:
             )
 
 
-def ids_in(ledger: Ledger, campaign: Delivery, states: Sequence[MessageState], size: int) -> Iterator[list[str]]:
+def ids_in(ledger: Ledger, delivery: Delivery, states: Sequence[MessageState], size: int) -> Iterator[list[str]]:
     """The provider ids of every message in these states, in pages of ``size``, oldest first.
 
     Each page is read when it is asked for, so moves made meanwhile shorten the list.
@@ -140,19 +140,19 @@ def ids_in(ledger: Ledger, campaign: Delivery, states: Sequence[MessageState], s
         f" WHERE k.campaign_id = :campaign AND {BEHIND} AND m.state IN :states"
         f" AND m.provider_id IS NOT NULL {IN_ORDER}"
     ).bindparams(sa.bindparam("states", expanding=True))
-    values = {"campaign": campaign.id, "states": [int(state) for state in states]}
+    values = {"campaign": delivery.id, "states": [int(state) for state in states]}
     for page in pages(ledger, query, values, size):
         yield [row.provider_id for row in page]
 
 
-def newest_ids_in(ledger: Ledger, campaign: Delivery, state: MessageState, count: int) -> list[str]:
+def newest_ids_in(ledger: Ledger, delivery: Delivery, state: MessageState, count: int) -> list[str]:
     """The provider ids of the last ``count`` messages in that state."""
     message, chunk = tables.message.c, tables.chunk.c
     query = (
         sa.select(message.provider_id)
         .join(tables.chunk, chunk.id == message.chunk_id)
         .where(
-            chunk.campaign_id == campaign.id,
+            chunk.campaign_id == delivery.id,
             message.state == int(state),
             message.provider_id.is_not(None),
         )
@@ -223,7 +223,7 @@ def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:
 
 def expire(
     ledger: Ledger,
-    campaign: Delivery,
+    delivery: Delivery,
     *,
     sent_before: float,
     states: Sequence[MessageState] = (MessageState.ACCEPTED,),
@@ -235,7 +235,7 @@ def expire(
         sa.bindparam("states", expanding=True)
     )
     with ledger.write() as connection:
-        chunks = hold_chunks(connection, where, campaign=campaign.id, before=sent_before)
+        chunks = hold_chunks(connection, where, campaign=delivery.id, before=sent_before)
         expired = 0
         for chunk in chunks:
             values = {"to": int(MessageState.NO_REPORT), "chunk": chunk, "states": [int(state) for state in states]}

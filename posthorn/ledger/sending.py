@@ -104,7 +104,7 @@ class Claim:
 
 def claim(
     ledger: Ledger,
-    campaign: Delivery,
+    delivery: Delivery,
     owner: str,
     first: int,
     last: int,
@@ -123,14 +123,14 @@ def claim(
         CapReached: what it costs is not to be spent; nothing is claimed.
     """
     watch = watch or Watch()
-    claimed = _claim(ledger, campaign, owner, (first, last), watch, limits)
+    claimed = _claim(ledger, delivery, owner, (first, last), watch, limits)
     while claimed is not None and not claimed.positions:
-        claimed = _claim(ledger, campaign, owner, (first, last), watch, limits)
+        claimed = _claim(ledger, delivery, owner, (first, last), watch, limits)
     return claimed
 
 
 def _claim(
-    ledger: Ledger, campaign: Delivery, owner: str, chunks: tuple[int, int], watch: Watch, limits: Limits
+    ledger: Ledger, delivery: Delivery, owner: str, chunks: tuple[int, int], watch: Watch, limits: Limits
 ) -> Claim | None:
     """The next claim; of a chunk in which nobody was left, one of nobody, and the chunk is done."""
     now = time.time()
@@ -141,20 +141,20 @@ def _claim(
             {
                 "owner": owner,
                 "now": now,
-                "campaign": campaign.id,
+                "campaign": delivery.id,
                 "first": chunks[0],
                 "last": chunks[1],
-                "revision": campaign.revision,
+                "revision": delivery.revision,
             },
         )
         if not claimed:
             return None
         chunk, epoch = claimed[0][:2]
         positions, phones, newest = _pending(ledger, connection, chunk)
-        scope = suppression.heeded(campaign.kind, campaign.options)
+        scope = suppression.heeded(delivery.kind, delivery.options)
         if watch.finds(connection, phones, scope, newest):
             positions, phones = suppression.leave_out(connection, scope, chunk, positions, phones)
-        if limits.rate is not None and (often := costs.too_often(connection, chunk, limits.rate, _dispatch(campaign, now))):
+        if limits.rate is not None and (often := costs.too_often(connection, chunk, limits.rate, _dispatch(delivery, now))):
             positions, phones = suppression.suppress(connection, chunk, positions, phones, dict.fromkeys(often, TOO_OFTEN))
         if not positions:
             recount(connection, "id = :chunk", ends_sending=True, chunk=chunk)
@@ -163,8 +163,8 @@ def _claim(
             for nearing in costs.reserve(connection, limits.caps, limits.tariff.total(phones)):
                 ledger.when_durable(partial(limits.tell, nearing))
         of_attempt = {"chunk": chunk, "epoch": epoch, "owner": owner, "now": now}
-        change(connection, _ATTEMPT, {**of_attempt, **_as_sent(campaign)})
-        found = _tickets(connection, chunk, positions) if campaign.kind == Kind.EVENT else ()
+        change(connection, _ATTEMPT, {**of_attempt, **_as_sent(delivery)})
+        found = _tickets(connection, chunk, positions) if delivery.kind == Kind.EVENT else ()
     return Claim(chunk, epoch, owner, positions, phones, found)
 
 
@@ -264,7 +264,7 @@ def release(ledger: Ledger, claimed: Claim, error: GatewayError | None = None) -
         _close_failed(connection, claimed, "not_taken", error)
 
 
-def abandon_dead(ledger: Ledger, campaign: Delivery) -> int:
+def abandon_dead(ledger: Ledger, delivery: Delivery) -> int:
     """Make every chunk that a dead process left ``sending`` unknown; returns how many chunks that were.
 
     An owner is dead when nobody holds its lock: the operating system or the database frees it, no clock is asked.
@@ -274,10 +274,10 @@ def abandon_dead(ledger: Ledger, campaign: Delivery) -> int:
             connection.execute(
                 sa.select(tables.chunk.c.owner)
                 .distinct()
-                .where(tables.chunk.c.campaign_id == campaign.id, tables.chunk.c.state == int(ChunkState.SENDING))
+                .where(tables.chunk.c.campaign_id == delivery.id, tables.chunk.c.state == int(ChunkState.SENDING))
             ).scalars()
         )
-    return sum(_abandon(ledger, campaign, owner) for owner in owners if ledger.locks.is_free(owner_key(owner)))
+    return sum(_abandon(ledger, delivery, owner) for owner in owners if ledger.locks.is_free(owner_key(owner)))
 
 
 def owner_key(owner: str) -> str:
@@ -285,46 +285,46 @@ def owner_key(owner: str) -> str:
     return f"owner-{owner}"
 
 
-def pending_chunks(ledger: Ledger, campaign: Delivery) -> list[int]:
+def pending_chunks(ledger: Ledger, delivery: Delivery) -> list[int]:
     """The ids of the chunks of open waves that still have something to send, in order."""
     chunk = tables.chunk.c
     opened = sa.select(sa.func.coalesce(tables.campaign.c.open_wave, chunk.wave)).where(
         tables.campaign.c.id == chunk.campaign_id
     )
     query = sa.select(chunk.id).where(
-        chunk.campaign_id == campaign.id, chunk.state == int(ChunkState.PENDING), chunk.wave <= opened.scalar_subquery()
+        chunk.campaign_id == delivery.id, chunk.state == int(ChunkState.PENDING), chunk.wave <= opened.scalar_subquery()
     )
     with ledger.read() as connection:
         return list(connection.execute(query.order_by(chunk.id)).scalars())
 
 
-def may_be_kept(ledger: Ledger, campaign: Delivery) -> bool:
+def may_be_kept(ledger: Ledger, delivery: Delivery) -> bool:
     """Whether a request of it named a moment or a hold, so that the provider may keep messages of it."""
     attempt, chunk = tables.attempt.c, tables.chunk.c
     dated = sa.or_(attempt.send_at.is_not(None), attempt.hold_minutes > 0)
-    of_it = attempt.chunk_id.in_(sa.select(chunk.id).where(chunk.campaign_id == campaign.id))
+    of_it = attempt.chunk_id.in_(sa.select(chunk.id).where(chunk.campaign_id == delivery.id))
     with ledger.read() as connection:
         return connection.execute(sa.select(attempt.epoch).where(of_it, dated).limit(1)).first() is not None
 
 
-def has_left(ledger: Ledger, campaign: Delivery) -> bool:
+def has_left(ledger: Ledger, delivery: Delivery) -> bool:
     """Whether anything of it has left or may have: content that reached somebody is not changed for the others."""
     with ledger.read() as connection:
-        return bool(connection.execute(_HAS_LEFT, {"campaign": campaign.id}).scalar_one())
+        return bool(connection.execute(_HAS_LEFT, {"campaign": delivery.id}).scalar_one())
 
 
-def in_flight(ledger: Ledger, campaign: Delivery) -> int:
+def in_flight(ledger: Ledger, delivery: Delivery) -> int:
     """How many chunks are claimed right now, by whatever process."""
     with ledger.read() as connection:
         query = sql("SELECT count(*) FROM chunk WHERE campaign_id = :campaign AND state = 1")
-        count: int = connection.execute(query, {"campaign": campaign.id}).scalar_one()
+        count: int = connection.execute(query, {"campaign": delivery.id}).scalar_one()
     return count
 
 
-def _abandon(ledger: Ledger, campaign: Delivery, owner: str) -> int:
+def _abandon(ledger: Ledger, delivery: Delivery, owner: str) -> int:
     with ledger.write() as connection:
         where = "campaign_id = :campaign AND owner = :owner AND state = 1"
-        values = {"campaign": campaign.id, "owner": owner}
+        values = {"campaign": delivery.id, "owner": owner}
         chunks = hold_chunks(connection, where, **values)
         for chunk in chunks:
             connection.execute(

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from posthorn.content.definition import EventContent
 from posthorn.ledger import proofguard, settlements
-from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
+from posthorn.ledger.deliveries import PlannedEvent, hold_chunks, recount
 from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
 from posthorn.ledger.parked import AHEAD_SECONDS, CLOCK_SKEW_SECONDS
 from posthorn.ledger.store import tables
@@ -61,7 +61,7 @@ _PAGES = sql(
 ).columns(fields=sa.JSON())
 
 
-def all_tickets(ledger: Ledger, event: Delivery, page_size: int = 5_000) -> Iterator[Ticket]:
+def all_tickets(ledger: Ledger, event: PlannedEvent, page_size: int = 5_000) -> Iterator[Ticket]:
     """Every ticket of the event, in the order of its file."""
     for page in pages(ledger, _PAGES, {"event": event.id}, page_size):
         for row in page:
@@ -80,7 +80,7 @@ def all_tickets(ledger: Ledger, event: Delivery, page_size: int = 5_000) -> Iter
             )
 
 
-def void_codes(ledger: Ledger, event: Delivery) -> list[VoidCode]:
+def void_codes(ledger: Ledger, event: PlannedEvent) -> list[VoidCode]:
     """The codes of the event that are void, oldest first."""
     void = tables.void_code.c
     query = sa.select(void.code, void.chunk_id, void.position, void.why).where(void.campaign_id == event.id)

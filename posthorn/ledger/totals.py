@@ -33,12 +33,12 @@ _COUNTS = sa.select(
 )
 
 
-def totals(ledger: Ledger, campaign: Delivery) -> dict[str, int]:
+def totals(ledger: Ledger, delivery: Delivery) -> dict[str, int]:
     """How many input rows are in each state; keys and order of ``posthorn.models.TOTALS``, all present."""
-    query = _COUNTS.where(tables.chunk.c.campaign_id == campaign.id)
+    query = _COUNTS.where(tables.chunk.c.campaign_id == delivery.id)
     with ledger.read() as connection:
         counted = connection.execute(query).one()._asdict()
-    return _with_rejected(campaign, counted)
+    return _with_rejected(delivery, counted)
 
 
 def taken(counted: Mapping[str, int]) -> int:
@@ -46,17 +46,17 @@ def taken(counted: Mapping[str, int]) -> int:
     return sum(counted[state] for state in TAKEN)
 
 
-def _with_rejected(campaign: Delivery, counted: Mapping[str, Any]) -> dict[str, int]:
-    own = {"input": campaign.input, "invalid": campaign.invalid, "duplicate": campaign.duplicate}
+def _with_rejected(delivery: Delivery, counted: Mapping[str, Any]) -> dict[str, int]:
+    own = {"input": delivery.input, "invalid": delivery.invalid, "duplicate": delivery.duplicate}
     return {name: own[name] if name in own else int(counted.get(name, 0)) for name in TOTALS}
 
 
-def errors(ledger: Ledger, campaign: Delivery) -> dict[str, int]:
+def errors(ledger: Ledger, delivery: Delivery) -> dict[str, int]:
     """How many messages carry each provider code or reason, most frequent first."""
     message = tables.message
     query = (
         sa.select(message.c.error, sa.func.count())
-        .where(message.c.campaign_id == campaign.id, message.c.error.is_not(None))
+        .where(message.c.campaign_id == delivery.id, message.c.error.is_not(None))
         .group_by(message.c.error)
         .order_by(sa.desc(sa.func.count()), message.c.error)
     )
@@ -72,10 +72,10 @@ _OF_THE_RUN = sql(
 )
 
 
-def messages_per_second(ledger: Ledger, campaign: Delivery) -> float | None:
+def messages_per_second(ledger: Ledger, delivery: Delivery) -> float | None:
     """The pace of its last (or current) run, from the first claim to the last outcome; None where it has sent nothing."""
     with ledger.read() as connection:
-        row = connection.execute(_OF_THE_RUN, {"campaign": campaign.id}).one()
+        row = connection.execute(_OF_THE_RUN, {"campaign": delivery.id}).one()
     return row.done / (row.until - row.since) if row.done and row.until > row.since else None
 
 
@@ -85,79 +85,79 @@ _ANSWERED = sql(
 )
 
 
-def answered_over_time(ledger: Ledger, campaign: Delivery) -> list[tuple[float, int]]:
+def answered_over_time(ledger: Ledger, delivery: Delivery) -> list[tuple[float, int]]:
     """How many messages of its last (or current) run were answered in which second (since 1970), in order."""
     with ledger.read() as connection:
-        return [(float(row.at), int(row.done)) for row in connection.execute(_ANSWERED, {"campaign": campaign.id})]
+        return [(float(row.at), int(row.done)) for row in connection.execute(_ANSWERED, {"campaign": delivery.id})]
 
 
-def status(ledger: Ledger, campaign: Delivery) -> dict[str, Any]:
+def status(ledger: Ledger, delivery: Delivery) -> dict[str, Any]:
     """The status of a campaign or event: name, kind, gateway, state, totals, balanced, errors (design of ``status --json``).
 
     ``balanced`` is whether the states add up to the input, counted now. ``because`` says why it is stopped or waits, if it
     does, and ``waiting_until`` the moment it waits for. ``second_copies`` counts copies that no message accounts for,
     ``contradictory_news`` what was pushed or reported under an id of its messages and does not fit them.
     """
-    counted = totals(ledger, campaign)
-    second = copies.counted(ledger, campaign)
-    state, because = _state_and_reason(ledger, campaign, counted, second)
+    counted = totals(ledger, delivery)
+    second = copies.counted(ledger, delivery)
+    state, because = _state_and_reason(ledger, delivery, counted, second)
     return {
-        "name": campaign.name,
-        "kind": campaign.kind.name.lower(),
-        "gateway": campaign.gateway,
+        "name": delivery.name,
+        "kind": delivery.kind.name.lower(),
+        "gateway": delivery.gateway,
         "state": state,
         "totals": counted,
         "balanced": sum(count for name, count in counted.items() if name != "input") == counted["input"],
-        "errors": errors(ledger, campaign),
-        "test": campaign.test,
+        "errors": errors(ledger, delivery),
+        "test": delivery.test,
         "because": because,
-        "waiting_until": _iso(min(moments)) if (moments := _waits(campaign)) else None,
+        "waiting_until": _iso(min(moments)) if (moments := _waits(delivery)) else None,
         "second_copies": len(second),
         "waves": [
             {"wave": number, "messages": messages, "planned_at": _iso(at)}
-            for number, messages, at in waves.planned(ledger, campaign)
+            for number, messages, at in waves.planned(ledger, delivery)
         ],
-        "contradictory_news": parked.count_contradictory(ledger, campaign),
+        "contradictory_news": parked.count_contradictory(ledger, delivery),
     }
 
 
 def _state_and_reason(
-    ledger: Ledger, campaign: Delivery, counted: dict[str, int], second: dict[str, MessageState]
+    ledger: Ledger, delivery: Delivery, counted: dict[str, int], second: dict[str, MessageState]
 ) -> tuple[str, str | None]:
     """How it stands, and why it is stopped or what it waits for; a person's word and an open question come first."""
-    keys = [campaign.lock_key, campaign.lookup_key]
-    state = _state(ledger, campaign, counted, len(second), ledger.locks.held(keys))
-    because = campaign.stopped_because
+    keys = [delivery.lock_key, delivery.lookup_key]
+    state = _state(ledger, delivery, counted, len(second), ledger.locks.held(keys))
+    because = delivery.stopped_because
     if state not in ("stopped", "running"):
-        words = [one for one in (_copies_words(campaign, second), _rest_words(campaign), _look_words(campaign)) if one]
+        words = [one for one in (_copies_words(delivery, second), _rest_words(delivery), _look_words(delivery)) if one]
         because = "; ".join(words) or because
-    elif state == "running" and because is None and campaign.waiting_until is not None:
-        because = f"its last look at what was sent again is at {_moment(campaign.waiting_until)}, close before the dispatch"
+    elif state == "running" and because is None and delivery.waiting_until is not None:
+        because = f"its last look at what was sent again is at {_moment(delivery.waiting_until)}, close before the dispatch"
     elif state == "stopped" and because is None:
-        because = _rest_words(campaign)
-    is_halted = campaign.halted_because is not None and state == "needs_attention"
-    word = approvals.newest(ledger, campaign) if state == "stopped" or is_halted else None
+        because = _rest_words(delivery)
+    is_halted = delivery.halted_because is not None and state == "needs_attention"
+    word = approvals.newest(ledger, delivery) if state == "stopped" or is_halted else None
     if word is not None and not isinstance(word, float) and not word.approved:
         state, because = "stopped", f"not approved by {word.by}" + (f": {word.note}" if word.note else "")
     elif is_halted:
-        because = _halt_words(campaign)
+        because = _halt_words(delivery)
     elif isinstance(word, float):
         state, because = (
             _ASKED,
-            f"waits for approval since {_moment(word)}: `{campaign.kind.command} approve {campaign.name}`",
+            f"waits for approval since {_moment(word)}: `{delivery.kind.command} approve {delivery.name}`",
         )
     return state, because
 
 
-def _halt_words(campaign: Delivery) -> str:
+def _halt_words(delivery: Delivery) -> str:
     """What went wrong with a halted delivery, and what to do about it."""
     return (
-        f"{campaign.halted_because}. `posthorn campaign approve {campaign.name}` shows it and lets it go on,"
-        f" `posthorn campaign cancel {campaign.name}` ends it for good"
+        f"{delivery.halted_because}. `posthorn campaign approve {delivery.name}` shows it and lets it go on,"
+        f" `posthorn campaign cancel {delivery.name}` ends it for good"
     )
 
 
-def _copies_words(campaign: Delivery, second: Mapping[str, MessageState]) -> str | None:
+def _copies_words(delivery: Delivery, second: Mapping[str, MessageState]) -> str | None:
     """What to know and do about second copies, with the provider's ids; None where there are none."""
     if not second:
         return None
@@ -166,7 +166,7 @@ def _copies_words(campaign: Delivery, second: Mapping[str, MessageState]) -> str
         return f"{_many(second)} went out, with the provider's ids {_some(list(second))}"
     return (
         f"{_many(second)}, {len(held):,} of them still scheduled at the provider, ids {_some(held)}: delete those in its"
-        f" panel, or try again with `posthorn campaign reconcile {campaign.name}`"
+        f" panel, or try again with `posthorn campaign reconcile {delivery.name}`"
     )
 
 
@@ -179,31 +179,31 @@ def _some(ids: Sequence[str]) -> str:
     return ", ".join(ids[:_IDS_SHOWN]) + more
 
 
-def _waits(campaign: Delivery) -> list[float]:
+def _waits(delivery: Delivery) -> list[float]:
     """The moments that it waits for."""
-    return [moment for moment in (campaign.waiting_until, campaign.goes_on_at) if moment is not None]
+    return [moment for moment in (delivery.waiting_until, delivery.goes_on_at) if moment is not None]
 
 
 _GOES_ON_FOR = {WaitsFor.HOURS: "for its hours", WaitsFor.CANARY: "for the reports of what went first"}
 
 
-def _rest_words(campaign: Delivery) -> str | None:
+def _rest_words(delivery: Delivery) -> str | None:
     """When the rest of it is sent, and by whom; None where it waits for no moment to send."""
-    if campaign.goes_on_at is None or campaign.goes_on_for is None:
+    if delivery.goes_on_at is None or delivery.goes_on_for is None:
         return None
-    moment, waits_for = _moment(campaign.goes_on_at), _GOES_ON_FOR[WaitsFor(campaign.goes_on_for)]
-    command = f"`{campaign.kind.command} send` with the same file"
-    if is_missed(campaign.goes_on_at):
+    moment, waits_for = _moment(delivery.goes_on_at), _GOES_ON_FOR[WaitsFor(delivery.goes_on_for)]
+    command = f"`{delivery.kind.command} send` with the same file"
+    if is_missed(delivery.goes_on_at):
         return f"waited {waits_for} until {moment}, and nobody went on: `make serve` does so by itself, else run {command}"
     return f"waits {waits_for} until {moment}; `make serve` goes on by itself, else run {command} then"
 
 
-def _look_words(campaign: Delivery) -> str | None:
+def _look_words(delivery: Delivery) -> str | None:
     """When its last look is due, and who takes it; None where none is to come."""
-    if campaign.waiting_until is None:
+    if delivery.waiting_until is None:
         return None
-    moment, command = _moment(campaign.waiting_until), f"`posthorn campaign reconcile {campaign.name}`"
-    if is_missed(campaign.waiting_until):
+    moment, command = _moment(delivery.waiting_until), f"`posthorn campaign reconcile {delivery.name}`"
+    if is_missed(delivery.waiting_until):
         return f"the last look before the dispatch was due at {moment}, and nobody took it; {command} looks what went out"
     return (
         f"waits until {moment} for the last look at what was sent again, close before its dispatch;"
@@ -258,21 +258,21 @@ def summaries(ledger: Ledger) -> list[Summary]:
     return found
 
 
-def _state(ledger: Ledger, campaign: Delivery, counted: dict[str, int], second: int, held: Container[str]) -> str:
+def _state(ledger: Ledger, delivery: Delivery, counted: dict[str, int], second: int, held: Container[str]) -> str:
     """``held`` are those of its locks that somebody holds, ``second`` is how many second copies count."""
-    is_run = campaign.lock_key in held and campaign.lookup_key not in held
-    if is_run or (counted["sending"] and somebody_sends(ledger, campaign.id)):
+    is_run = delivery.lock_key in held and delivery.lookup_key not in held
+    if is_run or (counted["sending"] and somebody_sends(ledger, delivery.id)):
         return "running"
-    if campaign.cancelled_at is not None:
+    if delivery.cancelled_at is not None:
         return "cancelled"
     if counted["pending"] or counted["sending"]:
-        if campaign.halted_because is not None:
+        if delivery.halted_because is not None:
             return "needs_attention"
-        goes_on = campaign.goes_on_at is not None and campaign.stopped_because is None
-        return "waiting" if goes_on and not is_missed(campaign.goes_on_at or 0.0) else "stopped"
-    if campaign.waiting_until is not None and not is_missed(campaign.waiting_until) and not second:
+        goes_on = delivery.goes_on_at is not None and delivery.stopped_because is None
+        return "waiting" if goes_on and not is_missed(delivery.goes_on_at or 0.0) else "stopped"
+    if delivery.waiting_until is not None and not is_missed(delivery.waiting_until) and not second:
         return "waiting"
-    asks = counted["unknown"] or counted["rejected"] or second or campaign.waiting_until is not None
+    asks = counted["unknown"] or counted["rejected"] or second or delivery.waiting_until is not None
     return "needs_attention" if asks else "finished"
 
 

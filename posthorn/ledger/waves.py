@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import Delivery, PlannedCampaign
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import WaitsFor
@@ -65,14 +65,14 @@ class Outcomes:
         return self.known + self.silent
 
 
-def outcomes(ledger: Ledger, campaign: Delivery, wave: int) -> Outcomes:
+def outcomes(ledger: Ledger, delivery: Delivery, wave: int) -> Outcomes:
     """What became of one wave so far."""
-    return _outcomes(ledger, _OF_WAVE, {"campaign": campaign.id, "wave": wave})
+    return _outcomes(ledger, _OF_WAVE, {"campaign": delivery.id, "wave": wave})
 
 
-def outcomes_since(ledger: Ledger, campaign: Delivery, since: float) -> Outcomes:
+def outcomes_since(ledger: Ledger, delivery: Delivery, since: float) -> Outcomes:
     """What became so far of what was claimed since then."""
-    return _outcomes(ledger, _SINCE, {"campaign": campaign.id, "since": since})
+    return _outcomes(ledger, _SINCE, {"campaign": delivery.id, "since": since})
 
 
 def _outcomes(ledger: Ledger, query: sa.TextClause, values: dict[str, float]) -> Outcomes:
@@ -82,22 +82,22 @@ def _outcomes(ledger: Ledger, query: sa.TextClause, values: dict[str, float]) ->
     return Outcomes(**counts, ended_at=row["ended_at"])
 
 
-def planned(ledger: Ledger, campaign: Delivery) -> list[tuple[int, int, float]]:
+def planned(ledger: Ledger, delivery: Delivery) -> list[tuple[int, int, float]]:
     """Every wave: its number, how many messages it planned, and when (seconds)."""
     wave = tables.wave.c
-    query = sa.select(wave.number, wave.messages, wave.planned_at).where(wave.campaign_id == campaign.id)
+    query = sa.select(wave.number, wave.messages, wave.planned_at).where(wave.campaign_id == delivery.id)
     with ledger.read() as connection:
         return [(row.number, row.messages, row.planned_at) for row in connection.execute(query.order_by(wave.number))]
 
 
-def last_wave(ledger: Ledger, campaign: Delivery) -> int:
+def last_wave(ledger: Ledger, campaign: PlannedCampaign) -> int:
     """The number of the newest wave."""
     with ledger.read() as connection:
         query = sa.select(sa.func.max(tables.wave.c.number)).where(tables.wave.c.campaign_id == campaign.id)
         return int(connection.execute(query).scalar() or 1)
 
 
-def open_next(ledger: Ledger, campaign: Delivery) -> None:
+def open_next(ledger: Ledger, campaign: PlannedCampaign) -> None:
     """Let the wave after the open one be claimed, too. Said twice of the same wave it is done once."""
     row = tables.campaign.c
     with ledger.write() as connection:
@@ -108,7 +108,7 @@ def open_next(ledger: Ledger, campaign: Delivery) -> None:
         )
 
 
-def halt(ledger: Ledger, campaign: Delivery, because: str) -> None:
+def halt(ledger: Ledger, campaign: PlannedCampaign, because: str) -> None:
     """Have nothing more of it claimed until somebody has decided on what went wrong."""
     row = tables.campaign.c
     with ledger.write() as connection:
@@ -119,13 +119,13 @@ def halt(ledger: Ledger, campaign: Delivery, because: str) -> None:
         )
 
 
-def go_on(ledger: Ledger, campaign: Delivery) -> None:
+def go_on(ledger: Ledger, delivery: Delivery) -> None:
     """Let a halted delivery go on by itself: a person has decided that. Its open wave has passed."""
     row = tables.campaign.c
     with ledger.write() as connection:
         connection.execute(
             tables.campaign.update()
-            .where(row.id == campaign.id, row.halted_because.is_not(None))
+            .where(row.id == delivery.id, row.halted_because.is_not(None))
             .values(
                 open_wave=row.open_wave + 1,
                 halted_because=None,

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from posthorn.content.spreadsheet import own_columns
 from posthorn.ledger import tickets
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import PlannedEvent
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.tickets import Ticket, VoidCode
 from posthorn.models import MessageState, may_be_same_number
@@ -19,7 +19,7 @@ COLUMNS = ("line", "phone", "code", "valid", "state", "note")
 _Row: TypeAlias = tuple[str | int | None, ...]
 
 
-def door_list(ledger: Ledger, event: Delivery) -> tuple[tuple[str, ...], Iterator[_Row]]:
+def door_list(ledger: Ledger, event: PlannedEvent) -> tuple[tuple[str, ...], Iterator[_Row]]:
     """The columns of the door list and its rows: the tickets in the order of the list, then the codes that are void.
 
     ``valid`` is yes or no; no means that whoever shows the code is not to be let in, and ``note`` says why. A column of the
@@ -30,7 +30,7 @@ def door_list(ledger: Ledger, event: Delivery) -> tuple[tuple[str, ...], Iterato
     return ("line", *names.values(), *COLUMNS[1:]), _rows(ledger, event, own)
 
 
-def _own_columns(ledger: Ledger, event: Delivery) -> list[str]:
+def _own_columns(ledger: Ledger, event: PlannedEvent) -> list[str]:
     """The columns that any attendee has, in the list's order, but for those that repeat number or code for everybody."""
     repeats: dict[str, bool] = {}
     for ticket in tickets.all_tickets(ledger, event):
@@ -46,7 +46,7 @@ def _repeats(value: str, ticket: Ticket) -> bool:
     return bool(digits) and len(digits) > 6 and may_be_same_number(int(digits), ticket.listed_phone)
 
 
-def _rows(ledger: Ledger, event: Delivery, own: list[str]) -> Iterator[_Row]:
+def _rows(ledger: Ledger, event: PlannedEvent, own: list[str]) -> Iterator[_Row]:
     owners: dict[tuple[int, int], Ticket] = {}
     void = tickets.void_codes(ledger, event)
     of_tickets = {one.place for one in void}

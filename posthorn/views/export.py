@@ -20,7 +20,7 @@ import orjson
 from posthorn.content.spreadsheet import MARK, as_cell, as_text
 from posthorn.gateways.registry import code_words
 from posthorn.ledger import deliveries, listing
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import Delivery, PlannedEvent
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind
 from posthorn.privatefile import written_privately
@@ -90,21 +90,21 @@ def _cell(is_identifier: bool) -> Callable[[Value], str]:
 def _table(kind: Kind, name: str, *, test: bool) -> Iterator[Table]:
     with open_ledger() as ledger:
         delivery = deliveries.get(ledger, name, test=test, kind=kind)
-        if kind is Kind.EVENT:
+        if isinstance(delivery, PlannedEvent):
             columns, rows = door_list(ledger, delivery)
             yield Table(columns, frozenset({"phone", "code"}), rows)
         else:
             yield Table(COLUMNS, _IDENTIFIERS, _messages(ledger, delivery))
 
 
-def _messages(ledger: Ledger, campaign: Delivery) -> Iterator[tuple[Value, ...]]:
-    words = functools.lru_cache(maxsize=1_000)(functools.partial(code_words, campaign.gateway))
+def _messages(ledger: Ledger, delivery: Delivery) -> Iterator[tuple[Value, ...]]:
+    words = functools.lru_cache(maxsize=1_000)(functools.partial(code_words, delivery.gateway))
     count = 0
-    for count, one in enumerate(listing.messages(ledger, campaign), start=1):  # noqa: B007 - used after the loop
+    for count, one in enumerate(listing.messages(ledger, delivery), start=1):  # noqa: B007 - used after the loop
         meaning = words(one.error) or None if one.error else None
         sent, delivered = _moment(one.sent_at), _moment(one.delivered_at)
         yield one.line, f"+{one.phone}", one.state, one.error, meaning, one.provider_id, sent, delivered
-    refuse_incomplete(campaign, count)
+    refuse_incomplete(delivery, count)
 
 
 @functools.lru_cache(maxsize=1_000)

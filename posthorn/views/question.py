@@ -79,35 +79,35 @@ def question_page(asked: Question) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def question(ledger: Ledger, campaign: Delivery, content_hash: str, settings: Settings) -> Question:
+def question(ledger: Ledger, delivery: Delivery, content_hash: str, settings: Settings) -> Question:
     """What a person who decides about a delivery is shown; the provider is asked for the credit that is left."""
-    counted = totals.totals(ledger, campaign)
-    requests = len(sending.pending_chunks(ledger, campaign))
-    items = [item.media for item in media.of(ledger, campaign)]
+    counted = totals.totals(ledger, delivery)
+    requests = len(sending.pending_chunks(ledger, delivery))
+    items = [item.media for item in media.of(ledger, delivery)]
     rejected = counted["invalid"] + counted["duplicate"]
-    again = to_send_again(ledger, campaign, counted)
-    gateway = by_name(campaign.gateway)
+    again = to_send_again(ledger, delivery, counted)
+    gateway = by_name(delivery.gateway)
     account = gateway.account(settings)
-    content = campaign.content
+    content = delivery.content
     rows = [
-        (campaign.kind.name.lower(), campaign.name),
+        (delivery.kind.name.lower(), delivery.name),
         *(_message_rows(content, items) if isinstance(content, CampaignContent) else _ticket_rows(content)),
-        (f"{campaign.kind.item}s to send", f"{counted['pending']:,} of {counted['input']:,} rows"),
+        (f"{delivery.kind.item}s to send", f"{counted['pending']:,} of {counted['input']:,} rows"),
         *([("to send again if not listed", f"{again:,} of unknown outcome")] if again else []),
         *([("not to be messaged", f"{counted['suppressed']:,} are suppressed")] if counted["suppressed"] else []),
-        ("rejected rows", f"{rejected:,}, see {campaign.rejects_file}" if rejected else "none"),
+        ("rejected rows", f"{rejected:,}, see {delivery.rejects_file}" if rejected else "none"),
         ("requests", f"{requests:,}"),
-        ("cost", _cost_words(ledger, campaign, counted["pending"], account)),
-        *_max_cost(campaign),
+        ("cost", _cost_words(ledger, delivery, counted["pending"], account)),
+        *_max_cost(delivery),
         *([("credit left", _credit(gateway, settings))] if isinstance(content, CampaignContent) else []),
-        ("expected duration", _duration(ledger, campaign, requests, account.concurrency)),
+        ("expected duration", _duration(ledger, delivery, requests, account.concurrency)),
         *_dispatch(content, account.timezone, settings.timezone),
-        *_hours(campaign, settings),
-        *_waves(ledger, campaign),
-        *_as_read(campaign.options.get("reading", {})),
+        *_hours(delivery, settings),
+        *_waves(ledger, delivery),
+        *_as_read(delivery.options.get("reading", {})),
         ("content", content_hash[:12]),
     ]
-    return Question(campaign.kind, campaign.name, content_hash, rows, items)
+    return Question(delivery.kind, delivery.name, content_hash, rows, items)
 
 
 def _message_rows(content: CampaignContent, items: Sequence[Media]) -> list[tuple[str, str]]:
@@ -124,16 +124,16 @@ def _ticket_rows(content: EventContent) -> list[tuple[str, str]]:
     return rows + [(f"text of slide {slide}", text) for slide, text in content.custom_texts.items()]
 
 
-def _cost_words(ledger: Ledger, campaign: Delivery, messages: int, account: Account) -> str:
+def _cost_words(ledger: Ledger, delivery: Delivery, messages: int, account: Account) -> str:
     if account.price_per_message is None or account.tariff is None:
-        return f"unknown: {by_name(campaign.gateway).variables}__PRICE_PER_MESSAGE is not set"
+        return f"unknown: {by_name(delivery.gateway).variables}__PRICE_PER_MESSAGE is not set"
     if not account.prices:
         return cost(messages, account.price_per_message)
-    return f"{money(amount(costs.pending_cost(ledger, campaign, account.tariff)))} ({messages:,} by country prefix)"
+    return f"{money(amount(costs.pending_cost(ledger, delivery, account.tariff)))} ({messages:,} by country prefix)"
 
 
-def _max_cost(campaign: Delivery) -> list[tuple[str, str]]:
-    most = campaign.options.get("max_cost")
+def _max_cost(delivery: Delivery) -> list[tuple[str, str]]:
+    most = delivery.options.get("max_cost")
     return [("at most", f"{money(Decimal(most))}: it stops before more is spent")] if most else []
 
 
@@ -154,8 +154,8 @@ def _credit(descriptor: Descriptor, settings: Settings) -> str:
         return f"not known ({error})"
 
 
-def _duration(ledger: Ledger, campaign: Delivery, chunks: int, concurrency: int) -> str:
-    measured = history.seconds_per_request(ledger, campaign.gateway)
+def _duration(ledger: Ledger, delivery: Delivery, chunks: int, concurrency: int) -> str:
+    measured = history.seconds_per_request(ledger, delivery.gateway)
     seconds = (_GUESSED_SECONDS if measured is None else measured) * chunks / concurrency
     basis = "if a request takes 1 s" if measured is None else f"at {measured:.2f} s a request, as lately"
     return f"{timedelta(seconds=max(1, round(seconds)))} ({concurrency} at a time, {basis})"
@@ -167,21 +167,21 @@ def _as_read(reading: Mapping[str, Any]) -> list[tuple[str, str]]:
     return column + [("warning", message) for message in reading.get("warnings", ())]
 
 
-def _hours(campaign: Delivery, settings: Settings) -> list[tuple[str, str]]:
-    house, own = settings.hours(), own_hours(campaign.options)
+def _hours(delivery: Delivery, settings: Settings) -> list[tuple[str, str]]:
+    house, own = settings.hours(), own_hours(delivery.options)
     hours = effective_hours(house, own, is_approved=True)
     wider = f", beyond those of the house ({house})" if is_wider(house, own) else ""
     return [("hours", f"{hours} ({settings.timezone}){wider}")] if hours else []
 
 
-def _waves(ledger: Ledger, campaign: Delivery) -> list[tuple[str, str]]:
+def _waves(ledger: Ledger, delivery: Delivery) -> list[tuple[str, str]]:
     """How it goes out, and what became of the wave that was halted."""
-    plan = Waves.of(campaign.options)
+    plan = Waves.of(delivery.options)
     rows = [("waves", str(plan))] if plan else []
-    if campaign.halted_because is not None:
-        rows.append(("halted", campaign.halted_because))
-        if campaign.open_wave is not None:
-            rows += waves.outcomes(ledger, campaign, campaign.open_wave).as_rows(f"wave {campaign.open_wave}")
+    if delivery.halted_because is not None:
+        rows.append(("halted", delivery.halted_because))
+        if delivery.open_wave is not None:
+            rows += waves.outcomes(ledger, delivery, delivery.open_wave).as_rows(f"wave {delivery.open_wave}")
     return rows
 
 

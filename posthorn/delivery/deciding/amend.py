@@ -14,7 +14,7 @@ from posthorn.delivery.deciding.meant import looked_after, named, refuse_others
 from posthorn.errors import InputError
 from posthorn.ledger import amending, deliveries
 from posthorn.ledger.amending import TakenOut
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import PlannedEvent
 from posthorn.ledger.resolving import Meant, Word
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, Phone, mask_phone
@@ -82,7 +82,7 @@ def readdress(name: str, code: str, number: str, *, by: str, why: str) -> str:
     return mask_phone(phone)
 
 
-def _refuse(event: Delivery, code: str, ticket: Meant | None) -> None:
+def _refuse(event: PlannedEvent, code: str, ticket: Meant | None) -> None:
     """Refuse where there was no such ticket, or it was left alone."""
     if ticket is None:
         refuse_others(event, Word(strangers=(code,)), "no ticket", "changed", "status")
@@ -90,7 +90,7 @@ def _refuse(event: Delivery, code: str, ticket: Meant | None) -> None:
         refuse_others(event, Word(others=(ticket,)), "no ticket that can be changed now", "changed", "status")
 
 
-def _refuse_same(event: Delivery, code: str, phone: Phone, present: Sequence[Phone]) -> None:
+def _refuse_same(event: PlannedEvent, code: str, phone: Phone, present: Sequence[Phone]) -> None:
     if phone in present:
         again = f"`posthorn tickets resend {event.name} {code} --why TEXT` sends it there again"
         raise InputError("--to", f"the ticket goes to {mask_phone(phone)} already; {again}")
@@ -101,6 +101,6 @@ def _refuse_without_reason(why: str) -> None:
         raise InputError("--why", "say why; it is kept with the decision")
 
 
-def _refuse_cancelled(event: Delivery) -> None:
+def _refuse_cancelled(event: PlannedEvent) -> None:
     if event.cancelled_at is not None:
         raise InputError("NAME", f"{event.name} was cancelled for good: nothing of it is sent")

@@ -42,12 +42,12 @@ def ask(name: str, show: Show[_Q], *, test: bool = False, flow_run_id: str | Non
         DeliveryNotFound: it was never planned.
     """
     settings = load_settings()
-    with _planned(settings, name, test=test) as (ledger, campaign):
-        content = content_of(campaign)
-        if not _needs_approval(ledger, campaign, *_word(ledger, campaign), settings=settings):
+    with _planned(settings, name, test=test) as (ledger, delivery):
+        content = content_of(delivery)
+        if not _needs_approval(ledger, delivery, *_word(ledger, delivery), settings=settings):
             return None
-        question = show(ledger, campaign, content, settings)  # first: it asks the provider, which may take long
-        approvals.ask(ledger, campaign, content, flow_run_id=flow_run_id)
+        question = show(ledger, delivery, content, settings)  # first: it asks the provider, which may take long
+        approvals.ask(ledger, delivery, content, flow_run_id=flow_run_id)
         return question
 
 
@@ -63,35 +63,35 @@ def decide(name: str, *, approved: bool, by: str, note: str = "", content: str |
     """
     if not by.strip():
         raise InputError("name", "say who decides: it is kept with the decision")
-    with _planned(load_settings(), name) as (ledger, campaign):
-        now = content_of(campaign)
+    with _planned(load_settings(), name) as (ledger, delivery):
+        now = content_of(delivery)
         if content is not None and content != now:
             raise InputError(name, "it has changed since it was shown; look at it again before you decide")
-        counted = totals.totals(ledger, campaign)
-        if not (counted["pending"] or counted["sending"] or to_send_again(ledger, campaign, counted)):
+        counted = totals.totals(ledger, delivery)
+        if not (counted["pending"] or counted["sending"] or to_send_again(ledger, delivery, counted)):
             raise InputError(name, "nothing of it is left to send, so there is nothing to decide")
-        waiting = approvals.decide(ledger, campaign, now, approved=approved, by=by.strip(), note=note.strip())
-        if approved and campaign.halted_because is not None:
-            waves.go_on(ledger, campaign)
+        waiting = approvals.decide(ledger, delivery, now, approved=approved, by=by.strip(), note=note.strip())
+        if approved and delivery.halted_because is not None:
+            waves.go_on(ledger, delivery)
         if not approved:  # whoever sends, for a run or after its death, claims nothing more
-            deliveries.stop_run(ledger, campaign, because=_refusal(by.strip(), note.strip()))
+            deliveries.stop_run(ledger, delivery, because=_refusal(by.strip(), note.strip()))
         return waiting
 
 
 def is_decided(name: str, *, approved: bool, flow_run_id: str | None) -> bool:
     """Whether that is the word on the delivery as it is now, and the flow run's own question is answered, too."""
-    with _planned(load_settings(), name) as (ledger, campaign):
-        content = content_of(campaign)
-        decision, _ = _word(ledger, campaign)
-        is_asked = approvals.is_asked(ledger, campaign, content, flow_run_id=flow_run_id)
+    with _planned(load_settings(), name) as (ledger, delivery):
+        content = content_of(delivery)
+        decision, _ = _word(ledger, delivery)
+        is_asked = approvals.is_asked(ledger, delivery, content, flow_run_id=flow_run_id)
         return decision is not None and decision.approved == approved and not is_asked
 
 
 def was_refused(name: str) -> bool:
     """Whether somebody has said no to the delivery as it is planned."""
     try:
-        with _planned(load_settings(), name) as (ledger, campaign):
-            decision, _ = _word(ledger, campaign)
+        with _planned(load_settings(), name) as (ledger, delivery):
+            decision, _ = _word(ledger, delivery)
     except DeliveryNotFound:
         return False
     return decision is not None and not decision.approved
@@ -132,8 +132,8 @@ def may_ask(wish: Wish) -> bool:
 def _is_halted(name: str) -> bool:
     """Whether too much of what was sent of it went wrong, and nobody has decided yet."""
     try:
-        with _planned(load_settings(), name) as (_, campaign):
-            return campaign.halted_because is not None
+        with _planned(load_settings(), name) as (_, delivery):
+            return delivery.halted_because is not None
     except DeliveryNotFound:
         return False
 
@@ -152,59 +152,59 @@ def approver() -> str:
     return process_name().partition(",")[0]
 
 
-def content_of(campaign: Delivery, planned: int | None = None) -> str:
+def content_of(delivery: Delivery, planned: int | None = None) -> str:
     """The hash of what a delivery sends and to how many: everything a person is asked to approve.
 
     ``planned`` is how many messages its waves had planned then, today's where it is not given.
     """
-    options = {key: value for key, value in campaign.options.items() if key not in ("approve", "reading")}
-    count = campaign.input - campaign.invalid - campaign.duplicate if planned is None else planned
-    halted = [campaign.halted_because] if campaign.halted_because else []
-    content = [campaign.name, campaign.gateway, campaign.content.as_kept(), options, count, *halted]
+    options = {key: value for key, value in delivery.options.items() if key not in ("approve", "reading")}
+    count = delivery.input - delivery.invalid - delivery.duplicate if planned is None else planned
+    halted = [delivery.halted_because] if delivery.halted_because else []
+    content = [delivery.name, delivery.gateway, delivery.content.as_kept(), options, count, *halted]
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _word(ledger: Ledger, campaign: Delivery) -> tuple[Decision | None, int]:
+def _word(ledger: Ledger, delivery: Delivery) -> tuple[Decision | None, int]:
     """The newest word on the delivery's content, and how many of its messages were planned when it was given.
 
     A wave that was planned later is not covered by it.
     """
-    counts = accumulate(messages for _, messages, _ in waves.planned(ledger, campaign))
-    contents = {content_of(campaign, count): count for count in counts}
-    decision = approvals.decision_on(ledger, campaign, *contents)
+    counts = accumulate(messages for _, messages, _ in waves.planned(ledger, delivery))
+    contents = {content_of(delivery, count): count for count in counts}
+    decision = approvals.decision_on(ledger, delivery, *contents)
     return decision, contents[decision.content] if decision is not None else 0
 
 
 def _needs_approval(
-    ledger: Ledger, campaign: Delivery, decision: Decision | None, covered: int, *, settings: Settings
+    ledger: Ledger, delivery: Delivery, decision: Decision | None, covered: int, *, settings: Settings
 ) -> bool:
     """Whether somebody has to be asked: by its file, by the rule of the house, or because somebody said no.
 
     What was planned after the last word is asked about once it is more than the house lets go unasked.
     """
-    if campaign.test or campaign.cancelled_at is not None:  # a test sends nothing
+    if delivery.test or delivery.cancelled_at is not None:  # a test sends nothing
         return False
-    counted = totals.totals(ledger, campaign)
-    if not (counted["pending"] or to_send_again(ledger, campaign, counted)):
+    counted = totals.totals(ledger, delivery)
+    if not (counted["pending"] or to_send_again(ledger, delivery, counted)):
         return False
-    above, asks = settings.approve_above, bool(campaign.options.get("approve"))
-    uncovered = campaign.input - campaign.invalid - campaign.duplicate - covered
+    above, asks = settings.approve_above, bool(delivery.options.get("approve"))
+    uncovered = delivery.input - delivery.invalid - delivery.duplicate - covered
     if decision is not None:
         limit = above if above is not None else 0 if asks else uncovered
         return not decision.approved or uncovered > limit
-    if campaign.halted_because is not None:
+    if delivery.halted_because is not None:
         return True
-    is_beyond = is_wider(settings.hours(), own_hours(campaign.options))
+    is_beyond = is_wider(settings.hours(), own_hours(delivery.options))
     return asks or (above is not None and uncovered > above) or is_beyond
 
 
-def to_send_again(ledger: Ledger, campaign: Delivery, counted: dict[str, int]) -> int:
+def to_send_again(ledger: Ledger, delivery: Delivery, counted: dict[str, int]) -> int:
     """How many messages of unknown outcome a run may send again, where the provider does not list them."""
-    if not counted["unknown"] or not by_name(campaign.gateway).looks_up:
+    if not counted["unknown"] or not by_name(delivery.gateway).looks_up:
         return 0
-    is_held = isinstance(campaign, PlannedCampaign) and campaign.content.hold_minutes
-    may_resend = is_held or campaign.options.get("resend_unconfirmed")
-    return counted["unknown"] if may_resend else reconciling.count_refused(ledger, campaign)
+    is_held = isinstance(delivery, PlannedCampaign) and delivery.content.hold_minutes
+    may_resend = is_held or delivery.options.get("resend_unconfirmed")
+    return counted["unknown"] if may_resend else reconciling.count_refused(ledger, delivery)
 
 
 @contextmanager

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Literal, overload
 
 from posthorn.content.plain import plain
 from posthorn.content.recipients.number import read_phone
 from posthorn.delivery.running.run import lock_for_lookup
 from posthorn.errors import InputError
 from posthorn.ledger import deliveries, sending
-from posthorn.ledger.deliveries import Delivery
+from posthorn.ledger.deliveries import Delivery, PlannedEvent
 from posthorn.ledger.resolving import Meant, Which, Word
 from posthorn.ledger.spool import import_spool
 from posthorn.ledger.store.engine import Ledger, open_ledger
@@ -31,8 +32,12 @@ _WAY_ON = {
 """What is to be known, or done, about a message of that state of which a person has said something."""
 
 
+@overload
+def looked_after(kind: Literal[Kind.EVENT], name: str) -> AbstractContextManager[tuple[Ledger, PlannedEvent]]: ...
+@overload
+def looked_after(kind: Kind, name: str) -> AbstractContextManager[tuple[Ledger, Delivery]]: ...
 @contextmanager
-def looked_after(kind: Kind, name: str) -> Iterator[tuple[Ledger, Delivery]]:
+def looked_after(kind: Kind, name: str) -> Iterator[tuple[Ledger, Any]]:
     """A delivery of that kind, with what a dead process left of it made known, and nobody else at it.
 
     Raises:

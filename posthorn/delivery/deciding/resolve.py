@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from posthorn.delivery.deciding.meant import looked_after, named, refuse_others
 from posthorn.errors import InputError
 from posthorn.ledger import deliveries, reconciling, resolving, tickets, totals
+from posthorn.ledger.deliveries import PlannedEvent
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, MessageState
 from posthorn.settings import load_settings
@@ -90,7 +91,7 @@ def resolve_lines(name: str, lines: str, *, taken: bool, by: str, why: str) -> R
         strange = [line for line in wanted if line not in unknown]
         if strange:
             raise InputError("lines", f"on line {strange[0]} nothing is unknown; the artifact unknown-{name} has the lines")
-        if delivery.kind is Kind.EVENT:
+        if isinstance(delivery, PlannedEvent):
             codes = {one.line: one.barcode for one in tickets.all_tickets(ledger, delivery)}
             which = {"codes": [codes[line] for line in wanted]}
         else:

@@ -264,11 +264,11 @@ async def _open(
     settings: Settings, name: str, kind: Kind, *, test: bool = False, clock: Clock = time.time
 ) -> AsyncIterator[Run[Any, Any]]:
     with open_ledger(settings) as ledger:
-        campaign = deliveries.get(ledger, name, test=test, kind=kind)
-        gateway = by_name(campaign.gateway)
+        delivery = deliveries.get(ledger, name, test=test, kind=kind)
+        gateway = by_name(delivery.gateway)
         account = gateway.account(settings)
         pace = Pace(account.breaker_after, min_interval_seconds=account.min_interval_seconds)
-        run: Run[Any, Any] = Run(settings, ledger, campaign, gateway.open(settings), pace, clock)
+        run: Run[Any, Any] = Run(settings, ledger, delivery, gateway.open(settings), pace, clock)
         try:
             yield run
         finally:
@@ -324,18 +324,18 @@ async def _wait_for_lock(run: AnyRun) -> None:
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def wait_for_lock(ledger: Ledger, campaign: Delivery) -> None:
+def wait_for_lock(ledger: Ledger, delivery: Delivery) -> None:
     """Become the one that plans this campaign; while somebody only looks after it, wait for that to end.
 
     Raises:
         AlreadyRunning, LedgerError: as a run's beginning.
     """
-    if try_lock(ledger, campaign):
+    if try_lock(ledger, delivery):
         return
     deadline = time.monotonic() + _LOOKUP_WAIT_SECONDS
-    with board().waiting(_for_lookup(campaign.name), time.time() + _LOOKUP_WAIT_SECONDS):
-        while not try_lock(ledger, campaign):
-            _refuse_long_lookup(campaign.name, deadline)
+    with board().waiting(_for_lookup(delivery.name), time.time() + _LOOKUP_WAIT_SECONDS):
+        while not try_lock(ledger, delivery):
+            _refuse_long_lookup(delivery.name, deadline)
             time.sleep(_PAUSE_SECONDS)
 
 
@@ -351,39 +351,39 @@ def _refuse_long_lookup(name: str, deadline: float) -> None:
         )
 
 
-def try_lock(ledger: Ledger, campaign: Delivery) -> bool:
+def try_lock(ledger: Ledger, delivery: Delivery) -> bool:
     """Become the one that runs this campaign; False while somebody looks after it who sends nothing.
 
     Raises:
         AlreadyRunning: another process runs it; with since when and by whom.
     """
-    if ledger.locks.acquire(campaign.lock_key):
+    if ledger.locks.acquire(delivery.lock_key):
         return True
-    if not ledger.locks.is_free(campaign.lookup_key):
+    if not ledger.locks.is_free(delivery.lookup_key):
         return False
-    if ledger.locks.acquire(campaign.lock_key):  # the lookup ended between the two questions
+    if ledger.locks.acquire(delivery.lock_key):  # the lookup ended between the two questions
         return True
-    raise _already_running(ledger, campaign)
+    raise _already_running(ledger, delivery)
 
 
-def lock_for_lookup(ledger: Ledger, campaign: Delivery) -> None:
+def lock_for_lookup(ledger: Ledger, delivery: Delivery) -> None:
     """Look after a campaign or event without running it: a run that is started meanwhile waits.
 
     Raises:
         AlreadyRunning: another process runs it, or looks after it.
     """
     locks = ledger.locks
-    if deliveries.is_run(ledger, campaign.lock_key):
-        raise _already_running(ledger, campaign)  # before the run's helpers could take it for a lookup
-    if not locks.acquire(campaign.lookup_key):
-        raise AlreadyRunning(f"{campaign.name} is being looked after by another process")
-    if not locks.acquire(campaign.lock_key):
-        raise _already_running(ledger, campaign)
+    if deliveries.is_run(ledger, delivery.lock_key):
+        raise _already_running(ledger, delivery)  # before the run's helpers could take it for a lookup
+    if not locks.acquire(delivery.lookup_key):
+        raise AlreadyRunning(f"{delivery.name} is being looked after by another process")
+    if not locks.acquire(delivery.lock_key):
+        raise _already_running(ledger, delivery)
 
 
-def _already_running(ledger: Ledger, campaign: Delivery) -> AlreadyRunning:
-    now = deliveries.refreshed(ledger, campaign)
-    return AlreadyRunning(f"{campaign.name} is already running {_since(now)}")
+def _already_running(ledger: Ledger, delivery: Delivery) -> AlreadyRunning:
+    now = deliveries.refreshed(ledger, delivery)
+    return AlreadyRunning(f"{delivery.name} is already running {_since(now)}")
 
 
 def _is_running(run: AnyRun) -> bool:
@@ -408,12 +408,12 @@ def _import_spool(ledger: Ledger, spool: Spool) -> int:
     return import_spool(spool.folder, ledger)
 
 
-def _since(campaign: Delivery) -> str:
-    if campaign.run_started_at is None:
+def _since(delivery: Delivery) -> str:
+    if delivery.run_started_at is None:
         return "elsewhere: it is being planned"
-    moment = datetime.fromtimestamp(campaign.run_started_at).astimezone()
-    minutes = (time.time() - campaign.run_started_at) / 60
-    return f"since {moment:%Y-%m-%d %H:%M:%S %Z} ({minutes:.0f} min), by {campaign.run_by}"
+    moment = datetime.fromtimestamp(delivery.run_started_at).astimezone()
+    minutes = (time.time() - delivery.run_started_at) / 60
+    return f"since {moment:%Y-%m-%d %H:%M:%S %Z} ({minutes:.0f} min), by {delivery.run_by}"
 
 
 def _reason(stopped: Exception | None) -> str | None:

@@ -108,8 +108,8 @@ def catch_up_event(name: str, *, settings: Settings | None = None) -> CaughtUp:
             return _caught_up(ledger, event, len(forgotten), 0, 0)
 
 
-def _caught_up(ledger: Ledger, campaign: Delivery, forgotten: int, looked_up: int, found: int) -> CaughtUp:
-    counted = totals(ledger, campaign)
+def _caught_up(ledger: Ledger, delivery: Delivery, forgotten: int, looked_up: int, found: int) -> CaughtUp:
+    counted = totals(ledger, delivery)
     return CaughtUp(forgotten, looked_up, found, counted["unknown"], counted["pending"])
 
 
@@ -182,11 +182,11 @@ async def _book(run: CampaignRun, page: Sequence[Waiting], listing: Mapping[Phon
     return int(await run.do(reconciling.settle, run.delivery, decisions, by=_BY))
 
 
-def _suspect_all(ledger: Ledger, campaign: Delivery, unmatched: Sequence[MarkedClaim]) -> None:
+def _suspect_all(ledger: Ledger, delivery: Delivery, unmatched: Sequence[MarkedClaim]) -> None:
     """Requests left that this plan cannot be matched with: any of the rest may be theirs."""
     problem = f"{len(unmatched):,} forgotten requests may have been for any number of this plan"
     since = min(claim.claimed_at for claim in unmatched)
-    while page := guarding.pending(ledger, campaign, _PAGE, (0, 0)):
+    while page := guarding.pending(ledger, delivery, _PAGE, (0, 0)):
         guarding.suspect(ledger, page, since=since, problem=problem)
 
 

@@ -33,9 +33,9 @@ def going_on() -> list[Delivery]:
         return [one for one in deliveries.going_on(ledger, time.time()) if ledger.locks.is_free(one.lock_key)]
 
 
-def _is_unsettled(ledger: Ledger, campaign: Delivery) -> bool:
-    counted = totals.totals(ledger, campaign)
-    is_abandoned = counted["sending"] and ledger.locks.is_free(campaign.lock_key)
-    is_kept = campaign.cancelled_at is not None and counted["scheduled"]
-    is_surplus = MessageState.SCHEDULED in copies.counted(ledger, campaign).values()
+def _is_unsettled(ledger: Ledger, delivery: Delivery) -> bool:
+    counted = totals.totals(ledger, delivery)
+    is_abandoned = counted["sending"] and ledger.locks.is_free(delivery.lock_key)
+    is_kept = delivery.cancelled_at is not None and counted["scheduled"]
+    is_surplus = MessageState.SCHEDULED in copies.counted(ledger, delivery).values()
     return bool(counted["unknown"] or is_abandoned or is_kept or is_surplus)

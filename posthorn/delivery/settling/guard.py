@@ -56,44 +56,44 @@ async def _refuse_if_behind(run: AnyRun, mark: Mark) -> None:
         await _refuse_if_listed(run)
 
 
-def open_mark(settings: Settings, ledger: Ledger, campaign: Delivery) -> Mark:
+def open_mark(settings: Settings, ledger: Ledger, delivery: Delivery) -> Mark:
     """This machine's mark of that delivery.
 
     Raises:
         Stopped: it cannot be used; the message names the setting.
     """
     try:
-        return Mark(marks_folder(settings.guard_dir), ledger.uuid, campaign.name)
+        return Mark(marks_folder(settings.guard_dir), ledger.uuid, delivery.name)
     except LedgerError as error:
         raise Stopped(str(error)) from None
 
 
-def _behind(campaign: Delivery, mark: Mark, forgotten: Sequence[MarkedClaim]) -> str:
+def _behind(delivery: Delivery, mark: Mark, forgotten: Sequence[MarkedClaim]) -> str:
     last = datetime.fromtimestamp(max(claim.claimed_at for claim in forgotten)).astimezone()
     return (
-        f"this ledger is older than what was sent: it does not know {len(forgotten):,} requests of {campaign.name} that"
+        f"this ledger is older than what was sent: it does not know {len(forgotten):,} requests of {delivery.name} that"
         f" {mark.path} notes, the last of {last:%Y-%m-%d %H:%M:%S %Z}. It was restored from a copy, it seems."
     )
 
 
-def _way_on(campaign: Delivery, then: str = "send it again") -> str:
-    return f"Run `{campaign.kind.command} reconcile {campaign.name} --pending`, then {then}"
+def _way_on(delivery: Delivery, then: str = "send it again") -> str:
+    return f"Run `{delivery.kind.command} reconcile {delivery.name} --pending`, then {then}"
 
 
-def refuse_to_cancel(settings: Settings, ledger: Ledger, campaign: Delivery) -> None:
+def refuse_to_cancel(settings: Settings, ledger: Ledger, delivery: Delivery) -> None:
     """Refuse where this machine's mark shows that the ledger is older than what was sent: that would not be withdrawn.
 
     Raises:
         Stopped: it is; nothing is sent by such a ledger, either.
     """
     try:
-        mark = open_mark(settings, ledger, campaign)
+        mark = open_mark(settings, ledger, delivery)
     except Stopped:  # no reason to go on sending
         return
     with closing(mark):
         if forgotten := guarding.forgotten(ledger, mark):
-            way_on = _way_on(campaign, "cancel it")
-            raise Stopped(f"{_behind(campaign, mark, forgotten)} Nothing was cancelled. {way_on}")
+            way_on = _way_on(delivery, "cancel it")
+            raise Stopped(f"{_behind(delivery, mark, forgotten)} Nothing was cancelled. {way_on}")
 
 
 async def _refuse_if_listed(run: CampaignRun) -> None:

@@ -106,16 +106,16 @@ async def pull_due_reports(settings: Settings | None = None, clock: Callable[[],
             writer.close()
 
 
-def is_due(chunk: OpenChunk, campaign: Delivery, now: float) -> bool:
+def is_due(chunk: OpenChunk, delivery: Delivery, now: float) -> bool:
     """Whether it is time to ask about a chunk again: never before its dispatch, and once more when its 72 hours are over."""
-    dispatched_at = _dispatched_at(chunk, campaign)
+    dispatched_at = _dispatched_at(chunk, delivery)
     asked_at = max(dispatched_at, chunk.asked_at or 0.0)
     if now - dispatched_at >= NO_REPORT_AFTER_SECONDS > asked_at - dispatched_at:
         return True
     return now - asked_at >= max(LEAST_SECONDS_BETWEEN, SHARE_OF_AGE * (now - dispatched_at))
 
 
-def is_search_due(campaign: Delivery, newest_attempt: float, now: float) -> bool:
+def is_search_due(campaign: PlannedCampaign, newest_attempt: float, now: float) -> bool:
     """Whether it is time to look for second copies again: as for reports, the older the last request the more rarely."""
     age = now - newest_attempt
     sought_at = max(newest_attempt, campaign.copies_sought_at or 0.0)
@@ -182,8 +182,8 @@ class _Round:
 
     def _is_due(self, chunk: OpenChunk) -> bool:
         """Tickets have no reports to pull: postbacks come for them."""
-        campaign = self._records[chunk.campaign_id]
-        return campaign.kind == Kind.CAMPAIGN and is_due(chunk, campaign, self._now)
+        delivery = self._records[chunk.campaign_id]
+        return delivery.kind == Kind.CAMPAIGN and is_due(chunk, delivery, self._now)
 
     async def _ask_gateway(self, descriptor: Descriptor, due: Sequence[int], suspected: Sequence[PlannedCampaign]) -> None:
         """Ask one gateway about all that is due there. One that cannot be asked answers nothing: its push routes may."""
@@ -289,28 +289,28 @@ async def _ask_at_once(gateway: CampaignGateway, do: _Do, ids: Sequence[str], pu
         page, pages = page + 1, min(answer.pages, len(ids))
 
 
-async def _expire(do: _Do, campaign: Delivery, now: float) -> int:
-    send_at, hold_seconds = _delay(campaign)
+async def _expire(do: _Do, delivery: Delivery, now: float) -> int:
+    send_at, hold_seconds = _delay(delivery)
     silent_since = now - NO_REPORT_AFTER_SECONDS
     if send_at > silent_since:
         return 0
     states = WAITING_STATES if send_at or hold_seconds else (MessageState.ACCEPTED,)
-    expired: int = await do(reporting.expire, campaign, sent_before=silent_since - hold_seconds, states=states)
+    expired: int = await do(reporting.expire, delivery, sent_before=silent_since - hold_seconds, states=states)
     return expired
 
 
-def _last_begun(campaign: Delivery) -> float:
-    return max(campaign.run_started_at or campaign.created_at, _delay(campaign)[0])
+def _last_begun(delivery: Delivery) -> float:
+    return max(delivery.run_started_at or delivery.created_at, _delay(delivery)[0])
 
 
-def _dispatched_at(chunk: OpenChunk, campaign: Delivery) -> float:
+def _dispatched_at(chunk: OpenChunk, delivery: Delivery) -> float:
     """When the provider was to hand on the messages of a chunk; their age counts from then."""
-    return max(chunk.sent_at + _delay(campaign)[1], chunk.send_at)
+    return max(chunk.sent_at + _delay(delivery)[1], chunk.send_at)
 
 
-def _delay(campaign: Delivery) -> tuple[float, float]:
+def _delay(delivery: Delivery) -> tuple[float, float]:
     """The moment of dispatch that the campaign's file names (0 where it names none), and the seconds it has chunks held."""
-    if not isinstance(campaign, PlannedCampaign):
+    if not isinstance(delivery, PlannedCampaign):
         return 0.0, 0.0
-    content = campaign.content
+    content = delivery.content
     return content.send_at.timestamp() if content.send_at else 0.0, content.hold_seconds

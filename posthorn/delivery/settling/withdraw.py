@@ -275,7 +275,7 @@ def _stop_claims(kind: Kind, name: str) -> tuple[int, int]:
     """How many messages were cancelled before, and how many are now because nothing more is sent."""
     settings = load_settings()
     with open_ledger(settings) as ledger:
-        campaign = deliveries.get(ledger, name, kind=kind)
-        by_name(campaign.gateway).check_credentials(settings)  # what follows needs them: all of it is done, or nothing
-        refuse_to_cancel(settings, ledger, campaign)
-        return totals.totals(ledger, campaign)["cancelled"], deliveries.cancel(ledger, campaign)
+        delivery = deliveries.get(ledger, name, kind=kind)
+        by_name(delivery.gateway).check_credentials(settings)  # what follows needs them: all of it is done, or nothing
+        refuse_to_cancel(settings, ledger, delivery)
+        return totals.totals(ledger, delivery)["cancelled"], deliveries.cancel(ledger, delivery)
