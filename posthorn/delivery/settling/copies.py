@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from posthorn.content.definition import CampaignContent
 from posthorn.delivery.settling.listing import CLOCK_SKEW_SECONDS, LISTED_SECONDS, by_our_clock, is_titled
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.gateways.descriptor import Account, Descriptor
@@ -151,19 +150,13 @@ def _is_copy(lookup: Lookup, suspect: Suspect, report: Report) -> bool:
 
 
 def _is_while_under_way(moment: datetime, suspect: Suspect, lookup: Lookup) -> bool:
-    """Whether a request of the message may have arrived then: the clocks differ, and a request may be delayed.
+    """Whether a request of the message may be dated so: the clocks differ, a request may be delayed, or kept and then sent.
 
     In the hour that autumn repeats, either reading of the provider's date counts.
     """
-    after = CLOCK_SKEW_SECONDS + lookup.account.settle_seconds
+    after = lookup.delivery.content.hold_seconds + CLOCK_SKEW_SECONDS + lookup.account.settle_seconds
     return any(
-        begun - CLOCK_SKEW_SECONDS <= reading <= _latest_date(lookup.delivery.content, ended) + after
+        begun - CLOCK_SKEW_SECONDS <= reading <= ended + after
         for begun, ended in suspect.attempts
         for reading in by_our_clock(moment, lookup.account)
     )
-
-
-def _latest_date(content: CampaignContent, ended: float) -> float:
-    """When the provider may date a message at the latest whose request ended then: by its dispatch, if it keeps it."""
-    dispatched_at = content.send_at.timestamp() if content.send_at else 0.0
-    return max(ended + content.hold_seconds, dispatched_at)
