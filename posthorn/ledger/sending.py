@@ -23,7 +23,7 @@ from posthorn.ledger.copies import Copy, keep_within
 from posthorn.ledger.costs import FREE, Limits
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign, hold_chunks, recount
 from posthorn.ledger.store import tables
-from posthorn.ledger.store.engine import Ledger, change, rows, sql
+from posthorn.ledger.store.engine import Ledger, change, execute, pipelined, rows, sql
 from posthorn.ledger.store.failures import Conflict
 from posthorn.ledger.suppression import NEWEST, Watch
 from posthorn.models import TOO_OFTEN, Answer, ChunkState, Kind, MessageState, Phone, Receipt
@@ -73,6 +73,12 @@ _IDS_ONLY = (
 _CLOSE = (
     "UPDATE attempt SET ended_at = :now, outcome = :outcome, code = :code, status = :status, trace = :trace,"
     " problem = :problem, raw = :raw WHERE chunk_id = :chunk AND epoch = :epoch"
+)
+_MOVE = (
+    "UPDATE message SET state = new.state, provider_id = new.provider_id, error = new.error, epoch = new.epoch"  # noqa: S608
+    " FROM unnest(:states::smallint[], :ids::text[], :errors::text[], :epochs::int[], :positions::int[])"
+    " AS new (state, provider_id, error, epoch, position)"
+    f" WHERE chunk_id = :chunk AND message.position = new.position AND message.state IN ({_IN_FLIGHT})"
 )
 _IDS_PER_STATEMENT = 500
 """SQLite walks a JSON array from its beginning for each element."""
@@ -135,19 +141,20 @@ def _claim(
     """The next claim; of a chunk in which nobody was left, one of nobody, and the chunk is done."""
     now = time.time()
     with ledger.write() as connection:
-        claimed = rows(
-            connection,
-            _CLAIMS[ledger.is_sqlite],
-            {
-                "owner": owner,
-                "now": now,
-                "campaign": delivery.id,
-                "first": chunks[0],
-                "last": chunks[1],
-                "revision": delivery.revision,
-            },
-        )
-        if not claimed:
+        with pipelined(connection):
+            claim = execute(
+                connection,
+                _CLAIMS[ledger.is_sqlite],
+                {
+                    "owner": owner,
+                    "now": now,
+                    "campaign": delivery.id,
+                    "first": chunks[0],
+                    "last": chunks[1],
+                    "revision": delivery.revision,
+                },
+            )
+        if not (claimed := claim.fetchall()):
             return None
         chunk, epoch = claimed[0][:2]
         positions, phones, newest = _pending(ledger, connection, chunk)
@@ -246,8 +253,10 @@ def record_unknown(ledger: Ledger, claimed: Claim, error: GatewayError | None = 
     """
     receipts = [Receipt(MessageState.UNKNOWN, error=error.code if error else None)] * len(claimed.positions)
     with ledger.write() as connection:
-        _move(ledger, connection, claimed, receipts)
-        _close_failed(connection, claimed, "unknown", error)
+        _guard(connection, claimed, _UNCLAIMED_SINCE)
+        with pipelined(connection):
+            _move(ledger, connection, claimed, receipts)
+            _close_failed(connection, claimed, "unknown", error)
 
 
 def release(ledger: Ledger, claimed: Claim, error: GatewayError | None = None) -> None:
@@ -260,8 +269,9 @@ def release(ledger: Ledger, claimed: Claim, error: GatewayError | None = None) -
     """
     with ledger.write() as connection:
         _guard(connection, claimed, f"{int(ChunkState.SENDING)}")
-        recount(connection, "id = :chunk", ends_sending=True, chunk=claimed.chunk_id)
-        _close_failed(connection, claimed, "not_taken", error)
+        with pipelined(connection):
+            recount(connection, "id = :chunk", ends_sending=True, chunk=claimed.chunk_id)
+            _close_failed(connection, claimed, "not_taken", error)
 
 
 def abandon_dead(ledger: Ledger, delivery: Delivery) -> int:
@@ -348,17 +358,14 @@ def _abandon(ledger: Ledger, delivery: Delivery, owner: str) -> int:
 
 def _guard(connection: Connection, claimed: Claim, states: str) -> None:
     """The compare-and-set of every write after a claim."""
-    moved = change(
-        connection,
-        _GUARD.format(states=states),
-        {"now": time.time(), "id": claimed.chunk_id, "epoch": claimed.epoch, "owner": claimed.owner},
-    )
-    if moved != 1:
+    values = {"now": time.time(), "id": claimed.chunk_id, "epoch": claimed.epoch, "owner": claimed.owner}
+    with pipelined(connection):
+        moved = execute(connection, _GUARD.format(states=states), values)
+    if moved.rowcount != 1:
         raise ClaimLost(f"the claim of chunk {claimed.chunk_id}, epoch {claimed.epoch}, is over; its outcome stands already")
 
 
 def _move(ledger: Ledger, connection: Connection, claimed: Claim, receipts: Sequence[Receipt]) -> None:
-    _guard(connection, claimed, _UNCLAIMED_SINCE)
     if ledger.is_sqlite and (ids := _ids_only(claimed, receipts)):
         state = int(receipts[0].state)
         for first in range(0, len(ids), _IDS_PER_STATEMENT):
@@ -404,13 +411,8 @@ def _move_each(ledger: Ledger, connection: Connection, claimed: Claim, receipts:
         )
         return
     states, ids, errors, epochs, _, positions = (list(column) for column in zip(*moves, strict=True))
-    connection.exec_driver_sql(
-        "UPDATE message SET state = new.state, provider_id = new.provider_id, error = new.error, epoch = new.epoch"  # noqa: S608
-        " FROM unnest(%s::smallint[], %s::text[], %s::text[], %s::int[], %s::int[])"
-        " AS new (state, provider_id, error, epoch, position)"
-        f" WHERE chunk_id = %s AND message.position = new.position AND message.state IN ({_IN_FLIGHT})",
-        (states, ids, errors, epochs, positions, claimed.chunk_id),
-    )
+    values = {"states": states, "ids": ids, "errors": errors, "epochs": epochs, "positions": positions}
+    change(connection, _MOVE, {**values, "chunk": claimed.chunk_id})
 
 
 def _needs_lookup(receipt: Receipt) -> bool:
@@ -428,11 +430,12 @@ def is_clean(answer: Answer) -> bool:
 def _record(ledger: Ledger, claimed: Claim, answer: Answer, receipts: Sequence[Receipt]) -> None:
     clean = is_clean(replace(answer, receipts=receipts))
     problem = "; ".join(answer.anomalies) or (str(answer.stop) if answer.stop else None)
+    evidence = Evidence("answer", 200, b"" if clean else answer.raw)
     with ledger.write() as connection:
-        _move(ledger, connection, claimed, receipts)
-        _close(
-            connection, claimed, "answered", problem=problem, evidence=Evidence("answer", 200, b"" if clean else answer.raw)
-        )
+        _guard(connection, claimed, _UNCLAIMED_SINCE)
+        with pipelined(connection):
+            _move(ledger, connection, claimed, receipts)
+            _close(connection, claimed, "answered", problem=problem, evidence=evidence)
 
 
 def _without_bound_ids(ledger: Ledger, claimed: Claim, receipts: Sequence[Receipt]) -> list[Receipt]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -93,8 +93,9 @@ async def test_when_the_commit_fails_every_caller_is_told_and_nothing_has_happen
 
 
 def _in_one_group(ledger: Ledger, campaign) -> None:
-    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is not None
-    spoil_the_commit(ledger)
+    with ledger.group():
+        assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is not None
+        spoil_the_commit(ledger)
 
 
 async def test_when_only_the_commit_fails_nobody_is_told_that_it_is_durable(ledger: Ledger, writer: LedgerWriter) -> None:
@@ -122,21 +123,25 @@ async def test_when_only_the_commit_fails_nobody_is_told_that_it_is_durable(ledg
 
 
 def _refused_at_the_commit(ledger: Ledger) -> None:
-    """A change that only the end of the transaction refuses."""
     with ledger.write() as connection:
-        if ledger.is_sqlite:
-            connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
-            connection.exec_driver_sql("UPDATE chunk SET campaign_id = -1, epoch = epoch + 100 WHERE state = 0")
-        else:
-            connection.exec_driver_sql(
-                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
-                " 'BEGIN RAISE EXCEPTION ''refused at the commit''; END'"
-            )
-            connection.exec_driver_sql(
-                "CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON chunk DEFERRABLE INITIALLY DEFERRED"
-                " FOR EACH ROW EXECUTE FUNCTION refuse()"
-            )
-            connection.exec_driver_sql("UPDATE chunk SET epoch = epoch + 100")
+        _have_the_commit_refused(connection)
+
+
+def _have_the_commit_refused(connection: sa.Connection) -> None:
+    """Make a change that only the end of the transaction refuses."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+        connection.exec_driver_sql("UPDATE chunk SET campaign_id = -1, epoch = epoch + 100 WHERE state = 0")
+    else:
+        connection.exec_driver_sql(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN RAISE EXCEPTION ''refused at the commit''; END'"
+        )
+        connection.exec_driver_sql(
+            "CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON chunk DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+        connection.exec_driver_sql("UPDATE chunk SET epoch = epoch + 100")
 
 
 def count_of_changed_chunks(ledger: Ledger) -> int:
@@ -153,8 +158,9 @@ async def test_an_answer_whose_commit_fails_stays_in_the_spool(
     spool = Spool(tmp_path / "spool", ledger, OWNER)
 
     def keep(ledger: Ledger) -> None:
-        keep_answer(ledger, spool, claim, answer(claim))
-        spoil_the_commit(ledger)
+        with ledger.group():
+            keep_answer(ledger, spool, claim, answer(claim))
+            spoil_the_commit(ledger)
 
     with pytest.raises(LedgerError):
         await writer.do(keep)
@@ -174,8 +180,9 @@ async def test_an_import_whose_commit_fails_is_done_again(ledger: Ledger, writer
     spool.close()
 
     def take_in(ledger: Ledger) -> None:
-        assert import_spool(spool.folder, ledger) == 1
-        spoil_the_commit(ledger)
+        with ledger.group():
+            assert import_spool(spool.folder, ledger) == 1
+            spoil_the_commit(ledger)
 
     with pytest.raises(LedgerError):
         await writer.do(take_in)
@@ -183,6 +190,64 @@ async def test_an_import_whose_commit_fails_is_done_again(ledger: Ledger, writer
     assert await writer.do(lambda ledger: import_spool(spool.folder, ledger)) == 1
     assert states(ledger, campaign) == {"accepted": 10}
     assert list(spool.folder.iterdir()) == []
+
+
+async def test_what_waits_for_a_commit_is_told_after_it_and_not_at_all_where_it_fails(url: str, ledger: Ledger) -> None:
+    planned(ledger, 10)
+    told: list[int] = []
+
+    def look() -> None:
+        with another(url) as other, other.read() as connection:
+            told.append(connection.execute(sa.text("SELECT count(*) FROM chunk WHERE epoch = 7")).scalar_one())
+
+    def change(then: Callable[[sa.Connection], None] = lambda _connection: None) -> None:
+        with ledger.write() as connection:
+            connection.execute(sa.text("UPDATE chunk SET epoch = 7"))
+            ledger.when_durable(look)
+            then(connection)
+
+    with pytest.raises(LedgerError):
+        change(_have_the_commit_refused)
+    assert told == []
+    change()
+    assert told == [1]
+
+
+async def test_on_postgresql_a_record_does_not_wait_for_a_claim(postgres_ledger: Ledger) -> None:
+    campaign = planned(postgres_ledger, 20)
+    claim = claimed(postgres_ledger, campaign)
+    writer = LedgerWriter(postgres_ledger)
+    started, go_on = threading.Event(), threading.Event()
+
+    def held_up(_ledger: Ledger) -> None:
+        started.set()
+        assert go_on.wait(20)
+
+    waiting = asyncio.create_task(writer.do(held_up))
+    await asyncio.to_thread(started.wait, 20)
+    await asyncio.wait_for(writer.record(sending.record, claim, answer(claim)), 10)
+    assert not waiting.done()
+    go_on.set()
+    await waiting
+    writer.close()
+    assert states(postgres_ledger, campaign) == {"accepted": 10, "pending": 10}
+
+
+async def test_a_session_that_the_server_ended_meanwhile_costs_no_claim(postgres_ledger: Ledger, postgres_url: str) -> None:
+    """Its end is known before the next statement is sent: another session is used."""
+    campaign = planned(postgres_ledger, 20)
+    writer = LedgerWriter(postgres_ledger)
+    assert await writer.do(sending.claim, campaign, OWNER, 1, LATEST) is not None
+    with another(postgres_url) as other, other.read() as connection:
+        ended = connection.execute(
+            sa.text(
+                "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        ).scalar_one()
+    assert ended > 0
+    assert await writer.do(sending.claim, campaign, OWNER, 1, LATEST) is not None
+    writer.close()
 
 
 async def test_a_caller_that_gives_up_does_not_undo_what_it_asked_for(ledger: Ledger, writer: LedgerWriter) -> None:

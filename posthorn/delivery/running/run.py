@@ -125,6 +125,10 @@ class Run(Generic[_G, _D_co]):
         """Run one of the ledger's verbs in the ledger's thread; it is durable when this returns."""
         return await self._writer.do(verb, *args, **kwargs)
 
+    async def record(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """``do`` for a verb that concerns one claim of this run and nothing else: several may run at once."""
+        return await self._writer.record(verb, *args, **kwargs)
+
     async def refresh(self) -> None:
         """Read the campaign anew, and stop where another process has stopped or cancelled it meanwhile."""
         self.delivery = await self.do(deliveries.refreshed, self.delivery)

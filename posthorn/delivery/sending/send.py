@@ -205,21 +205,21 @@ async def _record(run: AnyRun, exchange: Exchange, claimed: Claim, outcome: _Out
         outcome = _with_usable_ids(outcome)
         hold_answer(run.spool, claimed, outcome)
         await asyncio.sleep(0)  # whoever waits for the slot asks for its claim first, and both share a commit
-        await _durably(run, run.do(keep_answer, run.spool, claimed, outcome))
+        await _durably(run, run.record(keep_answer, run.spool, claimed, outcome))
     elif isinstance(outcome, InputError):  # refused here, before any request
-        await run.do(sending.release, claimed)
+        await run.record(sending.release, claimed)
     elif isinstance(outcome, ClaimGone):
         hold_not_taken(run.spool, claimed, outcome)
         with suppress(ClaimLost):  # whoever took it over has the say
-            await _durably(run, run.do(keep_not_taken, run.spool, claimed, outcome))
+            await _durably(run, run.record(keep_not_taken, run.spool, claimed, outcome))
     elif outcome.maybe_sent:
-        await run.do(sending.record_unknown, claimed, outcome)
+        await run.record(sending.record_unknown, claimed, outcome)
     elif isinstance(outcome, SlowDown) and outcome.is_undocumented and not run.delivery.test:
-        await run.do(sending.record_unknown, claimed, outcome)
+        await run.record(sending.record_unknown, claimed, outcome)
         await _confirm_refused(run, exchange, claimed)
     else:
         hold_not_taken(run.spool, claimed, outcome)
-        await _durably(run, run.do(keep_not_taken, run.spool, claimed, outcome))
+        await _durably(run, run.record(keep_not_taken, run.spool, claimed, outcome))
         if outcome.retryable and not outcome.slows_all:
             raise outcome
 

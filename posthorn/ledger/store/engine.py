@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from sqlalchemy.engine import URL, make_url
 from posthorn.errors import LedgerError
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.failures import explained, shown
-from posthorn.ledger.store.locks import FileLocks, Locks, PostgresLocks
+from posthorn.ledger.store.locks import FileLocks, Locks, PostgresLocks, is_readable
 from posthorn.ledger.store.migrations import HEAD
 from posthorn.settings import Settings, load_settings
 from posthorn.statefolder import make_private
@@ -55,6 +55,7 @@ _SERVER_SIDE: dict[str, str] = {
     "lock_timeout": f"{_BUSY_TIMEOUT_SECONDS}s",
     "idle_in_transaction_session_timeout": "60s",
 }
+_RESTED_SECONDS = 1.0
 _SET_SERVER_SIDE = "SELECT " + ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SERVER_SIDE.items())
 
 
@@ -106,7 +107,7 @@ class Ledger:
         """
         grouped: Connection | None = getattr(self._group, "connection", None)
         if grouped is None:
-            with explained(self._engine), self._engine.begin() as connection:
+            with self._noting_what_waits(), explained(self._engine), self._engine.begin() as connection:
                 yield connection
         else:
             with explained(self._engine):
@@ -136,15 +137,12 @@ class Ledger:
             with self.write():
                 yield
             return
-        waiting: list[Callable[[], None]] = []
         with self.write() as connection:
-            self._group.connection, self._group.waiting = connection, waiting
+            self._group.connection = connection
             try:
                 yield
             finally:
-                del self._group.connection, self._group.waiting
-        for then in waiting:
-            then()
+                del self._group.connection
 
     def refuse_group(self) -> None:
         """For verbs whose transactions must be their own: each holds chunks in order, two of them in one would not.
@@ -156,12 +154,24 @@ class Ledger:
             raise RuntimeError("this verb needs transactions of its own; call it outside a group")
 
     def when_durable(self, then: Callable[[], None]) -> None:
-        """Call ``then`` once what this thread has written is durable: now, or in a group after its commit; else never."""
+        """Call ``then`` once what this thread has written is durable: now, or after the commit that it waits for."""
         waiting: list[Callable[[], None]] | None = getattr(self._group, "waiting", None)
         if waiting is None:
             then()
         else:
             waiting.append(then)
+
+    @contextmanager
+    def _noting_what_waits(self) -> Iterator[None]:
+        """Have ``when_durable`` wait for the end of the block, which is a transaction."""
+        waiting: list[Callable[[], None]] = []
+        self._group.waiting = waiting
+        try:
+            yield
+        finally:
+            self._group.waiting = None
+        for then in waiting:
+            then()
 
     def close(self) -> None:
         """Give up every lock and connection."""
@@ -174,17 +184,28 @@ def rows(connection: Connection, statement: str, values: Mapping[str, object]) -
 
     SQLAlchemy's own way around a statement takes several times as long as SQLite takes for it.
     """
-    found: list[tuple[Any, ...]] = _execute(connection, statement, values).fetchall()
+    found: list[tuple[Any, ...]] = execute(connection, statement, values).fetchall()
     return found
 
 
 def change(connection: Connection, statement: str, values: Mapping[str, object]) -> int:
     """``rows`` for a statement that returns none: how many rows it changed."""
-    changed: int = _execute(connection, statement, values).rowcount
+    changed: int = execute(connection, statement, values).rowcount
     return changed
 
 
-def _execute(connection: Connection, statement: str, values: Mapping[str, object]) -> Any:
+def pipelined(connection: Connection) -> AbstractContextManager[object]:
+    """Send what the block executes in one go, the transaction's beginning included; nothing is known before its end.
+
+    PostgreSQL only: SQLite has no way to go.
+    """
+    driver: Any = connection.connection.driver_connection
+    pipeline: AbstractContextManager[object] = nullcontext() if connection.dialect.name == "sqlite" else driver.pipeline()
+    return pipeline
+
+
+def execute(connection: Connection, statement: str, values: Mapping[str, object]) -> Any:
+    """``rows`` and ``change`` in a ``pipelined`` block: the driver's cursor, to be asked after its end."""
     driver: Any = connection.connection.driver_connection
     return driver.execute(statement if connection.dialect.name == "sqlite" else _for_psycopg(statement), values)
 
@@ -276,7 +297,7 @@ def _sqlite_engine(url: URL) -> Engine:
 
 def _postgres_engine(url: URL) -> Engine:
     own = {name: value for name, value in _CLIENT_SIDE.items() if name not in url.query}  # an operator's word wins
-    engine = create_engine(url, pool_size=4, max_overflow=4, pool_pre_ping=True, hide_parameters=True, connect_args=own)
+    engine = create_engine(url, pool_size=4, max_overflow=4, hide_parameters=True, connect_args=own)
 
     @event.listens_for(engine, "connect")
     def bound(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
@@ -284,6 +305,21 @@ def _postgres_engine(url: URL) -> Engine:
         cursor.execute(_SET_SERVER_SIDE)
         cursor.close()
         connection.commit()  # a setting whose transaction is rolled back is undone
+
+    @event.listens_for(engine, "checkin")
+    def rested(_connection: object, record: Any) -> None:
+        record.info["rested_at"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ask_first(connection: sa.engine.interfaces.DBAPIConnection, record: Any, _proxy: object) -> None:
+        """What has rested may have been cut off; SQLAlchemy's own ``pool_pre_ping`` would ask before each transaction."""
+        rested_at = record.info.pop("rested_at", None)
+        if rested_at is None or (time.monotonic() - rested_at < _RESTED_SECONDS and not is_readable(connection.fileno())):
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sa.exc.InvalidatePoolError from error  # the pool opens another one, and trusts none of its age
 
     event.listen(engine, "commit", _refuse_lost_transaction)
     return engine

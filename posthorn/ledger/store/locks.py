@@ -208,12 +208,7 @@ class PostgresLocks(Locks):
         """A session that the server ends says so before it is asked: then something waits to be read on its socket."""
         if key not in self._held:
             return True
-        poller = select.poll()
-        try:
-            poller.register(self._socket, select.POLLIN)
-            return bool(poller.poll(0))
-        except (OSError, ValueError):  # dropped by another thread meanwhile
-            return True
+        return is_readable(self._socket)
 
     @override
     def close(self) -> None:
@@ -248,3 +243,13 @@ class PostgresLocks(Locks):
 def _number(key: str) -> int:
     """A positive 63-bit number for an advisory lock: positive so that its two halves in pg_locks add up again."""
     return int.from_bytes(hashlib.sha256(f"posthorn:{key}".encode()).digest()[:8]) >> 1
+
+
+def is_readable(socket: int) -> bool:
+    """Whether something waits on the socket of an idle session: a server that ends it says so before it is asked."""
+    poller = select.poll()
+    try:
+        poller.register(socket, select.POLLIN)
+        return bool(poller.poll(0))
+    except (OSError, ValueError):  # closed meanwhile
+        return True
