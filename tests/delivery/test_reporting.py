@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from posthorn.delivery.running.run import open_delivery
 from posthorn.delivery.settling.report import (
     LEAST_SECONDS_BETWEEN,
     NO_REPORT_AFTER_SECONDS,
+    Pulled,
     is_due,
     pull_due_reports,
     pull_reports,
@@ -115,9 +117,22 @@ async def test_what_could_not_be_asked_stays_due_and_the_rest_is_asked(box: Sand
     assert await pull(11 * MINUTE) == (2, 0, 1_219), "the eleven chunks that the failed one asked about, in part or in full"
 
 
-async def test_questions_are_asked_side_by_side_once_the_first_is_answered(box: Sandbox, tmp_path: Path) -> None:
+async def _pull_all_of(settings: Settings) -> Pulled:
+    async with open_delivery("sale", settings=settings) as run:
+        return await pull_reports(run)
+
+
+async def _pull_due(settings: Settings) -> Pulled:
+    return await pull_due_reports(settings, lambda: time.time() + 10 * MINUTE)
+
+
+@pytest.mark.parametrize("pull", [_pull_all_of, _pull_due])
+async def test_questions_are_asked_side_by_side_once_the_first_is_answered(
+    pull: Callable[[Settings], Awaitable[Pulled]], box: Sandbox, tmp_path: Path
+) -> None:
     settings = sandbox_settings(box.url, tmp_path, concurrency=4)
     await deliver(write_campaign(tmp_path, numbers(2_400)), settings)
+    box.move_clock({"advance_seconds": 24 * HOUR})
     box.latency_seconds = 0.3
     most = 0
 
@@ -128,9 +143,12 @@ async def test_questions_are_asked_side_by_side_once_the_first_is_answered(box: 
             await asyncio.sleep(0.01)
 
     watcher = asyncio.create_task(watch())
-    pulled = await pull_due_reports(settings, lambda: time.time() + 10 * MINUTE)
+    pulled = await pull(settings)
     watcher.cancel()
     assert (pulled.requests, pulled.problems, most) == (5, [], 4)
+    states = counted(status_of("sale", settings))
+    moved = {state: count for state, count in states.items() if state in ("delivered", "undelivered")}
+    assert pulled.moved == sum(moved.values()) > 2_000, "each was counted as it moved"
 
 
 @pytest.mark.parametrize("fault", [{"fault": "status_before", "status": 503}, {"fault": "error_code", "code": 1012}])

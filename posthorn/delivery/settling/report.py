@@ -67,7 +67,7 @@ async def pull_reports_of(name: str) -> Pulled:
 async def pull_reports(run: CampaignRun) -> Pulled:
     """Ask for the reports of every open message, due or not, and move the messages; many ids at a time.
 
-    One question after the other: whoever has lowered the account's limit means that of a run, too.
+    Side by side, as the account allows, once the provider has answered a first question.
 
     Raises:
         TryAgain: the provider could not be reached; what was pulled so far is kept.
@@ -77,9 +77,14 @@ async def pull_reports(run: CampaignRun) -> Pulled:
     if run.descriptor.looks_up and not run.delivery.test:  # a test sends nothing, so there is nothing to report
         chunks = [chunk.id for chunk in reporting.open_chunks(run.ledger, run.delivery)]
         most = run.descriptor.bounds.ids_per_report
-        for question in reporting.questions(run.ledger, chunks, most):
-            await _ask(run.gateway, run.do, question.ids, pulled, most)
-            await run.do(reporting.note_asked, question.completes, now)
+        questions = reporting.questions(run.ledger, chunks, most)
+        at_once = 1
+        while some := list(islice(questions, at_once)):
+            for question, error in await _ask_side_by_side(run.gateway, run.do, some, pulled, most):
+                if error is not None:
+                    raise error
+                await run.do(reporting.note_asked, question.completes, now)
+            at_once = run.concurrency
     pulled.expired = await _expire(run.do, run.delivery, now)
     pulled.open = sum(chunk.messages for chunk in reporting.open_chunks(run.ledger, run.delivery))
     pulled.second_copies = await find_second_copies(run)
@@ -285,7 +290,8 @@ async def _ask_at_once(gateway: CampaignGateway, do: _Do, ids: Sequence[str], pu
         if page > 1 and not new:
             break  # a page that repeats others
         seen |= {one.provider_id for one in new}
-        pulled.moved += await do(reporting.apply_reports, [one for one in new if one.provider_id in wanted])
+        moved = await do(reporting.apply_reports, [one for one in new if one.provider_id in wanted])
+        pulled.moved += moved  # a statement of its own: others count meanwhile
         page, pages = page + 1, min(answer.pages, len(ids))
 
 
