@@ -54,6 +54,24 @@ async def test_a_request_that_arrives_between_the_two_looks_is_found_by_the_seco
     assert (box.truth()["accepted"], box.truth()["twice"]) == (500, 0)
 
 
+async def test_two_looks_at_once_are_not_two(box: Sandbox, tmp_path: Path) -> None:
+    """However often it is looked for before the settle time is over: nothing is released to be sent again."""
+    box.faults.replace([{"call": SEND, "at": [3], "fault": "reset_before"}])
+    settings = impatient(box, tmp_path, settle_seconds=60.0)
+    plan_file(write_campaign(tmp_path, numbers(500), resend_unconfirmed="true"), settings)
+    async with open_run("sale", settings=settings) as run:
+        await upload_media(run)
+        await verify_media(run)
+        await send_all(run)
+        for _ in range(3):
+            looked = await reconcile(run)
+            assert (looked.looked_up, looked.resend, looked.unknown) == (50, 0, 50)
+        # The time from the request on does not count for the second look, either: it counts from the first one.
+        with run.ledger.write() as connection:
+            connection.execute(sa.text("UPDATE attempt SET started_at = started_at - 300, ended_at = ended_at - 300"))
+        assert (await reconcile(run)).resend == 0
+
+
 async def test_a_listing_that_lags_is_waited_for(slow_box: Sandbox, tmp_path: Path) -> None:
     slow_box.faults.replace([{"call": SEND, "at": [10], "fault": "reset_after"}])
     settings = impatient(slow_box, tmp_path, settle_seconds=1.0)

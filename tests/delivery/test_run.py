@@ -22,15 +22,26 @@ from posthorn.ledger.spool import Spool, hold_answer
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.store.locks import FileLocks
 from posthorn.models import Answer, MessageState, Receipt
+from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
-from tests.delivery.journey import counted, numbers, status_of, write_campaign
+from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
 from tests.delivery.waiting import until
 from tests.ledger.ledgers import LATEST
+
+SEND = "messages/send_mms"
 
 
 @pytest.fixture
 def sale(settings: Settings, tmp_path: Path) -> str:
     return plan_file(write_campaign(tmp_path, numbers(100)), settings).name
+
+
+async def test_a_test_is_sent_to_nobody(box: Sandbox, settings: Settings, tmp_path: Path) -> None:
+    status = await deliver(write_campaign(tmp_path, numbers(100), test="true"), settings)
+    assert counted(status) == {"accepted": 100}
+    truth = box.truth()
+    assert (truth["accepted"], truth["numbers"]) == (0, 0)
+    assert truth["requests"][SEND] == 2, "each chunk was shown to the provider"
 
 
 async def test_a_run_waits_until_a_lookup_is_over(sale: str, settings: Settings) -> None:
