@@ -350,6 +350,6 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 def bound_command(*args: str) -> list[str]:
     """The command for ``python args`` that ends with this process, even when this one is killed (Linux).
 
-    -P: else the modules beside bound.py would stand in for those of Python that have the same name, such as ``operator``.
+    -P: else a module beside bound.py would stand in for one of Python's that has the same name.
     """
     return [sys.executable, "-P", str(Path(__file__).with_name("bound.py")), str(os.getpid()), *args]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 
-from posthorn.process import prefect_server
 from posthorn.process.prefect_server import bound_command
 
 
@@ -14,10 +12,3 @@ def test_a_bound_process_starts_where_no_installation_has_loaded_anything_before
     python, *rest = bound_command("-S", "-c", "import operator; print(operator.add(1, 2))")
     done = subprocess.run([python, "-S", *rest], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
-
-
-def test_the_folder_of_our_modules_is_not_where_python_looks_for_its_own() -> None:
-    done = subprocess.run(
-        bound_command("-c", "import sys; print(*sys.path, sep='\\n')"), capture_output=True, text=True, check=True
-    )
-    assert str(Path(prefect_server.__file__).parent) not in done.stdout.splitlines()
