@@ -183,8 +183,8 @@ _PREFECT = (
     " the flow's first states are the same for ten recipients as for a million."
 )
 _POSTGRES = (
-    "each chunk costs PostgreSQL an update of as many rows and index entries as it has recipients, and two commits; its server"
-    " needs a processor for that, which sender and sandbox share."
+    "each chunk costs PostgreSQL an update of as many rows and index entries as it has recipients, and two commits; its"
+    " server needs a processor for that, which sender and sandbox share."
 )
 _PULLING = "each answer is read, checked and applied in one process, which has one processor for that."
 _REPORTS = "chunks of which some messages need no report leave their questions less than full."
