@@ -72,7 +72,7 @@ def written(findings: Findings) -> str:
         _WHOLE,
         _flows(findings.flows),
         "## Reports",
-        f"Of the same campaigns, a day after: every report is pulled, 500 ids to a request, {CONCURRENCY} requests at a time.",
+        _PULLED,
         _reported([one.pulled for one in findings.flows]),
         "## Tickets",
         _TICKETS,
@@ -102,6 +102,9 @@ _SENDING = (
 _WHOLE = (
     "`posthorn campaign send` with SQLite and a Prefect server of its own, at zero latency, in seconds. Memory"
     " is that of the flow's process at its highest."
+)
+_PULLED = (
+    f"Of the same campaigns, a day after: every report is pulled, 500 ids to a request, {CONCURRENCY} requests at a time."
 )
 _TICKETS = (
     f"One request each, {CONCURRENCY} in flight, tickets per second. A ticket costs two durable commits, which those"
