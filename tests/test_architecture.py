@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from graphlib import TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
@@ -54,3 +55,11 @@ def test_the_page_says_of_each_room_of_delivery_what_the_room_says_of_itself() -
     rooms = list((ROOT / "posthorn" / "delivery").glob("*/__init__.py"))
     said = {path.parent.name: (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "") for path in rooms}
     assert told == {room: words[:1].lower() + words[1:].rstrip(".") for room, words in said.items()}
+
+
+def test_every_provider_is_kept_from_everybody_but_the_registry() -> None:
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    (contract,) = (one for one in tools["importlinter"]["contracts"] if one["type"] == "protected")
+    packages = (ROOT / "posthorn" / "gateways").glob("*/__init__.py")
+    assert set(contract["protected_modules"]) == {f"posthorn.gateways.{path.parent.name}" for path in packages}
+    assert contract["allowed_importers"] == ["posthorn.gateways.registry"]
