@@ -78,9 +78,9 @@ def test_a_moved_moment_moves_what_is_pending_and_each_attempt_keeps_its_own(set
     plan_file(write_campaign(tmp_path, numbers(10), **keys), settings)
     send_one_chunk(settings)
     moved = write_campaign(tmp_path, numbers(10), **{**keys, "send_at": second})
-    told = examine(load_wish(moved, Kind.CAMPAIGN, settings)).merged
-    assert told is not None
-    assert "send_at was" in check_text(told)
+    checked = examine(load_wish(moved, Kind.CAMPAIGN, settings))
+    assert checked.merged is not None
+    assert "send_at was" in check_text(checked)
     plan_file(moved, settings)
     send_one_chunk(settings)
     attempt = tables.attempt.c
