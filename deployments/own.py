@@ -91,12 +91,12 @@ def _schedules(cron: str | None, at: datetime | None, timezone: str) -> list[Sch
     try:
         zone = ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError):
-        raise InputError("--timezone", f"{timezone!r} is no time zone; expected one such as Europe/Warsaw") from None
+        raise InputError("--timezone", f"{timezone!r} is not a time zone; expected one such as Europe/Warsaw") from None
     if cron is not None:
         try:
             schedule = Cron(cron, timezone=timezone, slug="cron")
         except (ValueError, ValidationError):
-            raise InputError("--cron", f"{cron!r} is no schedule; expected five fields, as in '0 9 1 12 *'") from None
+            raise InputError("--cron", f"{cron!r} is not a schedule; expected five fields, as in '0 9 1 12 *'") from None
         _refuse_never(cron)
         return [schedule]
     if at is None:

@@ -107,7 +107,7 @@ def _say_login(api: PrefectApi) -> None:
 def _port() -> int:
     said = os.environ.get("PREFECT_SERVER_API_PORT", "4200")
     if not said.isdigit() or not 0 < int(said) < _PORTS:
-        raise SettingsError(f"PREFECT_SERVER_API_PORT: {said!r} is no port; expected a number from 1 to {_PORTS - 1}")
+        raise SettingsError(f"PREFECT_SERVER_API_PORT: {said!r} is not a port; expected a number from 1 to {_PORTS - 1}")
     return int(said)
 
 

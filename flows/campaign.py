@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.approval import NotApproved, approved
-from flows.cancelling import finish_when_cancelled, heeds_cancellation
+from flows.cancelling import cancellable, finish_when_cancelled
 from flows.ending import already_running, ending, not_approved
 from flows.share import start_shares
 from posthorn.content.givenpath import pasted
@@ -33,7 +33,7 @@ def run_name() -> str:
 
 
 @flow(name="send-campaign", flow_run_name=run_name, persist_result=False)
-@heeds_cancellation
+@cancellable
 async def send_campaign(
     campaign_file: Annotated[str, Field(min_length=1, max_length=1000)],
     run_by: Annotated[str, Field(max_length=80)] = "",

@@ -25,7 +25,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Failed, Running
 
-from flows.ending import BESIDE_ANOTHER, WITHDRAWN, ending
+from flows.ending import ALREADY_RUNNING, WITHDRAWN, ending
 from posthorn.delivery.running.run import INTERRUPTED, AnyRun
 from posthorn.delivery.running.waiting import Board, watched
 from posthorn.errors import PosthornError, Stopped
@@ -90,11 +90,11 @@ def told_to_stop() -> bool:
     return _word.get().reason is not None
 
 
-def heeds_cancellation(flow: _Flow[_P]) -> _Flow[_P]:
+def cancellable(flow: _Flow[_P]) -> _Flow[_P]:
     """Have a flow heed its own state in Prefect, and SIGTERM; told to stop, it ends as Cancelled whatever it came to."""
 
     @functools.wraps(flow)
-    async def heeding(*args: _P.args, **kwargs: _P.kwargs) -> State[Any]:
+    async def run(*args: _P.args, **kwargs: _P.kwargs) -> State[Any]:
         token = _word.set(word := Word())
         try:
             with _sigterm(word):
@@ -116,8 +116,8 @@ def heeds_cancellation(flow: _Flow[_P]) -> _Flow[_P]:
         return state if word.reason is None or state.name == WITHDRAWN else _cancelled(word, state.message)
 
     # Prefect makes the form of a run from the signature, and would look its names up in this module.
-    heeding.__signature__ = inspect.signature(flow, eval_str=True)  # type: ignore[attr-defined]
-    return heeding
+    run.__signature__ = inspect.signature(flow, eval_str=True)  # type: ignore[attr-defined]
+    return run
 
 
 def _cancelled(word: Word, message: str | None, data: Exception | None = None) -> State[Any]:
@@ -213,7 +213,7 @@ def _reason(state: State[Any] | None) -> str | None:
     Crashed is no such word: an automation says it of every run that was silent for a while, and the server's silence may be
     the cause. Nor is what another process of the same run answered because this one is at work.
     """
-    if state is None or state.name in BESIDE_ANOTHER:
+    if state is None or state.name == ALREADY_RUNNING:
         return None
     if state.type in (StateType.CANCELLING, StateType.CANCELLED):
         return _CANCELLED

@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.cancelling import heeds_cancellation
+from flows.cancelling import cancellable
 from flows.reconcile import look_after
 from flows.rest import start_rests
 from posthorn.delivery.settling.due import going_on, looks_due
@@ -21,7 +21,7 @@ EVERY_SECONDS = 60.0
 
 
 @flow(name="continue-due", flow_run_name="continue due", persist_result=False)
-@heeds_cancellation
+@cancellable
 async def continue_due() -> State[Any]:
     """Go on with every campaign and event that waits for a moment that has come.
 

@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.cancelling import heeds_cancellation
+from flows.cancelling import cancellable
 from flows.ending import NEEDS_ATTENTION, STOPPED, already_running
 from posthorn.delivery.settling.report import Pulled
 from posthorn.errors import AlreadyRunning, GatewayError
@@ -24,7 +24,7 @@ def run_name() -> str:
 
 
 @flow(name="delivery-reports", flow_run_name=run_name, persist_result=False)
-@heeds_cancellation
+@cancellable
 async def delivery_reports(name: Annotated[str, Field(max_length=80)] = "") -> State[Any]:
     """Ask the provider what became of the messages that wait for a report, and show the totals that changed.
 

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.cancelling import heeds_cancellation
+from flows.cancelling import cancellable
 from flows.ending import ending
 from flows.rest import start_rest
 from posthorn.delivery.deciding.approval import SEND
@@ -31,7 +31,7 @@ Number: TypeAlias = Annotated[str, Field(min_length=1, max_length=40)]
 
 
 @flow(name="approve", flow_run_name="approve {name}", persist_result=False)
-@heeds_cancellation
+@cancellable
 async def approve(name: Name, decision: Literal["send it", "do not send it"], by: Name, note: Note = "") -> State[Any]:
     """Decide on a campaign or event that waits for approval; its run goes on by itself. A no stops one that is under way.
 
@@ -48,7 +48,7 @@ async def approve(name: Name, decision: Literal["send it", "do not send it"], by
 
 
 @flow(name="cancel", flow_run_name="cancel {name}", persist_result=False)
-@heeds_cancellation
+@cancellable
 async def cancel(
     name: Name,
     sure: Literal["cancel it for good"],  # noqa: ARG001 - chosen in the form, so that nobody cancels by accident
@@ -69,7 +69,7 @@ async def cancel(
 
 
 @flow(name="resend-failed", flow_run_name="resend failed of {name}", persist_result=False)
-@heeds_cancellation
+@cancellable
 async def resend_failed(name: Name, by: Name, why: Why) -> State[Any]:
     """Have every message sent again that was refused or reported as not delivered, and start the run that sends them.
 
@@ -86,7 +86,7 @@ async def resend_failed(name: Name, by: Name, why: Why) -> State[Any]:
 
 
 @flow(name="settle", flow_run_name="settle {name}", persist_result=False)
-@heeds_cancellation
+@cancellable
 async def settle(
     name: Name, lines: Why, outcome: Literal["it was sent", "it was not sent"], by: Name, why: Why
 ) -> State[Any]:
@@ -105,7 +105,7 @@ async def settle(
 
 
 @flow(name="suppress", flow_run_name="suppress a number", persist_result=False)
-@heeds_cancellation
+@cancellable
 async def suppress(number: Number, scope: Literal["marketing", "all"], by: Name, why: Why) -> State[Any]:
     """Put a number on the list of those who must not be messaged.
 
@@ -121,7 +121,7 @@ async def suppress(number: Number, scope: Literal["marketing", "all"], by: Name,
 
 
 @flow(name="find", flow_run_name="find a number", persist_result=False)
-@heeds_cancellation
+@cancellable
 async def find(number: Number) -> State[Any]:
     """Find what was sent to one number, over all campaigns and events. The artifact of this run shows it, masked.
 

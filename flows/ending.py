@@ -18,11 +18,8 @@ from posthorn.views.status import go_on
 ALREADY_RUNNING = "AlreadyRunning"
 """The name of the state of a run that found another at work: it says nothing of that other one."""
 
-NOT_MERGED = "NotMerged"
-"""The same, and the file it was given has news for that other one: it is to be sent again once that is over."""
-
-BESIDE_ANOTHER = frozenset({ALREADY_RUNNING, NOT_MERGED})
-"""What a process says of itself alone, even where it is a second process of the same flow run."""
+HAS_NEWS = "its file has news"
+"""What such a run returns if its file has something new for the other one: it has to be sent again once that is over."""
 
 NEEDS_ATTENTION = "NeedsAttention"
 NOT_APPROVED = "NotApproved"
@@ -68,8 +65,8 @@ def _sent(counted: Mapping[str, int]) -> int:
 
 
 def already_running(error: AlreadyRunning) -> State[Any]:
-    """``AlreadyRunning``, or ``NotMerged``: another run sends this delivery; nothing was done here."""
-    return Completed(name=NOT_MERGED if isinstance(error, NotMerged) else ALREADY_RUNNING, message=str(error))
+    """``AlreadyRunning``: another run sends this delivery; nothing was done here."""
+    return Completed(name=ALREADY_RUNNING, message=str(error), data=HAS_NEWS if isinstance(error, NotMerged) else None)
 
 
 def not_approved(error: Exception) -> State[Any]:

@@ -8,12 +8,12 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.cancelling import heeds_cancellation
+from flows.cancelling import cancellable
 from tasks.housekeeping import tidy
 
 
 @flow(name="housekeeping", flow_run_name="housekeeping", persist_result=False)
-@heeds_cancellation
+@cancellable
 async def housekeeping() -> State[Any]:
     """Erase the numbers of campaigns and events that ended POSTHORN_RETENTION_DAYS ago. The counts stay."""
     done = await tidy()

@@ -10,14 +10,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.cancelling import heeds_cancellation
+from flows.cancelling import cancellable
 from posthorn.process.notices import tell_people, ways
 from posthorn.settings import load_settings
 from posthorn.views.notice import notice
 
 
 @flow(name="notify", flow_run_name="tell of {name}", persist_result=False)
-@heeds_cancellation
+@cancellable
 async def notify(
     name: Annotated[str, Field(min_length=1, max_length=80)], happening: Annotated[str, Field(max_length=40)] = "stopped"
 ) -> State[Any]:

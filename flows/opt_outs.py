@@ -8,14 +8,14 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.cancelling import heeds_cancellation
+from flows.cancelling import cancellable
 from flows.ending import STOPPED, already_running
 from posthorn.errors import AlreadyRunning
 from tasks.opt_outs import pull
 
 
 @flow(name="opt-outs", flow_run_name="opt-outs", persist_result=False)
-@heeds_cancellation
+@cancellable
 async def opt_outs() -> State[Any]:
     """Pull the providers' blacklists and the answers that are a stop word onto the suppression list.
 

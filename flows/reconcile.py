@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.cancelling import finish_when_cancelled, heeds_cancellation, told_to_stop
+from flows.cancelling import cancellable, finish_when_cancelled, told_to_stop
 from flows.ending import NEEDS_ATTENTION, STOPPED
 from posthorn.delivery.deliver import settle_once
 from posthorn.delivery.running.run import open_lookup
@@ -28,7 +28,7 @@ def run_name() -> str:
 
 
 @flow(name="reconcile", flow_run_name=run_name, persist_result=False)
-@heeds_cancellation
+@cancellable
 async def reconcile(name: Annotated[str, Field(max_length=80)] = "") -> State[Any]:
     """Ask the provider about messages whose outcome is unknown, and settle what that proves. Nothing is sent.
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from flows.approval import NotApproved, approved
 from flows.campaign import send_planned
-from flows.cancelling import heeds_cancellation
+from flows.cancelling import cancellable
 from flows.ending import already_running, ending, not_approved
 from flows.tickets import send_planned_tickets
 from posthorn.errors import AlreadyRunning
@@ -35,7 +35,7 @@ def run_name() -> str:
 
 
 @flow(name="send-rest", flow_run_name=run_name, persist_result=False)
-@heeds_cancellation
+@cancellable
 async def send_rest(name: Annotated[str, Field(min_length=1, max_length=80)]) -> State[Any]:
     """Send what is left of a campaign or event that waited for a moment. Started by `continue-due`; by hand it is safe, too.
 

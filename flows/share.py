@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.cancelling import finish_when_cancelled, heeds_cancellation
+from flows.cancelling import cancellable, finish_when_cancelled
 from flows.ending import STOPPED
 from posthorn.delivery.deliver import send_all
 from posthorn.delivery.running.run import CampaignRun, open_helper
@@ -27,7 +27,7 @@ def run_name() -> str:
 
 
 @flow(name="send-share", flow_run_name=run_name, persist_result=False)
-@heeds_cancellation
+@cancellable
 async def send_share(name: Annotated[str, Field(min_length=1, max_length=80)]) -> State[Any]:
     """Send what is pending of a campaign beside the run that started this one. Started by `send-campaign`, not by hand.
 

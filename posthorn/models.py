@@ -231,7 +231,7 @@ class Report:
 class ReportPage:
     """One page of reports. ``pages`` is how many pages the whole answer has, ``page`` counts from 1.
 
-    ``passed_over`` is how many entries of the page are no reports, for they carry no id.
+    ``passed_over`` is how many entries of the page are not reports, for they carry no id.
     """
 
     reports: Sequence[Report]

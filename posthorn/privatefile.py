@@ -24,7 +24,7 @@ def written_privately(out: Path) -> Iterator[IO[str]]:
     try:
         target = out.resolve()
         if target.exists() and not target.is_file():
-            raise InputError("export", f"{out} is no file; name one that may be written or replaced")
+            raise InputError("export", f"{out} is not a file; name one that may be written or replaced")
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # its mode is 0600
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:

@@ -43,7 +43,7 @@ _NUMBER = re.compile(r"[+-]?\d{1,12}(\.\d{1,6})?")
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9_.-]*[a-z0-9])?")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
-_MOST_SHOWN = 10**12
+_MAX_SHOWN = 10**12
 _E164 = re.compile(r"\+[1-9][0-9]{7,14}")
 _HOST = re.compile(r"[A-Za-z0-9._:-]+")
 
@@ -407,7 +407,7 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     for name in sorted(present):
         if name.upper().startswith(PREFIX) and name.upper() not in known and "TEST" not in name:
             close = difflib.get_close_matches(name.upper(), known, n=1)
-            sentences.append(f"{name} is no setting of Posthorn" + (f"; did you mean {close[0]}?" if close else ""))
+            sentences.append(f"{name} is not a setting of Posthorn" + (f"; did you mean {close[0]}?" if close else ""))
     return sentences
 
 
@@ -495,7 +495,7 @@ def _got(value: object) -> str:
     """What was given, where it is short and plain; else nothing, since it may be a secret in the wrong place."""
     if isinstance(value, bool):
         return f", got {str(value).lower()}"
-    if isinstance(value, int) and abs(value) >= _MOST_SHOWN:
+    if isinstance(value, int) and abs(value) >= _MAX_SHOWN:
         return ""
     if isinstance(value, int | float | Decimal | datetime) or (isinstance(value, str) and _NUMBER.fullmatch(value)):
         return f", got {value}"

@@ -48,7 +48,7 @@ async def forget_number(number: str) -> str:
     async with get_client() as client:
         await client.update_flow_run(UUID(str(flow_run.id)), parameters={**flow_run.parameters, "number": masked})
     if masked == "***":
-        raise InputError("number", "it is no phone number; expected one such as +48 and nine digits")
+        raise InputError("number", "it is not a phone number; expected one such as +48 and nine digits")
     return masked
 
 

@@ -15,7 +15,7 @@ from posthorn.views.cards import card_now
 from tasks.policy import POLICY
 from tasks.publish import shown_last
 
-MOST_AT_ONCE = 10_000
+MAX_AT_ONCE = 10_000
 """Messages whose reports a run pulls at its own end: a few seconds. Those of larger campaigns come by the schedule."""
 
 
@@ -25,7 +25,7 @@ async def report(run: CampaignRun) -> int:
     if (odd := await audit_credit(run)) is not None:
         get_run_logger().warning("%s: %s", run.delivery.name, odd)
     sent = run.delivery.input - run.delivery.invalid - run.delivery.duplicate
-    if sent > MOST_AT_ONCE:
+    if sent > MAX_AT_ONCE:
         get_run_logger().info("%d reports are left to the flow delivery_reports", sent)
         return 0
     return (await pull_reports(run)).moved

@@ -44,6 +44,10 @@ def test_each_folder_of_the_house_is_one_sentence_in_the_readme() -> None:
     assert [folder for folder in listed if not (ROOT / folder).is_dir()] == []
 
 
+def test_the_readme_is_short_enough_to_be_read() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
 def test_the_lock_holds_names_versions_and_hashes_only() -> None:
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     pinned = re.findall(r"^([\w.-]+)==", lock, flags=re.MULTILINE)

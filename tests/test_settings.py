@@ -197,7 +197,7 @@ def test_a_number_in_place_of_a_secret_is_not_shown(problems):
 
 def test_a_slip_of_the_pen_is_noticed():
     assert unknown_variables({"POSTHORN_SERWERSMS__TOKN": "x", "PATH": "y", "POSTHORN_DATABASE_URL": "z"}) == [
-        "POSTHORN_SERWERSMS__TOKN is no setting of Posthorn; did you mean POSTHORN_SERWERSMS__TOKEN?"
+        "POSTHORN_SERWERSMS__TOKN is not a setting of Posthorn; did you mean POSTHORN_SERWERSMS__TOKEN?"
     ]
 
 

@@ -14,7 +14,7 @@ from posthorn.process.terminal import say
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The account at the provider.")
 
-Gateway = Annotated[str | None, typer.Option("--gateway", help="Which gateway; the first that can, without it.")]
+Gateway = Annotated[str | None, typer.Option("--gateway", help="Which gateway; without this, the first that can.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 
 
@@ -25,7 +25,9 @@ def account() -> None:
 
 @app.command()
 def probe(
-    gateway: Annotated[str | None, typer.Option("--gateway", help="Only this one; without it all with credentials.")] = None,
+    gateway: Annotated[
+        str | None, typer.Option("--gateway", help="Only this gateway; without this, all that have credentials.")
+    ] = None,
     test_number: Annotated[
         str | None,
         typer.Option("--test-number", help="Your own number: sends with test=true to it, too. An account may ignore that."),
@@ -81,7 +83,7 @@ def _confirm_sending(shown: str, *, yes: bool) -> None:
     from posthorn.errors import InputError
 
     if not yes and not sys.stdin.isatty():
-        raise InputError("--yes", "there is no terminal to ask at; --send-to sends real messages, so say --yes")
+        raise InputError("--yes", "there is no terminal to ask at; --send-to sends real messages, so add --yes")
     if not yes:
         typer.confirm(f"Send one or two real messages, at their price, to {shown}?", abort=True, err=True)
 

@@ -96,7 +96,7 @@ def check(file: File, accept_missing: AcceptMissing = False, late: Late = False,
 @app.command(short_help="Send it, or go on with an unfinished one.")
 def send(
     file: File,
-    yes: Annotated[bool, typer.Option("--yes", help="Approve it, where an approval is asked for.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve it, if an approval is needed.")] = False,
     accept_missing: AcceptMissing = False,
     late: Late = False,
     as_json: Json = False,
@@ -119,9 +119,9 @@ def send(
     from posthorn.cli import runs
     from posthorn.delivery.deciding.approval import may_ask
     from posthorn.delivery.planning.check import examine
+    from posthorn.delivery.planning.load import load_wish
     from posthorn.delivery.planning.merge import Consent
     from posthorn.delivery.planning.plan import refuse_if_running
-    from posthorn.delivery.planning.wish import load_wish
     from posthorn.settings import load_settings
     from posthorn.views.checked import announcement
 
@@ -146,7 +146,7 @@ def send(
 def proof(file: File, to: To, by: By, yes: Yes = False, as_json: Json = False) -> None:
     """Send the real MMS to yourself, now: its files are uploaded and verified, its moment and hold are left aside.
 
-    A proof is no recipient: it is in no total, and a number that had one still gets the campaign. It counts for cost. The
+    A proof is not a recipient: it is in no total, and a number that had one still gets the campaign. It counts for cost. The
     campaign need not be planned yet. The same command again is another proof; one of unknown outcome is never sent again by
     itself.
 

@@ -27,7 +27,7 @@ def not_beside_a_run(undone: str) -> Iterator[None]:
     try:
         yield
     except AlreadyRunning as error:
-        say(f"{error}; nothing was {undone}. Wait until that is over, and say it again")
+        say(f"{error}; nothing was {undone}. Wait until that is over, and run the command again")
         raise typer.Exit(3) from None
 
 
@@ -110,7 +110,7 @@ def approve(kind: Kind, name: str, *, by: str, note: str, refuse: bool, yes: boo
     question = question_now(kind, name)
     print(plain_lines(question.as_text()), flush=True)
     if not yes and not sys.stdin.isatty():
-        raise InputError("--yes", "there is no terminal to ask at; look at the table, and say --yes")
+        raise InputError("--yes", "there is no terminal to ask at; look at the table, and add --yes")
     if not yes:
         typer.confirm("Refuse it?" if refuse else "Send this?", abort=True, err=True)
     waiting = decide(name, approved=not refuse, by=by, note=note, content=question.content)

@@ -23,7 +23,10 @@ def demo(
     recipients: Annotated[int, typer.Option(min=10, max=100_000, help="How many rows the sample campaign has.")] = 1_000,
     attendees: Annotated[int, typer.Option(min=10, max=1_000, help="How many rows the sample event has.")] = 40,
     keep: Annotated[
-        Path | None, typer.Option(help="Keep files, ledger and inbox in this folder, and stay to be looked at.")
+        Path | None,
+        typer.Option(
+            help="Keep the files, the ledger and the inbox in this folder, and keep running so that you can look at them."
+        ),
     ] = None,
 ) -> None:
     """Show the whole journey without an account: a campaign and an event's tickets, from file to report.

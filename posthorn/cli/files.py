@@ -107,7 +107,7 @@ def delete(
     for name in providerfiles.used_by(keeper[0], file_ids):
         say(f"{name} still needs one of them: what the provider keeps for a later moment may go out without its picture")
     if not yes and not sys.stdin.isatty():
-        raise InputError("--yes", "there is no terminal to ask at; look at the ids, and say --yes")
+        raise InputError("--yes", "there is no terminal to ask at; look at the ids, and add --yes")
     if not yes:
         typer.confirm(f"Delete {len(file_ids):,} at the provider?", abort=True, err=True)
     left = asyncio.run(providerfiles.deleted(*keeper, file_ids))

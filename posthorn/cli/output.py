@@ -29,9 +29,7 @@ PLAIN_EVERY_SECONDS = 5.0
 def cannot_listen(host: str, port: int, error: Exception) -> InputError:
     """What to say where a server of ours cannot have its address."""
     said = getattr(error, "strerror", None) or error
-    return InputError(
-        "--port", f"{plain(host, most=80)}:{port} cannot be listened on ({said}); name another --host or --port"
-    )
+    return InputError("--port", f"cannot listen on {plain(host, most=80)}:{port} ({said}); name another --host or --port")
 
 
 def print_json(content: object) -> None:

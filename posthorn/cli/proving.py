@@ -33,13 +33,13 @@ def prove(kind: Kind, file: Path, numbers: Sequence[str], *, by: str, yes: bool,
     named = ", ".join(mask_phone(phone) for phone in wanted.phones)
     say(f"{wanted.wish.name}: {many(len(wanted.phones), 'proof')}, the real MMS, now, to {named}{cost}")
     if not yes and not sys.stdin.isatty():
-        raise InputError("--yes", "there is no terminal to ask at; nothing was sent. Say --yes")
+        raise InputError("--yes", "there is no terminal to ask at; nothing was sent. Add --yes")
     if not yes:
         typer.confirm("Send this?", abort=True, err=True)
     try:
         done = asyncio.run(send_proofs(wanted, by=by))
     except Waits as error:
-        say(f"{error}. No proof was sent; say it again then")
+        say(f"{error}. No proof was sent; run the command again then")
         raise typer.Exit(3) from None
     if as_json:
         sent = [{"to": one.to, "outcome": one.outcome.value, "code": one.code, "problem": one.problem} for one in done.sent]

@@ -209,7 +209,7 @@ async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:
     """Run a flow, wait until the server has recorded its task runs, and raise what it raised."""
     from prefect.logging.handlers import APILogHandler
 
-    from flows.ending import ALREADY_RUNNING, ENDINGS, NOT_MERGED
+    from flows.ending import ALREADY_RUNNING, ENDINGS, HAS_NEWS
     from posthorn.errors import AlreadyRunning, NotMerged, PosthornError, Stopped
     from posthorn.settings import SettingsError
 
@@ -222,11 +222,9 @@ async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_RECORD_SECONDS):
                 await APILogHandler.aflush()
-    if state.name == ALREADY_RUNNING:
-        raise AlreadyRunning(state.message)
-    if state.name == NOT_MERGED:
-        raise NotMerged(state.message)
     error = await state.aresult(raise_on_failure=False)
+    if state.name == ALREADY_RUNNING:
+        raise (NotMerged if error == HAS_NEWS else AlreadyRunning)(state.message)
     if isinstance(error, (PosthornError, SettingsError)):
         raise error
     if state.name in ENDINGS:

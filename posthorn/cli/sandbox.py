@@ -23,7 +23,7 @@ from posthorn.sandbox.skycore import SkycoreOptions, Template
 if TYPE_CHECKING:
     from posthorn.sandbox.server import Sandbox
 
-_MOST_RULES_BYTES = 1024 * 1024
+_MAX_RULES_BYTES = 1024 * 1024
 _BANNER = """\
 ==============================================================================
   THIS IS A SANDBOX. It looks like the provider, but no message leaves this
@@ -97,7 +97,7 @@ def _serve(command: CommandOptions, campaigns: SerwerSmsOptions, tickets: Skycor
         raise typer.BadParameter(str(error), param_hint="--store") from error
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise typer.BadParameter(
-            f"{plain(str(command.zone))} is no zone; expected one such as Europe/London", param_hint="--zone"
+            f"{plain(str(command.zone))} is not a zone; expected one such as Europe/London", param_hint="--zone"
         ) from error
     except OSError as error:
         where = f"{command.host}, port {command.port}"
@@ -132,7 +132,7 @@ def _text(file: Path, flag: str) -> str:
     from posthorn.content.regularfile import opened  # see above
 
     with opened(file, flag, "a file of JSON") as content:
-        return content.read(_MOST_RULES_BYTES).decode()
+        return content.read(_MAX_RULES_BYTES).decode()
 
 
 async def _run(box: Sandbox, ready_file: Path | None, *, quiet: bool) -> None:

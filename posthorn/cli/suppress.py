@@ -19,7 +19,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts inste
 Numbers = Annotated[list[str], typer.Argument(metavar="PHONE…", help="The numbers, written any way.")]
 ScopeOf = Annotated[str, typer.Option("--scope", help="marketing: campaigns; all: tickets, too.")]
 Why = Annotated[str, typer.Option("--why", help="Why; it is kept with the entry.")]
-By = Annotated[str | None, typer.Option("--by", help="Who says so; you, without it.")]
+By = Annotated[str | None, typer.Option("--by", help="Who says so; without this, you.")]
 
 
 @app.callback()
@@ -54,8 +54,10 @@ def add(numbers: Numbers, scope: ScopeOf = "marketing", why: Why = "", by: By = 
 def remove(
     phone: Annotated[str, typer.Argument(metavar="PHONE", help="The number, written any way.")],
     why: Annotated[str, typer.Option("--why", help="Why it may be messaged again; it is kept with the entry.")],
-    scope: Annotated[str | None, typer.Option("--scope", help="Only this scope; both, without it.")] = None,
-    erase: Annotated[bool, typer.Option("--erase", help="Delete all that the list knows of it: the person asks.")] = False,
+    scope: Annotated[str | None, typer.Option("--scope", help="Only this scope; without this, both.")] = None,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Delete all that the list knows of the number, because the person asks for it.")
+    ] = False,
     by: By = None,
     as_json: Json = False,
 ) -> None:
@@ -86,9 +88,7 @@ def _show_removed(done: dict[str, Any]) -> None:
 def import_file(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV with a column of numbers, or one number a line.")],
     scope: ScopeOf = "marketing",
-    column: Annotated[
-        str | None, typer.Option("--column", help="The column of numbers, where its name is not plain.")
-    ] = None,
+    column: Annotated[str | None, typer.Option("--column", help="The column of numbers, if its name does not tell.")] = None,
     why: Why = "",
     by: By = None,
     as_json: Json = False,

@@ -81,7 +81,7 @@ def check(file: File, accept_missing: AcceptMissing = False, as_json: Json = Fal
 @app.command(short_help="Send them, or go on with an unfinished event.")
 def send(
     file: File,
-    yes: Annotated[bool, typer.Option("--yes", help="Approve it, where an approval is asked for.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve it, if an approval is needed.")] = False,
     accept_missing: AcceptMissing = False,
     as_json: Json = False,
 ) -> None:
@@ -100,9 +100,9 @@ def send(
     from posthorn.cli import runs
     from posthorn.delivery.deciding.approval import may_ask
     from posthorn.delivery.planning.check import examine
+    from posthorn.delivery.planning.load import load_wish
     from posthorn.delivery.planning.merge import Consent
     from posthorn.delivery.planning.plan import refuse_if_running
-    from posthorn.delivery.planning.wish import load_wish
     from posthorn.settings import load_settings
     from posthorn.views.checked import announcement
 
@@ -127,9 +127,9 @@ def send(
 def proof(file: File, to: To, by: By, yes: Yes = False, as_json: Json = False) -> None:
     """Send the real ticket to yourself, now, with a code of its own: the door list shows it as void.
 
-    A proof is no attendee: it is in no total, and a number that had one still gets its ticket. It counts for cost. The event
-    need not be planned yet. Its texts have the first attendee's values. The same command again is another proof; one of
-    unknown outcome is never sent again by itself.
+    A proof is not an attendee: it is in no total, and a number that had one still gets its ticket. It counts for cost. The
+    event need not be planned yet. Its texts have the first attendee's values. The same command again is another proof.
+    One of unknown outcome is never sent again by itself.
 
     Exit code 0 when it was taken, 3 when it was refused or is unknown, or it is outside the hours, 4 when it was not sent.
 
@@ -353,7 +353,7 @@ def reconcile(
         raise InputError(
             "reconcile",
             "the provider of tickets cannot be asked; `posthorn tickets resolve` settles unknown ones. After a restore of"
-            " the ledger, say --pending",
+            " the ledger, add --pending",
         )
     done = catch_up_event(name)
     note = other_machines_note(load_settings().database_url)

@@ -46,7 +46,7 @@ from posthorn.hours import Hours, read_hours
 from posthorn.models import NO_LIMIT, Bounds, Media
 from posthorn.settings import HoursText
 
-MOST_TEXT = 5_000
+MAX_TEXT = 5_000
 """Characters of a text. Ours: the provider stores it as a file and names no limit, and no handset shows more."""
 
 
@@ -57,9 +57,9 @@ def _checked_title(title: str) -> str:
 
 def _checked_text(text: str) -> str:
     if not text.strip():
-        raise ValueError("expected words; leave the key out where there are none")
-    if len(text) > MOST_TEXT:
-        raise ValueError(f"expected at most {MOST_TEXT:,} characters ({len(text):,} are given); Posthorn's own limit")
+        raise ValueError("expected some text; leave the key out if there is none")
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"expected at most {MAX_TEXT:,} characters ({len(text):,} are given); Posthorn's own limit")
     refuse_unshown(text, allowed="\n\r\t")
     return text
 
@@ -305,7 +305,7 @@ def load_campaign(path: Path, gateways: Mapping[str, Bounds]) -> Campaign:
     """The campaign described in ``path``; ``gateways`` are those it may name, with their bounds, the default one first.
 
     Raises:
-        InputError: the file cannot be read, is no TOML, or holds something wrong; every problem is a line of its own.
+        InputError: the file cannot be read, is not TOML, or holds something wrong; every problem is a line of its own.
     """
     campaign = read_model(path, Campaign, "campaign file", functools.partial(_conflicts, gateways))
     campaign._folder = path.parent  # noqa: SLF001 - set once, here: no key of the file may name it

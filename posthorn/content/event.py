@@ -180,7 +180,7 @@ def load_event(path: Path, gateways: Collection[str]) -> TicketEvent:
     """The event described in ``path``; ``gateways`` are the names of those that it may name.
 
     Raises:
-        InputError: the file cannot be read, is no TOML, or holds something wrong; every problem is a line of its own.
+        InputError: the file cannot be read, is not TOML, or holds something wrong; every problem is a line of its own.
     """
     event = read_model(path, TicketEvent, "event file", functools.partial(_conflicts, gateways))
     event._folder = path.parent  # noqa: SLF001 - set once, here: no key of the file may name it

@@ -10,7 +10,7 @@ from posthorn.content.plain import plain
 from posthorn.errors import InputError
 
 _QUOTES = "\"'`“”„‘’ \t\r\n"
-_MOST_LISTED = 12
+_MAX_LISTED = 12
 
 
 def pasted(said: str) -> Path:
@@ -31,8 +31,8 @@ def given_file(said: str, field: str) -> Path:
     looked = path if path.is_absolute() else Path.cwd() / path
     folder = looked.parent if looked.parent.is_dir() else Path.cwd()
     found = [plain(str(one)) for one in _files(folder)]
-    more = f" and {len(found) - _MOST_LISTED} more" if len(found) > _MOST_LISTED else ""
-    listed = ", ".join(found[:_MOST_LISTED]) + more
+    more = f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
+    listed = ", ".join(found[:_MAX_LISTED]) + more
     there = f"in {folder} there are: {listed}" if found else f"in {folder} there is no TOML file"
     raise InputError(field, f"{plain(str(looked))} does not exist on this machine; {there}")
 

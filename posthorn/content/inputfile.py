@@ -20,7 +20,7 @@ from posthorn.content.regularfile import opened
 from posthorn.errors import InputError
 from posthorn.settings import expectation
 
-MOST_BYTES = 1024 * 1024
+MAX_BYTES = 1024 * 1024
 """Longest campaign or event file: a thousand times what one needs."""
 
 Problem = tuple[str, str]
@@ -54,7 +54,7 @@ def read_model(
     """The file as a ``model``. ``what`` is what the file is called (``campaign file``); ``conflicts`` looks at all keys.
 
     Raises:
-        InputError: the file cannot be read, is no TOML, or holds something wrong; every problem is a line of its own.
+        InputError: the file cannot be read, is not TOML, or holds something wrong; every problem is a line of its own.
     """
     data = _toml(path, what)
     _refuse_table_on_top(data, path, model, what)
@@ -114,7 +114,7 @@ def sha256_of(path: Path, field: str) -> str:
 
 
 def _toml(path: Path, what: str) -> dict[str, Any]:
-    """The file's keys. A byte order mark, as some editors write it, is no error."""
+    """The file's keys. A byte order mark, as some editors write it, is not an error."""
     content = b""
     try:
         content = _bytes(path, what)
@@ -123,7 +123,7 @@ def _toml(path: Path, what: str) -> dict[str, Any]:
         problem = "is nested too deeply; expected keys and values, as `--help` shows them"
     except UnicodeDecodeError:
         problem = f"is {kind.name}; expected a TOML file" if (kind := file_kind(content)) else "is not text in UTF-8"
-    except ValueError as error:  # also an integer of thousands of digits, which is no TOMLDecodeError
+    except ValueError as error:  # also an integer of thousands of digits, which is not a TOMLDecodeError
         problem = _toml_problem(content.decode("utf-8-sig"), error)
     raise InputError(what, f"{path} {problem}")
 
@@ -131,11 +131,11 @@ def _toml(path: Path, what: str) -> dict[str, Any]:
 def _bytes(path: Path, what: str) -> bytes:
     """The whole file, which is small if it is what it should be."""
     with opened(path, what, "a TOML file") as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
         raise InputError(
             what,
-            f"{path} is larger than {MOST_BYTES // 1024:,} KiB; expected keys and values, with the people in a CSV file",
+            f"{path} is larger than {MAX_BYTES // 1024:,} KiB; expected keys and values, with the people in a CSV file",
         )
     return content
 
@@ -145,7 +145,7 @@ _CURLY = re.compile("[\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb]")
 
 
 def _toml_problem(text: str, error: ValueError) -> str:
-    """What is wrong with a file that is no TOML, with a hint where the slip is a known one."""
+    """What is wrong with a file that is not TOML, with a hint where the slip is a known one."""
     at = _AT.search(str(error))
     lines = text.splitlines()
     line = lines[min(int(at[1]), len(lines)) - 1] if at and lines else ""
@@ -199,7 +199,7 @@ def _unknown_key(key: str, model: type[BaseModel], what: str) -> str:
     keys = [info.alias or name for name, info in model.model_fields.items()]
     close = difflib.get_close_matches(key, keys, n=1)
     article = "an" if what.startswith("e") else "a"
-    return f"is no key of {article} {what}" + (f"; did you mean {close[0]}?" if close else "")
+    return f"is not a key of {article} {what}" + (f"; did you mean {close[0]}?" if close else "")
 
 
 def _list_difference(before: list[object], after: list[object]) -> str:

@@ -65,7 +65,7 @@ def checked_zone(name: str) -> str:
     try:
         return ZoneInfo(name).key
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InputError("--timezone", f"{name!r} is no time zone; expected one such as Europe/Warsaw") from None
+        raise InputError("--timezone", f"{name!r} is not a time zone; expected one such as Europe/Warsaw") from None
 
 
 def read_at(text: str, zone: str, *, zone_is_given: bool, now: datetime) -> datetime:

@@ -30,7 +30,7 @@ def opened(path: Path, field: str, expected: str = "a file", label: str = "") ->
     block, are explained as well.
 
     Raises:
-        InputError: it does not exist, is no regular file, or cannot be read.
+        InputError: it does not exist, is not a regular file, or cannot be read.
     """
     shown = f"{label}{path}"
     try:

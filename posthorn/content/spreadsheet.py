@@ -27,7 +27,7 @@ def as_text(value: str) -> str:
 
 
 def as_cell(value: str) -> str:
-    """``value``, somebody's own words, as a cell that is no formula; a number in it that would be changed is text."""
+    """``value``, somebody's own words, as a cell that is not a formula; a number in it that would be changed is text."""
     return as_text(value.strip()) if _IS_GUESSED.fullmatch(value) else spreadsheet_safe(value)
 
 

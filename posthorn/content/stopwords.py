@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 _LETTERS = str.maketrans({"ł": "l", "Ł": "l", "ß": "ss", "ø": "o", "đ": "d"})  # which Unicode does not take apart
-_LONGEST = 100
+_MAX_LENGTH = 100
 
 
 class StopWords:
@@ -16,7 +16,7 @@ class StopWords:
 
     def are(self, text: str | None) -> bool:
         """Whether the whole text is one of the words: ``Stop!`` is, ``don't stop`` is not."""
-        return bool(text) and len(text or "") <= _LONGEST and _bare(text or "") in self._words
+        return bool(text) and len(text or "") <= _MAX_LENGTH and _bare(text or "") in self._words
 
 
 def _bare(text: str) -> str:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 
 _WAIT = re.compile(r"([1-9]\d{0,3})\s*(m|min|h)")
 _HALT = re.compile(r"(\d{1,3}(?:\.\d{1,2})?)\s*%\s*of\s+at\s+least\s+([1-9]\d{0,6})")
-_LONGEST_WAIT_SECONDS = 48 * 3600
+_MAX_WAIT_SECONDS = 48 * 3600
 USUAL_WAIT = "30m"
 USUAL_HALT = "5 % of at least 50"
 
@@ -39,7 +39,7 @@ def read_wait(text: str) -> float:
     """
     found = _WAIT.fullmatch(text.strip())
     seconds = int(found[1]) * (3600.0 if found[2] == "h" else 60.0) if found else 0.0
-    if not 0 < seconds <= _LONGEST_WAIT_SECONDS:
+    if not 0 < seconds <= _MAX_WAIT_SECONDS:
         raise ValueError("expected a time from 1m to 48h, such as 30m")
     return seconds
 

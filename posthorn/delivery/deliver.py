@@ -13,17 +13,16 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
-from posthorn.delivery.deciding.approval import heed_approval
-from posthorn.delivery.planning.repeat import heed_repeats
-from posthorn.delivery.preparing.tickets import TicketExchange
+from posthorn.delivery.deciding.approval import apply_approval
+from posthorn.delivery.planning.repeat import apply_on_repeat
 from posthorn.delivery.running.run import AnyRun, CampaignRun, TicketRun
-from posthorn.delivery.sending.exchange import campaign_exchange
+from posthorn.delivery.sending.exchange import TicketExchange, campaign_exchange
 from posthorn.delivery.sending.send import Exchange, batches, send_batch
 from posthorn.delivery.sending.waves import opened_next
 from posthorn.delivery.settling.copies import find_second_copies
 from posthorn.delivery.settling.guard import guard
 from posthorn.delivery.settling.hold import FOR_LAST_LOOK, note_last_look
-from posthorn.delivery.settling.reconcile import reconcile, seconds_to_next_look, waited
+from posthorn.delivery.settling.reconcile import reconcile, seconds_to_next_look, wait_unless_stopped
 from posthorn.delivery.settling.withdraw import withdraw_unwanted
 from posthorn.delivery.suppression.optouts import take_refusals
 from posthorn.ledger import copies, sending
@@ -118,8 +117,8 @@ async def send_pending(run: AnyRun, exchange: Exchange, steps: Steps = PLAIN) ->
     if not pending:
         return 0
     await steps.guard(run)
-    await heed_approval(run)
-    await heed_repeats(run)
+    await apply_approval(run)
+    await apply_on_repeat(run)
     await asyncio.to_thread(take_refusals, run.ledger)
     gate = asyncio.Semaphore(BATCHES_AT_ONCE)
 
@@ -152,7 +151,9 @@ async def settle_all(run: CampaignRun, steps: Steps = PLAIN) -> None:
         await _settle(run, steps)
         await _withdraw_if_kept(run, steps)
         moment = await note_last_look(run, after=begun)
-        if moment is None or run.is_stopped() or not await waited(run, max(0.0, moment - time.time()), FOR_LAST_LOOK):
+        if moment is None or run.is_stopped():
+            break
+        if not await wait_unless_stopped(run, max(0.0, moment - time.time()), FOR_LAST_LOOK):
             break
 
 
@@ -175,7 +176,7 @@ async def _settle(run: CampaignRun, steps: Steps) -> None:
         if await run.do(sending.pending_chunks, run.delivery):
             await note_last_look(run)  # before the second request leaves: this process may die after it
             await send_all(run, steps)
-        elif seconds is None or not await waited(run, seconds):
+        elif seconds is None or not await wait_unless_stopped(run, seconds):
             break
 
 

@@ -31,7 +31,7 @@ class Tidied:
 def tidy(settings: Settings) -> Tidied:
     """Erase the numbers of what ended ``retention_days`` ago, with its rejects file; the counts stay.
 
-    What an interrupted plan left behind is no campaign, and goes after a day. Proofs go with their delivery, or as late.
+    What an interrupted plan left behind is not a campaign, and goes after a day. Proofs go with their delivery, or as late.
     What is running, waits for news, or needs a person is left alone, however old it is.
     """
     now = time.time()

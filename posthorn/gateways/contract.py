@@ -97,7 +97,7 @@ class FileStore(Protocol):
         """Delete one file; whether it was deleted."""
 
 
-class AccountDesk(Protocol):
+class AccountApi(Protocol):
     """What a gateway with ``tells_account`` says of its account."""
 
     async def limits(self) -> Sequence[AccountLimit]:

@@ -72,7 +72,7 @@ class Push:
     query: Mapping[str, str] = field(default_factory=dict)
 
     def form(self) -> Mapping[str, str]:
-        """The fields of a form in the body, the last of a name; none where the body is no form.
+        """The fields of a form in the body, the last of a name; none where the body is not a form.
 
         Raises:
             Unreadable: it is not UTF-8, or has more fields than a form of a provider has.
@@ -143,7 +143,7 @@ class Descriptor:
     The abilities: ``looks_up`` (it can be asked what became of a message), ``holds`` (it keeps messages until a moment),
     ``withdraws`` (it takes back what it keeps), ``uploads`` (it takes files), ``tests`` (it checks a request without
     sending it), ``file_types`` (it is a ``FileStore`` of these, the one for messages first), ``tells_account`` (it is an
-    ``AccountDesk``), ``tells_opt_outs`` (it is an ``OptOutSource``). ``blacklisted_codes`` are the codes and
+    ``AccountApi``), ``tells_opt_outs`` (it is an ``OptOutSource``). ``blacklisted_codes`` are the codes and
     reasons by which it says that a number is blacklisted. ``probe`` turns what is inferred of an account into what is known.
     """
 

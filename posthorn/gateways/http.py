@@ -28,8 +28,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -43,6 +42,7 @@ from posthorn.errors import (
     TryAgain,
     Unreachable,
 )
+from posthorn.gateways.closing import Closing
 
 MAX_ANSWER_BYTES = 1024 * 1024
 """Longest answer that is read, unless a call names its own bound: parsed, an answer can take twenty times its size."""
@@ -184,7 +184,7 @@ class Trace:
         return not self.left or (isinstance(error, httpx.LocalProtocolError) and not self.headers_written)
 
 
-class HttpClients:
+class HttpClients(Closing):
     """As many connections as there may be requests in flight, each in a pool of its own; they share one TLS context.
 
     httpx's pool walks all its connections several times for each request, so a pool of one is the cheapest.
@@ -223,14 +223,6 @@ class HttpClients:
         self._transports = [transport or _transport(keepalive_seconds, proxy) for _ in range(concurrency)]
         self._free = list(self._transports)  # the last one used is the next one: its connection is still warm
         self._places = asyncio.Semaphore(concurrency)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -16,7 +16,7 @@ import orjson
 
 from posthorn.gateways.http import HttpAnswer
 
-_MOST_BYTES = 64 * 1024
+_MAX_BYTES = 64 * 1024
 _HIDDEN = "(hidden)"
 _MASK = "***"
 _HEADERS = ("host", "accept", "content-type", "content-length", "date")
@@ -60,7 +60,7 @@ class Record:
         return {name: self.masked(headers[name]) for name in _HEADERS if name in headers}
 
     def _text(self, body: bytes) -> str:
-        return self.masked(body[:_MOST_BYTES].decode("utf-8", "backslashreplace"))
+        return self.masked(body[:_MAX_BYTES].decode("utf-8", "backslashreplace"))
 
 
 def _forms(secret: str) -> Iterator[str]:

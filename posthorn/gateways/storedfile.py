@@ -37,7 +37,7 @@ class Look(NamedTuple):
 
 
 def look_at(media: Media, file: StoredFile | None) -> Look:
-    """What the provider's entry says of the file; None is no entry."""
+    """What the provider's entry says of the file; None is not an entry."""
     if file is None:
         return Look(Condition.UNSEEN, "the provider does not list it")
     if file.size == 0:

@@ -12,7 +12,7 @@ MAX_DEPTH = 20
 
 
 class Unreadable(ValueError):
-    """It is no complete document, or none that is read; the message says why, without the document."""
+    """It is not a complete document, or none that is read; the message says why, without the document."""
 
 
 class _BoundedBuilder(TreeBuilder):

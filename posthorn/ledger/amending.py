@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from posthorn.ledger import merging, resolving, settlements
 from posthorn.ledger.deliveries import Delivery, PlannedEvent, hold_chunks, recount
-from posthorn.ledger.merging import Place
+from posthorn.ledger.merging import Position
 from posthorn.ledger.resolving import RESENDABLE, Meant, Which
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
@@ -43,7 +43,7 @@ def take_out(ledger: Ledger, delivery: Delivery, which: Which, *, by: str, why: 
         strangers = tuple(one for one in dict.fromkeys(asked) if one not in known)
         if strangers:
             return TakenOut(strangers=strangers)
-        places = [Place(row.chunk_id, row.position) for row in found]
+        places = [Position(row.chunk_id, row.position) for row in found]
         merging.take_out(connection, delivery.id, places, by=by, why=why)
         states = [row.state for row in resolving.named(connection, delivery, which)]
     never = states.count(MessageState.CANCELLED)

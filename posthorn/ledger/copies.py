@@ -17,12 +17,13 @@ from sqlalchemy import Connection
 from posthorn.content.definition import CampaignContent
 from posthorn.ledger import proofguard
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign, hold_chunks, recount
+from posthorn.ledger.paging import behind, in_order, page
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import ChunkState, Kind, MessageState, Phone
 
-_UNSETTLED = f"{int(MessageState.PENDING)}, {int(MessageState.UNKNOWN)}"
-_TAKEN_WITHOUT_ID = f"provider_id IS NULL AND m.state IN ({int(MessageState.ACCEPTED)}, {int(MessageState.SCHEDULED)})"
+_UNSETTLED = f"{MessageState.PENDING}, {MessageState.UNKNOWN}"
+_TAKEN_WITHOUT_ID = f"provider_id IS NULL AND m.state IN ({MessageState.ACCEPTED}, {MessageState.SCHEDULED})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,13 @@ class Copy:
 
 
 _SETTLED = sql(
-    "SELECT m.chunk_id, m.position, m.phone, m.state, m.provider_id FROM ("  # noqa: S608 - own words
-    "SELECT chunk_id, position FROM settlement WHERE campaign_id = :campaign AND state <> 4"
+    "SELECT m.chunk_id, m.position, m.phone, m.state, m.provider_id FROM ("
+    f"SELECT chunk_id, position FROM settlement WHERE campaign_id = :campaign AND state <> {MessageState.UNKNOWN}"
     " UNION SELECT m.chunk_id, m.position FROM chunk k JOIN attempt a ON a.chunk_id = k.id"
     " JOIN message m ON m.chunk_id = k.id WHERE k.campaign_id = :campaign AND a.outcome = 'late') s"
     " JOIN message m ON m.chunk_id = s.chunk_id AND m.position = s.position"
     f" WHERE m.state NOT IN ({_UNSETTLED}) AND NOT ({_TAKEN_WITHOUT_ID})"
-    " AND (m.chunk_id, m.position) > (:chunk, :position) ORDER BY m.chunk_id, m.position LIMIT :size"
+    f" AND {behind('m.chunk_id')} {in_order('m.chunk_id')}"
 )
 _ATTEMPTS = sql(
     "SELECT chunk_id, started_at, CASE WHEN send_at > coalesce(ended_at, started_at) THEN send_at"
@@ -73,14 +74,8 @@ def suspects(ledger: Ledger, campaign: PlannedCampaign, size: int, after: tuple[
 
     Left out is what cannot be told yet: a message that is unknown or in flight, or whose own id is not known.
     """
-    values = {
-        "campaign": campaign.id,
-        "chunk": after[0],
-        "position": after[1],
-        "size": size,
-    }
+    rows = page(ledger, _SETTLED, {"campaign": campaign.id}, size, after)
     with ledger.read() as connection:
-        rows = connection.execute(_SETTLED, values).all()
         attempts: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)
         for row in connection.execute(_ATTEMPTS, {"chunks": sorted({row.chunk_id for row in rows})}):
             attempts[row.chunk_id].append((row.started_at, row.ended_at))
@@ -175,7 +170,7 @@ def mark_withdrawn(ledger: Ledger, ids: Sequence[str]) -> None:
 
 
 _COUNTS = (
-    "FROM second_copy k LEFT JOIN message m ON m.chunk_id = k.chunk_id AND m.position = k.position"  # noqa: S608 - own words
+    "FROM second_copy k LEFT JOIN message m ON m.chunk_id = k.chunk_id AND m.position = k.position"
     " WHERE k.withdrawn_at IS NULL"
     f" AND (m.state IS NULL OR m.state NOT IN ({_UNSETTLED}) AND NOT (m.{_TAKEN_WITHOUT_ID}))"
     " AND NOT EXISTS (SELECT 1 FROM message own WHERE own.provider_id = k.provider_id)"
@@ -243,7 +238,7 @@ def _keep_adoption(connection: Connection, campaign: PlannedCampaign, suspect: S
 _BEGUN = sql(
     "SELECT DISTINCT a.started_at FROM attempt a JOIN chunk c ON c.id = a.chunk_id"
     " WHERE c.campaign_id = :campaign AND a.outcome <> 'not_taken' AND (EXISTS (SELECT 1 FROM settlement s"
-    " WHERE s.chunk_id = a.chunk_id AND s.state = 0) OR (:cancelled AND (c.unknown > 0 OR a.outcome IN"
+    f" WHERE s.chunk_id = a.chunk_id AND s.state = {MessageState.PENDING}) OR (:cancelled AND (c.unknown > 0 OR a.outcome IN"
     " ('unknown', 'abandoned', 'late')))) ORDER BY a.started_at"
 )
 
@@ -274,7 +269,8 @@ def span_of_attempts(ledger: Ledger, campaign: PlannedCampaign) -> tuple[float, 
 
 _NEWEST = sql(
     "SELECT s.campaign_id, max(a.started_at) AS newest FROM settlement s JOIN campaign c ON c.id = s.campaign_id"
-    " JOIN attempt a ON a.chunk_id = s.chunk_id WHERE s.state <> 4 AND c.kind = 0 AND NOT c.test GROUP BY s.campaign_id"
+    f" JOIN attempt a ON a.chunk_id = s.chunk_id WHERE s.state <> {MessageState.UNKNOWN} AND c.kind = {Kind.CAMPAIGN}"
+    " AND NOT c.test GROUP BY s.campaign_id"
 )
 
 

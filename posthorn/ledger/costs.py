@@ -17,7 +17,7 @@ from posthorn.errors import LedgerError
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, rows, sql
-from posthorn.models import Kind, MessageState
+from posthorn.models import ChunkState, Kind, MessageState
 from posthorn.prices import Rate, Tariff
 
 TOLD_AT = 0.8
@@ -35,14 +35,17 @@ _SPENT = (
     MessageState.UNDELIVERED,
     MessageState.NO_REPORT,
 )
-_IS_SPENT = f"(m.state IN ({', '.join(str(int(state)) for state in _SPENT)}) OR (m.state = 0 AND k.state = 1))"
+_IS_SPENT = (
+    f"(m.state IN ({', '.join(map(str, _SPENT))}) OR (m.state = {MessageState.PENDING} AND k.state = {ChunkState.SENDING}))"
+)
 _COUNTED = " + ".join(f"k.{state.name.lower()}" for state in _SPENT)
 _BY_CHUNK = (
-    f"SELECT c.gateway, '' AS digits, sum({_COUNTED} + CASE WHEN k.state = 1 THEN k.pending ELSE 0 END) AS messages"  # noqa: S608
+    f"SELECT c.gateway, '' AS digits, sum({_COUNTED}"
+    f" + CASE WHEN k.state = {ChunkState.SENDING} THEN k.pending ELSE 0 END) AS messages"
     " FROM chunk k JOIN campaign c ON c.id = k.campaign_id WHERE NOT c.test AND {which} GROUP BY c.gateway"
 )
 _BY_PREFIX = (
-    "SELECT c.gateway, substr(CAST(m.phone AS TEXT), 1, :longest) AS digits, count(*) AS messages"  # noqa: S608
+    "SELECT c.gateway, substr(CAST(m.phone AS TEXT), 1, :longest) AS digits, count(*) AS messages"
     " FROM chunk k JOIN campaign c ON c.id = k.campaign_id JOIN message m ON m.chunk_id = k.id"
     f" WHERE NOT c.test AND {_IS_SPENT} AND {{which}} GROUP BY c.gateway, 2"
 )
@@ -64,16 +67,16 @@ _ATTEMPTED = (
 )
 _PENDING_BY_PREFIX = (
     "SELECT substr(CAST(phone AS TEXT), 1, :longest) AS digits, count(*) AS messages FROM message"
-    " WHERE state = 0 AND chunk_id IN (SELECT id FROM chunk WHERE campaign_id = :campaign) GROUP BY 1"
+    f" WHERE state = {MessageState.PENDING} AND chunk_id IN (SELECT id FROM chunk WHERE campaign_id = :campaign) GROUP BY 1"
 )
 _OFTEN_LOCK = "SELECT pg_advisory_xact_lock(1886352500, 2)"
 """Two claims of two campaigns would not see each other's numbers. The other lock of this family is of the opt-outs."""
 _DISPATCHED = "coalesce(a.send_at, a.started_at + 60.0 * coalesce(a.hold_minutes, 0))"
 _LATELY = (
-    f"SELECT DISTINCT mine.phone, m.campaign_id, {_DISPATCHED} FROM message mine"  # noqa: S608
+    f"SELECT DISTINCT mine.phone, m.campaign_id, {_DISPATCHED} FROM message mine"
     " JOIN message m ON m.phone = mine.phone AND m.campaign_id <> mine.campaign_id"
     " JOIN chunk k ON k.id = m.chunk_id JOIN campaign c ON c.id = m.campaign_id JOIN attempt a ON a.chunk_id = m.chunk_id"
-    f" WHERE mine.chunk_id = :chunk AND mine.state = 0 AND c.kind = {int(Kind.CAMPAIGN)} AND NOT c.test"
+    f" WHERE mine.chunk_id = :chunk AND mine.state = {MessageState.PENDING} AND c.kind = {Kind.CAMPAIGN} AND NOT c.test"
     f" AND {_IS_SPENT} AND a.outcome <> 'not_taken' AND {_DISPATCHED} > :after AND {_DISPATCHED} < :before"
 )
 """When messages of other campaigns reach a chunk's numbers: at both moments, where part of their chunk was sent again."""

@@ -273,7 +273,7 @@ def cancel(ledger: Ledger, delivery: Delivery) -> int:
         values: dict[str, Any] = {"campaign": delivery.id, "open": int(ChunkState.PENDING)}
         moved = connection.execute(
             sql(
-                "UPDATE message SET state = :cancelled WHERE state = :pending"  # noqa: S608 - own words
+                "UPDATE message SET state = :cancelled WHERE state = :pending"
                 f" AND chunk_id IN (SELECT id FROM chunk WHERE {still_open})"
             ),
             {**values, "cancelled": MessageState.CANCELLED, "pending": MessageState.PENDING},
@@ -284,20 +284,20 @@ def cancel(ledger: Ledger, delivery: Delivery) -> int:
 
 _COUNTED = {name: f"count(*) FILTER (WHERE message.state = {int(MessageState[name.upper()])})" for name in tables.COUNTERS}
 _FOLLOWS = (
-    f"CASE WHEN :keeps_sending AND chunk.state = {int(ChunkState.SENDING)} THEN {int(ChunkState.SENDING)}"
-    f" WHEN {_COUNTED['pending']} > 0 THEN {int(ChunkState.PENDING)}"
-    f" WHEN {_COUNTED['unknown']} > 0 THEN {int(ChunkState.UNKNOWN)} ELSE {int(ChunkState.DONE)} END"
+    f"CASE WHEN :keeps_sending AND chunk.state = {ChunkState.SENDING} THEN {ChunkState.SENDING}"
+    f" WHEN {_COUNTED['pending']} > 0 THEN {ChunkState.PENDING}"
+    f" WHEN {_COUNTED['unknown']} > 0 THEN {ChunkState.UNKNOWN} ELSE {ChunkState.DONE} END"
 )
 _RECOUNT = (
-    f"UPDATE chunk SET ({', '.join(tables.COUNTERS)}, state) ="  # noqa: S608
+    f"UPDATE chunk SET ({', '.join(tables.COUNTERS)}, state) ="
     f" (SELECT {', '.join(_COUNTED.values())}, {_FOLLOWS} FROM message WHERE message.chunk_id = chunk.id)"
 )
 
 
 _CANCEL_TAKEN_OUT = (
-    f"UPDATE message SET state = {int(MessageState.CANCELLED)} WHERE state = {int(MessageState.PENDING)}"  # noqa: S608
+    f"UPDATE message SET state = {MessageState.CANCELLED} WHERE state = {MessageState.PENDING}"
     " AND (chunk_id, position) IN (SELECT chunk_id, position FROM taken_out WHERE chunk_id IN (SELECT id FROM chunk"
-    " WHERE {where} AND NOT (:keeps_sending AND state = 1)))"
+    f" WHERE {{where}} AND NOT (:keeps_sending AND state = {ChunkState.SENDING})))"
 )
 
 
@@ -308,7 +308,7 @@ def hold_chunks(connection: Connection, where: str, **values: object) -> list[in
     other, and each counts what the other has committed. SQLite has one writer at a time anyway.
     """
     lock = "" if connection.dialect.name == "sqlite" else " FOR UPDATE"
-    return list(connection.execute(sql(f"SELECT id FROM chunk WHERE {where} ORDER BY id{lock}"), values).scalars())  # noqa: S608
+    return list(connection.execute(sql(f"SELECT id FROM chunk WHERE {where} ORDER BY id{lock}"), values).scalars())
 
 
 def recount(connection: Connection, where: str, *, ends_sending: bool = False, **values: object) -> None:

@@ -18,10 +18,11 @@ from sqlalchemy import Connection
 from posthorn.ledger import proofguard
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.marks import Mark, MarkedClaim
+from posthorn.ledger.paging import PENDING, page
 from posthorn.ledger.reconciling import Unconfirmed
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import MessageState, Phone
+from posthorn.models import ChunkState, MessageState, Phone
 
 _ROWS_PER_QUERY = 500
 _BEYOND = -1
@@ -29,11 +30,13 @@ _BEYOND = -1
 _FORGOTTEN = "this ledger had forgotten the request: it was restored from an older copy"
 _CAUGHT_UP = "this ledger has caught up with what was sent before it was restored; send it again to go on"
 _LISTED = "the provider lists a message that this ledger knew nothing of"
-_NEVER_CLAIMED = "SELECT id FROM chunk WHERE campaign_id = :campaign AND state = 0 AND epoch = 0 ORDER BY id"
+_NEVER_CLAIMED = (
+    f"SELECT id FROM chunk WHERE campaign_id = :campaign AND state = {ChunkState.PENDING} AND epoch = 0 ORDER BY id"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingMessage:
     """One pending message."""
 
     chunk_id: int
@@ -70,7 +73,7 @@ def _unknown_to(ledger: Ledger, claims: Sequence[MarkedClaim]) -> list[MarkedCla
     return [claim for claim in claims if (claim.chunk_id, claim.epoch, claim.owner) not in known]
 
 
-def sample(ledger: Ledger, delivery: Delivery, size: int) -> list[Waiting]:
+def sample(ledger: Ledger, delivery: Delivery, size: int) -> list[PendingMessage]:
     """At most ``size`` pending messages that were never claimed, spread over the chunks, from the beginning of each.
 
     Chunks are claimed in their order, so what a copy has forgotten begins at the first of them: that one is always asked.
@@ -84,22 +87,16 @@ def sample(ledger: Ledger, delivery: Delivery, size: int) -> list[Waiting]:
             tables.message.c.state == int(MessageState.PENDING),
             tables.message.c.position < max(1, size // max(1, len(some))),
         )
-        return [Waiting(row.chunk_id, row.position, Phone(row.phone)) for row in connection.execute(query)]
+        return [PendingMessage(row.chunk_id, row.position, Phone(row.phone)) for row in connection.execute(query)]
 
 
-def pending(ledger: Ledger, delivery: Delivery, size: int, after: tuple[int, int]) -> list[Waiting]:
+def pending(ledger: Ledger, delivery: Delivery, size: int, after: tuple[int, int]) -> list[PendingMessage]:
     """Up to ``size`` pending messages in order, behind ``after`` (chunk, position)."""
-    query = sql(
-        "SELECT m.chunk_id, m.position, m.phone FROM chunk c JOIN message m ON m.chunk_id = c.id"
-        " WHERE c.campaign_id = :campaign AND c.state = 0 AND m.state = 0 AND (m.chunk_id, m.position) > (:chunk, :position)"
-        " ORDER BY m.chunk_id, m.position LIMIT :size"
-    )
-    values = {"campaign": delivery.id, "chunk": after[0], "position": after[1], "size": size}
-    with ledger.read() as connection:
-        return [Waiting(row.chunk_id, row.position, Phone(row.phone)) for row in connection.execute(query, values)]
+    found = page(ledger, PENDING, {"campaign": delivery.id}, size, after)
+    return [PendingMessage(row.chunk_id, row.position, Phone(row.phone)) for row in found]
 
 
-def still_waiting(ledger: Ledger, some: Sequence[Waiting]) -> list[Waiting]:
+def still_waiting(ledger: Ledger, some: Sequence[PendingMessage]) -> list[PendingMessage]:
     """Those of them that are pending now and were never claimed: no process of this ledger has sent them meanwhile."""
     chunk = tables.chunk.c
     query = sa.select(chunk.id).where(chunk.id.in_({one.chunk_id for one in some}), chunk.state == 0, chunk.epoch == 0)
@@ -163,13 +160,13 @@ def _not_remembered(ledger: Ledger, delivery: Delivery, claims: Sequence[MarkedC
 
 _PENDING_CHUNKS = sql(
     "SELECT k.id, k.epoch, w.planned_at FROM chunk k JOIN wave w ON w.campaign_id = k.campaign_id AND w.number = k.wave"
-    " WHERE k.campaign_id = :campaign AND k.state = 0 ORDER BY k.id"
+    f" WHERE k.campaign_id = :campaign AND k.state = {ChunkState.PENDING} ORDER BY k.id"
 )
 
 
 def _pending_chunks(ledger: Ledger, delivery: Delivery) -> Iterator[tuple[int, int, float, list[Phone]]]:
     """Every pending chunk with its epoch, when its wave was planned, and the numbers that a claim of it would name."""
-    phones = sql("SELECT phone FROM message WHERE chunk_id = :chunk AND state = 0 ORDER BY position")
+    phones = sql(f"SELECT phone FROM message WHERE chunk_id = :chunk AND state = {MessageState.PENDING} ORDER BY position")
     with ledger.read() as connection:
         for chunk, epoch, planned_at in connection.execute(_PENDING_CHUNKS, {"campaign": delivery.id}).all():
             numbers = [Phone(phone) for phone in connection.execute(phones, {"chunk": chunk}).scalars()]
@@ -216,34 +213,40 @@ def remember(ledger: Ledger, chunk: int, claims: Sequence[MarkedClaim]) -> int:
             epoch = claim.epoch if claim.chunk_id == chunk and claim.epoch > epoch else epoch + 1
             _enter(connection, chunk, epoch, claim.owner, claim.claimed_at, _FORGOTTEN)
         moved = connection.execute(
-            sql("UPDATE message SET state = 4, epoch = :epoch WHERE chunk_id = :chunk AND state = 0"),
+            sql(
+                f"UPDATE message SET state = {MessageState.UNKNOWN}, epoch = :epoch WHERE chunk_id = :chunk"
+                f" AND state = {MessageState.PENDING}"
+            ),
             {"epoch": epoch, "chunk": chunk},
         ).rowcount
         recount(connection, "id = :chunk", ends_sending=True, chunk=chunk)
     return moved
 
 
-def suspect(ledger: Ledger, some: Sequence[Waiting], *, since: float, problem: str = _LISTED) -> list[Unconfirmed]:
+def suspect(ledger: Ledger, some: Sequence[PendingMessage], *, since: float, problem: str = _LISTED) -> list[Unconfirmed]:
     """Make pending messages unknown that a request nobody here remembers may have been for, made at ``since`` or later.
 
     Returns those that were still pending, to be settled.
     """
     moved: list[Unconfirmed] = []
-    by_chunk: dict[int, list[Waiting]] = {}
+    by_chunk: dict[int, list[PendingMessage]] = {}
     for one in some:
         by_chunk.setdefault(one.chunk_id, []).append(one)
     with ledger.write() as connection:
         for chunk in sorted(by_chunk):
-            if hold_chunks(connection, "id = :chunk AND state = 0", chunk=chunk):
+            if hold_chunks(connection, f"id = :chunk AND state = {ChunkState.PENDING}", chunk=chunk):
                 moved += _suspect(connection, by_chunk[chunk], since, problem)
     return moved
 
 
-def _suspect(connection: Connection, some: Sequence[Waiting], since: float, problem: str) -> list[Unconfirmed]:
+def _suspect(connection: Connection, some: Sequence[PendingMessage], since: float, problem: str) -> list[Unconfirmed]:
     chunk = some[0].chunk_id
     epoch = _epoch(connection, chunk) + 1
     _enter(connection, chunk, epoch, "unknown", since, problem)
-    update = sql("UPDATE message SET state = 4, epoch = :epoch WHERE chunk_id = :chunk AND position = :at AND state = 0")
+    update = sql(
+        f"UPDATE message SET state = {MessageState.UNKNOWN}, epoch = :epoch WHERE chunk_id = :chunk"
+        f" AND position = :at AND state = {MessageState.PENDING}"
+    )
     moved = [
         one for one in some if connection.execute(update, {"epoch": epoch, "chunk": chunk, "at": one.position}).rowcount
     ]
@@ -269,7 +272,7 @@ def _enter(connection: Connection, chunk: int, epoch: int, owner: str, started_a
             problem=problem,
         )
     )
-    claimed_at = tables.chunk.c.claimed_at  # the first stands: news of a ticket that was sent then is no contradiction
+    claimed_at = tables.chunk.c.claimed_at  # the first stands: news of a ticket that was sent then is not contradiction
     first = sa.case((claimed_at < started_at, claimed_at), else_=started_at)
     connection.execute(
         tables.chunk.update()

@@ -16,7 +16,7 @@ import orjson
 import sqlalchemy as sa
 
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.merging import NewFields, NewNumber, Place
+from posthorn.ledger.merging import NewFields, NewNumber, Position
 from posthorn.ledger.planning import Row
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, rows, sql
@@ -40,7 +40,7 @@ _RowKey = tuple[int, tuple[str, ...]]
 class KnownRow:
     """A planned row: where it stood in the file when it was planned, and what became of it. ``code`` is a ticket's."""
 
-    place: Place
+    place: Position
     line: int
     phone: Phone
     state: MessageState
@@ -65,11 +65,11 @@ class Differences:
     left: list[tuple[int, KnownRow]] = field(default_factory=list)
     ambiguous: list[tuple[int, int, bool]] = field(default_factory=list)
     missing: list[KnownRow] = field(default_factory=list)
-    absent: list[Place] = field(default_factory=list)
-    back: list[Place] = field(default_factory=list)
+    absent: list[Position] = field(default_factory=list)
+    back: list[Position] = field(default_factory=list)
 
 
-class Known(Protocol):
+class KnownRows(Protocol):
     """What is planned of a delivery, as its list is read through."""
 
     differences: Differences
@@ -158,14 +158,14 @@ def _numbers(ledger: Ledger, delivery: Delivery) -> Iterator[int]:
         values["after"] = newest
 
 
-def _noted(ledger: Ledger, delivery: Delivery, noted: sa.Table) -> dict[int, Place]:
+def _noted(ledger: Ledger, delivery: Delivery, noted: sa.Table) -> dict[int, Position]:
     """The numbers of a campaign's rows that stand in that table of places."""
     message = tables.message.c
     here = sa.and_(noted.c.chunk_id == message.chunk_id, noted.c.position == message.position)
     query = sa.select(message.phone, message.chunk_id, message.position).join(noted, here)
     with ledger.read() as connection:
         found = connection.execute(query.where(noted.c.campaign_id == delivery.id))
-        return {row.phone: Place(row.chunk_id, row.position) for row in found}
+        return {row.phone: Position(row.chunk_id, row.position) for row in found}
 
 
 _OF_PHONES = sql(
@@ -182,7 +182,7 @@ def _rows_of(ledger: Ledger, delivery: Delivery, phones: Sequence[int]) -> list[
         for at in range(0, len(phones), _PHONES_PER_QUERY):
             values = {"phones": phones[at : at + _PHONES_PER_QUERY], "campaign": delivery.id}
             found += [
-                KnownRow(Place(row.chunk_id, row.position), row.line, Phone(row.phone), MessageState(row.state))
+                KnownRow(Position(row.chunk_id, row.position), row.line, Phone(row.phone), MessageState(row.state))
                 for row in connection.execute(_OF_PHONES, values)
             ]
     return sorted(found, key=lambda row: row.line)
@@ -246,7 +246,7 @@ class KnownTickets:
                     self._index(ticket)
             old = sa.select(void.code, void.chunk_id, void.position).where(void.campaign_id == event.id)
             for row in connection.execute(old.where(void.chunk_id.is_not(None))):
-                if (its := by_place.get(Place(row.chunk_id, row.position))) is not None:
+                if (its := by_place.get(Position(row.chunk_id, row.position))) is not None:
                     self._by_code.setdefault(row.code, its)
 
     def _index(self, ticket: _Ticket) -> None:
@@ -351,7 +351,7 @@ class KnownTickets:
 
 
 def _ticket(row: Any) -> _Ticket:
-    place, state = Place(row.chunk_id, row.position), MessageState(row.state)
+    place, state = Position(row.chunk_id, row.position), MessageState(row.state)
     listed = row.barcode if row.listed_code is None else row.listed_code
     is_sending = row.chunk_state == ChunkState.SENDING
     known = KnownRow(place, row.line, Phone(row.phone), state, row.barcode)

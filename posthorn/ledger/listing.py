@@ -12,7 +12,7 @@ from posthorn.models import ChunkState, MessageState, Phone
 
 _PAGE = 5_000
 _PAGES = sql(
-    "SELECT m.chunk_id, m.position, m.line, m.phone, m.state, k.state AS chunk_state, m.error, m.provider_id, t.barcode,"  # noqa: S608 - own words
+    "SELECT m.chunk_id, m.position, m.line, m.phone, m.state, k.state AS chunk_state, m.error, m.provider_id, t.barcode,"
     " k.claimed_at, m.delivered_at FROM chunk k JOIN message m ON m.chunk_id = k.id"
     " LEFT JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position"
     f" WHERE k.campaign_id = :campaign AND {BEHIND} {IN_ORDER}"

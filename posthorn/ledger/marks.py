@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posthorn.errors import LedgerError
-from posthorn.ledger.sending import Claim
+from posthorn.ledger.claims import Claim
 from posthorn.models import Phone
 
 _FOLDER = Path("posthorn") / "marks"
@@ -59,7 +59,7 @@ class Mark:
         try:
             is_new = _prepare(self.path)
             if not is_new and not self.path.is_file():
-                raise IsADirectoryError(21, "it is no file")
+                raise IsADirectoryError(21, "it is not a file")
             self._file = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)
             if is_new:
                 self._begin(ledger_uuid, name)
@@ -229,7 +229,7 @@ def _make(folder: Path) -> None:
             one.mkdir(mode=0o700, exist_ok=True)
     found = folder.parent.lstat() if folder.parent.name.startswith("posthorn-") else folder.stat()
     if not stat.S_ISDIR(found.st_mode):
-        raise NotADirectoryError(20, "it is no folder")
+        raise NotADirectoryError(20, "it is not a folder")
     if found.st_uid != os.getuid():
         raise PermissionError(1, "it belongs to another user")
 

@@ -13,11 +13,11 @@ from posthorn.ledger.deliveries import is_run, lock_key
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.ledger.store.tables import COUNTERS
 from posthorn.ledger.totals import is_missed, somebody_sends
-from posthorn.models import Kind
+from posthorn.models import ChunkState, Kind
 
 SHOWN_DAYS = 30
 """For how long a campaign is measured after its last run. One with something pending or unknown is always measured."""
-MOST_SHOWN = 100
+MAX_SHOWN = 100
 """How many campaigns with nothing pending or unknown are measured at most, the newest first."""
 
 BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -66,18 +66,18 @@ class Requests:
 
 _SUMS = ", ".join(f"sum(k.{name}) AS {name}" for name in COUNTERS if name != "pending")
 _STANDINGS = sql(
-    "SELECT c.id, c.name, c.kind, c.input, c.invalid, c.duplicate, c.run_started_at, c.run_ended_at, c.cancelled_at,"  # noqa: S608 - own words
+    "SELECT c.id, c.name, c.kind, c.input, c.invalid, c.duplicate, c.run_started_at, c.run_ended_at, c.cancelled_at,"
     " c.stopped_because, c.goes_on_at, (SELECT max(p.asked_at) FROM approval p WHERE p.campaign_id = c.id"
     " AND p.decided_at IS NULL AND p.asked_at >= coalesce(c.run_started_at, 0)) AS asks_since,"
-    " coalesce(sum(k.pending) FILTER (WHERE k.state <> 1), 0) AS pending,"
-    f" coalesce(sum(k.pending) FILTER (WHERE k.state = 1), 0) AS sending, {_SUMS},"
+    f" coalesce(sum(k.pending) FILTER (WHERE k.state <> {ChunkState.SENDING}), 0) AS pending,"
+    f" coalesce(sum(k.pending) FILTER (WHERE k.state = {ChunkState.SENDING}), 0) AS sending, {_SUMS},"
     " min(coalesce(k.claimed_at, k.finished_at)) FILTER (WHERE k.unknown > 0) AS oldest_unknown_at"
     " FROM campaign c JOIN chunk k ON k.campaign_id = c.id"
     " WHERE c.id IN :ids GROUP BY c.id ORDER BY c.id"
 ).bindparams(sa.bindparam("ids", expanding=True))
 _OPEN = sql(
     "SELECT id FROM campaign c WHERE planned_at IS NOT NULL AND NOT test"
-    " AND EXISTS (SELECT 1 FROM chunk WHERE campaign_id = c.id AND state <> 2)"
+    f" AND EXISTS (SELECT 1 FROM chunk WHERE campaign_id = c.id AND state <> {ChunkState.DONE})"
 )
 _RECENT = sql(
     "SELECT id FROM campaign WHERE planned_at IS NOT NULL AND NOT test AND coalesce(run_started_at, planned_at) > :since"
@@ -92,7 +92,7 @@ _BUCKETS = ", ".join(
     f"count(*) FILTER (WHERE {_TIMED} AND {_TOOK} <= {bound}) AS b{at}" for at, bound in enumerate(BUCKETS_SECONDS)
 )
 _REQUESTS = sql(
-    "SELECT a.outcome, count(*) AS requests, max(a.ended_at) AS last_ended_at,"  # noqa: S608
+    "SELECT a.outcome, count(*) AS requests, max(a.ended_at) AS last_ended_at,"
     f" coalesce(sum({_TOOK}) FILTER (WHERE {_TIMED}), 0) AS seconds, {_BUCKETS}, count(*) FILTER (WHERE {_TIMED}) AS timed"
     " FROM chunk k JOIN attempt a ON a.chunk_id = k.id"
     " WHERE k.campaign_id = :id AND a.ended_at IS NOT NULL GROUP BY a.outcome"
@@ -104,7 +104,7 @@ def standings(ledger: Ledger) -> list[Standing]:
     since = time.time() - SHOWN_DAYS * 86_400
     with ledger.read() as connection:
         ids = set(connection.execute(_OPEN).scalars())
-        ids.update(connection.execute(_RECENT, {"since": since, "most": MOST_SHOWN}).scalars())
+        ids.update(connection.execute(_RECENT, {"since": since, "most": MAX_SHOWN}).scalars())
         rows = connection.execute(_STANDINGS, {"ids": sorted(ids)}).mappings().all() if ids else []
     return [_standing(ledger, row) for row in rows]
 

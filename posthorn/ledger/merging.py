@@ -20,7 +20,7 @@ from posthorn.ledger.store.engine import sql
 from posthorn.models import ChunkState, MessageState, Phone
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """Where a message stands."""
 
     chunk_id: int
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 class NewNumber:
     """The number that a row has now, in the list and for sending; ``copy`` is free there, ``state`` is as it was seen."""
 
-    place: Place
+    place: Position
     phone: Phone
     copy: int
     state: MessageState
@@ -41,7 +41,7 @@ class NewNumber:
 class NewFields:
     """The other columns that a row has now."""
 
-    place: Place
+    place: Position
     fields: dict[str, str]
 
 
@@ -54,9 +54,9 @@ class Change:
 
     numbers: Sequence[NewNumber] = ()
     fields: Sequence[NewFields] = ()
-    out: Sequence[Place] = ()
-    absent: Sequence[Place] = ()
-    back: Sequence[Place] = ()
+    out: Sequence[Position] = ()
+    absent: Sequence[Position] = ()
+    back: Sequence[Position] = ()
     by: str = ""
     why: str = ""
     options: dict[str, Any] | None = None
@@ -83,7 +83,7 @@ def carry_out(connection: Connection, campaign_id: int, change: Change) -> None:
         recount(connection, "id = :chunk", chunk=chunk)
 
 
-def take_out(connection: Connection, campaign_id: int, places: Sequence[Place], *, by: str, why: str) -> None:
+def take_out(connection: Connection, campaign_id: int, places: Sequence[Position], *, by: str, why: str) -> None:
     """Note for good that nothing more is to go to these messages; what is pending of them is cancelled.
 
     One that is being sent may leave all the same: it is cancelled only if it turns out not to have left.
@@ -91,9 +91,9 @@ def take_out(connection: Connection, campaign_id: int, places: Sequence[Place], 
     carry_out(connection, campaign_id, Change(out=places, by=by, why=why))
 
 
-_IS_SENDING = f"SELECT 1 FROM chunk WHERE id = :chunk AND state = {int(ChunkState.SENDING)}"  # noqa: S608 - own words
+_IS_SENDING = f"SELECT 1 FROM chunk WHERE id = :chunk AND state = {ChunkState.SENDING}"
 _RENUMBER = (
-    "UPDATE message SET phone = :phone, copy = :copy, error = NULL, state = CASE WHEN state IN (:rejected, :suppressed)"  # noqa: S608 - own words
+    "UPDATE message SET phone = :phone, copy = :copy, error = NULL, state = CASE WHEN state IN (:rejected, :suppressed)"
     " THEN :pending ELSE state END WHERE chunk_id = :chunk AND position = :position AND state = :seen"
     f" AND NOT EXISTS ({_IS_SENDING})"
 )
@@ -117,7 +117,7 @@ def _renumber(connection: Connection, one: NewNumber) -> None:
     connection.execute(sql(listed), {"chunk": one.place.chunk_id, "position": one.place.position})
 
 
-def _note_out(connection: Connection, campaign_id: int, places: Sequence[Place], *, by: str, why: str) -> None:
+def _note_out(connection: Connection, campaign_id: int, places: Sequence[Position], *, by: str, why: str) -> None:
     if not places:
         return
     note = (

@@ -1,4 +1,4 @@
-"""News that is kept apart: its id is no message's (yet), or it contradicts the message that has its id.
+"""News that is kept apart: its id is not a message's (yet), or it contradicts the message that has its id.
 
 Contradictory news is never applied. A person sees it in the status and by ``posthorn webhooks --parked``.
 """
@@ -34,7 +34,7 @@ class Subject(NamedTuple):
     since: float | None
 
 
-class Kept(NamedTuple):
+class ParkedNews(NamedTuple):
     """One piece of parked news: ``campaign`` is where its message is, ``contradicts`` what does not fit it, if anything."""
 
     received_at: float
@@ -48,7 +48,7 @@ class Kept(NamedTuple):
 # The chunk of a campaign may have been claimed again for those who were not taken: the others were sent by an earlier claim.
 _SUBJECTS = (
     sql(
-        "SELECT m.provider_id, m.phone, c.gateway, c.kind, c.definition, CASE WHEN c.kind = 1 THEN k.claimed_at"
+        f"SELECT m.provider_id, m.phone, c.gateway, c.kind, c.definition, CASE WHEN c.kind = {Kind.EVENT} THEN k.claimed_at"
         " ELSE coalesce((SELECT min(a.started_at) FROM attempt a WHERE a.chunk_id = m.chunk_id), k.claimed_at) END AS since"
         " FROM message m JOIN chunk k ON k.id = m.chunk_id JOIN campaign c ON c.id = m.campaign_id"
         " WHERE m.provider_id IN :ids"
@@ -138,7 +138,7 @@ def count_contradictory(ledger: Ledger, delivery: Delivery | None = None) -> int
         return connection.execute(query).scalar_one()
 
 
-def listed(ledger: Ledger, most: int) -> list[Kept]:
+def listed(ledger: Ledger, most: int) -> list[ParkedNews]:
     """Parked news, what contradicts first, then the newest."""
     parked, message, campaign = tables.parked_report.c, tables.message.c, tables.campaign.c
     columns = (parked.received_at, parked.provider_id, parked.state, parked.phone, parked.contradicts, campaign.name)
@@ -154,7 +154,7 @@ def listed(ledger: Ledger, most: int) -> list[Kept]:
     )
     with ledger.read() as connection:
         return [
-            Kept(at, one, MessageState(state), phone, why, name)
+            ParkedNews(at, one, MessageState(state), phone, why, name)
             for at, one, state, phone, why, name in connection.execute(query)
         ]
 

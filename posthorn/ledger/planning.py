@@ -97,7 +97,7 @@ def plan(
     """
     with ledger.locks.hold("planning", wait_seconds=_PLANNING_WAIT_SECONDS) as held:
         if not held:
-            raise LedgerError("another campaign has been planned for ten minutes; look at it and start again")
+            raise LedgerError("another process has been planning for ten minutes; look at it and start again")
         _sweep(ledger)
         campaign_id = _begin(ledger, new) if planned is None else planned.id
         is_first = planned is None
@@ -247,13 +247,13 @@ def _newest_chunk(connection: Connection) -> int:
 
 def _stage_waves(ledger: Ledger, campaign_id: int, new: NewDelivery, rows: Rows, *, canary: int) -> list[_Staged]:
     """Stage the rows as the waves in which they are to go; those without a row are left out."""
-    heeded = suppression.heeded(new.content.kind, new.options)
+    scope = suppression.scope_for(new.content.kind, new.options)
     if not canary:
-        staged = _stage(ledger, campaign_id, new.chunk_size, rows, heeded)
+        staged = _stage(ledger, campaign_id, new.chunk_size, rows, scope)
         return [staged] if staged.sizes else []
     sampled = Sampled(rows, canary, new.name)
-    rest = _stage(ledger, campaign_id, new.chunk_size, sampled, heeded)
-    first = _stage(ledger, campaign_id, new.chunk_size, [sampled.sample], heeded, rest.first + len(rest.sizes))
+    rest = _stage(ledger, campaign_id, new.chunk_size, sampled, scope)
+    first = _stage(ledger, campaign_id, new.chunk_size, [sampled.sample], scope, rest.first + len(rest.sizes))
     return [one for one in (first, *_steps(rest, new.ramp)) if one.sizes]
 
 
@@ -269,14 +269,14 @@ def _stage(
     campaign_id: int,
     chunk_size: int,
     rows: Iterable[Sequence[Any]],
-    heeded: Scope,
+    scope: Scope,
     first: int | None = None,
 ) -> _Staged:
     """Write the rows as the messages of chunks of ``chunk_size`` that are not there yet: nobody sees them.
 
     Who must not get what heeds that scope is suppressed from the beginning.
     """
-    out = suppression.codes(ledger, heeded)
+    out = suppression.codes(ledger, scope)
     if first is None:
         with ledger.read() as connection:
             first = _newest_chunk(connection) + 1
@@ -370,7 +370,7 @@ def _insert(ledger: Ledger, connection: Connection, into: str, values: Iterable[
     """Many rows, by the fastest way the database has; ``into`` is ``table (columns)`` in this module's own words."""
     if ledger.is_sqlite:
         marks = ", ".join("?" * (into.count(",") + 1))
-        connection.exec_driver_sql(f"INSERT INTO {into} VALUES ({marks})", list(values))  # noqa: S608
+        connection.exec_driver_sql(f"INSERT INTO {into} VALUES ({marks})", list(values))
         return
     cursor: Any = connection.connection.cursor()  # psycopg's own, for COPY
     with cursor, cursor.copy(f"COPY {into} FROM STDIN") as copy:

@@ -1,4 +1,4 @@
-"""Proofs: real messages to an operator's own number. They are no recipient's, and so in no total and no repeat guard.
+"""Proofs: real messages to an operator's own number. They are not a recipient's, and so in no total and no repeat guard.
 
 A proof is claimed and committed before its request leaves, as every message is. Its provider's id is bound to it. While its
 outcome is not known, no row of its number may be taken for a recipient's message: see ``proofguard``.
@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from posthorn.errors import LedgerError
 from posthorn.ledger import suppression
+from posthorn.ledger.claims import owner_key
 from posthorn.ledger.costs import Limits, reserve
 from posthorn.ledger.proofguard import void_within
-from posthorn.ledger.sending import owner_key
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.suppression import CLAIM_LOCK
@@ -112,7 +112,7 @@ def record(
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptProof:
     """A proof as the ledger keeps it; ``claimed_at`` in seconds since 1970."""
 
     name: str
@@ -122,13 +122,13 @@ class Kept:
     code: str | None
 
 
-def to(ledger: Ledger, phone: Phone) -> list[Kept]:
+def to(ledger: Ledger, phone: Phone) -> list[KeptProof]:
     """Every proof to that number, oldest first."""
     proof = tables.proof.c
     query = sa.select(proof.name, proof.outcome, proof.claimed_at, proof.provider_id, proof.code)
     with ledger.read() as connection:
         rows = connection.execute(query.where(proof.phone == phone).order_by(proof.id)).all()
-    return [Kept(row.name, ProofOutcome(row.outcome), row.claimed_at, row.provider_id, row.code) for row in rows]
+    return [KeptProof(row.name, ProofOutcome(row.outcome), row.claimed_at, row.provider_id, row.code) for row in rows]
 
 
 def abandon_dead(ledger: Ledger) -> int:

@@ -15,10 +15,11 @@ from sqlalchemy import Connection
 from posthorn.content.definition import CampaignContent
 from posthorn.ledger import proofguard
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign, hold_chunks, recount
+from posthorn.ledger.paging import behind, in_order, page
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.ledger.store.failures import Conflict
-from posthorn.models import MessageState, Phone
+from posthorn.models import ChunkState, Kind, MessageState, Phone
 
 _SURELY_UNSENT = "not_taken"
 _NO_CHUNK_ABOVE = 2**63 - 1
@@ -79,7 +80,7 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Settlement:
     """What is decided for one unknown message: found, look, absent, resend, refused, or one of ``DOUBTS``."""
 
     message: Unconfirmed
@@ -101,27 +102,29 @@ def unconfirmed(
     ledger: Ledger, campaign: PlannedCampaign, size: int, after: tuple[int, int] = (0, 0), last_chunk: int | None = None
 ) -> list[Unconfirmed]:
     """Up to ``size`` messages of unknown outcome, in order, behind ``after`` (chunk, position), to ``last_chunk``."""
-    where = "c.state <> 2 AND c.unknown > 0 AND m.state = 4"
-    return _select(ledger, campaign, where, size=size, after=after, last_chunk=last_chunk)
+    where = f"k.state <> {ChunkState.DONE} AND k.unknown > 0 AND m.state = {MessageState.UNKNOWN}"
+    return _select(ledger, campaign, where, "k.id", size=size, after=after, last_chunk=last_chunk)
 
 
 def without_id(ledger: Ledger, campaign: PlannedCampaign, size: int, after: tuple[int, int] = (0, 0)) -> list[Unconfirmed]:
     """Up to ``size`` messages that the provider took without naming their ids, in order, behind ``after``."""
-    where = "m.campaign_id = :campaign AND m.provider_id IS NULL AND m.state IN (1, 2)"
-    return _select(ledger, campaign, where, size=size, after=after)
+    taken = f"{MessageState.ACCEPTED}, {MessageState.SCHEDULED}"
+    where = f"m.campaign_id = :campaign AND m.provider_id IS NULL AND m.state IN ({taken})"
+    return _select(ledger, campaign, where, "m.chunk_id", size=size, after=after)
 
 
 def _select(
     ledger: Ledger,
     campaign: PlannedCampaign,
     where: str,
+    chunk: str,
     *,
     size: int,
     after: tuple[int, int],
     last_chunk: int | None = None,
 ) -> list[Unconfirmed]:
     query = sql(
-        "SELECT m.chunk_id, m.position, m.phone, m.state, own.status, coalesce(own.ended_at, own.started_at) AS until,"  # noqa: S608 - where is one of the two above
+        "SELECT m.chunk_id, m.position, m.phone, m.state, own.status, coalesce(own.ended_at, own.started_at) AS until,"
         " (SELECT min(started_at) FROM attempt a WHERE a.chunk_id = m.chunk_id AND a.outcome <> :unsent) AS since,"
         " (SELECT min(settled_at) FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
         " AND s.decision = 'look' AND s.settled_at >= own.started_at) AS absent_since,"
@@ -134,44 +137,39 @@ def _select(
         " AND s.settled_at >= own.started_at ORDER BY s.id DESC LIMIT 1) AS last_decision,"
         " (SELECT s.evidence FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
         " AND s.settled_at >= own.started_at ORDER BY s.id DESC LIMIT 1) AS last_evidence"
-        " FROM chunk c JOIN message m ON m.chunk_id = c.id"
+        " FROM chunk k JOIN message m ON m.chunk_id = k.id"
         " JOIN attempt own ON own.chunk_id = m.chunk_id AND own.epoch = m.epoch"
-        f" WHERE c.campaign_id = :campaign AND {where}"
-        " AND (m.chunk_id, m.position) > (:chunk, :position) AND c.id <= :last"
-        " ORDER BY m.chunk_id, m.position LIMIT :size"
+        f" WHERE k.campaign_id = :campaign AND {where} AND {behind(chunk)} AND k.id <= :last"
+        f" {in_order(chunk)}"
     )
     values = {
         "campaign": campaign.id,
         "unsent": _SURELY_UNSENT,
-        "chunk": after[0],
-        "position": after[1],
         "last": _NO_CHUNK_ABOVE if last_chunk is None else last_chunk,
-        "size": size,
     }
-    with ledger.read() as connection:
-        return [
-            Unconfirmed(
-                row.chunk_id,
-                row.position,
-                Phone(row.phone),
-                row.since,
-                row.until,
-                row.absent_since,
-                row.resends,
-                row.last_decision,
-                row.state != MessageState.UNKNOWN,
-                row.status,
-                row.attempts,
-                row.last_evidence,
-                row.title,
-                row.send_at,
-            )
-            for row in connection.execute(query, values)
-        ]
+    return [
+        Unconfirmed(
+            row.chunk_id,
+            row.position,
+            Phone(row.phone),
+            row.since,
+            row.until,
+            row.absent_since,
+            row.resends,
+            row.last_decision,
+            row.state != MessageState.UNKNOWN,
+            row.status,
+            row.attempts,
+            row.last_evidence,
+            row.title,
+            row.send_at,
+        )
+        for row in page(ledger, query, values, size, after)
+    ]
 
 
 _CONTROLS = (
-    "SELECT m.provider_id, m.phone, a.started_at, coalesce(a.ended_at, a.started_at) AS ended_at, own.name, own.definition,"  # noqa: S608 - own words
+    "SELECT m.provider_id, m.phone, a.started_at, coalesce(a.ended_at, a.started_at) AS ended_at, own.name, own.definition,"
     " a.title, a.send_at, a.hold_minutes FROM chunk c JOIN campaign own ON own.id = c.campaign_id"
     " JOIN attempt a ON a.chunk_id = c.id AND a.outcome <> :unsent JOIN message m ON m.chunk_id = c.id AND m.position ="
     " (SELECT min(k.position) FROM message k WHERE k.chunk_id = c.id AND k.provider_id IS NOT NULL"
@@ -185,7 +183,7 @@ _CONTROLS_OF = [
     sql(_CONTROLS.format(of=of)).columns(definition=sa.JSON())
     for of in (
         "c.campaign_id = :campaign AND own.gateway = :gateway",
-        "c.campaign_id <> :campaign AND own.gateway = :gateway AND own.kind = 0 AND NOT own.test",
+        f"c.campaign_id <> :campaign AND own.gateway = :gateway AND own.kind = {Kind.CAMPAIGN} AND NOT own.test",
     )
 ]
 """Of the campaign itself, and of all others."""
@@ -235,7 +233,7 @@ def bound_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
         return messages | proofguard.ids_among(connection, ids)
 
 
-def settle(ledger: Ledger, campaign: PlannedCampaign, decisions: Iterable[Decision], *, by: str) -> int:
+def settle(ledger: Ledger, campaign: PlannedCampaign, decisions: Iterable[Settlement], *, by: str) -> int:
     """Carry out decisions and keep them with their evidence; returns how many messages are no longer unknown.
 
     A decision whose provider id another message has got meanwhile is dropped: the next lookup decides anew.
@@ -247,7 +245,7 @@ def settle(ledger: Ledger, campaign: PlannedCampaign, decisions: Iterable[Decisi
         return _settle(ledger, campaign, _without_bound_ids(ledger, news), by)
 
 
-def _settle(ledger: Ledger, campaign: PlannedCampaign, news: Sequence[Decision], by: str) -> int:
+def _settle(ledger: Ledger, campaign: PlannedCampaign, news: Sequence[Settlement], by: str) -> int:
     now = time.time()
     settled = 0
     chunks = sorted({decision.message.chunk_id for decision in news})
@@ -263,16 +261,16 @@ def _settle(ledger: Ledger, campaign: PlannedCampaign, news: Sequence[Decision],
     return settled
 
 
-def _move(connection: Connection, decision: Decision) -> bool:
+def _move(connection: Connection, decision: Settlement) -> bool:
     """Move a message as decided, if it still is as it was when that was decided; whether it was."""
     if decision.message.is_taken:
-        still = f"provider_id IS NULL AND state IN ({int(MessageState.ACCEPTED)}, {int(MessageState.SCHEDULED)})"
+        still = f"provider_id IS NULL AND state IN ({MessageState.ACCEPTED}, {MessageState.SCHEDULED})"
     else:
-        still = f"state = {int(MessageState.UNKNOWN)}"
+        still = f"state = {MessageState.UNKNOWN}"
     stays = decision.state == MessageState.UNKNOWN
     change = "state = state" if stays else "state = :state, provider_id = :id, error = :error, epoch = NULL"
     moved = connection.execute(
-        sql(f"UPDATE message SET {change} WHERE chunk_id = :chunk AND position = :position AND {still}"),  # noqa: S608
+        sql(f"UPDATE message SET {change} WHERE chunk_id = :chunk AND position = :position AND {still}"),
         {
             "chunk": decision.message.chunk_id,
             "position": decision.message.position,
@@ -282,7 +280,7 @@ def _move(connection: Connection, decision: Decision) -> bool:
     return bool(moved.rowcount)
 
 
-def _without_bound_ids(ledger: Ledger, decisions: Sequence[Decision]) -> list[Decision]:
+def _without_bound_ids(ledger: Ledger, decisions: Sequence[Settlement]) -> list[Settlement]:
     """The decisions, but for those whose provider id is another message's (or another decision's) already."""
     message = tables.message.c
     ids = [decision.provider_id for decision in decisions if decision.provider_id]
@@ -323,7 +321,7 @@ def findings(ledger: Ledger, campaign: PlannedCampaign | None = None) -> list[Fi
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class UnknownMessage:
     """Why a message of unknown outcome still is: what happened to its request, what the last lookup showed.
 
     ``code`` is a ticket's.
@@ -337,7 +335,7 @@ class Evidence:
     code: str | None = None
 
 
-def evidence_of(ledger: Ledger, delivery: Delivery) -> list[Evidence]:
+def evidence_of(ledger: Ledger, delivery: Delivery) -> list[UnknownMessage]:
     """The evidence on every message of unknown outcome, in order."""
     query = sql(
         "SELECT m.chunk_id, m.line, m.phone, own.problem, t.barcode,"
@@ -350,10 +348,12 @@ def evidence_of(ledger: Ledger, delivery: Delivery) -> list[Evidence]:
     )
     with ledger.read() as connection:
         rows = connection.execute(query, {"campaign": delivery.id, "unknown": MessageState.UNKNOWN})
-        return [Evidence(row.chunk_id, row.line, Phone(row.phone), row.problem, row.evidence, row.barcode) for row in rows]
+        return [
+            UnknownMessage(row.chunk_id, row.line, Phone(row.phone), row.problem, row.evidence, row.barcode) for row in rows
+        ]
 
 
-def _keep(connection: Connection, campaign: PlannedCampaign, decision: Decision, by: str, now: float) -> None:
+def _keep(connection: Connection, campaign: PlannedCampaign, decision: Settlement, by: str, now: float) -> None:
     connection.execute(
         tables.settlement.insert().values(
             campaign_id=campaign.id,

@@ -18,8 +18,9 @@ from posthorn.content.definition import Content
 from posthorn.ledger import approvals, suppression
 from posthorn.ledger.deliveries import Delivery, all_records, hold_chunks, is_run
 from posthorn.ledger.erasing import code_hash
+from posthorn.ledger.paging import PENDING, pages
 from posthorn.ledger.store import tables
-from posthorn.ledger.store.engine import Ledger, sql
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import REPEATED, ChunkState, MessageState, Phone
 
 _LINES_KEPT = 20
@@ -145,24 +146,9 @@ def _runs_or_waits(ledger: Ledger, other: Delivery) -> bool:
     return other.goes_on_at is not None or isinstance(approvals.newest(ledger, other), float)
 
 
-_PENDING = sql(
-    "SELECT m.chunk_id, m.position, m.line, m.phone FROM chunk k JOIN message m ON m.chunk_id = k.id"
-    " WHERE k.campaign_id = :campaign AND k.state = 0 AND m.state = 0 AND (m.chunk_id, m.position) > (:chunk, :position)"
-    " ORDER BY m.chunk_id, m.position LIMIT :size"
-)
-
-
 def pending_pages(ledger: Ledger, delivery: Delivery) -> Iterator[Sequence[Any]]:
     """What is pending of a delivery, page by page: chunk, position, line and number of each."""
-    after = (0, -1)
-    while True:
-        values = {"campaign": delivery.id, "chunk": after[0], "position": after[1], "size": _PAGE}
-        with ledger.read() as connection:
-            page = connection.execute(_PENDING, values).all()
-        if not page:
-            return
-        yield page
-        after = (page[-1].chunk_id, page[-1].position)
+    return pages(ledger, PENDING, {"campaign": delivery.id}, _PAGE)
 
 
 def leave_out(ledger: Ledger, page: Sequence[Any], phones: set[Phone]) -> None:
@@ -173,7 +159,7 @@ def leave_out(ledger: Ledger, page: Sequence[Any], phones: set[Phone]) -> None:
             by_chunk[row.chunk_id].append(row)
     with ledger.write() as connection:
         for chunk in sorted(by_chunk):
-            if hold_chunks(connection, "id = :chunk AND state = 0", chunk=chunk):
+            if hold_chunks(connection, f"id = :chunk AND state = {ChunkState.PENDING}", chunk=chunk):
                 some = by_chunk[chunk]
                 of_chunk = [row.position for row in some], [Phone(row.phone) for row in some]
                 suppression.suppress(connection, chunk, *of_chunk, dict.fromkeys(phones, REPEATED))

@@ -14,7 +14,7 @@ from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
 from posthorn.ledger.parked import park
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import FINAL_STATES, MessageState, News, Report, may_be_same_number
+from posthorn.models import FINAL_STATES, ChunkState, MessageState, News, Report, may_be_same_number
 
 OPEN_STATES = (MessageState.ACCEPTED, MessageState.SCHEDULED, MessageState.NO_REPORT)
 """States that a report may still change; a final state never goes back."""
@@ -24,7 +24,7 @@ WAITING_STATES = (MessageState.ACCEPTED, MessageState.SCHEDULED)
 """States in which news is worth asking for."""
 
 _IN_WAITING = ", ".join(str(int(state)) for state in WAITING_STATES)
-_LONGEST_ERROR = 64
+_MAX_ERROR_LENGTH = 64
 _CHUNKS_PER_QUERY = 100
 
 
@@ -45,7 +45,7 @@ class OpenChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ReportQuery:
     """One request's worth of open messages: their provider ids, their chunks, and the chunks that are asked about in full.
 
     A chunk may reach over into the next question; it stands in ``completes`` of the one that asks about its last message.
@@ -74,7 +74,7 @@ def open_chunks(ledger: Ledger, delivery: Delivery | None = None) -> list[OpenCh
         return [OpenChunk(*row) for row in connection.execute(query)]
 
 
-def questions(ledger: Ledger, chunks: Sequence[int], size: int) -> Iterator[Question]:
+def questions(ledger: Ledger, chunks: Sequence[int], size: int) -> Iterator[ReportQuery]:
     """The open messages of these chunks, ``size`` to a question, whatever chunk they are in: few requests.
 
     The messages are read as they are asked for, so moves made meanwhile shorten the list.
@@ -100,9 +100,9 @@ def ask_soon(ledger: Ledger, ids: Sequence[str]) -> None:
     """Have the next pull ask about the open messages among these, as if their chunks had not been asked about yet."""
     if not ids:
         return
-    query = sql(
-        f"SELECT DISTINCT chunk_id FROM message WHERE provider_id IN :ids AND state IN ({_IN_WAITING})"  # noqa: S608
-    ).bindparams(sa.bindparam("ids", expanding=True))
+    query = sql(f"SELECT DISTINCT chunk_id FROM message WHERE provider_id IN :ids AND state IN ({_IN_WAITING})").bindparams(
+        sa.bindparam("ids", expanding=True)
+    )
     with ledger.read() as connection:
         chunks = sorted(connection.execute(query, {"ids": list(ids)}).scalars())
     _set_asked(ledger, chunks, None)
@@ -110,16 +110,16 @@ def ask_soon(ledger: Ledger, ids: Sequence[str]) -> None:
 
 def _open_messages(ledger: Ledger, chunks: Sequence[int]) -> list[tuple[int, str]]:
     query = sql(
-        f"SELECT chunk_id, provider_id FROM message WHERE chunk_id IN :chunks AND state IN ({_IN_WAITING})"  # noqa: S608
+        f"SELECT chunk_id, provider_id FROM message WHERE chunk_id IN :chunks AND state IN ({_IN_WAITING})"
         " AND provider_id IS NOT NULL ORDER BY chunk_id, position"
     ).bindparams(sa.bindparam("chunks", expanding=True))
     with ledger.read() as connection:
         return [(row.chunk_id, row.provider_id) for row in connection.execute(query, {"chunks": list(chunks)})]
 
 
-def _question(rows: Sequence[tuple[int, str]], *, followed_by: int | None) -> Question:
+def _question(rows: Sequence[tuple[int, str]], *, followed_by: int | None) -> ReportQuery:
     chunks = frozenset(chunk for chunk, _ in rows)
-    return Question([provider_id for _, provider_id in rows], chunks, chunks - {followed_by})
+    return ReportQuery([provider_id for _, provider_id in rows], chunks, chunks - {followed_by})
 
 
 def _set_asked(ledger: Ledger, chunks: Sequence[int], at: float | None) -> None:
@@ -136,7 +136,7 @@ def ids_in(ledger: Ledger, delivery: Delivery, states: Sequence[MessageState], s
     Each page is read when it is asked for, so moves made meanwhile shorten the list.
     """
     query = sql(
-        "SELECT m.chunk_id, m.position, m.provider_id FROM chunk k JOIN message m ON m.chunk_id = k.id"  # noqa: S608 - own words
+        "SELECT m.chunk_id, m.position, m.provider_id FROM chunk k JOIN message m ON m.chunk_id = k.id"
         f" WHERE k.campaign_id = :campaign AND {BEHIND} AND m.state IN :states"
         f" AND m.provider_id IS NOT NULL {IN_ORDER}"
     ).bindparams(sa.bindparam("states", expanding=True))
@@ -172,7 +172,7 @@ def mark_cancelled(ledger: Ledger, ids: Sequence[str]) -> int:
     with ledger.write() as connection:
         chunks = _hold_chunks_of(connection, named, values)
         moved = connection.execute(
-            sql(f"UPDATE message SET state = :to WHERE {named}").bindparams(sa.bindparam("ids", expanding=True)),  # noqa: S608
+            sql(f"UPDATE message SET state = :to WHERE {named}").bindparams(sa.bindparam("ids", expanding=True)),
             {**values, "to": MessageState.CANCELLED},
         ).rowcount
         _recount(connection, chunks)
@@ -198,7 +198,7 @@ def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:
     with ledger.write() as connection:
         chunks = _hold_chunks_of(connection, named, {"ids": ids})
         rows = connection.execute(
-            sql(f"SELECT chunk_id, position, provider_id, phone, state FROM message WHERE {named}").bindparams(  # noqa: S608
+            sql(f"SELECT chunk_id, position, provider_id, phone, state FROM message WHERE {named}").bindparams(
                 sa.bindparam("ids", expanding=True)
             ),
             {"ids": ids},
@@ -230,7 +230,7 @@ def expire(
 ) -> int:
     """Call ``no_report`` what is in ``states`` and was sent before that time; a later report is news all the same."""
     counted = " + ".join(state.name.lower() for state in states)
-    where = f"campaign_id = :campaign AND state <> 1 AND {counted} > 0 AND finished_at < :before"
+    where = f"campaign_id = :campaign AND state <> {ChunkState.SENDING} AND {counted} > 0 AND finished_at < :before"
     query = sql("UPDATE message SET state = :to WHERE chunk_id = :chunk AND state IN :states").bindparams(
         sa.bindparam("states", expanding=True)
     )
@@ -246,7 +246,7 @@ def expire(
 
 def _hold_chunks_of(connection: Connection, named: str, values: dict[str, object]) -> list[int]:
     """Hold the chunks of the messages that ``named`` picks; their ids."""
-    query = sql(f"SELECT DISTINCT chunk_id FROM message WHERE {named}").bindparams(sa.bindparam("ids", expanding=True))  # noqa: S608
+    query = sql(f"SELECT DISTINCT chunk_id FROM message WHERE {named}").bindparams(sa.bindparam("ids", expanding=True))
     chunks = sorted(connection.execute(query, values).scalars())
     for chunk in chunks:
         hold_chunks(connection, "id = :chunk", chunk=chunk)
@@ -287,7 +287,7 @@ def _move(row: Row[Any], report: Report) -> dict[str, Any]:
         "chunk": row.chunk_id,
         "position": row.position,
         "state": int(report.state),
-        "error": report.reason and report.reason[:_LONGEST_ERROR],
+        "error": report.reason and report.reason[:_MAX_ERROR_LENGTH],
         "delivered": _seconds(report),
     }
 

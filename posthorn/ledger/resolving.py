@@ -138,7 +138,7 @@ def _chosen(
 
 def _with_barred(connection: Connection, delivery: Delivery, found: Sequence[Meant]) -> list[Meant]:
     """The same, those barred whose numbers are on the suppression list."""
-    scope = suppression.heeded(delivery.kind, delivery.options)
+    scope = suppression.scope_for(delivery.kind, delivery.options)
     listed: set[int] = set()
     for at in range(0, len(found), _NAMED_PER_QUERY):
         listed |= suppression.among(connection, [row.phone for row in found[at : at + _NAMED_PER_QUERY]], scope).keys()
@@ -178,7 +178,7 @@ def _meant(connection: Connection, delivery: Delivery, which: Which, states: Seq
 
 def _move(connection: Connection, row: Meant, state: MessageState, change: str) -> None:
     connection.execute(
-        sql(f"UPDATE message SET state = :state, {change} WHERE chunk_id = :chunk AND position = :position"),  # noqa: S608
+        sql(f"UPDATE message SET state = :state, {change} WHERE chunk_id = :chunk AND position = :position"),
         {"state": int(state), "chunk": row.chunk_id, "position": row.position},
     )
 

@@ -21,7 +21,7 @@ _LEFT = "|".join(
 _BEFORE = re.compile(rf"; was ({_LEFT}) as (.+)\Z")
 
 
-class Place(Protocol):
+class HasPosition(Protocol):
     """Where a message stands."""
 
     @property
@@ -36,7 +36,7 @@ class Place(Protocol):
 def keep(
     connection: Connection,
     delivery_id: int,
-    place: Place,
+    place: HasPosition,
     decision: str,
     state: MessageState,
     *,

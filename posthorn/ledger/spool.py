@@ -24,7 +24,8 @@ import orjson
 
 from posthorn.errors import Evidence, GatewayError, LedgerError, TryAgain
 from posthorn.ledger import sending
-from posthorn.ledger.sending import Claim, ClaimLost, owner_key
+from posthorn.ledger.claims import Claim, ClaimLost, owner_key
+from posthorn.ledger.receipts import is_clean
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, Phone, Receipt
 from posthorn.statefolder import make_private
@@ -221,7 +222,7 @@ def _not_taken_line(error: GatewayError) -> dict[str, Any]:
 
 def _answer_line(answer: Answer) -> dict[str, Any]:
     receipts = [list(receipt) for receipt in answer.receipts]
-    raw = b"" if sending.is_clean(answer) else answer.raw  # the ledger keeps no more either
+    raw = b"" if is_clean(answer) else answer.raw  # the ledger keeps no more either
     return {"receipts": receipts, "anomalies": list(answer.anomalies), "raw": base64.b64encode(raw).decode()}
 
 

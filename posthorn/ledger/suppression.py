@@ -41,9 +41,9 @@ _AGAIN = (
     " since = excluded.since, number = excluded.number, removed_at = NULL, removed_by = NULL, removed_why = NULL"
     " WHERE suppression.removed_at IS NOT NULL AND excluded.since > suppression.removed_at"
 )
-_ADD_EACH = f"INSERT INTO suppression ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?){_AGAIN}"  # noqa: S608 - own words
+_ADD_EACH = f"INSERT INTO suppression ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?){_AGAIN}"
 _ADD_ARRAYS = (
-    f"INSERT INTO suppression ({_COLUMNS}) SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::text[], %s::text[],"  # noqa: S608
+    f"INSERT INTO suppression ({_COLUMNS}) SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::text[], %s::text[],"
     f" %s::text[], %s::float8[], %s::bigint[]){_AGAIN}"
 )
 
@@ -79,7 +79,7 @@ class Suppression:
     removed_why: str | None = None
 
 
-def heeded(kind: Kind, options: Mapping[str, Any]) -> Scope:
+def scope_for(kind: Kind, options: Mapping[str, Any]) -> Scope:
     """The lowest scope that a delivery heeds: a campaign every one, an event ``all`` unless its file says otherwise."""
     return Scope.ALL if kind == Kind.EVENT and options.get("opt_outs") != "marketing" else Scope.MARKETING
 

@@ -16,7 +16,7 @@ from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
 from posthorn.ledger.parked import AHEAD_SECONDS, CLOCK_SKEW_SECONDS
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import MessageState, Phone
+from posthorn.models import ChunkState, Kind, MessageState, Phone
 
 _CLOCK_SKEW_SECONDS = 60.0
 """How far the clocks of the machine that sends and of the one that receives postbacks may be apart."""
@@ -52,7 +52,7 @@ class VoidCode:
 
 
 _PAGES = sql(
-    "SELECT m.chunk_id, m.position, m.line, m.phone, m.state, m.provider_id, m.error, t.barcode, t.fields,"  # noqa: S608 - own words
+    "SELECT m.chunk_id, m.position, m.line, m.phone, m.state, m.provider_id, m.error, t.barcode, t.fields,"
     " coalesce(t.listed_code, t.barcode) AS listed_code, coalesce(t.listed_phone, m.phone) AS listed_phone,"
     " o.chunk_id IS NOT NULL AS is_out FROM chunk k JOIN message m ON m.chunk_id = k.id"
     " JOIN ticket t ON t.chunk_id = m.chunk_id AND t.position = m.position"
@@ -142,10 +142,11 @@ def _is_anybodys(connection: Connection, provider_id: str) -> bool:
 
 
 _WITHOUT_ID = sql(
-    "SELECT m.chunk_id, m.position, m.campaign_id, m.provider_id, c.definition, k.state = 1 AS is_sending, k.claimed_at"
+    "SELECT m.chunk_id, m.position, m.campaign_id, m.provider_id, c.definition,"
+    f" k.state = {ChunkState.SENDING} AS is_sending, k.claimed_at"
     " FROM message m JOIN chunk k ON k.id = m.chunk_id JOIN campaign c ON c.id = m.campaign_id"
-    " WHERE m.phone = :phone AND m.provider_id IS NULL AND c.kind = 1 AND k.claimed_at <= :received"
-    " AND (k.state = 1 OR m.state IN (:unknown, :accepted))"
+    f" WHERE m.phone = :phone AND m.provider_id IS NULL AND c.kind = {Kind.EVENT} AND k.claimed_at <= :received"
+    f" AND (k.state = {ChunkState.SENDING} OR m.state IN (:unknown, :accepted))"
 ).columns(definition=sa.JSON())
 
 
@@ -165,7 +166,7 @@ def _is_timely(about: Any, received_at: float, happened_at: float | None) -> boo
 _RESOLVED = sql(
     "SELECT m.chunk_id, m.position, c.definition FROM settlement s"
     " JOIN message m ON m.chunk_id = s.chunk_id AND m.position = s.position JOIN campaign c ON c.id = m.campaign_id"
-    " WHERE m.phone = :phone AND c.kind = 1 AND s.state = 0 AND s.replaced_id IS NULL"
+    f" WHERE m.phone = :phone AND c.kind = {Kind.EVENT} AND s.state = {MessageState.PENDING} AND s.replaced_id IS NULL"
 ).columns(definition=sa.JSON())
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from posthorn.ledger import approvals, copies, deliveries, parked, waves
+from posthorn.ledger.claims import owner_key
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.sending import owner_key
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import TAKEN, TOTALS, ChunkState, MessageState, WaitsFor
@@ -66,7 +66,7 @@ def errors(ledger: Ledger, delivery: Delivery) -> dict[str, int]:
 
 _DONE = " + ".join(f"k.{name}" for name in _OWN_COUNTERS)
 _OF_THE_RUN = sql(
-    f"SELECT sum({_DONE}) AS done, min(k.claimed_at) AS since, max(k.finished_at) AS until"  # noqa: S608 - own words
+    f"SELECT sum({_DONE}) AS done, min(k.claimed_at) AS since, max(k.finished_at) AS until"
     " FROM campaign c JOIN chunk k ON k.campaign_id = c.id"
     " WHERE c.id = :campaign AND k.claimed_at >= c.run_started_at AND k.finished_at >= k.claimed_at"
 )
@@ -80,7 +80,7 @@ def messages_per_second(ledger: Ledger, delivery: Delivery) -> float | None:
 
 
 _ANSWERED = sql(
-    f"SELECT CAST(k.finished_at AS BIGINT) AS at, sum({_DONE}) AS done FROM campaign c JOIN chunk k ON k.campaign_id = c.id"  # noqa: S608 - own words
+    f"SELECT CAST(k.finished_at AS BIGINT) AS at, sum({_DONE}) AS done FROM campaign c JOIN chunk k ON k.campaign_id = c.id"
     " WHERE c.id = :campaign AND k.claimed_at >= c.run_started_at AND k.finished_at >= k.claimed_at GROUP BY 1 ORDER BY 1"
 )
 

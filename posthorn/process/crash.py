@@ -14,14 +14,14 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-_LONGEST_SENTENCE = 200
+_MAX_SENTENCE_LENGTH = 200
 _NUMBER = re.compile(r"\d(?:[ \-./()]?\d){6,}")
 _LOGIN = re.compile(r"://[^/\s@]+@")
 
 
 def crashed(error: BaseException) -> str:
     """Write down what happened; returns the sentence for the operator, with where it stands."""
-    first = _masked(str(error)).partition("\n")[0][:_LONGEST_SENTENCE]
+    first = _masked(str(error)).partition("\n")[0][:_MAX_SENTENCE_LENGTH]
     said = f"{type(error).__name__}{f': {first}' if first else ''}"
     place = _write(_masked("".join(traceback.format_exception(error))))
     kept = f"the details are in {place}; add that file when you report it" if place else "the details could not be written"

@@ -51,7 +51,7 @@ def tell_people(settings: NotifySettings, subject: str, text: str, *, only: str 
 
 def _email(settings: NotifySettings, subject: str, text: str) -> None:
     if settings.smtp_url is None or not settings.email_to:
-        raise ValueError("POSTHORN_NOTIFY__SMTP_URL and POSTHORN_NOTIFY__EMAIL_TO are to be set")
+        raise ValueError("POSTHORN_NOTIFY__SMTP_URL and POSTHORN_NOTIFY__EMAIL_TO must be set")
     parts = urlsplit(settings.smtp_url.get_secret_value())
     host, port = parts.hostname or "localhost", parts.port or (465 if parts.scheme == "smtps" else 587)
     message = EmailMessage()
@@ -87,7 +87,7 @@ def _post(url: SecretStr | None, variable: str, content: dict[str, str]) -> None
     import httpx  # a command that tells nobody need not wait for it
 
     if url is None:
-        raise ValueError(f"POSTHORN_NOTIFY__{variable} is to be set")
+        raise ValueError(f"POSTHORN_NOTIFY__{variable} must be set")
     try:
         headers = {"Content-Type": "application/json"}
         answer = httpx.post(url.get_secret_value(), content=json.dumps(content), headers=headers, timeout=_SECONDS)

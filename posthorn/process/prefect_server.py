@@ -240,7 +240,7 @@ def _listening(host: str, port: int) -> socket.socket:
         )
     except OSError as error:
         raise PrefectServerError(
-            f"{host}:{port} cannot be listened on ({error.strerror or error}); stop what has it, or set"
+            f"cannot listen on {host}:{port} ({error.strerror or error}); stop what uses it, or set"
             " PREFECT_SERVER_API_PORT to another port"
         ) from None
 

@@ -51,7 +51,7 @@ def refusal(arguments: Sequence[str]) -> str | None:
 
 
 def lost_output() -> str | None:
-    """Why what was printed did not arrive, or None; a reader who has left, as `head` does, is no reason."""
+    """Why what was printed did not arrive, or None; a reader who has left, as `head` does, is not a reason."""
     for stream in (sys.stdout, sys.stderr):
         raw = getattr(getattr(stream, "buffer", None), "raw", None)
         if isinstance(raw, _LastingOutput):

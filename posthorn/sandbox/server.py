@@ -34,7 +34,7 @@ from posthorn.sandbox.skycore import SkycoreOptions
 from posthorn.sandbox.skycore.provider import Skycore
 from posthorn.sandbox.store import Store
 from posthorn.sandbox.traffic import Traffic
-from posthorn.sandbox.wire import Exchange, Received, Reply
+from posthorn.sandbox.wire import HttpExchange, Received, Reply
 
 _MAX_BODY_BYTES = 64 * 2**20
 _SHUTDOWN_SECONDS = 1.0
@@ -262,7 +262,7 @@ class Sandbox:
         rule = self.faults.draw(call)
         self.traffic.note(provider, call, received, rule)
         if rule is not None and rule.stage is Stage.BEFORE:
-            return await wire.misbehave(Exchange(request, rule, self.stopping))
+            return await wire.misbehave(HttpExchange(request, rule, self.stopping))
         if rule is not None and rule.fault == "late":
             reply = await self._answer_late(provider, received, rule)
         else:
@@ -272,7 +272,7 @@ class Sandbox:
         if self.clock.skew_seconds:
             reply.headers["Date"] = self.clock.http_date()
         if rule is not None and rule.stage is Stage.AFTER:
-            return await wire.spoil(Exchange(request, rule, self.stopping), reply)
+            return await wire.spoil(HttpExchange(request, rule, self.stopping), reply)
         return wire.whole(reply)
 
     async def _answer_late(self, provider: Provider, received: Received, rule: FaultRule) -> Reply:

@@ -62,7 +62,7 @@ class Store:
             OSError: it cannot be written.
         """
         lines = list(_lines(box))
-        # The clock alone is no news.
+        # The clock alone is not news.
         if lines[2:] == self._written[2:] and lines[0] == self._written[0]:
             return
         draft = self._path.with_name(self._path.name + ".part")

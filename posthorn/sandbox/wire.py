@@ -31,7 +31,7 @@ class Upload:
 
 
 Field = str | bytes | Upload
-"""What a field of a form can hold: text, bytes that are no text, a file with a name."""
+"""What a field of a form can hold: text, bytes that are not text, a file with a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Reply:
 
 
 @dataclass(slots=True)
-class Exchange:
+class HttpExchange:
     """A request about to go wrong: the connection, the rule, and the event that ends every waiting."""
 
     request: web.BaseRequest
@@ -150,17 +150,17 @@ def page(status: int) -> Reply:
     return Reply(body, _HTML, status)
 
 
-async def misbehave(exchange: Exchange) -> web.StreamResponse:
+async def misbehave(exchange: HttpExchange) -> web.StreamResponse:
     """Answer without having done anything."""
     return await _BEFORE[exchange.rule.fault](exchange)
 
 
-async def spoil(exchange: Exchange, reply: Reply) -> web.StreamResponse:
+async def spoil(exchange: HttpExchange, reply: Reply) -> web.StreamResponse:
     """Answer badly, the work being done."""
     return await _AFTER[exchange.rule.fault](exchange, reply)
 
 
-async def _reset(exchange: Exchange, _: Reply | None = None) -> web.StreamResponse:
+async def _reset(exchange: HttpExchange, _: Reply | None = None) -> web.StreamResponse:
     if transport := exchange.transport:
         # Lingering for no time makes the kernel send RST instead of FIN.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -168,32 +168,32 @@ async def _reset(exchange: Exchange, _: Reply | None = None) -> web.StreamRespon
     return Spoken()
 
 
-async def _close(exchange: Exchange, _: Reply | None = None) -> web.StreamResponse:
+async def _close(exchange: HttpExchange, _: Reply | None = None) -> web.StreamResponse:
     return _write_and_close(exchange, b"")
 
 
-async def _hang(exchange: Exchange, _: Reply | None = None) -> web.StreamResponse:
+async def _hang(exchange: HttpExchange, _: Reply | None = None) -> web.StreamResponse:
     await exchange.wait(exchange.rule.seconds)
     return _write_and_close(exchange, b"")
 
 
-async def _status(exchange: Exchange, _: Reply | None = None) -> web.StreamResponse:
+async def _status(exchange: HttpExchange, _: Reply | None = None) -> web.StreamResponse:
     reply = page(exchange.rule.status)
     if exchange.rule.retry_after is not None:
         reply.headers["Retry-After"] = exchange.rule.retry_after
     return whole(reply)
 
 
-async def _redirect(exchange: Exchange) -> web.StreamResponse:
+async def _redirect(exchange: HttpExchange) -> web.StreamResponse:
     location = exchange.rule.location or exchange.request.path_qs
     return whole(Reply(b"", _HTML, 307, {"Location": location}))
 
 
-async def _whole(_: Exchange, reply: Reply) -> web.StreamResponse:
+async def _whole(_: HttpExchange, reply: Reply) -> web.StreamResponse:
     return whole(reply)
 
 
-async def _close_idle(exchange: Exchange, reply: Reply) -> web.StreamResponse:
+async def _close_idle(exchange: HttpExchange, reply: Reply) -> web.StreamResponse:
     return _ClosingSoon(reply, exchange.rule.seconds or 0.0)
 
 
@@ -211,21 +211,21 @@ class _ClosingSoon(web.Response):
             asyncio.get_running_loop().call_later(self._seconds, transport.close)
 
 
-async def _truncated(exchange: Exchange, reply: Reply) -> web.StreamResponse:
+async def _truncated(exchange: HttpExchange, reply: Reply) -> web.StreamResponse:
     length = f"Content-Length: {len(reply.body)}"
     return _write_and_close(exchange, _head(reply, length) + _half(reply))
 
 
-async def _truncated_chunked(exchange: Exchange, reply: Reply) -> web.StreamResponse:
+async def _truncated_chunked(exchange: HttpExchange, reply: Reply) -> web.StreamResponse:
     half = _half(reply)
     return _write_and_close(exchange, _head(reply, "Transfer-Encoding: chunked") + b"%x\r\n%s\r\n" % (len(half), half))
 
 
-async def _truncated_no_length(exchange: Exchange, reply: Reply) -> web.StreamResponse:
+async def _truncated_no_length(exchange: HttpExchange, reply: Reply) -> web.StreamResponse:
     return _write_and_close(exchange, _head(reply, "Connection: close") + _half(reply))
 
 
-async def _drip(exchange: Exchange, reply: Reply) -> web.StreamResponse:
+async def _drip(exchange: HttpExchange, reply: Reply) -> web.StreamResponse:
     transport = exchange.transport
     head = _head(reply, f"Content-Length: {len(reply.body)}")
     if transport is not None:
@@ -246,7 +246,7 @@ def _half(reply: Reply) -> bytes:
     return reply.body[: len(reply.body) // 2]
 
 
-def _write_and_close(exchange: Exchange, data: bytes) -> web.StreamResponse:
+def _write_and_close(exchange: HttpExchange, data: bytes) -> web.StreamResponse:
     if (transport := exchange.transport) is not None and not transport.is_closing():
         transport.write(data)
         transport.close()
@@ -255,10 +255,10 @@ def _write_and_close(exchange: Exchange, data: bytes) -> web.StreamResponse:
 
 def _body(
     make: Callable[[Reply, FaultRule], bytes], **headers: str
-) -> Callable[[Exchange, Reply], Awaitable[web.StreamResponse]]:
+) -> Callable[[HttpExchange, Reply], Awaitable[web.StreamResponse]]:
     """A fault that answers 200 with another body."""
 
-    async def answer(exchange: Exchange, reply: Reply) -> web.StreamResponse:
+    async def answer(exchange: HttpExchange, reply: Reply) -> web.StreamResponse:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         content_type = named.pop("Content-Type", reply.content_type)
         return whole(Reply(make(reply, exchange.rule), content_type, 200, named))
@@ -266,14 +266,14 @@ def _body(
     return answer
 
 
-_BEFORE: dict[str, Callable[[Exchange], Awaitable[web.StreamResponse]]] = {
+_BEFORE: dict[str, Callable[[HttpExchange], Awaitable[web.StreamResponse]]] = {
     "reset_before": _reset,
     "close_before": _close,
     "hang_before": _hang,
     "status_before": _status,
     "redirect": _redirect,
 }
-_AFTER: dict[str, Callable[[Exchange, Reply], Awaitable[web.StreamResponse]]] = {
+_AFTER: dict[str, Callable[[HttpExchange, Reply], Awaitable[web.StreamResponse]]] = {
     "reset_after": _reset,
     "close_after": _close,
     "hang_after": _hang,

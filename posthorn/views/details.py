@@ -11,7 +11,7 @@ from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, mask_phone
 from posthorn.views.markdown import table, written
 
-MOST_ROWS = 200
+MAX_ROWS = 200
 _FIRST_REJECTS = 20
 _READABLE = 4
 
@@ -30,12 +30,12 @@ def unknown_page(name: str) -> str:
         return f"{parts[0]}\n\nNothing is unknown any more.\n"
     rows = [
         (f"{row.line}", mask_phone(row.phone), written(row.problem or ""), written(row.evidence or "not looked up yet"))
-        for row in evidence[:MOST_ROWS]
+        for row in evidence[:MAX_ROWS]
     ]
     parts += [_CAMPAIGN if delivery.kind is Kind.CAMPAIGN else _EVENT]
     parts.append(table(("line:", "number", "what happened to its request", "what the last look showed"), rows))
-    if len(evidence) > MOST_ROWS:
-        parts.append(f"and {len(evidence) - MOST_ROWS:,} more")
+    if len(evidence) > MAX_ROWS:
+        parts.append(f"and {len(evidence) - MAX_ROWS:,} more")
     return "\n\n".join(parts).replace("NAME", written(name)) + "\n"
 
 

@@ -18,7 +18,7 @@ def found_page(number: str) -> tuple[int, str]:
     """How many messages went to that number, and a page of them in Markdown; a ticket's code is not on it.
 
     Raises:
-        InputError: it is no number.
+        InputError: it is not a number.
     """
     settings = load_settings()
     phone = read_phone(number, settings)

@@ -11,7 +11,7 @@ import orjson
 from posthorn.content.recipients.number import read_phone
 from posthorn.ledger import proofs, suppression
 from posthorn.ledger.history import Entry, history
-from posthorn.ledger.proofs import Kept
+from posthorn.ledger.proofs import KeptProof
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import OPT_OUT, mask_phone
 from posthorn.settings import load_settings
@@ -37,7 +37,7 @@ def find_messages(number: str, *, as_json: bool) -> str:
         return orjson.dumps(told, option=orjson.OPT_INDENT_2).decode()
     story = f"\non the suppression list:\n{entries_table(listed)}" if listed else ""
     if proven:
-        story = f"\nproofs, which are no recipient's message:\n{_proofs_table(proven)}{story}"
+        story = f"\nproofs, which are not a recipient's message:\n{_proofs_table(proven)}{story}"
     if not entries:
         return f"{mask_phone(phone)}: no campaign or event of this ledger has this number{story}"
     rows = [
@@ -57,7 +57,7 @@ def find_messages(number: str, *, as_json: bool) -> str:
     return f"{mask_phone(phone)}\n{table(headers, rows, right=('line',))}{story}"
 
 
-def _proofs_table(proven: Sequence[Kept]) -> str:
+def _proofs_table(proven: Sequence[KeptProof]) -> str:
     rows = [(one.name, one.outcome.value, one.code or "", _moment(one.claimed_at), one.provider_id or "") for one in proven]
     headers = ("name", "outcome", "ticket", "sent", "provider's id")
     return table(headers, rows)

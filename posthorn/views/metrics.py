@@ -189,7 +189,7 @@ def _of_campaigns(shown: list[Standing]) -> Iterator[Metric]:
 
 
 def _stopped_by_itself(one: Standing) -> bool:
-    """A deliberate stop is no alarm: whoever stopped it knows."""
+    """A deliberate stop is not an alarm: whoever stopped it knows."""
     return one.is_stopped and not (one.stopped_because or "").startswith(BY_A_PERSON)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 import orjson
 
 from posthorn.ledger import parked
-from posthorn.ledger.parked import Kept
+from posthorn.ledger.parked import ParkedNews
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import mask_phone
 from posthorn.views.tables import table
@@ -38,14 +38,14 @@ def list_parked(*, as_json: bool) -> str:
 _KEYS = ("received_at", "id", "number", "says", "contradicts", "campaign")
 
 
-def _row(one: Kept) -> tuple[str, str, str, str]:
+def _row(one: ParkedNews) -> tuple[str, str, str, str]:
     """Moment, id, masked number, state."""
     received = f"{datetime.fromtimestamp(one.received_at).astimezone():%Y-%m-%d %H:%M:%S %z}"
     number = mask_phone(one.phone) if one.phone else ""
     return received, one.provider_id, number, one.state.name.lower()
 
 
-def _why(one: Kept) -> str:
+def _why(one: ParkedNews) -> str:
     if one.contradicts is not None:
         return f"contradicts {one.campaign or 'a message that is erased'}: {one.contradicts}"
     return "no message has this id (yet)" if one.campaign is None else f"is about {one.campaign}; applied with the next news"

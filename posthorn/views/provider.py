@@ -11,7 +11,7 @@ from posthorn.views.tables import table
 
 _COLUMNS = ("id", "name", "bytes", "type", "stored")
 _WORDS = {Verdict.CONFIRMED: "confirmed", Verdict.OTHER: "OTHER", Verdict.UNCLEAR: "cannot tell"}
-_MOST_SEEN = 300
+_MAX_SEEN = 300
 
 
 def files_table(files: Sequence[StoredFile]) -> str:
@@ -46,6 +46,6 @@ def blacklist_table(found: Mapping[str, Any]) -> str:
 
 def probe_table(found: Sequence[Observation]) -> str:
     """What we rely on, where it comes from, and what was seen."""
-    rows = [(_WORDS[one.verdict], one.relies, one.source, plain(one.seen, most=_MOST_SEEN)) for one in found]
+    rows = [(_WORDS[one.verdict], one.relies, one.source, plain(one.seen, most=_MAX_SEEN)) for one in found]
     headers = ("", "what we rely on", "from", "seen")
     return table(headers, rows, widest=(None, 44, 30, 60))

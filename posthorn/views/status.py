@@ -56,7 +56,7 @@ def status_now(name: str, *, test: bool = False) -> dict[str, Any]:
 def status_rows(status: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row per state that holds a message, its meaning in words, and the sum, which must be the input.
 
-    Second copies are no part of the sum: each stands beside a message that is in it.
+    Second copies are not part of the sum: each stands beside a message that is in it.
     """
     counted = {name: count for name, count in status["totals"].items() if name != "input" and count}
     meanings = _MEANINGS if status["state"] == "running" else {**_MEANINGS, "sending": _LEFT_BEHIND}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from posthorn.content.plain import plain
 from posthorn.ledger import deliveries, reconciling
-from posthorn.ledger.reconciling import Evidence
+from posthorn.ledger.reconciling import UnknownMessage
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, mask_phone
 from posthorn.views.tables import table
@@ -26,10 +26,10 @@ def unknown_table(name: str) -> str:
     return table(headers, rows, right=("line",)) + (f"\nand {more:,} more" if more else "")
 
 
-def _message(one: Evidence) -> tuple[str, ...]:
+def _message(one: UnknownMessage) -> tuple[str, ...]:
     listed = plain(one.evidence or "not looked up yet")
     return str(one.line), mask_phone(one.phone), plain(one.problem or ""), listed
 
 
-def _ticket(one: Evidence) -> tuple[str, ...]:
+def _ticket(one: UnknownMessage) -> tuple[str, ...]:
     return str(one.line), one.code or "", mask_phone(one.phone), plain(one.problem or "")

@@ -11,7 +11,7 @@ from aiohttp.streams import StreamReader
 RECEIVE_SECONDS = 10.0
 """The provider itself waits ten seconds for the whole exchange."""
 
-_MOST_PARTS = 20
+_MAX_PARTS = 20
 _PIECE_BYTES = 65_536
 
 
@@ -48,7 +48,7 @@ async def _xml_field(request: web.Request) -> bytes:
         raise web.HTTPLengthRequired
     try:
         reader = await request.multipart()
-        for _ in range(_MOST_PARTS):
+        for _ in range(_MAX_PARTS):
             part = await reader.next()
             if part is None:
                 break

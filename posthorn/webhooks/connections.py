@@ -10,7 +10,7 @@ import asyncio
 from aiohttp import web
 from typing_extensions import override
 
-MOST_CONNECTIONS = 200
+MAX_CONNECTIONS = 200
 HEADERS_SECONDS = 10.0
 """The provider itself waits ten seconds for the whole exchange (the page "Postback delivery reports" of one)."""
 
@@ -48,7 +48,7 @@ class _Bounded(asyncio.Protocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._site.open_connections += 1
-        self._is_refused = self._site.open_connections > MOST_CONNECTIONS
+        self._is_refused = self._site.open_connections > MAX_CONNECTIONS
         assert isinstance(transport, asyncio.Transport)
         if self._is_refused:
             transport.abort()

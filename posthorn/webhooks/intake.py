@@ -17,13 +17,13 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.models import News, OptOut
 
 SWEEP_SECONDS = 60.0
-_MOST_PER_COMMIT = 500
+_MAX_PER_COMMIT = 500
 _logger = logging.getLogger(__name__)
 _Waiting = tuple[Sequence[News | OptOut], asyncio.Future[None]]
 _BY = "webhook"
 
 
-class Intake:
+class NewsIntake:
     """One writer for all requests. News of several is one verb of the ledger, so that their chunks are held in order."""
 
     def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
@@ -74,7 +74,7 @@ class Intake:
         size = count = 0
         for count, (news, _) in enumerate(self._waiting, start=1):  # noqa: B007 - used after the loop
             size += len(news)
-            if size >= _MOST_PER_COMMIT:
+            if size >= _MAX_PER_COMMIT:
                 break
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         return taken

@@ -24,7 +24,7 @@ from posthorn.models import News, OptOut
 from posthorn.settings import Settings
 from posthorn.webhooks.bodies import read_body
 from posthorn.webhooks.connections import IDLE_SECONDS, BoundedSite
-from posthorn.webhooks.intake import Intake
+from posthorn.webhooks.intake import NewsIntake
 
 _logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def application(
     Everything else is 404, so that nothing is given away. ``names`` and ``any_host`` are those of
     ``posthorn.loopback.refusal``: what it refuses is 404, too.
     """
-    receiver = _Receiver(Intake(ledger, clock), secret)
+    receiver = _Receiver(NewsIntake(ledger, clock), secret)
     guard = _guard(names, any_host=any_host)
     routes = [(gateway, route) for gateway in registry.GATEWAYS for route in gateway.routes]
     app = web.Application(client_max_size=max(route.max_bytes for _, route in routes), middlewares=[guard])
@@ -88,7 +88,7 @@ async def _nothing(_: web.Request) -> web.Response:
 
 
 class _Receiver:
-    def __init__(self, intake: Intake, secret: str) -> None:
+    def __init__(self, intake: NewsIntake, secret: str) -> None:
         self._intake = intake
         self._secret = secret.encode()
 

@@ -42,7 +42,7 @@ WORDS = [
         "{x}", "{{first_name}}", "%x%", "#X#", "[x]", "<x>", "${imie}", "*|FNAME|*", "%imię%", "[[name]]")),
     Case("W1 in the text", code=2, said=("text: holds the placeholder",), keys={"text": '"Kod: {{code}}"'}),
     Case("W1 literal", keys={"title": '"Hej {x}!"', "literal": "true"}, said=("Hej {x}!",)),
-    Case("per cent are no placeholder", keys={"text": '"-30% na A, -20% na B; 5 < 6, #lato #promo"'}, said=("41 characters",)),
+    Case("per cent are not placeholder", keys={"text": '"-30% na A, -20% na B; 5 < 6, #lato #promo"'}, said=("41 characters",)),
     Case("W2 a no-break space", keys={"title": '"Tylko\u00a0dziś"'}, said=("Tylko",)),
     Case("W2 a family", keys={"title": f'"Rodzinnie {_FAMILY}"'}, said=(_FAMILY,)),
     Case("a title of families is counted as the provider counts", code=2, keys={"title": f'"{_FAMILY * 9}"'}, said=("45 are given", "several")),

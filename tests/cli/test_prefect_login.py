@@ -178,7 +178,7 @@ def test_each_server_has_a_login_of_its_own_unless_the_operator_set_one() -> Non
 def test_an_address_that_another_program_has_is_refused_in_words(ours: Listener, tmp_path: Path) -> None:
     port = int(ours.url.rpartition(":")[2].removesuffix("/api"))
     with (
-        pytest.raises(PrefectServerError, match="cannot be listened on"),
+        pytest.raises(PrefectServerError, match="cannot listen on"),
         serving_prefect_server(tmp_path, "127.0.0.1", port),
     ):
         pass

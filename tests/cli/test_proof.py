@@ -29,5 +29,5 @@ def test_a_proof_is_asked_for_sent_and_told(desk: Desk) -> None:
     assert (ended.code, "unknown: it may be on its way" in ended.err) == (3, True)
     found = desk.run("messages", "find", "+48600100200")
     assert found.code == 0
-    assert "proofs, which are no recipient's message" in found.out
+    assert "proofs, which are not a recipient's message" in found.out
     assert [found.out.count(word) for word in (" taken ", " unknown ")] == [1, 1]

@@ -95,7 +95,7 @@ def test_a_file_by_url_and_one_for_voice(posthorn, box) -> None:
         (("files", "list", "--type", "video"), "--type: expected one of mms, voice"),
         (("files", "list", "--gateway", "skycore"), "--gateway: expected one that keeps files: serwersms"),
         (("account", "limits", "--gateway", "pigeon"), "--gateway: expected one that tells of its account: serwersms"),
-        (("account", "explain", "9999"), "CODE: 9999: no code or reason that is known"),
+        (("account", "explain", "9999"), "CODE: 9999: not a known code or reason"),
         (("account", "blacklist", "12"), "PHONE: too short"),
     ],
 )

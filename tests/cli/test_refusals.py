@@ -58,7 +58,7 @@ WRONG_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "no TOML": (file_of(b"name: sale\n"), "sale.toml is not TOML"),
     "no text": (file_of(b"name = '\xff'"), "sale.toml is not text in UTF-8"),
     "an empty campaign file": (file_of(b""), "name: is missing"),
-    "an unknown key": (written(tittle='"Autumn"'), "tittle: is no key of a campaign file; did you mean title?"),
+    "an unknown key": (written(tittle='"Autumn"'), "tittle: is not a key of a campaign file; did you mean title?"),
     "a title of 41 characters": (written(title='"' + "x" * 41 + '"'), "title: expected 1 to 40 characters (41 are given)"),
     "no media file": (without("poster.png"), "poster.png"),
     "eleven media": (written(media=[f"{n}.png" for n in range(11)]), "media: expected at most 10 items (11 are given)"),

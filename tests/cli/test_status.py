@@ -29,7 +29,7 @@ def settings_of(desk: Desk, url: str) -> Settings:
 
 @pytest.fixture
 def sent(desk: Desk, box_url: str) -> Desk:
-    """A desk with a campaign that is sent: 60 numbers, one of them twice, and a row that is no number."""
+    """A desk with a campaign that is sent: 60 numbers, one of them twice, and a row that is not a number."""
     file = write_campaign(desk.folder, [*numbers(60), numbers(1)[0], "12"])
     asyncio.run(deliver(file, settings_of(desk, box_url)))
     return desk

@@ -115,8 +115,8 @@ def gone(desk: Desk) -> str:
 
 REFUSED: dict[str, tuple[Callable[[Desk], str] | str, dict[str, str], str, int]] = {
     "a folder that is gone": (gone, {}, "the current folder cannot be used", 2),
-    "a folder whose name is no text": ("mkdir $'\\xff'; cd $'\\xff'; \"$@\"", {}, "is not text in UTF-8: ", 2),
-    "an argument that is no text": ("\"$@\" $'\\xff'", {}, "an argument is not text in UTF-8: \\udcff", 2),
+    "a folder whose name is not text": ("mkdir $'\\xff'; cd $'\\xff'; \"$@\"", {}, "is not text in UTF-8: ", 2),
+    "an argument that is not text": ("\"$@\" $'\\xff'", {}, "an argument is not text in UTF-8: \\udcff", 2),
     "a full output": ('"$@" > /dev/full', {}, "the output could not be written (No space left on device)", 1),
     "settings of random bytes": (
         "printf '\\xff\\x00A=1' > .env; \"$@\"",

@@ -144,7 +144,7 @@ def test_an_editor_may_leave_its_mark_and_line_ends(folder):
         ("title", f'"{"ł" * 41}"', "title: expected 1 to 40 characters (41 are given)"),
         ("title", r'"a\nb"', "title: expected one line of printable characters"),
         ("text", None, "text: is missing, and so are media; expected at least one of them"),
-        ("text", '" "', "text: expected words; leave the key out where there are none"),
+        ("text", '" "', "text: expected some text; leave the key out if there is none"),
         ("media", '"a.jpg"', "media: expected a list in square brackets, got 'a.jpg'"),
         ("media", '["a.jpg", 5]', "media, item 2: expected text in quotes, got 5"),
         ("media", '["a.jpg", ""]', "media, item 2: expected a path or a URL"),
@@ -163,9 +163,9 @@ def test_an_editor_may_leave_its_mark_and_line_ends(folder):
         ("chunk_size", "true", "chunk_size: expected a whole number of at least 1, got true"),
         ("hold_minutes", "-1", "hold_minutes: expected a whole number from 0 to 10080, got -1"),
         ("hold_minutes", "10081", "hold_minutes: expected a whole number from 0 to 10080, got 10081"),
-        ("tittle", '"x"', "tittle: is no key of a campaign file; did you mean title?"),
-        ("_folder", '"/etc"', "_folder: is no key of a campaign file"),
-        ("zzz", "1", "zzz: is no key of a campaign file"),
+        ("tittle", '"x"', "tittle: is not a key of a campaign file; did you mean title?"),
+        ("_folder", '"/etc"', "_folder: is not a key of a campaign file"),
+        ("zzz", "1", "zzz: is not a key of a campaign file"),
     ],
 )
 def test_a_wrong_key_is_refused_with_what_is_expected(load, key, value, problem):

@@ -31,7 +31,7 @@ PROBLEMS = [
     ({"name": '"../x"'}, "name: expected 1 to 80"),
     ({"gateway": '"serwersms"'}, "gateway: expected skycore"),
     ({"barcode": '"magic"'}, "barcode: expected"),
-    ({"atendees": '"x"'}, "atendees: is no key of an event file; did you mean attendees?"),
+    ({"atendees": '"x"'}, "atendees: is not a key of an event file; did you mean attendees?"),
     ({"ddm_title": '"Hello"'}, "ddm_text: is missing"),
     ({"custom_texts": '{ first = "Hello" }'}, "custom_texts: expected slide numbers"),
 ]

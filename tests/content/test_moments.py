@@ -48,5 +48,5 @@ def test_a_moment_is_shown_in_both_zones():
 
 
 def test_an_unknown_zone_is_refused():
-    with pytest.raises(InputError, match="--timezone: 'Mars' is no time zone"):
+    with pytest.raises(InputError, match="--timezone: 'Mars' is not a time zone"):
         moments.checked_zone("Mars")

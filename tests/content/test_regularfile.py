@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from posthorn.content.inputfile import MOST_BYTES, sha256_of
+from posthorn.content.inputfile import MAX_BYTES, sha256_of
 from posthorn.content.media.files import check_media
 from posthorn.content.recipients.csvfile import open_csv
 from posthorn.content.regularfile import opened
@@ -89,17 +89,17 @@ def test_no_descriptor_stays_open_where_a_file_is_refused(tmp_path: Path) -> Non
 STRANGE_TOML = {
     "deeply nested lists": ("a = " + "[" * 100_000, "is nested too deeply"),
     "deeply nested tables": ("a = " + "{b = " * 100_000, "is nested too deeply"),
-    "a key of many parts": (".".join("a" * 20_000) + " = 1", "is no key of|is nested too deeply"),
+    "a key of many parts": (".".join("a" * 20_000) + " = 1", "is not a key of|is nested too deeply"),
     "an integer of 5,000 digits": ("a = " + "9" * 5_000, "is not TOML"),
-    "a hexadecimal of 5,000 digits": ("chunk_size = 0x" + "f" * 5_000, "chunk_size: expected a whole number|is no key"),
+    "a hexadecimal of 5,000 digits": ("chunk_size = 0x" + "f" * 5_000, "chunk_size: expected a whole number|is not a key"),
     "a name of control characters": ('name = "a\\u0000\\u001b[2J"', "name: expected"),
     "a date that does not exist": ("send_at = 2026-02-30T00:00:00Z", "is not TOML"),
-    "infinity": ("chunk_size = inf", "expected a whole number|is no key"),
+    "infinity": ("chunk_size = inf", "expected a whole number|is not a key"),
     "UTF-16": ('name = "a"'.encode("utf-16"), "is not text in UTF-8"),
     "UTF-32": ('name = "a"'.encode("utf-32"), "is not text in UTF-8"),
     "no bytes": ("", "is missing"),
     "NULs": ("\0" * 100, "is not TOML"),
-    "more than 1 MiB": ("#" * (MOST_BYTES + 1), "is larger than"),
+    "more than 1 MiB": ("#" * (MAX_BYTES + 1), "is larger than"),
 }
 
 

@@ -19,12 +19,12 @@ from posthorn.delivery.running.run import Run, open_run
 from posthorn.delivery.sending.send import Exchange, send_batch
 from posthorn.errors import LedgerError
 from posthorn.gateways.contract import Before
-from posthorn.ledger.sending import Claim
+from posthorn.ledger.claims import Claim
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer
 from tests.delivery.takeover import settings_of
 
-_LONGEST_SECONDS = 20.0
+_MAX_SECONDS = 20.0
 synced = threading.Event()
 _fsync = os.fsync
 
@@ -62,7 +62,7 @@ class Troubled:
 
 
 def _release(other: sqlite3.Connection) -> None:
-    synced.wait(_LONGEST_SECONDS)
+    synced.wait(_MAX_SECONDS)
     other.execute("ROLLBACK")
     other.close()
 

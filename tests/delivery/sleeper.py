@@ -15,7 +15,7 @@ from posthorn.delivery.running.run import Run, open_run
 from posthorn.delivery.sending.send import Exchange, send_batch
 from posthorn.errors import GatewayError, LedgerError, Stopped
 from posthorn.gateways.contract import Before
-from posthorn.ledger.sending import Claim
+from posthorn.ledger.claims import Claim
 from posthorn.models import Answer
 from tests.delivery.takeover import settings_of
 

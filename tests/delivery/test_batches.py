@@ -13,7 +13,7 @@ from posthorn.delivery.preparing.upload import upload_media
 from posthorn.delivery.preparing.verify import verify_media
 from posthorn.delivery.running.run import Run, open_run
 from posthorn.delivery.sending.exchange import campaign_exchange
-from posthorn.delivery.sending.send import MOST_BATCHES, Exchange, batches, send_batch
+from posthorn.delivery.sending.send import MAX_BATCHES, Exchange, batches, send_batch
 from posthorn.errors import CreditExhausted
 from posthorn.ledger import sending
 from posthorn.sandbox.server import Sandbox
@@ -27,7 +27,7 @@ def test_every_chunk_is_in_one_batch_and_a_large_campaign_has_few(count: int) ->
     chunks = list(range(3, 3 + 2 * count, 2))  # what is between them belongs to another campaign
     cut = list(batches(chunks, concurrency=8))
     assert [chunk for first, last in cut for chunk in chunks if first <= chunk <= last] == chunks
-    assert len(cut) <= MOST_BATCHES
+    assert len(cut) <= MAX_BATCHES
     assert count <= 32 or len(cut) > 1
 
 

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from posthorn.delivery.planning.check import examine
+from posthorn.delivery.planning.load import load_wish
 from posthorn.delivery.planning.merge import Consent, MissingRows
 from posthorn.delivery.planning.plan import plan_file
-from posthorn.delivery.planning.wish import load_wish
 from posthorn.errors import DeliveryChanged, InputError
 from posthorn.ledger import amending, deliveries, erasing, sending
 from posthorn.ledger.deliveries import Delivery

@@ -10,8 +10,8 @@ import pytest
 
 from posthorn.delivery.deciding.resend import resend_all
 from posthorn.delivery.planning.check import examine
+from posthorn.delivery.planning.load import load_wish
 from posthorn.delivery.planning.plan import plan_file
-from posthorn.delivery.planning.wish import load_wish
 from posthorn.errors import InputError
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox

@@ -142,7 +142,7 @@ def test_a_link_stays_one_and_what_is_no_file_is_left_alone(
     assert (tmp_path / "target").read_text() != "old"
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", "."):
-        with pytest.raises(InputError, match="is no file"):
+        with pytest.raises(InputError, match="is not a file"):
             export(CAMPAIGN, "sale", tmp_path / name)
     assert (tmp_path / "pipe").is_fifo()
 

@@ -22,7 +22,7 @@ from posthorn.delivery.sending.send import Exchange, send_batch
 from posthorn.delivery.settling.catchup import catch_up_campaign
 from posthorn.errors import LedgerError
 from posthorn.gateways.contract import Before
-from posthorn.ledger.sending import Claim
+from posthorn.ledger.claims import Claim
 from posthorn.models import Answer
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings

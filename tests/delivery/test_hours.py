@@ -14,7 +14,7 @@ from posthorn.content.definition import CampaignContent
 from posthorn.delivery.deciding.approval import decide
 from posthorn.delivery.limits.hours import Gate
 from posthorn.delivery.planning.check import examine
-from posthorn.delivery.planning.wish import load_wish
+from posthorn.delivery.planning.load import load_wish
 from posthorn.errors import InputError, Stopped, Waits
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox

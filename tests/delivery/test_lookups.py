@@ -292,7 +292,7 @@ async def test_pages_whose_number_changes_are_read_again(tmp_path: Path) -> None
         settings = quick(box, tmp_path)
         box.faults.replace([NEVER_ARRIVED, {"call": REPORTS, "fault": "page_added", "at": [2]}])
         status = await deliver(write_campaign(tmp_path, numbers(500), resend_unconfirmed="true"), settings)
-        assert counted(status) == {"accepted": 500}, "one odd reading is no reason to give up"
+        assert counted(status) == {"accepted": 500}, "one odd reading is not a reason to give up"
 
 
 async def test_a_cancelled_campaign_sends_nothing_again_and_calls_nothing_cancelled_that_is_unknown(

@@ -9,14 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.delivery.planning.check import examine
+from posthorn.delivery.planning.load import load_wish
 from posthorn.delivery.planning.merge import Consent, MissingRows
 from posthorn.delivery.planning.plan import plan_file
-from posthorn.delivery.planning.wish import load_wish
 from posthorn.delivery.running.run import open_lookup
 from posthorn.errors import DeliveryChanged, InputError, LedgerError, NotMerged
 from posthorn.ledger import deliveries, erasing, resolving, sending
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.merging import Place, take_out
+from posthorn.ledger.merging import Position, take_out
 from posthorn.ledger.resolving import Which
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, open_ledger
@@ -109,7 +109,7 @@ def test_whoever_was_taken_out_never_becomes_pending_again(way_back: str, settin
         claim = sending.claim(ledger, delivery, OWNER, 1, LATEST)
         assert claim is not None
         with ledger.write() as connection:
-            take_out(connection, delivery.id, [Place(claim.chunk_id, 1)], by="Ada", why="cancelled")
+            take_out(connection, delivery.id, [Position(claim.chunk_id, 1)], by="Ada", why="cancelled")
         assert states_of(ledger, delivery, claim.chunk_id) == [MessageState.PENDING] * 3, "it is in flight"
         if way_back == "release":
             sending.release(ledger, claim)
@@ -280,7 +280,7 @@ async def test_rows_are_not_merged_under_the_eyes_of_who_looks_after_the_deliver
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A look that has begun knows nothing of them: it would call a ledger caught up that still lacks them."""
-    monkeypatch.setattr("posthorn.delivery.running.run._LOOKUP_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("posthorn.delivery.running.locks._MAX_LOOKUP_SECONDS", 0.0)
     file = write_campaign(tmp_path, numbers(10))
     plan_file(file, settings)
     async with open_lookup("sale", settings=settings):

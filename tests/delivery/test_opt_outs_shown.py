@@ -11,8 +11,8 @@ import pytest
 from posthorn.delivery.deciding.resend import resend_named
 from posthorn.delivery.planning.check import examine
 from posthorn.delivery.planning.checked import Checked
+from posthorn.delivery.planning.load import load_wish
 from posthorn.delivery.planning.plan import plan_file
-from posthorn.delivery.planning.wish import load_wish
 from posthorn.errors import InputError
 from posthorn.ledger import suppression
 from posthorn.ledger.store.engine import open_ledger

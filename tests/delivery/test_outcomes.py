@@ -14,7 +14,7 @@ from posthorn.delivery.settling.guard import guard
 from posthorn.errors import OutcomeUnknown, SlowDown, Stopped
 from posthorn.gateways.http import Before
 from posthorn.ledger import listing, sending
-from posthorn.ledger.sending import Claim
+from posthorn.ledger.claims import Claim
 from posthorn.models import Answer, MessageState, Receipt
 from posthorn.settings import Settings
 from tests.delivery.journey import numbers, write_campaign

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from posthorn.delivery.running.pace import LONGEST_WAIT_SECONDS, Pace
+from posthorn.delivery.running.pace import MAX_WAIT_SECONDS, Pace
 
 
 def test_the_breaker_opens_at_so_many_unknown_outcomes_in_a_row() -> None:
@@ -36,7 +36,7 @@ def test_a_pause_is_as_long_as_asked_for_but_not_for_ever() -> None:
     pace.slow(40)
     assert 30 < pace.waiting_seconds <= 40
     pace.slow(10**6)
-    assert pace.waiting_seconds <= LONGEST_WAIT_SECONDS
+    assert pace.waiting_seconds <= MAX_WAIT_SECONDS
 
 
 def test_pauses_that_nobody_measured_grow_and_end_with_an_answer() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from posthorn.delivery.planning.check import examine
+from posthorn.delivery.planning.load import load_wish
 from posthorn.delivery.planning.plan import plan_file
-from posthorn.delivery.planning.wish import load_wish
 from posthorn.delivery.provider.probe import probe
 from posthorn.delivery.running.place import account_of
 from posthorn.delivery.running.run import open_run
@@ -86,7 +86,7 @@ def test_a_test_is_refused_where_a_probe_saw_that_tests_go_out(
             step()
             continue
         with pytest.raises(
-            InputError, match=r"test: the probe of 20.* saw that this account sends what is to be checked only"
+            InputError, match=r"test: the probe of 20.* saw that this account sends even what is only to be checked"
         ):
             step()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from posthorn.delivery.planning.check import check_campaign, examine
+from posthorn.delivery.planning.load import load_wish
 from posthorn.delivery.planning.plan import plan_file
-from posthorn.delivery.planning.wish import load_wish
 from posthorn.errors import InputError, LedgerError
 from posthorn.ledger import approvals, deliveries, erasing
 from posthorn.ledger.store.engine import Ledger, open_ledger

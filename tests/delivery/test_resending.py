@@ -51,7 +51,7 @@ async def test_what_was_taken_is_sent_twice_only_where_that_is_said(
     named = ("--phone", numbers(10)[0], "--phone", numbers(10)[5])
     assert command(["campaign", "resend", "sale", *named, *REASON]) == 2
     said = capsys.readouterr().err
-    assert "1 of them were taken already, as accepted; nothing was changed. Say --although-taken" in said
+    assert "1 of them were taken already, as accepted; nothing was changed. Add --although-taken" in said
     assert counted(status_of("sale", settings)) == {"rejected": 1, "accepted": 9}
     assert command(["campaign", "resend", "sale", *named, "--although-taken", "--json", *REASON]) == 0
     assert json.loads(capsys.readouterr().out)["resent"] == 2

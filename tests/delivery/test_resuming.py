@@ -13,7 +13,7 @@ from posthorn.delivery.preparing.upload import upload_media
 from posthorn.delivery.preparing.verify import verify_media
 from posthorn.delivery.running.run import open_run
 from posthorn.delivery.settling.due import names_to_settle
-from posthorn.ledger import deliveries, sending
+from posthorn.ledger import claims, deliveries, sending
 from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
@@ -53,7 +53,7 @@ async def test_a_run_waits_for_what_another_process_has_claimed_and_sends_what_i
     ledger = Ledger(settings.database_url)
     try:
         campaign = deliveries.get(ledger, name)
-        ledger.locks.acquire(sending.owner_key(HELPER))
+        ledger.locks.acquire(claims.owner_key(HELPER))
         claimed = sending.claim(ledger, campaign, HELPER, 1, LATEST)
         assert claimed is not None
         async with open_run(name, settings=settings) as run:

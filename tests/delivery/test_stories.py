@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from posthorn.delivery.planning.check import examine
+from posthorn.delivery.planning.load import load_wish
 from posthorn.delivery.planning.merge import Consent, MissingRows
 from posthorn.delivery.planning.plan import plan_file
-from posthorn.delivery.planning.wish import load_wish
 from posthorn.errors import DeliveryChanged, InputError
 from posthorn.ledger import amending, deliveries, erasing, sending, tickets
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.merging import Place, take_out
+from posthorn.ledger.merging import Position, take_out
 from posthorn.ledger.resolving import Which, resolve
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Answer, Kind, MessageState, Receipt
@@ -192,7 +192,7 @@ class Story(RuleBasedStateMachine):
         with open_ledger(self.settings) as ledger:
             delivery = deliveries.get(ledger, "gala")
             places = [
-                Place(*one.place) for one in tickets.all_tickets(ledger, delivery) if one.barcode == self._code(person)
+                Position(*one.place) for one in tickets.all_tickets(ledger, delivery) if one.barcode == self._code(person)
             ]
             with ledger.write() as connection:
                 take_out(connection, delivery.id, places, by="Ada", why="asked to")

@@ -20,12 +20,12 @@ from posthorn.delivery.deciding.resolve import resolve
 from posthorn.delivery.planning import check
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.planning.preview import preview
-from posthorn.delivery.preparing.tickets import TicketExchange
 from posthorn.delivery.running.pace import Pace
 from posthorn.delivery.running.run import TicketRun
+from posthorn.delivery.sending.exchange import TicketExchange
 from posthorn.errors import CreditExhausted, InputError, OutcomeUnknown, SlowDown
 from posthorn.gateways.skycore.client import Skycore
-from posthorn.ledger.sending import Claim
+from posthorn.ledger.claims import Claim
 from posthorn.models import Answer, Kind, MessageState, Phone, Receipt
 from posthorn.sandbox.server import Sandbox
 from posthorn.views.export import export_csv

@@ -14,8 +14,8 @@ from posthorn.content.waves import Halt, Waves, read_halt, read_wait, wave_sizes
 from posthorn.delivery.deciding import approval
 from posthorn.delivery.limits.halting import LOOK_EVERY_SECONDS, Halting
 from posthorn.delivery.planning.check import examine
+from posthorn.delivery.planning.load import load_wish
 from posthorn.delivery.planning.plan import plan_file
-from posthorn.delivery.planning.wish import load_wish
 from posthorn.delivery.sending.waves import judged
 from posthorn.delivery.settling.due import going_on
 from posthorn.delivery.settling.report import pull_reports_of

@@ -19,7 +19,7 @@ DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load(FILE.read_text())["deployment
 FLOWS: dict[str, Flow[..., Any]] = {
     one["entrypoint"]: load_flow_from_entrypoint(one["entrypoint"], use_placeholder_flow=False) for one in DEPLOYMENTS
 }
-MOST_PARAMETERS = 5
+MAX_PARAMETERS = 5
 WRITTEN_OVER = {"flows.desk.find", "flows.desk.suppress"}
 """Forms that a number is typed into: the flow writes it over before anything else (tests/flows/test_desk.py)."""
 
@@ -29,7 +29,7 @@ def test_the_run_form_explains_itself(entrypoint: str) -> None:
     flow = FLOWS[entrypoint]
     properties = parameter_schema(flow).properties
     assert flow.description
-    assert len(properties) <= MOST_PARAMETERS
+    assert len(properties) <= MAX_PARAMETERS
     for name, field in properties.items():
         assert field.get("description"), f"{name} has no line under Args: in the docstring"
         assert field["type"] in ("string", "integer", "boolean"), f"{name} is not flat"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 
 _SHARE_AT_FIRST = 0.8
-_MOST_AT_ONCE = 40
+_MAX_AT_ONCE = 40
 
 
 class LivingList:
@@ -33,7 +33,7 @@ class LivingList:
         return frozenset(self._listed)
 
     def rows(self) -> list[str]:
-        """The lines of the list: everybody, one that is no number, two that stand there twice."""
+        """The lines of the list: everybody, one that is not a number, two that stand there twice."""
         return [*self._listed, "not a number", self.phones[0], f" {self.phones[-1]} "]
 
     def write(self, path: Path) -> None:
@@ -48,7 +48,7 @@ class LivingList:
 
     def append(self, dice: random.Random) -> int:
         """Some who were never in it come to its end, its middle, or its beginning."""
-        many = min(len(self._ahead), dice.randint(1, _MOST_AT_ONCE))
+        many = min(len(self._ahead), dice.randint(1, _MAX_AT_ONCE))
         new, self._ahead = self._ahead[:many], self._ahead[many:]
         old = list(self._listed)
         at = dice.choice((0, len(old) // 2, len(old), len(old)))
@@ -74,7 +74,7 @@ class LivingList:
     def _remove(self, dice: random.Random, may_leave: Callable[[str], bool]) -> list[str]:
         ends = (self.phones[0], self.phones[-1])
         candidates = [phone for phone in self._listed if phone not in ends and may_leave(phone)]
-        leaving = dice.sample(candidates, min(len(candidates), dice.randint(1, _MOST_AT_ONCE)))
+        leaving = dice.sample(candidates, min(len(candidates), dice.randint(1, _MAX_AT_ONCE)))
         for phone in leaving:
             del self._listed[phone]
         return leaving
@@ -82,7 +82,7 @@ class LivingList:
     def put_back(self, dice: random.Random) -> int:
         """Some of those who left are in it again."""
         able = [phone for phone in self.phones if phone not in self._listed and phone in self.gone | self._surely_out]
-        back = dice.sample(able, min(len(able), dice.randint(1, _MOST_AT_ONCE)))
+        back = dice.sample(able, min(len(able), dice.randint(1, _MAX_AT_ONCE)))
         self._listed.update(dict.fromkeys(back))
         return len(back)
 

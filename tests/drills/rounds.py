@@ -28,7 +28,7 @@ from tests.drills.verdict import judge, planned_phones
 
 NAME = "drill"
 _PATIENCE_SECONDS = 90
-_MOST_STARTS = 40
+_MAX_STARTS = 40
 _HELD_SECONDS = 15 * 60 + 120
 _LAST_LOOK_SECONDS = 15 * 60 - 1
 """So a held campaign that sent anything again is looked at for the last time a second after the request, not 13 minutes."""
@@ -157,7 +157,7 @@ class Round:
         puller = self._start(partial(worker.pull, NAME, self._settings)) if self._plan.pulls_reports else None
         for _ in range(dice.randint(2, 7)):
             self._disturbed_run(dice)
-        self._until_finished(_MOST_STARTS, "although faults strike")
+        self._until_finished(_MAX_STARTS, "although faults strike")
         fired = self._box.ask("truth")["faults"]
         self._tally.faults.update({_fault_of(name): struck for name, struck in fired.items() if struck})
         self._box.order("PUT", "faults", [])

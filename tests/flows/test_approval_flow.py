@@ -109,7 +109,7 @@ async def test_a_person_sees_what_will_happen_and_approves_in_the_form(
 async def test_what_waits_cannot_be_sent_by_a_share(box: Sandbox, tmp_path: Path, prefect: PrefectClient) -> None:
     async with waiting(asks_first(tmp_path, "shared"), prefect):
         state = await send_share("shared", return_state=True)
-    assert (state.name, state.message) == ("NotRunning", "nobody runs shared, so there is nobody to help; nothing was sent")
+    assert (state.name, state.message) == ("NotRunning", "nobody runs shared, so there is no run to help; nothing was sent")
     assert box.truth()["send_requests"] == 0
 
 

@@ -147,7 +147,6 @@ async def test_a_run_heeds_the_state_that_a_person_sets(
 NO_WORDS = {
     "crashed": Crashed(),
     "already running": Completed(name="AlreadyRunning"),
-    "not merged": Completed(name="NotMerged"),
 }
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prefect import flow
+from prefect.client.schemas.objects import State
 
 from flows.ending import already_running, ending, not_approved
+from posthorn.cli.runs import _recorded
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.running.run import open_helper, open_lookup, open_run
 from posthorn.errors import AlreadyRunning, CreditExhausted, NotMerged
@@ -83,12 +87,24 @@ def test_a_final_state_looks_like_what_it_is(case: str) -> None:
     assert (state.message or "").startswith(message)
 
 
-def test_a_run_beside_another_says_whether_its_file_had_news() -> None:
-    """The command ends with 3 where it had: it has to be given again."""
-    assert (already_running(AlreadyRunning("x")).name, already_running(NotMerged("x")).name) == (
-        "AlreadyRunning",
-        "NotMerged",
-    )
+@pytest.mark.usefixtures("prefect")
+@pytest.mark.parametrize("said", [AlreadyRunning, NotMerged])
+async def test_a_run_beside_another_says_whether_its_file_had_news(said: type[AlreadyRunning]) -> None:
+    """One state in the UI; the command ends with 3 where the file had news, for it has to be given again."""
+
+    @flow(persist_result=False)
+    async def beside_another() -> State[Any]:
+        return already_running(said("x"))
+
+    states = []
+
+    async def start() -> State[Any]:
+        states.append(await beside_another(return_state=True))
+        return states[0]
+
+    with pytest.raises(AlreadyRunning) as raised:
+        await _recorded(start)
+    assert (raised.type, states[0].name, states[0].message) == (said, "AlreadyRunning", "x")
 
 
 def test_a_no_is_no_green_tick() -> None:

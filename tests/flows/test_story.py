@@ -13,7 +13,7 @@ from flows.campaign import send_campaign
 from posthorn.sandbox.server import Sandbox
 from tests.delivery.journey import numbers, write_campaign
 
-MOST_LINES = 60
+MAX_LINES = 60
 
 
 async def lines_of(prefect: PrefectClient, state: State[object]) -> list[str]:
@@ -37,7 +37,7 @@ async def test_the_logs_tell_plan_batches_and_ending_in_a_few_dozen_lines(
         "/v2/artifacts/key/posthorn-overview",
     ):
         assert [line for line in lines if words in line], (words, lines)
-    assert len(lines) < MOST_LINES
+    assert len(lines) < MAX_LINES
     assert not [line for line in lines if "Traceback" in line]
 
 

@@ -154,7 +154,7 @@ ODD_ERRORS = {
     "a list": [1, 2],
     "true": True,
     "without a code": {"type": "X", "message": "Y"},
-    "a code that is no number": {"code": "abc"},
+    "a code that is not a number": {"code": "abc"},
     "a code beyond all codes": {"code": "9" * 5000},
     "a code that is a fraction of a number": {"code": None},
 }

@@ -280,7 +280,7 @@ _HOSTS = {"serwersms": b"api2.serwersms.pl", "skycore": b"secure.skycore.com"}
 
 
 def readable(raw: bytes) -> str:
-    """A request on lines: CRLF ends one, other bytes that are no text are escaped, a random boundary is a fixed one."""
+    """A request on lines: CRLF ends one, other bytes that are not text are escaped, a random boundary is a fixed one."""
     text = raw.decode("utf-8", "backslashreplace")
     if found := re.search("boundary=([0-9a-f]{32})", text):
         text = text.replace(found[1], _BOUNDARY)

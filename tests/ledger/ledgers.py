@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from posthorn.content.definition import CampaignContent, EventContent
 from posthorn.ledger import deliveries, planning, sending, totals
+from posthorn.ledger.claims import Claim
 from posthorn.ledger.deliveries import Delivery, delivery_of
 from posthorn.ledger.planning import NewDelivery
-from posthorn.ledger.sending import Claim
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, ChunkState, Media, MessageState, Phone, Receipt

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from posthorn.ledger import deliveries, planning, sending
+from posthorn.ledger import claims, deliveries, planning, sending
 from posthorn.ledger.store.engine import Ledger
 from tests.ledger.ledgers import LATEST, Listed, new_campaign
 
@@ -25,7 +25,7 @@ def _hold(ledger: Ledger, key: str) -> None:
 
 def _claim_one(ledger: Ledger, name: str, owner: str) -> None:
     """Claim a chunk as ``owner``, and do nothing more until killed."""
-    ledger.locks.acquire(sending.owner_key(owner))
+    ledger.locks.acquire(claims.owner_key(owner))
     campaign = deliveries.get(ledger, name)
     claim = sending.claim(ledger, campaign, owner, 1, LATEST)
     assert claim is not None

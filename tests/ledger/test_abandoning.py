@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from posthorn.ledger import sending
+from posthorn.ledger import claims, sending
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import ChunkState
 from tests.ledger.ledgers import OWNER, PENDING, UNKNOWN, ZOMBIE, answer, attempts, chunk_state, claimed, planned, states
@@ -20,7 +20,7 @@ def test_the_chunk_of_a_killed_process_becomes_unknown(url: str, ledger: Ledger)
         chunk = int(said.split()[0])
         assert sending.abandon_dead(ledger, campaign) == 0, "its owner lives"
         child.kill()
-        until(lambda: ledger.locks.is_free(sending.owner_key(ZOMBIE)))
+        until(lambda: ledger.locks.is_free(claims.owner_key(ZOMBIE)))
     assert sending.abandon_dead(ledger, campaign) == 1
     assert states(ledger, campaign) == {"unknown": 10, "pending": 20}
     assert attempts(ledger, chunk) == ["abandoned"]
@@ -33,7 +33,7 @@ def test_the_chunk_of_a_stopped_process_is_left_alone(url: str, ledger: Ledger) 
         os.kill(child.pid, signal.SIGSTOP)
         try:
             with pytest.raises(AssertionError):  # not yet, and it may wake up and send at any time
-                until(lambda: ledger.locks.is_free(sending.owner_key(ZOMBIE)), most=0.5)
+                until(lambda: ledger.locks.is_free(claims.owner_key(ZOMBIE)), most=0.5)
             assert sending.abandon_dead(ledger, campaign) == 0
             assert chunk_state(ledger, int(said.split()[0])) == ChunkState.SENDING
         finally:
@@ -42,7 +42,7 @@ def test_the_chunk_of_a_stopped_process_is_left_alone(url: str, ledger: Ledger) 
 
 def test_only_the_dead_are_abandoned(url: str, ledger: Ledger) -> None:
     campaign = planned(ledger, 30)
-    ledger.locks.acquire(sending.owner_key(OWNER))
+    ledger.locks.acquire(claims.owner_key(OWNER))
     mine = claimed(ledger, campaign, OWNER)
     dead = claimed(ledger, campaign, ZOMBIE)
     assert sending.abandon_dead(ledger, campaign) == 1

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from posthorn.errors import LedgerError
 from posthorn.ledger import deliveries, sending
-from posthorn.ledger.sending import Claim
+from posthorn.ledger.claims import Claim
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import ChunkState

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from posthorn.ledger import copies, deliveries, reconciling, sending, totals
+from posthorn.ledger.claims import Claim, ClaimLost
 from posthorn.ledger.copies import Copy
-from posthorn.ledger.reconciling import Decision
-from posthorn.ledger.sending import Claim, ClaimLost
+from posthorn.ledger.reconciling import Settlement
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, Receipt
 from tests.ledger.ledgers import answer, claimed, ids, planned, states
@@ -28,7 +28,9 @@ def sent_again(ledger: Ledger) -> tuple[deliveries.Delivery, Claim, Claim]:
     first = claimed(ledger, campaign)
     sending.record_unknown(ledger, first)
     unknown = reconciling.unconfirmed(ledger, campaign, 100)
-    reconciling.settle(ledger, campaign, [Decision(one, "resend", PENDING, "not listed, twice") for one in unknown], by="x")
+    reconciling.settle(
+        ledger, campaign, [Settlement(one, "resend", PENDING, "not listed, twice") for one in unknown], by="x"
+    )
     return campaign, first, claimed(ledger, campaign)
 
 
@@ -59,7 +61,7 @@ def test_a_late_answer_that_a_lookup_had_found_already_proves_nothing(ledger: Le
     first = claimed(ledger, campaign)
     sending.record_unknown(ledger, first)
     unknown = reconciling.unconfirmed(ledger, campaign, 100)
-    found = [Decision(one, "found", ACCEPTED, "listed", own) for one, own in zip(unknown, ids(first), strict=True)]
+    found = [Settlement(one, "found", ACCEPTED, "listed", own) for one, own in zip(unknown, ids(first), strict=True)]
     reconciling.settle(ledger, campaign, found, by="x")
     comes_late(ledger, first)
     assert count(ledger, campaign) == 0
@@ -129,7 +131,7 @@ def test_a_number_is_in_doubt_while_another_campaign_of_that_title_has_it_open(l
     assert set(copies.open_elsewhere(ledger, campaign, first.phones)) == set(first.phones)
     assert copies.open_elsewhere(ledger, other, first.phones) == {}, "not by itself"
     unknown = reconciling.unconfirmed(ledger, other, 100)
-    found = [Decision(one, "found", ACCEPTED, "listed", own) for one, own in zip(unknown, ids(first), strict=True)]
+    found = [Settlement(one, "found", ACCEPTED, "listed", own) for one, own in zip(unknown, ids(first), strict=True)]
     reconciling.settle(ledger, other, found, by="x")
     assert set(copies.open_elsewhere(ledger, campaign, first.phones)) == set()
 

@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.ledger import costs, deliveries, reconciling, resolving, sending
+from posthorn.ledger.claims import Claim
 from posthorn.ledger.costs import Cap, CapReached, Limits, Nearing
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.resolving import EVERYTHING, RESENDABLE
-from posthorn.ledger.sending import Claim
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState
@@ -281,7 +281,7 @@ def test_settled_as_never_sent_is_given_back(ledger: Ledger) -> None:
     assert costs.count_anew(ledger, cap(5, campaign), TARIFFS) == EURO
     lost = reconciling.unconfirmed(ledger, campaign, 100, (0, 0))
     reconciling.settle(
-        ledger, campaign, [reconciling.Decision(message, "resend", PENDING, "never listed") for message in lost], by="Ada"
+        ledger, campaign, [reconciling.Settlement(message, "resend", PENDING, "never listed") for message in lost], by="Ada"
     )
     assert costs.count_anew(ledger, cap(5, campaign), TARIFFS) == 0
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from posthorn.ledger import deliveries, erasing, reconciling, resolving, sending
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.reconciling import Decision
+from posthorn.ledger.reconciling import Settlement
 from posthorn.ledger.resolving import Which
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, Receipt
@@ -97,7 +97,7 @@ def test_the_evidence_of_a_campaign_is_erased_and_that_of_others_stays(ledger: L
     for campaign in (erased, other):
         sending.record_unknown(ledger, claimed(ledger, campaign))
         found = [
-            Decision(message, "found", S.DELIVERED, "listed as delivered", f"{campaign.name}-{message.position}")
+            Settlement(message, "found", S.DELIVERED, "listed as delivered", f"{campaign.name}-{message.position}")
             for message in reconciling.unconfirmed(ledger, campaign, 10, (0, 0))
         ]
         reconciling.settle(ledger, campaign, found, by="reconcile")

@@ -175,7 +175,7 @@ def test_a_writer_waits_for_another_program_to_let_go(sqlite_ledger: Ledger) -> 
 
 UNOPENABLE = {
     "a folder stands in its place": lambda path: path.mkdir(),
-    "it is no database": lambda path: path.write_bytes(b"certainly no database" * 1000),
+    "it is not a database": lambda path: path.write_bytes(b"certainly no database" * 1000),
     "its folder is a file": lambda path: path.parent.rmdir() or path.parent.write_text(""),
 }
 

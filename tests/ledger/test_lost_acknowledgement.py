@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from posthorn.errors import LedgerError
-from posthorn.ledger import deliveries, sending
+from posthorn.ledger import claims, deliveries, sending
 from posthorn.ledger.spool import Spool, import_spool, keep_answer
 from posthorn.ledger.store.engine import Ledger
 from tests.drills.lossy import LossyProxy, proxy_thread
@@ -53,7 +53,7 @@ def test_a_claim_that_was_not_acknowledged_is_none_and_becomes_unknown(
     ledger: Ledger, lossy: Lossy, postgres_url: str
 ) -> None:
     campaign = planned(ledger)
-    ledger.locks.acquire(sending.owner_key(OWNER))
+    ledger.locks.acquire(claims.owner_key(OWNER))
     lossy.lose()
     with pytest.raises(LedgerError):
         claimed(ledger, campaign)
@@ -61,7 +61,7 @@ def test_a_claim_that_was_not_acknowledged_is_none_and_becomes_unknown(
     with another(postgres_url) as other:
         assert sending.in_flight(other, campaign) == 1, "it was committed all the same"
         assert sending.abandon_dead(other, campaign) == 0, "its process lives, and may still find out"
-    ledger.locks.release(sending.owner_key(OWNER))
+    ledger.locks.release(claims.owner_key(OWNER))
     with another(postgres_url) as other:
         assert sending.abandon_dead(other, campaign) == 1
         assert states(other, campaign) == {"pending": 20, "unknown": 10}

@@ -6,7 +6,7 @@ import time
 
 import sqlalchemy as sa
 
-from posthorn.ledger import deliveries, sending, totals
+from posthorn.ledger import claims, deliveries, sending, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.measures import BUCKETS_SECONDS, SHOWN_DAYS, RequestCount, standings
 from posthorn.ledger.store.engine import Ledger
@@ -50,9 +50,9 @@ def test_one_that_began_and_that_nobody_runs_is_stopped(ledger: Ledger) -> None:
     assert [(one.is_running, one.is_stopped) for one in standings(ledger)] == [(True, False)]
     ledger.locks.release(campaign.lock_key)
     assert [(one.is_running, one.is_stopped) for one in standings(ledger)] == [(False, True)], "killed in the middle"
-    assert ledger.locks.acquire(sending.owner_key(OWNER))
+    assert ledger.locks.acquire(claims.owner_key(OWNER))
     assert [(one.is_running, one.is_stopped) for one in standings(ledger)] == [(True, False)], "a helper goes on"
-    ledger.locks.release(sending.owner_key(OWNER))
+    ledger.locks.release(claims.owner_key(OWNER))
     deliveries.cancel(ledger, campaign)
     assert [one.is_stopped for one in standings(ledger)] == [False]
 

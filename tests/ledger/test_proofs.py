@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import copies, costs, deliveries, erasing, proofguard, proofs, sending, tickets
+from posthorn.ledger import claims, copies, costs, deliveries, erasing, proofguard, proofs, tickets
 from posthorn.ledger.costs import FREE, Cap, CapReached, Limits
 from posthorn.ledger.proofs import NewProof
 from posthorn.ledger.store import tables
@@ -46,7 +46,7 @@ def test_a_proof_stands_until_it_is_recorded_and_is_open_until_its_id_is_known(l
 def test_only_a_dead_process_leaves_its_proof_unknown_and_its_late_answer_still_counts(ledger: Ledger) -> None:
     alive = proofs.claim(ledger, of("sale"), "alive", FREE)
     dead = proofs.claim(ledger, of("sale"), "dead", FREE)
-    with ledger.locks.hold(sending.owner_key("alive")) as held:
+    with ledger.locks.hold(claims.owner_key("alive")) as held:
         assert held
         assert proofs.abandon_dead(ledger) == 1
         assert outcomes(ledger) == ["sending", "unknown"]

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from posthorn.ledger import deliveries, media, reconciling, reporting, sending
-from posthorn.ledger.reconciling import Decision
-from posthorn.ledger.sending import ClaimLost
+from posthorn.ledger import claims, deliveries, media, reconciling, reporting, sending
+from posthorn.ledger.claims import ClaimLost
+from posthorn.ledger.reconciling import Settlement
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState, Report
@@ -78,7 +78,7 @@ def test_a_claim_and_a_cancellation_at_once_leave_no_number_both_sent_to_and_can
         wait_until_it_waits(postgres_ledger)
     context.__exit__(None, None, None)
     assert problems == []
-    claim = sending.Claim(first_chunk(postgres_ledger, campaign), 1, OWNER, tuple(range(10)), ())
+    claim = claims.Claim(first_chunk(postgres_ledger, campaign), 1, OWNER, tuple(range(10)), ())
     assert states(postgres_ledger, campaign) == {"pending": 10}, "they are in flight"
     sending.record(postgres_ledger, claim, answer(claim))
     assert states(postgres_ledger, campaign) == {"accepted": 10}
@@ -147,7 +147,7 @@ def test_many_verbs_at_once_on_the_same_chunks_never_deadlock_and_always_add_up(
         for _ in range(10):
             waiting = reconciling.unconfirmed(postgres_ledger, campaign, 50)
             found = [
-                Decision(one, "found", ACCEPTED, "-", f"found-{one.chunk_id}-{one.position}")
+                Settlement(one, "found", ACCEPTED, "-", f"found-{one.chunk_id}-{one.position}")
                 for one in reversed(waiting[::2])
             ]
             reconciling.settle(postgres_ledger, campaign, found, by="test")

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from posthorn.ledger import copies, deliveries, reconciling, sending
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.reconciling import Decision, Unconfirmed
+from posthorn.ledger.reconciling import Settlement, Unconfirmed
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, Receipt
@@ -37,8 +37,8 @@ def in_doubt(ledger: Ledger, count: int = 10) -> tuple[Delivery, list[Unconfirme
     return campaign, reconciling.unconfirmed(ledger, campaign, 100)
 
 
-def found(message: Unconfirmed, provider_id: str, state: MessageState = ACCEPTED) -> Decision:
-    return Decision(message, "found", state, "listed as sent", provider_id)
+def found(message: Unconfirmed, provider_id: str, state: MessageState = ACCEPTED) -> Settlement:
+    return Settlement(message, "found", state, "listed as sent", provider_id)
 
 
 def again(ledger: Ledger, campaign: Delivery) -> list[Unconfirmed]:
@@ -73,12 +73,13 @@ def test_looks_are_dated_and_leave_the_message_unknown(ledger: Ledger) -> None:
     campaign, messages = in_doubt(ledger)
     assert messages[0].absent_since is None
     assert (
-        reconciling.settle(ledger, campaign, [Decision(one, "look", UNKNOWN, "not listed") for one in messages], by="t") == 0
+        reconciling.settle(ledger, campaign, [Settlement(one, "look", UNKNOWN, "not listed") for one in messages], by="t")
+        == 0
     )
     first = again(ledger, campaign)
     assert first[0].last_decision == "look"
     assert first[0].absent_since is not None
-    reconciling.settle(ledger, campaign, [Decision(one, "look", UNKNOWN, "not listed") for one in first], by="t")
+    reconciling.settle(ledger, campaign, [Settlement(one, "look", UNKNOWN, "not listed") for one in first], by="t")
     assert again(ledger, campaign)[0].absent_since == first[0].absent_since, "a further look does not move the first"
     assert states(ledger, campaign) == {"unknown": 10}
 
@@ -86,7 +87,7 @@ def test_looks_are_dated_and_leave_the_message_unknown(ledger: Ledger) -> None:
 def test_the_code_of_the_failure_survives_the_looks(ledger: Ledger) -> None:
     campaign = planned(ledger, 1)
     sending.record(ledger, claimed(ledger, campaign), Answer([Receipt(UNKNOWN, error="1010")]))
-    looks = [Decision(one, "look", UNKNOWN, "not listed") for one in again(ledger, campaign)]
+    looks = [Settlement(one, "look", UNKNOWN, "not listed") for one in again(ledger, campaign)]
     reconciling.settle(ledger, campaign, looks, by="test")
     with ledger.read() as connection:
         assert connection.execute(sa.select(tables.message.c.error)).scalar_one() == "1010"
@@ -94,7 +95,7 @@ def test_the_code_of_the_failure_survives_the_looks(ledger: Ledger) -> None:
 
 def test_absent_is_kept_as_evidence_only(ledger: Ledger) -> None:
     campaign, messages = in_doubt(ledger, 1)
-    reconciling.settle(ledger, campaign, [Decision(messages[0], "absent", UNKNOWN, "not listed, twice")], by="reconcile")
+    reconciling.settle(ledger, campaign, [Settlement(messages[0], "absent", UNKNOWN, "not listed, twice")], by="reconcile")
     assert states(ledger, campaign) == {"unknown": 1}
     (evidence,) = reconciling.evidence_of(ledger, campaign)
     assert (evidence.evidence, evidence.problem) == ("not listed, twice", "interrupted")
@@ -102,8 +103,8 @@ def test_absent_is_kept_as_evidence_only(ledger: Ledger) -> None:
 
 def test_a_resent_message_is_pending_and_its_next_attempt_starts_with_a_clean_slate(ledger: Ledger) -> None:
     campaign, messages = in_doubt(ledger, 2)
-    reconciling.settle(ledger, campaign, [Decision(one, "look", UNKNOWN, "not listed") for one in messages], by="test")
-    resends = [Decision(one, "resend", PENDING, "not listed, twice") for one in again(ledger, campaign)]
+    reconciling.settle(ledger, campaign, [Settlement(one, "look", UNKNOWN, "not listed") for one in messages], by="test")
+    resends = [Settlement(one, "resend", PENDING, "not listed, twice") for one in again(ledger, campaign)]
     assert reconciling.settle(ledger, campaign, resends, by="test") == 2
     assert states(ledger, campaign) == {"pending": 2}
     claim = claimed(ledger, campaign)
@@ -119,8 +120,8 @@ def test_a_decision_comes_too_late_once_the_message_is_settled(ledger: Ledger) -
     reconciling.settle(ledger, campaign, [found(one, f"id-{one.position}") for one in messages], by="first")
     too_late = [
         found(messages[0], "another"),
-        Decision(messages[1], "resend", PENDING, "not listed"),
-        Decision(messages[2], "look", UNKNOWN, "not listed"),
+        Settlement(messages[1], "resend", PENDING, "not listed"),
+        Settlement(messages[2], "look", UNKNOWN, "not listed"),
     ]
     assert reconciling.settle(ledger, campaign, too_late, by="second") == 0
     assert states(ledger, campaign) == {"accepted": 3}
@@ -132,7 +133,7 @@ def test_a_late_answer_without_ids_is_not_sent_again_by_a_decision_made_before_i
     campaign = planned(ledger, 3)
     claim = claimed(ledger, campaign, ZOMBIE)
     sending.abandon_dead(ledger, campaign)
-    decided = [Decision(one, "resend", PENDING, "not listed") for one in again(ledger, campaign)]
+    decided = [Settlement(one, "resend", PENDING, "not listed") for one in again(ledger, campaign)]
     sending.record(ledger, claim, Answer([Receipt(ACCEPTED)] * 3))
     assert reconciling.settle(ledger, campaign, decided, by="test") == 0
     assert states(ledger, campaign) == {"accepted": 3}
@@ -161,7 +162,7 @@ def test_an_unknown_message_may_be_found_under_the_id_it_was_answered_with(ledge
     campaign = planned(ledger, 1)
     sending.record(ledger, claimed(ledger, campaign), Answer([Receipt(UNKNOWN, "x")], anomalies=["two items"]))
     assert reconciling.bound_ids(ledger, ["x"]) == set()
-    reconciling.settle(ledger, campaign, [Decision(again(ledger, campaign)[0], "look", UNKNOWN, "-")], by="test")
+    reconciling.settle(ledger, campaign, [Settlement(again(ledger, campaign)[0], "look", UNKNOWN, "-")], by="test")
     assert reconciling.settle(ledger, campaign, [found(again(ledger, campaign)[0], "x")], by="test") == 1
     assert states(ledger, campaign) == {"accepted": 1}
 
@@ -248,7 +249,7 @@ def test_settling_while_the_rest_of_the_chunk_is_in_flight_is_counted_at_once(le
     sending.record(ledger, first, answer(first, UNKNOWN, UNKNOWN, PENDING))
     second = claimed(ledger, campaign)
     one, other = again(ledger, campaign)
-    reconciling.settle(ledger, campaign, [found(one, "x"), Decision(other, "resend", PENDING, "absent")], by="test")
+    reconciling.settle(ledger, campaign, [found(one, "x"), Settlement(other, "resend", PENDING, "absent")], by="test")
     assert states(ledger, campaign) == {"accepted": 8, "pending": 2}
     assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is None, "the chunk is in flight"
     sending.record(ledger, second, answer(second))
@@ -258,7 +259,7 @@ def test_settling_while_the_rest_of_the_chunk_is_in_flight_is_counted_at_once(le
 
 def test_the_window_opens_with_the_first_of_two_requests_that_may_have_been_carried_out(ledger: Ledger) -> None:
     campaign, messages = in_doubt(ledger, 1)
-    reconciling.settle(ledger, campaign, [Decision(messages[0], "resend", PENDING, "not listed, twice")], by="test")
+    reconciling.settle(ledger, campaign, [Settlement(messages[0], "resend", PENDING, "not listed, twice")], by="test")
     sending.record_unknown(ledger, claimed(ledger, campaign))
     with ledger.write() as connection:
         connection.execute(sa.text("UPDATE attempt SET started_at = 100, ended_at = 130 WHERE epoch = 1"))
@@ -270,7 +271,7 @@ def test_the_window_opens_with_the_first_of_two_requests_that_may_have_been_carr
 def test_why_nothing_is_proven_is_kept_anew_when_the_reason_changes(ledger: Ledger) -> None:
     campaign, _ = in_doubt(ledger, 2)
     for reason in ("its title differs", "its title differs", "it is dated 3,600 s before its request"):
-        doubts = [Decision(one, reconciling.MISMATCH, UNKNOWN, reason) for one in again(ledger, campaign)]
+        doubts = [Settlement(one, reconciling.MISMATCH, UNKNOWN, reason) for one in again(ledger, campaign)]
         reconciling.settle(ledger, campaign, doubts, by="test")
     with ledger.read() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(tables.settlement)).scalar() == 4
@@ -281,10 +282,12 @@ def test_why_nothing_is_proven_is_kept_anew_when_the_reason_changes(ledger: Ledg
 
 def test_a_finding_is_over_once_the_message_is_settled_or_the_listing_fits(ledger: Ledger) -> None:
     campaign, messages = in_doubt(ledger, 2)
-    reconciling.settle(ledger, campaign, [Decision(one, reconciling.MISMATCH, UNKNOWN, "-") for one in messages], by="test")
+    reconciling.settle(
+        ledger, campaign, [Settlement(one, reconciling.MISMATCH, UNKNOWN, "-") for one in messages], by="test"
+    )
     assert reconciling.findings(ledger)[0].messages == 2
     one, other = again(ledger, campaign)
-    reconciling.settle(ledger, campaign, [found(one, "x"), Decision(other, "look", UNKNOWN, "not listed")], by="test")
+    reconciling.settle(ledger, campaign, [found(one, "x"), Settlement(other, "look", UNKNOWN, "not listed")], by="test")
     assert reconciling.findings(ledger) == []
 
 
@@ -304,7 +307,9 @@ def test_the_same_decision_is_not_kept_again_and_again(decision: str, ledger: Le
     campaign, _ = in_doubt(ledger, 1)
     for _ in range(5):
         waiting = again(ledger, campaign)
-        reconciling.settle(ledger, campaign, [Decision(one, decision, UNKNOWN, "not listed") for one in waiting], by="test")
+        reconciling.settle(
+            ledger, campaign, [Settlement(one, decision, UNKNOWN, "not listed") for one in waiting], by="test"
+        )
     with ledger.read() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(tables.settlement)).scalar() == 1
 

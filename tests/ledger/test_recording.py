@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from posthorn.errors import Evidence, OutcomeUnknown, SlowDown
 from posthorn.ledger import reconciling, sending
-from posthorn.ledger.reconciling import Decision
-from posthorn.ledger.sending import Claim, ClaimLost
+from posthorn.ledger.claims import Claim, ClaimLost
+from posthorn.ledger.reconciling import Settlement
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, ChunkState, MessageState, Receipt
@@ -110,7 +110,7 @@ def test_a_late_answer_comes_in_time_before_what_is_absent_is_sent_again(ledger:
 
 def resend_everything(ledger: Ledger, campaign) -> None:
     waiting = reconciling.unconfirmed(ledger, campaign, 100)
-    reconciling.settle(ledger, campaign, [Decision(one, "resend", PENDING, "absent") for one in waiting], by="test")
+    reconciling.settle(ledger, campaign, [Settlement(one, "resend", PENDING, "absent") for one in waiting], by="test")
 
 
 # What a zombie tries once its chunk has been claimed again by another.
@@ -242,9 +242,9 @@ def test_a_late_answer_undoes_nothing_that_was_settled_meanwhile(given: tuple[Me
     first, second, third, *_ = reconciling.unconfirmed(ledger, campaign, 100)
     told = ids(claim)
     decisions = [
-        Decision(first, "found", MessageState.DELIVERED, "listed as delivered", told[0]),
-        Decision(second, "found", MessageState.UNDELIVERED, "listed as undelivered", told[1], error="wrong_number"),
-        Decision(third, "found", MessageState.SCHEDULED, "listed as saved", told[2]),
+        Settlement(first, "found", MessageState.DELIVERED, "listed as delivered", told[0]),
+        Settlement(second, "found", MessageState.UNDELIVERED, "listed as undelivered", told[1], error="wrong_number"),
+        Settlement(third, "found", MessageState.SCHEDULED, "listed as saved", told[2]),
     ]
     reconciling.settle(ledger, campaign, decisions, by="test")
     sending.record(ledger, claim, answer(claim, *given))

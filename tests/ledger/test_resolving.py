@@ -42,7 +42,7 @@ def unknown_phones(ledger: Ledger, campaign: Delivery) -> list[Phone]:
 
 
 def word(ledger: Ledger, campaign: Delivery, phones: list[Phone], *, taken: bool) -> list[Phone | str]:
-    """Who is named and is no unknown message of the campaign."""
+    """Who is named and is not an unknown message of the campaign."""
     said = resolving.resolve(ledger, campaign, Which(phones), taken=taken, by="Ada", why="seen in the panel")
     return [*(one.phone for one in said.others), *said.strangers]
 
@@ -107,7 +107,7 @@ def test_an_id_of_what_was_called_not_sent_is_found_again_by_a_later_lookup(ledg
     sending.record_unknown(ledger, claimed(ledger, campaign))
     assert reconciling.bound_ids(ledger, ["x"]) == set()
     (message,) = reconciling.unconfirmed(ledger, campaign, 10)
-    found = reconciling.Decision(message, "found", MessageState(ACCEPTED), "listed as sent", "x")
+    found = reconciling.Settlement(message, "found", MessageState(ACCEPTED), "listed as sent", "x")
     assert reconciling.settle(ledger, campaign, [found], by="test") == 1
 
 

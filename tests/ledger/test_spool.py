@@ -14,9 +14,9 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.errors import Evidence, LedgerError, SlowDown
-from posthorn.ledger import deliveries, sending
+from posthorn.ledger import claims, deliveries, sending
+from posthorn.ledger.claims import Claim, ClaimLost
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.sending import Claim, ClaimLost
 from posthorn.ledger.spool import Spool, hold_answer, import_spool, keep_answer, keep_not_taken
 from posthorn.ledger.store.engine import Ledger
 from tests.ledger.ledgers import OWNER, REJECTED, UNKNOWN, another, answer, attempts, claimed, planned, states
@@ -140,7 +140,7 @@ def test_a_copy_of_a_file_changes_nothing(ledger: Ledger, spool: Spool, folder: 
 
 def test_the_spool_of_a_living_process_is_left_alone(url: str, ledger: Ledger, spool: Spool, folder: Path) -> None:
     with another(url) as alive:
-        alive.locks.acquire(sending.owner_key(OWNER))
+        alive.locks.acquire(claims.owner_key(OWNER))
         left_by_the_dead(ledger, spool)
         assert import_spool(folder, ledger) == 0
         assert len(files(folder)) == 1
@@ -253,7 +253,7 @@ _FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from posthorn.ledger import deliveries
-from posthorn.ledger.sending import Claim
+from posthorn.ledger.claims import Claim
 from posthorn.ledger.spool import Spool
 from posthorn.ledger.store.engine import Ledger
 ledger = Ledger(sys.argv[1])

@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from posthorn.ledger import deliveries, planning, reconciling, reporting, sending
-from posthorn.ledger.reconciling import Decision
-from posthorn.ledger.sending import Claim, ClaimLost
+from posthorn.ledger import claims, deliveries, planning, reconciling, reporting, sending
+from posthorn.ledger.claims import Claim, ClaimLost
+from posthorn.ledger.reconciling import Settlement
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import FINAL_STATES, Answer, MessageState, Receipt, Report
@@ -82,7 +82,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for request in self.requests:
-            self.ledger.locks.release(sending.owner_key(request.claim.owner))
+            self.ledger.locks.release(claims.owner_key(request.claim.owner))
         self._clean_up()
 
     @initialize(count=st.integers(1, 12), chunk_size=st.integers(1, 5))
@@ -97,10 +97,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def claim(self) -> None:
         self.owners += 1
         owner = f"owner-{self.owners}"
-        assert self.ledger.locks.acquire(sending.owner_key(owner))
+        assert self.ledger.locks.acquire(claims.owner_key(owner))
         claim = sending.claim(self.ledger, self.campaign, owner, 1, LATEST)
         if claim is None:
-            self.ledger.locks.release(sending.owner_key(owner))
+            self.ledger.locks.release(claims.owner_key(owner))
             return
         assert not self.was_cancelled, "nothing is claimed of a cancelled campaign"
         for position in claim.positions:
@@ -139,7 +139,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Killed; or its database session is lost, and it lives on as a zombie that may still say what it learned."""
         request = data.draw(st.sampled_from(self.living()))
         request.answer = self._answer(data, request.claim) if was_carried_out else Answer([])
-        self.ledger.locks.release(sending.owner_key(request.claim.owner))
+        self.ledger.locks.release(claims.owner_key(request.claim.owner))
 
     @precondition(lambda self: self.dead())
     @rule(data=st.data())
@@ -171,11 +171,11 @@ class LedgerMachine(RuleBasedStateMachine):
             place = message.chunk_id, message.position
             free = [one for one in self.model.taken.get(place, []) if not reconciling.bound_ids(self.ledger, [one])]
             if free:
-                decisions.append(Decision(message, "found", S.ACCEPTED, "listed", free[0]))
+                decisions.append(Settlement(message, "found", S.ACCEPTED, "listed", free[0]))
             else:
                 made = data.draw(st.sampled_from(["look", "absent", "resend"]))
                 state = S.PENDING if made == "resend" else S.UNKNOWN
-                decisions.append(Decision(message, made, state, "not listed"))
+                decisions.append(Settlement(message, made, state, "not listed"))
         reconciling.settle(self.ledger, self.campaign, decisions, by="model")
         self.model.resent |= {(one.message.chunk_id, one.message.position) for one in decisions if one.decision == "resend"}
 
@@ -278,7 +278,7 @@ class LedgerMachine(RuleBasedStateMachine):
         except ClaimLost:
             assert not request.owner_is_alive, "a living owner's claim is never taken away"
             assert self._rows() == before
-        self.ledger.locks.release(sending.owner_key(request.claim.owner))
+        self.ledger.locks.release(claims.owner_key(request.claim.owner))
 
     def _rows(self) -> dict[Place, Any]:
         with self.ledger.read() as connection:

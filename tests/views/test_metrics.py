@@ -196,7 +196,7 @@ def test_the_command_serves_them_on_loopback_until_it_is_stopped(sent: Settings,
     assert samples(served.text)["posthorn_unknown_messages", "sale", "campaign"] == 50
     assert process.returncode == 0
     assert refused == {403}, "the names of campaigns are not for web pages"
-    assert (taken.code, "cannot be listened on" in taken.err) == (2, True)
+    assert (taken.code, "cannot listen on" in taken.err) == (2, True)
 
 
 async def test_alerts_and_dashboard_ask_for_metrics_that_are_served(box: Sandbox, sent: Settings) -> None:

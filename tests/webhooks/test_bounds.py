@@ -202,7 +202,7 @@ async def test_a_flood_of_headers_is_refused(flood: bytes, url: str) -> None:
 async def test_a_connection_too_many_is_closed_at_once_and_the_others_serve(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 5)
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 5)
     host, _, port = url.removeprefix("http://").partition(":")
     async with AsyncExitStack() as stack:
         held = []

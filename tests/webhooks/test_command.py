@@ -85,7 +85,7 @@ def test_parked_news_is_listed_with_masked_numbers(tmp_path: Path) -> None:
         ledger.close()
     shown = desk.run("webhooks", "--parked")
     assert shown.code == 0
-    assert "contradicts gala: another number" in shown.out.splitlines()[2]
+    assert "contradicts gala: another number" in shown.out.splitlines()[3]
     assert "no message has this id (yet)" in shown.out
     assert "contradictory news: 1 of 2 parked" in shown.out
     told = desk.run("webhooks", "--parked", "--json").json

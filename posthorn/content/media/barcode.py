@@ -31,7 +31,7 @@ _QUIET = {"qr": 4, "code128": 10}  # modules, as ISO/IEC 18004 and 15417 ask
 _BAR_SHARE = 0.5  # height of Code 128 bars, of the canvas
 _TEXT_PIXELS = 28
 _TEXT_MARGIN = 8
-_LONGEST = 256
+_MAX_LENGTH = 256
 # Bars must stay two pixels wide on the smallest picture a carrier makes (below): wider codes become QR under "auto".
 _CODE128_MODULES = 320 // 2
 
@@ -121,7 +121,7 @@ def decode(image: bytes) -> list[str]:
     """The values of every barcode found in a picture (PNG, JPEG, …).
 
     Raises:
-        InputError: the bytes are no picture.
+        InputError: the bytes are not a picture.
     """
     try:
         with Image.open(io.BytesIO(image)) as picture:
@@ -183,8 +183,8 @@ def _survives_as_code128(value: str) -> bool:
 def _resolve(value: str, symbology: Symbology) -> DrawnSymbology:
     if not value:
         raise InputError("barcode id", "is empty")
-    if len(value) > _LONGEST:
-        raise InputError("barcode id", f"has {len(value)} characters; at most {_LONGEST} can be drawn")
+    if len(value) > _MAX_LENGTH:
+        raise InputError("barcode id", f"has {len(value)} characters; at most {_MAX_LENGTH} can be drawn")
     return symbology_for(value) if symbology == "auto" else symbology
 
 

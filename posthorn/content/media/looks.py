@@ -27,8 +27,8 @@ HEAVY = WEIGHTS[-1][0]
 """Bytes above which operators shrink or refuse a message: its files together."""
 HEAVY_ANIMATION = WEIGHTS[0][0]
 """Bytes above which an animated GIF is mostly shown as one still picture, or not at all."""
-_MOST_PIXELS = 60_000_000
-_MOST_DECODED = 50_000_000
+_MAX_PIXELS = 60_000_000
+_MAX_DECODED = 50_000_000
 _FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "jpe": "JPEG", "pjpeg": "JPEG", "png": "PNG", "gif": "GIF"}
 _ORIENTATION = 0x0112
 _FITTING_SIDES = (1600, 1280, 1024, 800, 640, 480, 320)
@@ -36,7 +36,7 @@ _FITTING_SIDES = (1600, 1280, 1024, 800, 640, 480, 320)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look at one file found. ``width`` and ``height`` are pixels, None for what is no picture."""
+    """What a look at one file found. ``width`` and ``height`` are pixels, None for what is not a picture."""
 
     source: str
     size: int
@@ -119,7 +119,7 @@ def _picture(path: Path, source: str, size: int, wanted: str) -> Look:
                 width, height = picture.size
                 _refuse_vast(width, height, source)
                 cautions = _cautions(picture, source, size)
-                if size <= _MOST_DECODED:
+                if size <= _MAX_DECODED:
                     picture.load()
     except InputError:
         raise
@@ -133,7 +133,7 @@ def _picture(path: Path, source: str, size: int, wanted: str) -> Look:
 
 
 def _refuse_vast(width: int, height: int, source: str) -> None:
-    if width * height > _MOST_PIXELS:
+    if width * height > _MAX_PIXELS:
         raise InputError(
             "media", f"{source}: {width} x {height} pixels; no phone shows that many, make it at most 1600 x 1600"
         )

@@ -16,7 +16,7 @@ from posthorn.content.plain import plain
 from posthorn.content.warnings import Caution
 
 _SECONDS = 5.0
-_MOST_REDIRECTS = 3
+_MAX_REDIRECTS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PAGES = {
     "dropbox.com": "a Dropbox page; end it with ?dl=1, or use the file itself",
@@ -70,7 +70,7 @@ def look_at_url(source: str, *, allow_loopback: bool = False) -> Caution | None:
 def _first_bytes(source: str, *, allow_loopback: bool) -> bytes:
     ends = time.monotonic() + _SECONDS
     url, host = source, urlsplit(source).hostname
-    for _ in range(_MOST_REDIRECTS + 1):
+    for _ in range(_MAX_REDIRECTS + 1):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or parts.hostname != host:
             raise _Refused("it leads to another host")
@@ -87,7 +87,7 @@ def _port(url: str) -> int:
     try:
         return parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
-        raise _Refused("its port is no number") from None
+        raise _Refused("its port is not a number") from None
 
 
 def _address(host: str, port: int, *, allow_loopback: bool) -> str:

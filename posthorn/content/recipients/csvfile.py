@@ -381,7 +381,7 @@ class _Watched(io.RawIOBase):
 
 
 def _decoded(file: io.RawIOBase, encoding: str, *, bounded: bool) -> _Lines:
-    """The file's lines. Bytes that are no text become U+FFFD, which no number contains."""
+    """The file's lines. Bytes that are not text become U+FFFD, which no number contains."""
     text = io.TextIOWrapper(io.BufferedReader(file, _BLOCK), encoding=encoding, errors="replace", newline="")
     return _BoundedLines(text) if bounded else _PlainLines(text)
 
@@ -418,7 +418,7 @@ class _BoundedLines:
             line = self._next()
 
     def _next(self) -> str:
-        """The next line, or its first characters. The second half of a CR LF that was cut in two is no line."""
+        """The next line, or its first characters. The second half of a CR LF that was cut in two is not a line."""
         line = self._text.readline(_LINE_LIMIT)
         if self._ending_was_cut and line == "\n":
             line = self._text.readline(_LINE_LIMIT)

@@ -11,8 +11,8 @@ from posthorn.content.recipients.phones import MESSAGING, PhoneReader, Reason
 from posthorn.content.warnings import Caution
 
 _SHOWN_VALUES = 4
-_MOST_VALUES = 20
-_LONGEST_VALUE = 24
+_MAX_VALUES = 20
+_MAX_VALUE_LENGTH = 24
 
 
 def list_cautions(file: CsvFile, region: str) -> list[Caution]:
@@ -26,10 +26,10 @@ def _consent(file: CsvFile) -> Iterator[Caution]:
         if index in filtered or index == file.phone_column or not columns.is_consent_name(title):
             continue
         values = {value: count for value, count in file.sample(index).items() if value}
-        if not values or len(values) > _MOST_VALUES:
+        if not values or len(values) > _MAX_VALUES:
             continue
         most = sorted(values.items(), key=lambda item: -item[1])[:_SHOWN_VALUES]
-        shown = ", ".join(f"{plain(value, most=_LONGEST_VALUE)} ({count:,})" for value, count in most)
+        shown = ", ".join(f"{plain(value, most=_MAX_VALUE_LENGTH)} ({count:,})" for value, count in most)
         name = plain(title, most=40)
         key = name if name.isascii() and name.replace("_", "").isalnum() else f'"{name}"'
         yield Caution(
@@ -40,7 +40,7 @@ def _consent(file: CsvFile) -> Iterator[Caution]:
 
 
 def _doubtful_column(file: CsvFile, region: str) -> Iterator[Caution]:
-    """That most values of the column are no numbers, and another column's are."""
+    """That most values of the column are not numbers, and another column's are."""
     if _share(file, file.phone_column, region) >= 0.5:
         return
     others = [index for index in range(len(file.titles)) if index != file.phone_column]

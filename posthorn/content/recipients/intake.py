@@ -29,9 +29,9 @@ Batch = list[tuple[int, Phone]]
 class Intake:
     """A file of recipients. Iterating yields batches; the counters count along, and start anew with each iteration.
 
-    ``sha256`` is of the file's bytes. ``input`` is always ``accepted + invalid + duplicate``; blank lines are no input.
+    ``sha256`` is of the file's bytes. ``input`` is always ``accepted + invalid + duplicate``; blank lines are not input.
     ``first_rejects`` holds the first ``keep_rejects`` rejects; the rejects file, if one is asked for, holds all of them.
-    ``reasons`` counts invalid rows by why. Rows that ``only_where`` leaves out are no input: ``left_out`` counts them.
+    ``reasons`` counts invalid rows by why. Rows that ``only_where`` leaves out are not input: ``left_out`` counts them.
     """
 
     def __init__(self, file: CsvFile, reader: PhoneReader, rejects: Path | None) -> None:
@@ -132,7 +132,8 @@ def phone_reader(file: CsvFile, region: str, *, landlines: bool) -> PhoneReader:
 class SeenPhones:
     """The numbers seen and the line of each: an open-addressed table in two flat arrays, 12 bytes a slot.
 
-    For a million numbers that is 25 MB, where a set takes 65 MB without knowing the lines.
+    For a million numbers that is 25 MB and 0.75 s. A dict takes 105 MB and 0.4 s. A bitmap (pyroaring) takes 4 MB and 0.4 s,
+    but does not know the lines, and a rejected row has to say in which line its number stood before.
     """
 
     def __init__(self, most: int) -> None:

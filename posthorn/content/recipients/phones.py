@@ -51,13 +51,13 @@ _LENGTH_REASONS = {
     ValidationResult.IS_POSSIBLE_LOCAL_ONLY: TOO_SHORT,
     ValidationResult.TOO_LONG: TOO_LONG,
 }
-_SHORTEST, _LONGEST = 3, 22
+_SHORTEST, _MAX_LENGTH = 3, 22
 """Digits beyond which no parser need be asked: E.164 has 15, an international and a national prefix may come on top."""
 
 _SHORTEST_ABROAD = 10
 """Digits from which a bare number may be taken for one with its country code."""
 
-_LONGEST_TEXT = 100
+_MAX_TEXT_LENGTH = 100
 """Characters a cell may have before it is looked at more closely: patterns that search take long over long texts."""
 
 _DIALLED = re.compile(r"\+?[0-9]+")
@@ -179,7 +179,7 @@ class PhoneReader:
     the plus out far oftener than a landline's zero: it is read as the mobile.
 
     ``kinds`` are the kinds of numbers that are taken (``MESSAGING``, ``WITH_LANDLINES``); None takes any valid number.
-    ``international`` reads bare digits that are no number of the region as if a plus stood before them.
+    ``international`` reads bare digits that are not a number of the region as if a plus stood before them.
 
     Raises:
         InputError: no such region.
@@ -188,7 +188,7 @@ class PhoneReader:
     def __init__(self, region: str, *, kinds: Kinds | None = None, international: bool = False) -> None:
         metadata = PhoneMetadata.metadata_for_region(region.upper(), None)
         if metadata is None:
-            raise InputError("region", f"{region!r} is no region; expected two letters such as PL, DE or US")
+            raise InputError("region", f"{region!r} is not a region; expected two letters such as PL, DE or US")
         self.region = region.upper()
         self._kinds = kinds
         self._international = international
@@ -251,7 +251,7 @@ class PhoneReader:
 
     def _hinted(self, text: str, reason: Reason) -> Reason:
         """A reason that says more: letters of a wrong encoding between the digits of a number."""
-        if reason is NOT_A_NUMBER and len(text) <= _LONGEST_TEXT and not text.isascii():
+        if reason is NOT_A_NUMBER and len(text) <= _MAX_TEXT_LENGTH and not text.isascii():
             bare = "".join(one for one in text if one.isascii() or not (one.isalpha() or one in "\ufffd†‡"))
             if bare != text and not isinstance(self.read(bare), Reason):
                 return OTHER_ENCODING
@@ -285,7 +285,7 @@ class PhoneReader:
     def _parsed(self, number: str) -> Phone | Reason:
         """What ``phonenumbers`` says, in full."""
         digits = len(number.lstrip("+"))
-        if not _SHORTEST <= digits <= _LONGEST:
+        if not _SHORTEST <= digits <= _MAX_LENGTH:
             return TOO_SHORT if digits < _SHORTEST else TOO_LONG
         try:
             parsed = phonenumbers.parse(number, self.region)
@@ -304,7 +304,7 @@ class PhoneReader:
 def _dialled(text: str) -> str | Reason:
     """The bare digits of ``text``, with their plus if there is one, or what it is instead of a number."""
     text = text.strip()
-    if len(text) > _LONGEST_TEXT:
+    if len(text) > _MAX_TEXT_LENGTH:
         return TOO_LONG
     cell = _TEXT_CELL.fullmatch(text)
     if cell:
@@ -368,7 +368,7 @@ class _Numbering:
         self.mobile = _pattern(metadata.mobile) or "(?!)"
         self.prefix = prefix
         self.settled = f"(?!{prefix}){self.valid}"
-        # phonenumbers asks for the dearer kinds first: what is one of them is no mobile
+        # phonenumbers asks for the dearer kinds first: what is one of them is not a mobile
         dearer = "|".join(pattern for pattern in map(_pattern, kinds[2:]) if pattern) or "(?!)"
         self.messaging = f"(?={_pattern(general) or '(?!)'})(?!{dearer}){self.mobile}"
         self._messaging = re.compile(self.messaging)
@@ -393,7 +393,7 @@ def _pattern(kind: PhoneNumberDesc | None) -> str | None:
 
 @functools.cache
 def _numbering_of(code: str) -> _Numbering | None:
-    """The numbering of a country code, or None for what is no code or is left to ``phonenumbers``.
+    """The numbering of a country code, or None for what is not a code or is left to ``phonenumbers``.
 
     Where regions share a code the first is asked first there too; a region told apart by leading digits is left alone.
     """

@@ -16,7 +16,7 @@ from typing import IO, Any, Self
 
 from posthorn.errors import InputError
 
-_LONGEST_VALUE = 100
+_MAX_VALUE_LENGTH = 100
 _FORMULA_STARTS = frozenset("=+-@\u2212")  # the last is the minus sign of typesetting
 _INVISIBLE = frozenset({"Cf", "Cc", "Mn", "Zs"})
 
@@ -67,7 +67,7 @@ class RejectsFile:
         try:
             if self._file is None:
                 self._begin()
-            value = reject.value[:_LONGEST_VALUE] + ("…" if len(reject.value) > _LONGEST_VALUE else "")
+            value = reject.value[:_MAX_VALUE_LENGTH] + ("…" if len(reject.value) > _MAX_VALUE_LENGTH else "")
             self._writer.writerow((reject.line, spreadsheet_safe(value), spreadsheet_safe(reject.reason)))
         except OSError as error:
             raise self._failure(error) from None

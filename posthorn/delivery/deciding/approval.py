@@ -16,7 +16,8 @@ import orjson
 
 from posthorn.delivery.limits.hours import is_wider, own_hours
 from posthorn.delivery.planning.wish import Wish
-from posthorn.delivery.running.run import AnyRun, process_name
+from posthorn.delivery.running.names import process_name
+from posthorn.delivery.running.run import AnyRun
 from posthorn.errors import DeliveryNotFound, InputError, Stopped
 from posthorn.gateways.registry import by_name
 from posthorn.ledger import approvals, deliveries, reconciling, totals, waves
@@ -114,7 +115,7 @@ async def refuse_refused(run: AnyRun) -> None:
         )
 
 
-async def heed_approval(run: AnyRun) -> None:
+async def apply_approval(run: AnyRun) -> None:
     """Have the run send in hours that go beyond those of the house, where a person approved that."""
     if is_wider(run.settings.hours(), own_hours(run.delivery.options)):
         decision, _ = await run.do(_word, run.delivery)

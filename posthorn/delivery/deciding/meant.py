@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 
 from posthorn.content.plain import plain
 from posthorn.content.recipients.number import read_phone
-from posthorn.delivery.running.run import lock_for_lookup
+from posthorn.delivery.running.locks import lock_for_lookup
 from posthorn.errors import InputError
 from posthorn.ledger import deliveries, sending
 from posthorn.ledger.deliveries import Delivery, PlannedEvent

@@ -80,7 +80,7 @@ def resend_named(
             raise InputError(
                 "--phone",
                 f"{len(taken):,} of them were taken already, as {taken[0].state.name.lower()}; nothing was changed."
-                " Say --although-taken if they are to get it twice",
+                " Add --although-taken if they are to get it twice",
             )
         refuse_others(delivery, word, f"no {kind.item} that can be sent again", "changed", "status")
     return Resent(kind, name, word.moved)

@@ -16,7 +16,7 @@ from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, MessageState
 from posthorn.settings import load_settings
 
-_LONGEST_LINE = 9
+_MAX_LINE_LENGTH = 9
 """Digits: what is longer is a number of a phone, which has no place in a form."""
 
 
@@ -51,7 +51,7 @@ def resolve(
     Raises:
         AlreadyRunning: the delivery is being sent, or looked after by another process.
         DeliveryNotFound: there is none of that name and kind.
-        InputError: a number cannot be read, or what is named is no unknown message of it; nothing was settled.
+        InputError: a number cannot be read, or what is named is not an unknown message of it; nothing was settled.
     """
     if not why.strip():
         raise InputError("--why", "say how you know; it is kept with the decision")
@@ -82,7 +82,7 @@ def resolve_lines(name: str, lines: str, *, taken: bool, by: str, why: str) -> R
 
     Raises:
         AlreadyRunning, DeliveryNotFound: as ``resolve``.
-        InputError: that is no list of lines, or on one of them nothing is unknown; nothing was settled.
+        InputError: that is not a list of lines, or on one of them nothing is unknown; nothing was settled.
     """
     wanted = _lines(lines)
     with open_ledger() as ledger:
@@ -101,7 +101,7 @@ def resolve_lines(name: str, lines: str, *, taken: bool, by: str, why: str) -> R
 
 def _lines(said: str) -> list[int]:
     words = said.replace(",", " ").split()
-    if not words or not all(word.isascii() and word.isdigit() and len(word) < _LONGEST_LINE for word in words):
+    if not words or not all(word.isascii() and word.isdigit() and len(word) < _MAX_LINE_LENGTH for word in words):
         raise InputError("lines", "expected lines of the list, such as 12, 15, 40")
     return [int(word) for word in words]
 

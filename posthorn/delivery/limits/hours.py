@@ -46,7 +46,7 @@ class Gate:
         if self._hours is not None:
             self._hours, self._span = effective_hours(self._house, self._own, is_approved=True), (0.0, 0.0)
 
-    def heed(self, delivery: Delivery) -> None:
+    def refresh(self, delivery: Delivery) -> None:
         """Heed the delivery as it is now: another of its waves may be open."""
         self._dispatch, self._span = Dispatch.of(delivery), (0.0, 0.0)
 

@@ -20,9 +20,12 @@ from posthorn.content.warnings import Caution
 from posthorn.delivery.limits.budget import beyond
 from posthorn.delivery.limits.hours import Dispatch, is_wider, shown_hours
 from posthorn.delivery.limits.passed import refuse_passed
+from posthorn.delivery.planning.campaignwish import CampaignWish
 from posthorn.delivery.planning.checked import Checked, Merged, Reading
+from posthorn.delivery.planning.eventwish import EventWish
+from posthorn.delivery.planning.load import load_wish
 from posthorn.delivery.planning.merge import Consent, Merge
-from posthorn.delivery.planning.wish import Batch, CampaignWish, EventWish, ListReading, Wish, load_wish
+from posthorn.delivery.planning.wish import Batch, ListReading, Wish
 from posthorn.delivery.provider.probe import hold_words, refuse_ignored_test
 from posthorn.delivery.suppression.optouts import unheard_refusals
 from posthorn.errors import InputError
@@ -34,7 +37,7 @@ from posthorn.models import Kind, Phone
 from posthorn.prices import Tariff, amount
 from posthorn.settings import Settings, load_settings
 
-MOST_REJECTS = 100_000  # who has more wants another file, not a longer list
+MAX_REJECTS = 100_000  # who has more wants another file, not a longer list
 _FIRST_ROWS = 10
 NOTHING_ACCEPTED = Consent()
 
@@ -202,7 +205,7 @@ def _planned(ledger: Ledger, planned: Delivery, wish: Wish) -> Checked:
 def _read(ledger: Ledger, merge: Merge, listed: ListReading) -> Reading:
     """Read the whole list once beside the ledger, and count what is in it."""
     intake = listed.intake
-    intake.keep_rejects = MOST_REJECTS
+    intake.keep_rejects = MAX_REJECTS
     tariff = None if merge.wish.test else merge.wish.gateway.account(merge.wish.settings).tariff
     counted = _Counted(listed, tariff, _suppressed(ledger, merge.wish), landlines=merge.wish.landlines)
     for _ in merge.new_rows(counted):
@@ -242,7 +245,7 @@ def _hold(ledger: Ledger, wish: Wish) -> tuple[int, bool, str] | None:
 
 def _suppressed(ledger: Ledger, wish: Wish) -> Container[int]:
     """Who would be suppressed if it were planned now: the list, and what refusals would add to it."""
-    listed = suppression.codes(ledger, suppression.heeded(wish.kind, wish.options()))
+    listed = suppression.codes(ledger, suppression.scope_for(wish.kind, wish.options()))
     return {*listed, *(one.phone for one in unheard_refusals(ledger))}
 
 

@@ -9,10 +9,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from posthorn.delivery.planning.load import load_wish
 from posthorn.delivery.planning.merge import Consent, Merge
-from posthorn.delivery.planning.wish import Batch, ListReading, Wish, load_wish
+from posthorn.delivery.planning.wish import Batch, ListReading, Wish
 from posthorn.delivery.provider.probe import refuse_ignored_test
-from posthorn.delivery.running.run import process_name, try_lock, wait_for_lock
+from posthorn.delivery.running.locks import try_lock, wait_for_lock
+from posthorn.delivery.running.names import process_name
 from posthorn.delivery.suppression.optouts import take_refusals
 from posthorn.errors import AlreadyRunning, FileChanged, InputError, NotMerged
 from posthorn.ledger import deliveries, planning

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from posthorn.content.media.barcode import render
-from posthorn.delivery.planning.wish import ListReading, load_wish
+from posthorn.delivery.planning.load import load_wish
+from posthorn.delivery.planning.wish import ListReading
 from posthorn.errors import InputError
 from posthorn.ledger import deliveries
 from posthorn.ledger.planning import Row
@@ -41,4 +42,4 @@ def _attendee(reading: ListReading, row: int) -> Row:
         for one in batch:
             if isinstance(one, Row) and one.line == row:
                 return one
-    raise InputError("--row", f"line {row} of {reading.intake.path} is no ticket")
+    raise InputError("--row", f"line {row} of {reading.intake.path} is not a ticket")

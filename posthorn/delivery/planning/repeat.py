@@ -64,20 +64,22 @@ class Repeats:
             raise InputError("name", _words(self._wish.kind, found))
 
 
-async def heed_repeats(run: AnyRun) -> None:
+async def apply_on_repeat(run: AnyRun) -> None:
     """Ask, before a run sends, who of its pending has had the same under another name, and do what its file says.
 
     Raises:
         Stopped: some have, and its file does not say what is to be done.
     """
     if not run.delivery.test and run.guard_key == run.delivery.lock_key:  # who only helps was let go on with the run
-        await run.do(_heed, run.delivery.name)
+        await run.do(_apply, run.delivery.name)
 
 
-def _heed(ledger: Ledger, name: str) -> None:
+def _apply(ledger: Ledger, name: str) -> None:
     with ledger.locks.hold("repeats", wait_seconds=_WAIT_SECONDS) as held:
         if not held:
-            raise LedgerError("another run has asked for ten minutes who has had the same; look at it and start again")
+            raise LedgerError(
+                "another run has been looking for repeats for ten minutes; look at that process and start again"
+            )
         delivery = deliveries.get(ledger, name)
         on_repeat = delivery.options.get("on_repeat", "refuse")
         if on_repeat != "send":

@@ -1,23 +1,14 @@
-"""Tickets: what one ticket's request is made of, and whether the provider knows what it names.
-
-The provider has no idempotency and no lookup, so the claim in the ledger is the only guard: an unknown ticket waits for a
-postback or a person.
-"""
+"""Tickets: what one ticket's request is made of, and whether the provider knows what it names."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from posthorn.content.definition import EventContent
 from posthorn.content.event import AttendeeIntake, TicketEvent, fill
 from posthorn.delivery.running.run import TicketRun
-from posthorn.errors import InputError, SlowDown
 from posthorn.gateways import registry
-from posthorn.gateways.contract import Before
-from posthorn.ledger.sending import Claim
-from posthorn.models import Answer, Kind, MessageState, Phone, Receipt, TicketRequest
+from posthorn.models import Kind, Phone, TicketRequest
 
 
 def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
@@ -41,47 +32,6 @@ async def preflight_event(run: TicketRun) -> Sequence[str]:
     await run.pace.wait()  # the shortest time between two calls holds for this one too
     content = run.delivery.content
     return await run.gateway.preflight(content.mms_id, content.campaign_ref)
-
-
-class TicketExchange:
-    """Sends an event's tickets, one request each; two tickets of one number one after the other.
-
-    The provider seems to look a code up by its number (reference, section 3), so two of one number must not overlap.
-    """
-
-    def __init__(self, run: TicketRun) -> None:
-        self._run = run
-        self._content = run.delivery.content
-        self._one_at_a_time: defaultdict[Phone, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._under_way: Counter[Phone] = Counter()
-
-    async def send(self, claimed: Claim, before: Before) -> Answer:
-        """Make the one request for this ticket, once ``before`` lets it leave."""
-        ((barcode, fields),) = claimed.tickets
-        (phone,) = claimed.phones
-        request = ticket_request(self._content, phone, barcode, fields)
-        has_waited = self._under_way[phone] > 0  # a lock that was just freed for the next in line looks free
-        self._under_way[phone] += 1
-        try:
-            async with self._one_at_a_time[phone]:
-                if has_waited:  # the ticket before it may have been a reason to wait, or to stop
-                    await self._run.pace.wait()
-                    if self._run.is_stopped():
-                        raise SlowDown(
-                            "the run stopped while this ticket waited for another one of its number; nothing was sent"
-                        )
-                return await self._send_one(request, before)
-        finally:
-            self._under_way[phone] -= 1
-
-    async def _send_one(self, request: TicketRequest, before: Before) -> Answer:
-        try:
-            return await self._run.gateway.send(request, before=before)
-        except InputError as error:  # this attendee's own values; the others are not to wait for them
-            return Answer([Receipt(MessageState.REJECTED, error=error.field)], anomalies=[str(error)])
-
-    async def confirm_refused(self, claimed: Claim) -> None:
-        """The provider cannot be asked: the ticket stays unknown."""
 
 
 def ticket_request(content: EventContent, phone: Phone, barcode: str, fields: Mapping[str, str]) -> TicketRequest:

@@ -13,13 +13,13 @@ from posthorn.content.recipients.number import read_phone
 from posthorn.delivery.running.place import able, at
 from posthorn.errors import GatewayError, InputError
 from posthorn.gateways import registry
-from posthorn.gateways.contract import AccountDesk
+from posthorn.gateways.contract import AccountApi
 from posthorn.gateways.descriptor import Descriptor
 from posthorn.models import BlacklistPage, Phone, mask_phone
 from posthorn.privatefile import written_privately
 from posthorn.settings import load_settings
 
-_MOST_SHOWN = 50
+_MAX_SHOWN = 50
 
 
 def teller(gateway: str | None) -> Descriptor:
@@ -34,10 +34,10 @@ def teller(gateway: str | None) -> Descriptor:
 async def limits(descriptor: Descriptor) -> list[Mapping[str, Any]]:
     """What may still be sent, by kind of message: ``left`` is None where there is no limit."""
     async with at(descriptor) as place:
-        desk: AccountDesk = place.gateway
+        api: AccountApi = place.gateway
         return [
             {"type": one.type, "length": one.length, "available": one.credit.available, "left": one.credit.left}
-            for one in await desk.limits()
+            for one in await api.limits()
         ]
 
 
@@ -45,7 +45,7 @@ async def is_blacklisted(descriptor: Descriptor, number: str) -> tuple[str, bool
     """The number masked, and whether the provider's blacklist holds it.
 
     Raises:
-        InputError: it is no number.
+        InputError: it is not a number.
     """
     phone = read_phone(number, load_settings())
     async with at(descriptor) as place:
@@ -64,16 +64,16 @@ async def blacklisted(descriptor: Descriptor, out: Path | None) -> Mapping[str, 
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("phone", "added"))
             writer.writerows((phone or "", _date(added)) for phone, added in entries)
-    shown = [{"phone": _masked(phone), "added": _date(added)} for phone, added in entries[:_MOST_SHOWN]]
+    shown = [{"phone": _masked(phone), "added": _date(added)} for phone, added in entries[:_MAX_SHOWN]]
     return {"count": len(entries), "entries": shown}
 
 
-async def _pages(desk: AccountDesk) -> AsyncIterator[BlacklistPage]:
+async def _pages(api: AccountApi) -> AsyncIterator[BlacklistPage]:
     """Page after page, until one shows nothing new."""
     page = pages = 1
     seen: set[Phone | None] = set()
     while page <= pages:
-        answer = await desk.blacklist(page=page)
+        answer = await api.blacklist(page=page)
         new = {phone for phone, _ in answer.entries} - seen
         if page > 1 and not new:
             return  # a page that repeats others
@@ -104,7 +104,7 @@ async def explained(code: str, gateway: str | None) -> list[dict[str, str]]:
                 told.append({"gateway": one.name, "code": code, "meaning": ours, "provider": theirs})
     if not told:
         known = ", ".join(one.name for one in registry.GATEWAYS)
-        raise InputError("CODE", f"{plain(code, most=40)}: no code or reason that is known (gateways: {known})")
+        raise InputError("CODE", f"{plain(code, most=40)}: not a known code or reason (gateways: {known})")
     return told
 
 

@@ -22,7 +22,7 @@ from posthorn.models import Known, Observation, Phone, Verdict
 from posthorn.privatefile import written_privately
 from posthorn.settings import Settings
 
-_MOST_SEEN = 300
+_MAX_SEEN = 300
 
 
 def probed(gateway: str | None, settings: Settings) -> list[Descriptor]:
@@ -111,7 +111,7 @@ def hold_words(ledger: Ledger, descriptor: Descriptor, settings: Settings) -> tu
     if found is not None and found.verdict == Verdict.CONFIRMED:
         return True, f"proven for this account on {_day(found)}"
     if found is not None:
-        return False, f"the probe of {_day(found)} saw otherwise: {plain(found.seen, most=_MOST_SEEN)}"
+        return False, f"the probe of {_day(found)} saw otherwise: {plain(found.seen, most=_MAX_SEEN)}"
     return False, "inferred from the provider's pages; `posthorn account probe --send-to NUMBER` proves it"
 
 
@@ -125,8 +125,9 @@ def refuse_ignored_test(ledger: Ledger, descriptor: Descriptor, settings: Settin
     if found is not None and found.verdict == Verdict.OTHER:
         raise InputError(
             "test",
-            f"the probe of {_day(found)} saw that this account sends what is to be checked only; nothing was sent. Leave it"
-            " out to send in earnest, or probe again: posthorn account probe --test-number NUMBER",
+            f"the probe of {_day(found)} saw that this account sends even what is only to be checked (test = true);"
+            " nothing was sent. Leave that line out to send for real, or probe again:"
+            " posthorn account probe --test-number NUMBER",
         )
 
 

@@ -12,7 +12,7 @@ import time
 
 from posthorn.delivery.running.waiting import board
 
-LONGEST_WAIT_SECONDS = 300.0
+MAX_WAIT_SECONDS = 300.0
 _FIRST_WAIT_SECONDS = 1.0
 _PATIENCE_SECONDS = 1800.0
 
@@ -54,8 +54,8 @@ class Pace:
 
     def slow(self, asked_seconds: float | None) -> None:
         """The provider asks for a pause: as long as it said (capped), else doubling from one second, with jitter."""
-        own = min(_FIRST_WAIT_SECONDS * 2**self._slowdowns, LONGEST_WAIT_SECONDS) * random.uniform(0.75, 1.25)  # noqa: S311
-        seconds = min(asked_seconds if asked_seconds is not None else own, LONGEST_WAIT_SECONDS)
+        own = min(_FIRST_WAIT_SECONDS * 2**self._slowdowns, MAX_WAIT_SECONDS) * random.uniform(0.75, 1.25)  # noqa: S311
+        seconds = min(asked_seconds if asked_seconds is not None else own, MAX_WAIT_SECONDS)
         now = time.monotonic()
         if now >= self._not_before:  # requests that were in flight together earn one wait, not a longer one each
             self._slowdowns += 1

@@ -45,7 +45,7 @@ class Place(Protocol):
 
 
 class AtCampaign(Place, Protocol):
-    """A place where something is done for a campaign, or for a proof of one."""
+    """A place where something is done for a campaign, such as a run, or for a proof of one."""
 
     @property
     def delivery(self) -> PlannedCampaign:

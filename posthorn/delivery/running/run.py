@@ -9,27 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import re
-import socket
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
-from datetime import datetime
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeAlias, TypeGuard, TypeVar
 
 from posthorn.content.waves import Waves
 from posthorn.delivery.limits.budget import Budget
 from posthorn.delivery.limits.halting import Halting
 from posthorn.delivery.limits.hours import Clock, Gate
+from posthorn.delivery.running.locks import PAUSE_SECONDS, attempts, for_lookup, lock_for_lookup, try_lock
+from posthorn.delivery.running.names import new_owner, process_name
 from posthorn.delivery.running.pace import Pace
 from posthorn.delivery.running.place import account_of
 from posthorn.delivery.running.waiting import board, clock_time
-from posthorn.errors import AlreadyRunning, Halted, LedgerError, NotRunning, Stopped, Waits
+from posthorn.errors import Halted, LedgerError, NotRunning, Stopped, Waits
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
 from posthorn.gateways.registry import by_name
-from posthorn.ledger import deliveries, sending
+from posthorn.ledger import claims, deliveries, sending
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign, PlannedEvent
 from posthorn.ledger.marks import Mark
 from posthorn.ledger.spool import Spool, import_spool
@@ -48,9 +45,6 @@ _D_co = TypeVar("_D_co", bound=Delivery, covariant=True)
 
 INTERRUPTED = "the run was interrupted"
 """Why a run ended that was broken off by Ctrl-C, before it could say more."""
-
-_LOOKUP_WAIT_SECONDS = 600.0
-_PAUSE_SECONDS = 0.1
 
 
 class CreditBefore(NamedTuple):
@@ -132,7 +126,7 @@ class Run(Generic[_G, _D_co]):
     async def refresh(self) -> None:
         """Read the campaign anew, and stop where another process has stopped or cancelled it meanwhile."""
         self.delivery = await self.do(deliveries.refreshed, self.delivery)
-        self.gate.heed(self.delivery)
+        self.gate.refresh(self.delivery)
         if self.delivery.cancelled_at is not None:
             self.stop(Stopped("the campaign was cancelled"))
         elif self.delivery.halted_because is not None:
@@ -227,15 +221,15 @@ async def open_helper(
     It goes on when the other process dies. Whatever stops it stops the whole run, and the other way round.
 
     Raises:
-        NotRunning: nobody runs the campaign, so there is nobody to help: it waits for approval, was stopped, or is over.
+        NotRunning: nobody runs the campaign, so there is no run to help: it waits for approval, was stopped, or is over.
         DeliveryNotFound: it was never planned.
         SettingsError: credentials are missing.
     """
     async with open_delivery(name, settings=settings, clock=clock) as run:
         if not _is_running(run):
-            raise NotRunning(f"nobody runs {name}, so there is nobody to help; nothing was sent")
+            raise NotRunning(f"nobody runs {name}, so there is no run to help; nothing was sent")
         check_writable(run.spool.folder)
-        run.guard_key = sending.owner_key(run.owner)
+        run.guard_key = claims.owner_key(run.owner)
         run.ledger.locks.acquire(run.guard_key)
         await run.do(_import_spool, run.spool)
         try:
@@ -307,7 +301,7 @@ def _end(run: AnyRun, started: float) -> None:
 
 async def _take_over(run: AnyRun) -> None:
     """Settle what dead processes left of a campaign whose lock is ours."""
-    run.ledger.locks.acquire(sending.owner_key(run.owner))
+    run.ledger.locks.acquire(claims.owner_key(run.owner))
     await run.do(_import_spool, run.spool)
     await run.do(sending.abandon_dead, run.delivery)
 
@@ -321,73 +315,9 @@ async def _wait_for_lock(run: AnyRun) -> None:
     """
     if try_lock(run.ledger, run.delivery):
         return
-    deadline = time.monotonic() + _LOOKUP_WAIT_SECONDS
-    with run.waiting_for(_for_lookup(run.delivery.name), time.time() + _LOOKUP_WAIT_SECONDS):
-        while not try_lock(run.ledger, run.delivery):
-            _refuse_long_lookup(run.delivery.name, deadline)
-            await asyncio.sleep(_PAUSE_SECONDS)
-
-
-def wait_for_lock(ledger: Ledger, delivery: Delivery) -> None:
-    """Become the one that plans this campaign; while somebody only looks after it, wait for that to end.
-
-    Raises:
-        AlreadyRunning, LedgerError: as a run's beginning.
-    """
-    if try_lock(ledger, delivery):
-        return
-    deadline = time.monotonic() + _LOOKUP_WAIT_SECONDS
-    with board().waiting(_for_lookup(delivery.name), time.time() + _LOOKUP_WAIT_SECONDS):
-        while not try_lock(ledger, delivery):
-            _refuse_long_lookup(delivery.name, deadline)
-            time.sleep(_PAUSE_SECONDS)
-
-
-def _for_lookup(name: str) -> str:
-    return f"for another process that looks after {name}"
-
-
-def _refuse_long_lookup(name: str, deadline: float) -> None:
-    if time.monotonic() >= deadline:
-        raise LedgerError(
-            f"{name} has been looked after by another process for {_LOOKUP_WAIT_SECONDS / 60:.0f} minutes;"
-            " nothing was sent. Look at that process, and run the campaign again"
-        )
-
-
-def try_lock(ledger: Ledger, delivery: Delivery) -> bool:
-    """Become the one that runs this campaign; False while somebody looks after it who sends nothing.
-
-    Raises:
-        AlreadyRunning: another process runs it; with since when and by whom.
-    """
-    if ledger.locks.acquire(delivery.lock_key):
-        return True
-    if not ledger.locks.is_free(delivery.lookup_key):
-        return False
-    if ledger.locks.acquire(delivery.lock_key):  # the lookup ended between the two questions
-        return True
-    raise _already_running(ledger, delivery)
-
-
-def lock_for_lookup(ledger: Ledger, delivery: Delivery) -> None:
-    """Look after a campaign or event without running it: a run that is started meanwhile waits.
-
-    Raises:
-        AlreadyRunning: another process runs it, or looks after it.
-    """
-    locks = ledger.locks
-    if deliveries.is_run(ledger, delivery.lock_key):
-        raise _already_running(ledger, delivery)  # before the run's helpers could take it for a lookup
-    if not locks.acquire(delivery.lookup_key):
-        raise AlreadyRunning(f"{delivery.name} is being looked after by another process")
-    if not locks.acquire(delivery.lock_key):
-        raise _already_running(ledger, delivery)
-
-
-def _already_running(ledger: Ledger, delivery: Delivery) -> AlreadyRunning:
-    now = deliveries.refreshed(ledger, delivery)
-    return AlreadyRunning(f"{delivery.name} is already running {_since(now)}")
+    with run.waiting_for(*for_lookup(run.delivery)):
+        for _ in attempts(run.ledger, run.delivery):
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 def _is_running(run: AnyRun) -> bool:
@@ -396,28 +326,8 @@ def _is_running(run: AnyRun) -> bool:
     return is_started and deliveries.is_run(run.ledger, run.delivery.lock_key)
 
 
-def process_name() -> str:
-    """This process, for people: ``ops@host, process 4711``."""
-    account = os.environ.get("LOGNAME") or os.environ.get("USER") or f"user {os.getuid()}"
-    return f"{account}@{socket.gethostname()}, process {os.getpid()}"
-
-
-def new_owner() -> str:
-    """A name for this process's claims that no other process ever has."""
-    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()[:60])  # it stands in names of files, and in lines of words
-    return f"{host}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-
-
 def _import_spool(ledger: Ledger, spool: Spool) -> int:
     return import_spool(spool.folder, ledger)
-
-
-def _since(delivery: Delivery) -> str:
-    if delivery.run_started_at is None:
-        return "elsewhere: it is being planned"
-    moment = datetime.fromtimestamp(delivery.run_started_at).astimezone()
-    minutes = (time.time() - delivery.run_started_at) / 60
-    return f"since {moment:%Y-%m-%d %H:%M:%S %Z} ({minutes:.0f} min), by {delivery.run_by}"
 
 
 def _reason(stopped: Exception | None) -> str | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from posthorn.delivery.running.run import CampaignRun
+from posthorn.delivery.preparing.tickets import ticket_request
+from posthorn.delivery.running.run import CampaignRun, TicketRun
 from posthorn.delivery.settling.reconcile import confirm_refused
-from posthorn.errors import Stopped
+from posthorn.errors import InputError, SlowDown, Stopped
 from posthorn.gateways.contract import Before
 from posthorn.ledger import media
-from posthorn.ledger.sending import Claim
-from posthorn.models import Answer, MmsRequest, Phone
+from posthorn.ledger.claims import Claim
+from posthorn.models import Answer, MessageState, MmsRequest, Phone, Receipt, TicketRequest
 
 
 class CampaignExchange:
@@ -49,3 +52,46 @@ async def campaign_exchange(run: CampaignRun) -> CampaignExchange:
     if missing:
         raise Stopped(f"media not verified with the provider: {', '.join(missing)}; nothing was sent")
     return CampaignExchange(run, tuple(item.file_id for item in items if item.file_id))
+
+
+class TicketExchange:
+    """Sends an event's tickets, one request each; two tickets of one number one after the other.
+
+    The provider has no idempotency and no lookup, so the claim in the ledger is the only guard: an unknown ticket waits for
+    a postback or a person. It seems to look a code up by its number (reference, section 3), so two of one number must not
+    overlap.
+    """
+
+    def __init__(self, run: TicketRun) -> None:
+        self._run = run
+        self._content = run.delivery.content
+        self._one_at_a_time: defaultdict[Phone, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._under_way: Counter[Phone] = Counter()
+
+    async def send(self, claimed: Claim, before: Before) -> Answer:
+        """Make the one request for this ticket, once ``before`` lets it leave."""
+        ((barcode, fields),) = claimed.tickets
+        (phone,) = claimed.phones
+        request = ticket_request(self._content, phone, barcode, fields)
+        has_waited = self._under_way[phone] > 0  # a lock that was just freed for the next in line looks free
+        self._under_way[phone] += 1
+        try:
+            async with self._one_at_a_time[phone]:
+                if has_waited:  # the ticket before it may have been a reason to wait, or to stop
+                    await self._run.pace.wait()
+                    if self._run.is_stopped():
+                        raise SlowDown(
+                            "the run stopped while this ticket waited for another one of its number; nothing was sent"
+                        )
+                return await self._send_one(request, before)
+        finally:
+            self._under_way[phone] -= 1
+
+    async def _send_one(self, request: TicketRequest, before: Before) -> Answer:
+        try:
+            return await self._run.gateway.send(request, before=before)
+        except InputError as error:  # this attendee's own values; the others are not to wait for them
+            return Answer([Receipt(MessageState.REJECTED, error=error.field)], anomalies=[str(error)])
+
+    async def confirm_refused(self, claimed: Claim) -> None:
+        """The provider cannot be asked: the ticket stays unknown."""

@@ -11,13 +11,13 @@ import time
 from posthorn.delivery.running.run import AnyRun
 from posthorn.errors import ClaimGone, HeldBack, LedgerError, Stopped, Unreachable
 from posthorn.ledger import sending
-from posthorn.ledger.sending import Claim
+from posthorn.ledger.claims import Claim
 from posthorn.ledger.store.engine import Ledger
 
 FRESH_SECONDS = 2.0
 """How old a proof may be: far below the shortest time between two looks that make a message absent."""
 
-_MOST_PROOFS = 5
+_MAX_PROOFS = 5
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Linux: also counts suspension, unlike its CLOCK_MONOTONIC; on macOS CLOCK_MONOTONIC does."""
 
@@ -46,7 +46,7 @@ async def let_leave(run: AnyRun, claimed: Claim, proven_at: float) -> None:
         raise ClaimGone(f"{run.mark.path} could not be written ({run.mark.problem.strerror}); nothing more is sent")
     if _is_fresh(proven_at) and not run.ledger.locks.may_be_gone(run.guard_key):
         return
-    for _ in range(_MOST_PROOFS):
+    for _ in range(_MAX_PROOFS):
         proven_at = clock_seconds()
         try:
             is_ours = await run.do(_is_ours, run, claimed)

@@ -22,12 +22,13 @@ from posthorn.content.media.barcode import new_barcode_id
 from posthorn.content.recipients.number import read_phone
 from posthorn.delivery.limits.budget import Budget
 from posthorn.delivery.limits.hours import Clock, Gate
-from posthorn.delivery.planning.wish import Wish, load_wish
+from posthorn.delivery.planning.load import load_wish
+from posthorn.delivery.planning.wish import Wish
 from posthorn.delivery.preparing.tickets import ticket_request
 from posthorn.delivery.preparing.upload import upload_files
 from posthorn.delivery.preparing.verify import verify_files
+from posthorn.delivery.running.names import new_owner
 from posthorn.delivery.running.place import Counter, account_of
-from posthorn.delivery.running.run import new_owner
 from posthorn.errors import (
     ClaimGone,
     GatewayError,
@@ -39,22 +40,22 @@ from posthorn.errors import (
     TryAgain,
 )
 from posthorn.ledger import deliveries, proofs
+from posthorn.ledger.claims import owner_key
 from posthorn.ledger.costs import CapReached
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign, delivery_of
 from posthorn.ledger.media import MediaRecord
 from posthorn.ledger.planning import Row
 from posthorn.ledger.proofs import NewProof, ProofClaim
-from posthorn.ledger.sending import owner_key
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Answer, Kind, MessageState, MmsRequest, Phone, ProofOutcome, TicketRequest, mask_phone
 from posthorn.prices import amount
 from posthorn.settings import Settings
 
-MOST = 10
+MAX_PROOFS = 10
 """Proofs of one command: more people than that are a campaign."""
 
 _PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
-_LONGEST_ID = 64
+_MAX_ID_LENGTH = 64
 _OUTCOMES = {
     MessageState.ACCEPTED: ProofOutcome.TAKEN,
     MessageState.SCHEDULED: ProofOutcome.TAKEN,
@@ -125,8 +126,8 @@ def ask_for(file: Path, kind: Kind, numbers: Sequence[str], settings: Settings) 
     if wish.test:
         raise InputError("test", "the provider only checks what a test sends; for a proof, take test = true out of the file")
     phones = list(dict.fromkeys(_own_number(number, settings) for number in numbers))
-    if not 1 <= len(phones) <= MOST:
-        raise InputError("--to", f"expected 1 to {MOST} numbers, given {len(phones)}; send to more with a campaign")
+    if not 1 <= len(phones) <= MAX_PROOFS:
+        raise InputError("--to", f"expected 1 to {MAX_PROOFS} numbers, given {len(phones)}; send to more with a campaign")
     wish.refuse_unsendable(None, is_new=True, is_late=True)
     wish.gateway.check_credentials(settings)
     with open_ledger(settings) as ledger:
@@ -344,4 +345,4 @@ def _outcome_of(error: GatewayError) -> ProofOutcome:
 
 
 def _is_usable(provider_id: str | None) -> bool:
-    return provider_id is not None and len(provider_id) <= _LONGEST_ID and provider_id.isprintable()
+    return provider_id is not None and len(provider_id) <= _MAX_ID_LENGTH and provider_id.isprintable()

@@ -19,14 +19,14 @@ from posthorn.delivery.sending.permit import clock_seconds, let_leave
 from posthorn.errors import ClaimGone, GatewayError, HeldBack, InputError, LedgerError, SlowDown, Stopped, TryAgain, Waits
 from posthorn.gateways.contract import Before
 from posthorn.ledger import deliveries, sending
+from posthorn.ledger.claims import Claim, ClaimLost
 from posthorn.ledger.costs import CapReached
 from posthorn.ledger.deliveries import PlannedCampaign
-from posthorn.ledger.sending import Claim, ClaimLost
 from posthorn.ledger.spool import hold_answer, hold_not_taken, keep_answer, keep_not_taken
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer
 
-MOST_BATCHES = 16
+MAX_BATCHES = 16
 """However large a campaign: each batch is a task run, which costs Prefect's server work and says no more than the progress.
 
 A retry needs no smaller ones, for the ledger knows what is left; and with thousands of task runs the server loses some.
@@ -36,7 +36,7 @@ _LEAST_PER_SLOT = 4
 """Chunks of a batch for each request in flight, at least: so that a batch is worth its beginning."""
 
 _PATIENCE_SECONDS = 1.0
-_LONGEST_ID = 64  # as the ledger's column has it
+_MAX_ID_LENGTH = 64  # as the ledger's column has it
 
 _Outcome = Answer | GatewayError | InputError
 
@@ -56,7 +56,7 @@ class Exchange(Protocol):
 
 def batches(chunks: Sequence[int], concurrency: int) -> Iterator[tuple[int, int]]:
     """Cut the pending chunks into batches ``(first, last)`` for one task run each: enough work for every slot, few runs."""
-    size = max(_LEAST_PER_SLOT * concurrency, -(-len(chunks) // MOST_BATCHES))
+    size = max(_LEAST_PER_SLOT * concurrency, -(-len(chunks) // MAX_BATCHES))
     for at in range(0, len(chunks), size):
         yield chunks[at], chunks[min(at + size, len(chunks)) - 1]
 
@@ -196,7 +196,7 @@ def _slow_or_break(run: AnyRun, error: GatewayError) -> None:
     elif run.pace.is_broken:
         run.stop(Stopped(f"too many unknown outcomes in a row, the last: {error}"))
     elif run.pace.is_out_of_patience:
-        run.stop(Stopped(f"the provider asks for nothing but pauses: {error}"))
+        run.stop(Stopped(f"the provider only asks for pauses: {error}"))
 
 
 async def _record(run: AnyRun, exchange: Exchange, claimed: Claim, outcome: _Outcome) -> None:
@@ -227,14 +227,14 @@ async def _record(run: AnyRun, exchange: Exchange, claimed: Claim, outcome: _Out
 def _with_usable_ids(answer: Answer) -> Answer:
     """The answer with only such ids as the ledger can keep; a message that was taken under another one was taken."""
     ids = [one.provider_id for one in answer.receipts if one.provider_id is not None]
-    if max(map(len, ids), default=0) <= _LONGEST_ID and "".join(ids).isprintable():  # nearly always, so it must be quick
+    if max(map(len, ids), default=0) <= _MAX_ID_LENGTH and "".join(ids).isprintable():  # nearly always, so it must be quick
         return answer
     receipts = [one if _is_usable(one.provider_id or "") else one._replace(provider_id=None) for one in answer.receipts]
-    return replace(answer, receipts=receipts, anomalies=[*answer.anomalies, "an id that is no id: left out"])
+    return replace(answer, receipts=receipts, anomalies=[*answer.anomalies, "an id that is not an id: left out"])
 
 
 def _is_usable(provider_id: str) -> bool:
-    return len(provider_id) <= _LONGEST_ID and provider_id.isprintable()
+    return len(provider_id) <= _MAX_ID_LENGTH and provider_id.isprintable()
 
 
 async def _durably(run: AnyRun, recording: Coroutine[Any, Any, None]) -> None:

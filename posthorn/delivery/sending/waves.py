@@ -20,7 +20,7 @@ from posthorn.models import WaitsFor
 PATIENCE = 3.0
 """So many times its wait a wave may be too silent to be judged; then a person is asked."""
 
-MOST_ASKED = 10_000
+MAX_ASKED = 10_000
 """Of so many messages a run asks for the reports itself; those of larger waves come by the schedule."""
 
 _LEAST_WAIT_SECONDS = 60.0
@@ -60,7 +60,7 @@ async def _told_now(run: CampaignRun, plan: Waves, wave: int) -> Outcomes:
     """What became of a wave; where its wait is over, what the provider knows by now is asked for first."""
     told = await run.do(waves.outcomes, run.delivery, wave)
     is_over = run.clock() - (told.ended_at or 0.0) >= plan.wait_seconds
-    if is_over and told.known < told.sent <= MOST_ASKED:
+    if is_over and told.known < told.sent <= MAX_ASKED:
         with suppress(TryAgain):  # what is known already says something, too
             await pull_reports(run)
         told = await run.do(waves.outcomes, run.delivery, wave)

@@ -13,16 +13,18 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from posthorn.content.plain import without_numbers
-from posthorn.delivery.running.run import CampaignRun, lock_for_lookup, open_lookup, process_name
+from posthorn.delivery.running.locks import lock_for_lookup
+from posthorn.delivery.running.names import process_name
+from posthorn.delivery.running.run import CampaignRun, open_lookup
 from posthorn.delivery.settling.guard import LISTED_SECONDS, listed, open_mark
 from posthorn.delivery.settling.listing import CLOCK_SKEW_SECONDS, is_titled, read_all
 from posthorn.delivery.settling.reconcile import reconcile
 from posthorn.errors import Stopped
 from posthorn.ledger import deliveries, guarding, reconciling
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.guarding import Waiting
+from posthorn.ledger.guarding import PendingMessage
 from posthorn.ledger.marks import MarkedClaim
-from posthorn.ledger.reconciling import Decision
+from posthorn.ledger.reconciling import Settlement
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.ledger.totals import totals
 from posthorn.models import Kind, MessageState, Phone, Report
@@ -133,9 +135,9 @@ async def _look_for_controls(run: CampaignRun) -> bool:
     reports, _ = await read_all(run, [control.phone for control in known], since)
     if not {control.provider_id for control in known} & {report.provider_id for report in reports}:
         raise Stopped(
-            f"the provider lists none of {len(known)} messages that it took within the last week by this ledger, so what it"
-            " does not list may have been taken all the same. Nothing was changed. See `posthorn doctor`: is it the same"
-            " account? Then run this again"
+            f"the provider lists none of {len(known)} messages that it took within the last week according to this ledger,"
+            " so what it does not list may have been taken all the same. Nothing was changed. See `posthorn doctor`: is it"
+            " the same account? Then run this again"
         )
     return True
 
@@ -161,7 +163,7 @@ async def _book_pending(run: CampaignRun, since: float, told: Callable[[int, int
     return looked_up, found
 
 
-async def _book(run: CampaignRun, page: Sequence[Waiting], listing: Mapping[Phone, Sequence[Report]]) -> int:
+async def _book(run: CampaignRun, page: Sequence[PendingMessage], listing: Mapping[Phone, Sequence[Report]]) -> int:
     """Book what is listed of a page: taken under its id where the title is the campaign's, else unknown; how many taken."""
     hits = [one for one in page if one.phone in listing]
     if not hits:
@@ -174,11 +176,13 @@ async def _book(run: CampaignRun, page: Sequence[Waiting], listing: Mapping[Phon
         if ours:
             more = f"; {len(reports) - 1} more like it: it may have been taken twice" if len(reports) > 1 else ""
             evidence = f"listed as {ours[0].status} though pending here{more}"
-            decisions.append(Decision(message, "found", ours[0].state, evidence, ours[0].provider_id, error=ours[0].reason))
+            decisions.append(
+                Settlement(message, "found", ours[0].state, evidence, ours[0].provider_id, error=ours[0].reason)
+            )
         else:
             title = without_numbers(reports[0].title or "")
             evidence = f'a message with another title ("{title}") is listed: is it this one?'
-            decisions.append(Decision(message, "no control", MessageState.UNKNOWN, evidence))
+            decisions.append(Settlement(message, "no control", MessageState.UNKNOWN, evidence))
     return int(await run.do(reconciling.settle, run.delivery, decisions, by=_BY))
 
 

@@ -8,44 +8,19 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
+from posthorn.delivery.running.place import AtCampaign
 from posthorn.delivery.settling.listing import CLOCK_SKEW_SECONDS, LISTED_SECONDS, by_our_clock, is_titled
 from posthorn.gateways.contract import CampaignGateway
-from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.ledger import copies, deliveries, reconciling
 from posthorn.ledger.copies import Copy, Suspect
-from posthorn.ledger.deliveries import PlannedCampaign
 from posthorn.models import MessageState, Phone, Report
 
 _WENT_OUT = frozenset({MessageState.ACCEPTED, MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.NO_REPORT})
-
-
-class Lookup(Protocol):
-    """What a look needs: a campaign's run, or anything else with its ledger and gateway."""
-
-    @property
-    def descriptor(self) -> Descriptor:
-        """What its gateway is and can do."""
-
-    @property
-    def account(self) -> Account:
-        """The account there."""
-
-    @property
-    def gateway(self) -> CampaignGateway:
-        """The provider."""
-
-    @property
-    def delivery(self) -> PlannedCampaign:
-        """The campaign."""
-
-    @property
-    def do(self) -> Callable[..., Awaitable[Any]]:
-        """Run one of the ledger's verbs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +31,7 @@ class Found:
     report: Report
 
 
-async def find_second_copies(lookup: Lookup, now: float | None = None) -> int:
+async def find_second_copies(lookup: AtCampaign, now: float | None = None) -> int:
     """Look for copies of every message that was settled by a look, keep them; how many count at present.
 
     ``now`` (seconds) is when that is said to be; else the clock says it.
@@ -71,7 +46,7 @@ async def find_second_copies(lookup: Lookup, now: float | None = None) -> int:
     return len(await lookup.do(copies.counted, lookup.delivery))
 
 
-async def suspect_pages(lookup: Lookup) -> AsyncIterator[list[Suspect]]:
+async def suspect_pages(lookup: AtCampaign) -> AsyncIterator[list[Suspect]]:
     """Every message that may have been taken twice, one request's worth at a time."""
     last = (0, -1)
     while suspects := await lookup.do(copies.suspects, lookup.delivery, lookup.descriptor.bounds.numbers_per_lookup, last):
@@ -79,7 +54,7 @@ async def suspect_pages(lookup: Lookup) -> AsyncIterator[list[Suspect]]:
         yield suspects
 
 
-async def look_for_copies(lookup: Lookup, suspects: Sequence[Suspect]) -> list[Found]:
+async def look_for_copies(lookup: AtCampaign, suspects: Sequence[Suspect]) -> list[Found]:
     """Look for copies of these messages and keep them. A message whose copy went out instead of it stands for that copy.
 
     Raises:
@@ -121,7 +96,7 @@ async def all_pages(gateway: CampaignGateway, **query: Any) -> list[Report]:
     return reports
 
 
-async def _without_adopted(lookup: Lookup, suspect: Suspect, strays: Sequence[Report]) -> list[Report]:
+async def _without_adopted(lookup: AtCampaign, suspect: Suspect, strays: Sequence[Report]) -> list[Report]:
     """The copies but for one that the message stands for from now on.
 
     One that went out while the message's own is still kept at the provider, or was refused: it is what reached the person.
@@ -130,9 +105,10 @@ async def _without_adopted(lookup: Lookup, suspect: Suspect, strays: Sequence[Re
         fit = [report for report in strays if report.state in _WENT_OUT]
     else:
         fit = list(strays) if suspect.state == MessageState.REJECTED else []
-    if fit and await lookup.do(copies.adopt, lookup.delivery, suspect, _as_copy(suspect, fit[0])):
-        return [report for report in strays if report is not fit[0]]
-    return list(strays)
+    if not fit:
+        return list(strays)
+    is_adopted: bool = await lookup.do(copies.adopt, lookup.delivery, suspect, _as_copy(suspect, fit[0]))
+    return [report for report in strays if not (is_adopted and report is fit[0])]
 
 
 def _as_copy(suspect: Suspect, report: Report) -> Copy:
@@ -140,8 +116,8 @@ def _as_copy(suspect: Suspect, report: Report) -> Copy:
     return Copy(report.provider_id, suspect.chunk_id, suspect.position, report.state, f"listed as {report.status}{queued}")
 
 
-def _is_copy(lookup: Lookup, suspect: Suspect, report: Report) -> bool:
-    """Whether the report can only be of a request of this message. A refusal is no copy."""
+def _is_copy(lookup: AtCampaign, suspect: Suspect, report: Report) -> bool:
+    """Whether the report can only be of a request of this message. A refusal is not a copy."""
     return (
         report.state != MessageState.REJECTED
         and is_titled(report, lookup.delivery)
@@ -149,7 +125,7 @@ def _is_copy(lookup: Lookup, suspect: Suspect, report: Report) -> bool:
     )
 
 
-def _is_while_under_way(moment: datetime, suspect: Suspect, lookup: Lookup) -> bool:
+def _is_while_under_way(moment: datetime, suspect: Suspect, lookup: AtCampaign) -> bool:
     """Whether a request of the message may be dated so: the clocks differ, a request may be delayed, or kept and then sent.
 
     In the hour that autumn repeats, either reading of the provider's date counts.

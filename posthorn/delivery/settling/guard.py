@@ -104,7 +104,7 @@ async def _refuse_if_listed(run: CampaignRun) -> None:
     try:
         found, _ = await listed(run, [one.phone for one in some], time.time() - LISTED_SECONDS)
     except InputError as error:  # more than the provider shows: nothing is concluded from that
-        raise Stopped(f"whether this ledger is up to date cannot be looked up: {error}. Nothing was sent") from None
+        raise Stopped(f"it cannot be looked up whether this ledger is up to date: {error}. Nothing was sent") from None
     except PermissionMissing as error:
         raise Stopped(
             f"the account may not read reports ({error}), so nobody can tell whether some of these numbers have had the"

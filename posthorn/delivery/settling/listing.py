@@ -33,7 +33,7 @@ _AROUND_SECONDS = 26 * 3600.0
 """Whatever zone the provider's dates are in, this far around the window a copy of ours is listed, and seen to be odd."""
 
 _CONTROLS = 3
-_MOST_READINGS = 4
+_MAX_READINGS = 4
 _IN_PROOF = (
     "a proof of unknown outcome went to this number, so a row of it may be either's: look into the provider's panel, and"
     " `posthorn campaign resolve`"
@@ -127,7 +127,7 @@ async def _read_as_one(
 ) -> tuple[list[Report], bool]:
     seen: dict[str, Report] = {}
     last: set[str] | None = None
-    for _ in range(_MOST_READINGS):
+    for _ in range(_MAX_READINGS):
         rows, pages, is_whole = await _read_once(run, phones, since, until)
         seen |= rows
         if is_whole and (pages == 1 or rows.keys() == last):

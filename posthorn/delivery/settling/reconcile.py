@@ -27,8 +27,8 @@ from posthorn.delivery.settling.listing import (
     stray,
 )
 from posthorn.ledger import deliveries, reconciling, totals
-from posthorn.ledger.reconciling import DOUBTS, Decision, Unconfirmed
-from posthorn.ledger.sending import Claim
+from posthorn.ledger.claims import Claim
+from posthorn.ledger.reconciling import DOUBTS, Settlement, Unconfirmed
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import Kind, MessageState, Report
 from posthorn.settings import Settings
@@ -81,7 +81,7 @@ async def seconds_to_next_look(run: CampaignRun) -> float | None:
 NEXT_LOOK = "to look again at messages of unknown outcome; nothing else is left to do"
 
 
-async def waited(run: CampaignRun, seconds: float, what_for: str = NEXT_LOOK) -> bool:
+async def wait_unless_stopped(run: CampaignRun, seconds: float, what_for: str = NEXT_LOOK) -> bool:
     """Wait so long, and say what for; False as soon as the run is to stop, by this process or another."""
     until = time.monotonic() + seconds
     with run.waiting_for(what_for, time.time() + seconds):
@@ -155,7 +155,7 @@ async def confirm_refused(run: CampaignRun, claimed: Claim) -> None:
     await _look_up(run, [message for message in messages if message.position in claimed.positions])
 
 
-async def _look_up(run: CampaignRun, messages: Sequence[Unconfirmed]) -> list[Decision]:
+async def _look_up(run: CampaignRun, messages: Sequence[Unconfirmed]) -> list[Settlement]:
     """Look these messages up, and settle what that proves."""
     listing = await read_listing(run, messages)
     now = time.time()
@@ -173,19 +173,19 @@ def _warn(run: CampaignRun, doubts: Counter[str]) -> None:
         _logger.warning("%s: %d unknown messages cannot be settled: %s", run.delivery.name, count, words)
 
 
-def _decision(run: CampaignRun, message: Unconfirmed, listing: Listing, now: float) -> Decision:
+def _decision(run: CampaignRun, message: Unconfirmed, listing: Listing, now: float) -> Settlement:
     """What to make of a message that no report is about."""
     doubt = _doubt_about(message, now) or listing.doubt or stray(run, message, listing)
     if doubt is not None:
-        return Decision(message, doubt.kind, MessageState.UNKNOWN, doubt.words)
+        return Settlement(message, doubt.kind, MessageState.UNKNOWN, doubt.words)
     seen = f"not listed from {listing.window}"
     if message.absent_since is None or now < next_look(run, message):
-        return Decision(message, "look", MessageState.UNKNOWN, f"{seen}; to be looked up again")
+        return Settlement(message, "look", MessageState.UNKNOWN, f"{seen}; to be looked up again")
     if message.status == _TOO_MANY_REQUESTS:
-        return Decision(message, "refused", MessageState.PENDING, f"refused with HTTP 429, and {seen}, twice")
+        return Settlement(message, "refused", MessageState.PENDING, f"refused with HTTP 429, and {seen}, twice")
     if message.resends < most_resends(run):
-        return Decision(message, "resend", MessageState.PENDING, f"{seen}, twice; sent again as the campaign says")
-    return Decision(message, "absent", MessageState.UNKNOWN, f"{seen}, twice, though messages that were taken are listed")
+        return Settlement(message, "resend", MessageState.PENDING, f"{seen}, twice; sent again as the campaign says")
+    return Settlement(message, "absent", MessageState.UNKNOWN, f"{seen}, twice, though messages that were taken are listed")
 
 
 def _doubt_about(message: Unconfirmed, now: float) -> Doubt | None:
@@ -221,9 +221,9 @@ def next_look(run: CampaignRun, message: Unconfirmed) -> float:
     return max(message.absent_since or message.until, message.until) + settle
 
 
-def _found(own: Sequence[Report], message: Unconfirmed) -> Decision:
+def _found(own: Sequence[Report], message: Unconfirmed) -> Settlement:
     report = own[0]
     surplus = f"; {len(own) - 1} more like it: it may have been taken twice" if len(own) > 1 else ""
-    return Decision(
+    return Settlement(
         message, "found", report.state, f"listed as {report.status}{surplus}", report.provider_id, error=report.reason
     )

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from posthorn.delivery.running.place import account_of
 from posthorn.delivery.running.run import CampaignRun, open_delivery
@@ -23,7 +23,7 @@ from posthorn.gateways.registry import by_name
 from posthorn.ledger import copies, deliveries, reporting
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign
 from posthorn.ledger.news import apply_parked
-from posthorn.ledger.reporting import WAITING_STATES, OpenChunk, Question
+from posthorn.ledger.reporting import WAITING_STATES, OpenChunk, ReportQuery
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.ledger.store.writer import LedgerWriter
 from posthorn.models import Kind, MessageState
@@ -39,6 +39,8 @@ LEAST_SECONDS_BETWEEN = 9 * 60
 _FAILURES_IN_A_ROW = 3
 _A_DAY_SECONDS = 24 * 3600
 _LOCK = "delivery-reports"
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 _Do = Callable[..., Awaitable[Any]]
 
 
@@ -60,8 +62,8 @@ class Pulled:
 
 async def pull_reports_of(name: str) -> Pulled:
     """``pull_reports`` for the campaign of that name, beside whatever else is done with it."""
-    async with open_delivery(name) as desk:
-        return await pull_reports(desk)
+    async with open_delivery(name) as run:
+        return await pull_reports(run)
 
 
 async def pull_reports(run: CampaignRun) -> Pulled:
@@ -139,14 +141,19 @@ def recent_names(settings: Settings | None = None, clock: Callable[[], float] = 
 
 
 @dataclass(frozen=True, slots=True)
-class _Lookup:
-    """What a look for second copies needs."""
+class _AtCampaign:
+    """A campaign at its provider, for a look for second copies."""
 
     descriptor: Descriptor
     account: Account
     gateway: CampaignGateway
     delivery: PlannedCampaign
-    do: _Do
+    through: _Do
+
+    async def do(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run one of the ledger's verbs."""
+        done: _T = await self.through(verb, *args, **kwargs)
+        return done
 
 
 class _Round:
@@ -236,7 +243,7 @@ class _Round:
         account = account_of(self._ledger, descriptor, self._settings)
         for record in suspected:
             try:
-                lookup = _Lookup(descriptor, account, gateway, record, self._do)
+                lookup = _AtCampaign(descriptor, account, gateway, record, self._do)
                 self._pulled.second_copies += await find_second_copies(lookup, self._now)
             except (GatewayError, InputError) as error:
                 self._pulled.problems.append(str(error))
@@ -253,11 +260,11 @@ class _Round:
 
 
 async def _ask_side_by_side(
-    gateway: CampaignGateway, do: _Do, questions: Sequence[Question], pulled: Pulled, most: int
-) -> list[tuple[Question, GatewayError | InputError | None]]:
+    gateway: CampaignGateway, do: _Do, questions: Sequence[ReportQuery], pulled: Pulled, most: int
+) -> list[tuple[ReportQuery, GatewayError | InputError | None]]:
     """Each question, in order, with what went wrong with it."""
     asked = (_ask(gateway, do, question.ids, pulled, most) for question in questions)
-    told: list[tuple[Question, GatewayError | InputError | None]] = []
+    told: list[tuple[ReportQuery, GatewayError | InputError | None]] = []
     for question, answer in zip(questions, await asyncio.gather(*asked, return_exceptions=True), strict=True):
         if answer is not None and not isinstance(answer, (GatewayError, InputError)):
             raise answer

@@ -38,11 +38,11 @@ NATIONAL_PREFIX = "+48"
 """Nine digits without a prefix are a Polish number to this provider (introduction page)."""
 
 MAX_ANOMALIES = 20
-LONGEST_ID = 64
+MAX_ID_LENGTH = 64
 """Characters of an id, as many as the ledger holds; the provider's have ten."""
 
-_LONGEST_MOMENT = 64  # thousands of them are remembered
-_LONGEST_NUMBER = 64
+_MAX_MOMENT_LENGTH = 64  # thousands of them are remembered
+_MAX_NUMBER_LENGTH = 64
 _SHORTEST_ELEMENT = 6  # bytes: ``<id/>`` and what goes around it
 
 _NUMBER = re.compile(r"\s*([+-]?[0-9]{1,15})(?:\.[0-9]*)?\s*")
@@ -123,7 +123,7 @@ def whole(value: Any) -> int | None:
 
 def _is_short(value: Any) -> bool:
     """Whether it may be a number: what is nested a thousand deep cannot even be shown as text."""
-    return isinstance(value, (int, float)) or (isinstance(value, str) and len(value) <= _LONGEST_NUMBER)
+    return isinstance(value, (int, float)) or (isinstance(value, str) and len(value) <= _MAX_NUMBER_LENGTH)
 
 
 def digits(value: Any) -> str | None:
@@ -140,7 +140,7 @@ def text(value: Any) -> str | None:
 def identifier(value: Any) -> str | None:
     """An id as text; None where it is missing, or none that the ledger could hold."""
     found = str(value) if _is_scalar(value) else ""
-    return found if 0 < len(found) <= LONGEST_ID and found.isprintable() else None
+    return found if 0 < len(found) <= MAX_ID_LENGTH and found.isprintable() else None
 
 
 def _is_scalar(value: Any) -> bool:
@@ -185,7 +185,7 @@ def _ids_if_all_queued(listed: Sequence[Plain], phones: Sequence[Phone]) -> list
         is_usual = len(listed) == len(queued) == len(ids) == len(set(ids)) and {type(given) for given in ids} == {str}
     except (KeyError, TypeError):
         return []
-    return ids if is_usual and all(ids) and max(map(len, ids)) <= LONGEST_ID and "".join(ids).isprintable() else []
+    return ids if is_usual and all(ids) and max(map(len, ids)) <= MAX_ID_LENGTH and "".join(ids).isprintable() else []
 
 
 class _Binding:
@@ -270,7 +270,7 @@ class _Binding:
 
 
 def _spellings(number: Any) -> list[str]:
-    """What a number of an answer may mean, as ``+…``, likeliest first; empty where it is no number."""
+    """What a number of an answer may mean, as ``+…``, likeliest first; empty where it is not a number."""
     matched = _PHONE.fullmatch(str(number).translate(_SEPARATORS)) if _is_short(number) else None
     if matched is None:
         return []
@@ -344,7 +344,7 @@ def moment(value: Any, zone: ZoneInfo, *, fold: int = 0) -> datetime | None:
     text cannot tell.
     UTC, because Python calls a time in that hour unequal to every time of another zone.
     """
-    return _moment(value[:_LONGEST_MOMENT], zone, fold) if isinstance(value, str) else None
+    return _moment(value[:_MAX_MOMENT_LENGTH], zone, fold) if isinstance(value, str) else None
 
 
 @functools.lru_cache(maxsize=8_192)

@@ -21,7 +21,7 @@ from posthorn.gateways.serwersms import answers, codes
 from posthorn.models import MessageState, News
 
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
-_LONGEST_REASON = 64
+_MAX_REASON_LENGTH = 64
 
 
 def reader(timezone: str) -> Reader:
@@ -50,7 +50,7 @@ def read(parameters: Mapping[str, str], zone: ZoneInfo) -> News:
     return News(
         message_id,
         state,
-        reason=reason[:_LONGEST_REASON] or None,
+        reason=reason[:_MAX_REASON_LENGTH] or None,
         delivered_at=answers.moment(parameters.get("date"), zone) if state == MessageState.DELIVERED else None,
         happened_at=answers.moment(parameters.get("date"), zone, fold=1),
     )

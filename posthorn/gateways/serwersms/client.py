@@ -23,7 +23,7 @@ from posthorn.gateways.serwersms.optouts import OptOutCalls
 from posthorn.models import Answer, MessageState, MmsRequest, Phone, Receipt, Report, ReportPage
 
 _BYTES_PER_RECIPIENT = 1024  # an item has about 250, and 750 with a title of forty escaped emoji
-_MOST_PAGES = 10_000
+_MAX_PAGES = 10_000
 
 _REPORT_TYPES = ("eco", "full", "voice", "mms")
 _ORDERS = ("asc", "desc")
@@ -196,7 +196,7 @@ class SerwerSms(FileCalls, AccountCalls, OptOutCalls):
     async def withdraw(self, ids: Sequence[str]) -> tuple[int, int]:
         """messages/delete: withdraw scheduled messages; ``(withdrawn, not withdrawn)``.
 
-        Messages already dispatched count as not withdrawn: the provider says ``success: false`` then, which is no error.
+        Messages already dispatched count as not withdrawn: the provider says ``success: false`` then, which is not an error.
         """
         withdrawn = 0
         for some in requests.slices(ids, BOUNDS.ids_per_report):
@@ -238,6 +238,6 @@ class SerwerSms(FileCalls, AccountCalls, OptOutCalls):
         if len(reports) < len(found):
             _logger.warning("%d reports of a page carry no id and are passed over", len(found) - len(reports))
         current, pages = answers.pages_of(data, page)
-        if pages > _MOST_PAGES:  # to read on would take days
+        if pages > _MAX_PAGES:  # to read on would take days
             raise TryAgain(f"{codes.WHO} speaks of {pages:,} pages of reports", evidence=http.evidence())
         return ReportPage(reports, current, pages, passed_over=len(found) - len(reports))

@@ -7,14 +7,14 @@ No body is ever empty: the vendor's clients always send something, so nobody kno
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 import httpx
 import orjson
 
 from posthorn.errors import GatewayError, OutcomeUnknown, TryAgain
+from posthorn.gateways.closing import Closing
 from posthorn.gateways.http import HttpAnswer, HttpClients, Tap, Trace, refusal
 from posthorn.gateways.serwersms import answers, codes
 from posthorn.gateways.serwersms.encodings import Body
@@ -31,7 +31,7 @@ _NOTHING_ELSE: Mapping[str, Any] = {"system": "posthorn"}
 """What a call without parameters says: the tag that the vendor's clients put into every body."""
 
 
-class Connection:
+class Connection(Closing):
     """Makes calls with the account's credentials. Use as ``async with``, or call ``aclose``.
 
     ``transport`` replaces the network in tests, ``tap`` is told of every exchange.
@@ -63,14 +63,6 @@ class Connection:
             transport=transport,
             tap=tap,
         )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -139,7 +131,7 @@ class Connection:
     ) -> NoReturn:
         if refused is not None:
             raise refused from None
-        what = f"{codes.WHO} answered what is no complete {self._format.upper()} document ({why})"
+        what = f"{codes.WHO} answered what is not a complete {self._format.upper()} document ({why})"
         if repeatable:
             raise TryAgain(what, evidence=http.evidence()) from None
         raise OutcomeUnknown(f"{what}; the request may have been carried out", evidence=http.evidence()) from None

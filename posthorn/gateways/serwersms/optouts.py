@@ -18,7 +18,7 @@ from posthorn.gateways.serwersms.connection import LISTING_BYTES, Connection
 from posthorn.models import OptOut, Scope
 
 _PAGE = 5_000
-_MOST_PAGES = 10_000
+_MAX_PAGES = 10_000
 _logger = logging.getLogger(__name__)
 
 
@@ -60,7 +60,7 @@ class OptOutCalls(Connection):
         Whoever takes no page number is asked without one: then the one answer is all there is.
         """
         seen: set[tuple[str, ...]] = set()
-        for page in range(1, _MOST_PAGES + 1):
+        for page in range(1, _MAX_PAGES + 1):
             try:
                 data = await self._page(action, {**asked, "page": page, "limit": _PAGE})
             except RequestRefused as refused:

@@ -15,7 +15,7 @@ from posthorn.models import Phone, TicketRequest
 MAX_ELEMENTS = 100_000
 """A list of templates or campaigns has some hundreds."""
 
-LONGEST_ID = 64
+MAX_ID_LENGTH = 64
 """Characters of a tracking id, as many as the ledger holds; the provider's have about twelve."""
 
 _CODE = re.compile(r"E?([0-9]{1,5})")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 import httpx
 
 from posthorn.errors import GatewayError, InputError, OutcomeUnknown, RecipientRefused, RequestRefused, TryAgain
+from posthorn.gateways.closing import Closing
 from posthorn.gateways.http import Before, HttpAnswer, HttpClients, Tap, Trace, refusal
 from posthorn.gateways.skycore import answers, codes, requests
 from posthorn.models import Answer, MessageState, Receipt, TicketRequest
@@ -26,10 +26,10 @@ CAMPAIGNS = ("getMmsCampaigns", ("ID", "CAMPAIGNID", "CAMPAIGNREF"))
 _API_KEY = "POSTHORN_SKYCORE__API_KEY"
 _KEEPALIVE_SECONDS = 0.25  # one ticket per request: worth keeping a connection, far from the time a server may drop it
 _RAW_XML = {"Content-Type": "text/xml; charset=utf-8"}  # as the vendor's latest introduction has it
-_LONGEST_URL = 8000  # Apache refuses request lines of more than 8190 bytes, with a status that proves nothing
+_MAX_URL_LENGTH = 8000  # Apache refuses request lines of more than 8190 bytes, with a status that proves nothing
 
 
-class Skycore:
+class Skycore(Closing):
     """The ticket gateway. Use as ``async with``, or call ``aclose``; one per process, shared by all tasks of a loop.
 
     ``transport`` replaces the network in tests, ``tap`` is told of every exchange.
@@ -60,14 +60,6 @@ class Skycore:
             transport=transport,
             tap=tap,
         )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -138,7 +130,7 @@ class Skycore:
             body: dict[str, Any] = {"content": document, "headers": _RAW_XML} if is_raw else {"data": {"xml": document}}
         else:
             method, url, body = "GET", f"{self._base_url}?{requests.query(action, self._api_key, parameters)}", {}
-            if len(url) > _LONGEST_URL:
+            if len(url) > _MAX_URL_LENGTH:
                 raise InputError(
                     "transport", f"the ticket's values are too long for a URL ({len(url)} characters); use post"
                 )
@@ -184,7 +176,7 @@ def _readable(http: HttpAnswer, *, repeatable: bool) -> answers.Told:
 def _raise_unreadable(refused: GatewayError | None, why: Exception, http: HttpAnswer, *, repeatable: bool) -> NoReturn:
     if refused is not None:
         raise refused from None
-    what = f"{codes.WHO} answered what is no complete RESPONSE ({why})"
+    what = f"{codes.WHO} answered what is not a complete RESPONSE ({why})"
     if repeatable:
         raise TryAgain(what, evidence=http.evidence()) from None
     raise OutcomeUnknown(f"{what}; the ticket may have been sent", evidence=http.evidence()) from None
@@ -199,7 +191,7 @@ def _answer_of(told: answers.Told, request: TicketRequest, http: HttpAnswer) -> 
     if not told.is_success:
         _raise_contradiction("answered neither success nor failure", http)
     tracking_id = told.one("TRACKINGID")
-    if tracking_id is None or len(tracking_id) > answers.LONGEST_ID or not tracking_id.isprintable():
+    if tracking_id is None or len(tracking_id) > answers.MAX_ID_LENGTH or not tracking_id.isprintable():
         _raise_contradiction("answered success without one TRACKINGID", http)
     return Answer([Receipt(MessageState.ACCEPTED, provider_id=tracking_id)], raw=http.body)
 

@@ -23,7 +23,7 @@ from posthorn.errors import (
 )
 
 WHO = "Skycore"
-LONGEST_WAIT_SECONDS = 3600.0
+MAX_WAIT_SECONDS = 3600.0
 
 
 class Rule(NamedTuple):
@@ -131,7 +131,7 @@ def call_error(code: str | None, info: str, evidence: Evidence) -> GatewayError:
 def asked_seconds(info: str) -> float | None:
     """The X of "You can call API every X seconds", at most an hour; None where the text has none."""
     found = _SECONDS.search(info)
-    return min(float(found[1].replace(",", ".")), LONGEST_WAIT_SECONDS) if found else None
+    return min(float(found[1].replace(",", ".")), MAX_WAIT_SECONDS) if found else None
 
 
 def _said(code: str | None) -> str:

@@ -47,8 +47,8 @@ _SENDER_TAGS = ("MOBILE", "MSISDN", "FROM", "SENDER", "PHONE")
 _TEXT_TAGS = ("TEXT", "MESSAGE", "CONTENT", "BODY", "SMS", "KEYWORD", "SUBJECT")
 _SHORTEST_NUMBER = 7  # a shortcode is shorter
 
-_LONGEST_ID = 64
-_LONGEST_MMS_ID = 40
+_MAX_ID_LENGTH = 64
+_MAX_MMS_ID_LENGTH = 40
 _MAX_REASON = 64
 _LOST_WORDS = ("expired", "rejected", "failed", "notsupported", "not supported")
 _LOST_GATEWAY_STATUS = frozenset({"30", "35"})  # of the old shape: expired, rejected (20 is delivered)
@@ -162,9 +162,9 @@ class _Event:
 
     @property
     def is_of_a_message(self) -> bool:
-        """Whether it names one. A longer id, or one that no ledger can hold, is no ticket's."""
+        """Whether it names one. A longer id, or one that no ledger can hold, is not a ticket's."""
         tracking_id = self.text("TRACKINGID")
-        return bool(self.text("CODE")) and 0 < len(tracking_id) <= _LONGEST_ID and tracking_id.isprintable()
+        return bool(self.text("CODE")) and 0 < len(tracking_id) <= _MAX_ID_LENGTH and tracking_id.isprintable()
 
     @property
     def is_of_a_number(self) -> bool:
@@ -204,7 +204,7 @@ def _postback(event: _Event, stop_words: StopWords) -> Postback:
         state=_state(code, status, event),
         status=status,
         phone=Phone(int(to)) if 0 < len(to) <= 15 else None,
-        mms_id=event.text("MMSID")[:_LONGEST_MMS_ID] or None,
+        mms_id=event.text("MMSID")[:_MAX_MMS_ID_LENGTH] or None,
         details=event.text("STATUSDETAILS"),
         happened_at=_moment(event.text("TIMESTAMP")),
         opt_out=_opt_out(event, code, stop_words),

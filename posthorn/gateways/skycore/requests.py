@@ -62,7 +62,7 @@ def _optional(extras: Mapping[str, object]) -> list[tuple[str, str]]:
     """The optional single values that are given; a device discovery needs its text (sendSavedMMS page)."""
     unknown = sorted(set(extras) - _EXTRAS)
     if unknown:
-        raise InputError(unknown[0], "is no parameter of a ticket; nothing was sent")
+        raise InputError(unknown[0], "is not a parameter of a ticket; nothing was sent")
     given = {key: _checked(key, value) for key, value in extras.items() if key in _OPTIONAL and value not in (None, "")}
     if not re.fullmatch(r"[0-9]{0,5}", given.get("ddm_timeout", "")):
         raise InputError("ddm_timeout", "is not a whole number of minutes; nothing was sent")

@@ -347,7 +347,7 @@ def _migrate(ledger: Ledger) -> None:
             return
     with ledger.locks.hold("migration", wait_seconds=_BUSY_TIMEOUT_SECONDS) as held:
         if not held:
-            raise LedgerError("another process has been migrating the ledger for long; look at it and start again")
+            raise LedgerError("another process has been migrating the ledger for a long time; look at it and start again")
         with ledger.write() as connection:
             if _version(connection) != HEAD:
                 _upgrade(connection)

@@ -186,12 +186,12 @@ class PostgresLocks(Locks):
     @override
     def is_free(self, key: str) -> bool:
         with self._guard:
-            return not self._ask(f"SELECT count(*) FROM {_ADVISORY} AND {_LOCK_NUMBER} = :number", key)  # noqa: S608
+            return not self._ask(f"SELECT count(*) FROM {_ADVISORY} AND {_LOCK_NUMBER} = :number", key)
 
     @override
     def held(self, keys: Collection[str]) -> set[str]:
         with self._guard:
-            numbers: Any = self._ask(f"SELECT array_agg({_LOCK_NUMBER}) FROM {_ADVISORY}")  # noqa: S608
+            numbers: Any = self._ask(f"SELECT array_agg({_LOCK_NUMBER}) FROM {_ADVISORY}")
         taken = set(numbers or ())
         return {key for key in keys if _number(key) in taken}
 

@@ -15,7 +15,7 @@ from posthorn.ledger.store.engine import Ledger
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_MOST_PER_COMMIT = 64
+_MAX_PER_COMMIT = 64
 _RECORDERS = 3
 """Threads that record on PostgreSQL, whose commits overlap. Its pool of connections has room for them."""
 
@@ -75,7 +75,7 @@ class LedgerWriter:
         return result
 
     def _work(self, jobs: _Jobs) -> None:
-        most = _MOST_PER_COMMIT if self._ledger.is_sqlite else 1
+        most = _MAX_PER_COMMIT if self._ledger.is_sqlite else 1
         while (taken := _taken(jobs, most)) is not None:
             outcomes: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
             try:

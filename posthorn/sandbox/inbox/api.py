@@ -20,8 +20,8 @@ from posthorn.sandbox.inbox.story import story_of
 if TYPE_CHECKING:
     from posthorn.sandbox.server import Sandbox
 
-_MOST_PER_PAGE = 1_000
-_MOST_SECONDS = 600.0
+_MAX_PER_PAGE = 1_000
+_MAX_SECONDS = 600.0
 _LOOK_EVERY_SECONDS = 0.05
 _NEWS_EVERY_SECONDS = 0.5
 _QUIET_ROUNDS = 30
@@ -30,7 +30,7 @@ _LINES_AT_ONCE = 1_000
 
 def messages(box: Sandbox, query: Mapping[str, str]) -> web.Response:
     """GET messages?q=&page=&limit=&upto="""
-    limit = whole(query.get("limit", str(PAGE)), 1, _MOST_PER_PAGE)
+    limit = whole(query.get("limit", str(PAGE)), 1, _MAX_PER_PAGE)
     listing = box.inbox.page(query.get("q", ""), whole(query.get("page", "1"), 1, 10**6), limit, query.get("upto"))
     return json_of(
         {
@@ -60,10 +60,10 @@ async def deed(box: Sandbox, key: str, name: str) -> web.Response:
 
 async def wait(box: Sandbox, query: Mapping[str, str]) -> web.Response:
     """GET wait?count=&q=&seconds=: as soon as so many are found; 408 with what there is where they did not come in time."""
-    count = whole(query.get("count", "1"), 1, _MOST_PER_PAGE)
+    count = whole(query.get("count", "1"), 1, _MAX_PER_PAGE)
     seconds = float(query.get("seconds", 10))
-    if not 0 <= seconds <= _MOST_SECONDS:
-        raise ValueError(f"seconds: expected 0 to {_MOST_SECONDS:g}")
+    if not 0 <= seconds <= _MAX_SECONDS:
+        raise ValueError(f"seconds: expected 0 to {_MAX_SECONDS:g}")
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         entries = box.inbox.page(query.get("q", ""), length=count).entries

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CALLS = ("*", "messages/send_mms", "messages/reports", "files/add", "files/index", "account/limits", "sendMMSBarcode")
 _SENDS = ("messages/send_mms", "sendMMSBarcode")
 _LEFT = 10
-_LONGEST_SECONDS = 366 * 86_400
+_MAX_SECONDS = 366 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ _KEYS = {"at", "preset", "rules", "credit", "clock"}
 
 def _checked(moment: object) -> Mapping[str, Any]:
     at = moment.get("at") if isinstance(moment, Mapping) else None
-    if not isinstance(moment, Mapping) or not isinstance(at, int | float) or not 0 <= at <= _LONGEST_SECONDS:
+    if not isinstance(moment, Mapping) or not isinstance(at, int | float) or not 0 <= at <= _MAX_SECONDS:
         raise FaultError('schedule: expected {"at": seconds, …} in each place')
     if unknown := sorted(set(moment) - _KEYS):
         raise FaultError(

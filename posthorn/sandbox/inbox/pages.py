@@ -33,8 +33,8 @@ HEADERS = {
 }
 _HERE = Path(__file__).parent
 _STATIC = {"inbox.css": "text/css; charset=utf-8", "inbox.js": "text/javascript; charset=utf-8"}
-_MOST_PAGES = 1_000_000
-_MOST_REQUEST_CHARACTERS = 20_000
+_MAX_PAGES = 1_000_000
+_MAX_REQUEST_CHARACTERS = 20_000
 
 _pages = Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined)
 _pages.policies["json.dumps_kwargs"] = {"sort_keys": False}
@@ -47,7 +47,7 @@ class NotFound(Exception):
 def listing(box: Sandbox, query: Mapping[str, str]) -> web.Response:
     """The list; with ``part=rows`` only its rows, for a page that is open."""
     words = query.get("q", "")
-    page = box.inbox.page(words, whole(query.get("page", "1"), 1, _MOST_PAGES), upto=query.get("upto"))
+    page = box.inbox.page(words, whole(query.get("page", "1"), 1, _MAX_PAGES), upto=query.get("upto"))
     name = "_rows.html" if query.get("part") == "rows" else "list.html"
     return _html(name, box, listing=page, words=words, here=_here(words, page.page, str(page.mark)), fields=FIELDS)
 
@@ -68,13 +68,13 @@ def message(box: Sandbox, key: str, query: Mapping[str, str]) -> web.Response:
     """One message whole."""
     story = story_of(box, found(box, key))
     request = "" if story.request is None else orjson.dumps(story.request, option=orjson.OPT_INDENT_2).decode()
-    cut = len(request) > _MOST_REQUEST_CHARACTERS
+    cut = len(request) > _MAX_REQUEST_CHARACTERS
     return _html(
         "message.html",
         box,
         story=story,
         deeds=DEEDS,
-        request=request[:_MOST_REQUEST_CHARACTERS] + ("\n… (the API shows it whole)" if cut else ""),
+        request=request[:_MAX_REQUEST_CHARACTERS] + ("\n… (the API shows it whole)" if cut else ""),
         said=query.get("said", ""),
     )
 

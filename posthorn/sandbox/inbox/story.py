@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from posthorn.sandbox.server import Sandbox
 
 _PICTURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
-_MOST_TEXT_BYTES = 20_000
+_MAX_TEXT_BYTES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def _part(file_id: str, file: File | None) -> Part:
     if picture_type(file.content):
         return Part(file_id, file.name, "picture")
     try:
-        return Part(file_id, file.name, "text", file.content[:_MOST_TEXT_BYTES].decode())
+        return Part(file_id, file.name, "text", file.content[:_MAX_TEXT_BYTES].decode())
     except UnicodeDecodeError:
         return Part(file_id, file.name, "unknown")
 

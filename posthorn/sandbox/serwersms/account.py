@@ -18,7 +18,7 @@ _INTERNATIONAL = re.compile(r"\+(?:48[1-9][0-9]{8}|(?!48)[1-9][0-9]{7,14})")
 _POLISH = re.compile(r"[1-9][0-9]{8}")
 _CUT_TITLE = 10
 _FIRST_ENTRY = 12_354
-_MOST_BYTES_HELD = 256 * 2**20
+_MAX_BYTES_HELD = 256 * 2**20
 
 
 def normalised(phone: str) -> str | None:
@@ -119,7 +119,7 @@ class Account:
         self.pictures[file.id] = file
         self._held_bytes += len(file.content or b"")
         for old in self.pictures.values():
-            if self._held_bytes <= _MOST_BYTES_HELD:
+            if self._held_bytes <= _MAX_BYTES_HELD:
                 break
             self._held_bytes -= len(old.content or b"")
             old.content = None

@@ -104,7 +104,7 @@ def _from_base64(raw: bytes) -> bytes | None:
 
 
 def _saved_anew(content: bytes) -> bytes:
-    """A picture as a provider saves it that makes it smaller; what is no picture stays as it is."""
+    """A picture as a provider saves it that makes it smaller; what is not a picture stays as it is."""
     from PIL import Image, UnidentifiedImageError  # takes a while to load
 
     try:

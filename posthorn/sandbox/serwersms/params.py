@@ -58,7 +58,7 @@ class Params:
         return [item.strip() for item in _plain(value).split(",")]
 
     def files(self, name: str) -> list[Upload | str | bytes]:
-        """Files, as they came: with a name from a multipart body, as text, or as bytes that are no text."""
+        """Files, as they came: with a name from a multipart body, as text, or as bytes that are not text."""
         value = self.values.get(name)
         listed = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else [value]
         return [item if isinstance(item, Upload | bytes) else _plain(item) for item in listed if item not in (None, "", b"")]
@@ -87,7 +87,7 @@ def read_params(received: Received) -> Params:
 
 
 def _form_pairs(body: bytes) -> Iterator[tuple[str, Field]]:
-    """The fields of a form; a value that is no UTF-8, such as the bytes of a picture, stays as it is."""
+    """The fields of a form; a value that is not UTF-8, such as the bytes of a picture, stays as it is."""
     try:
         text = body.decode("ascii")
         yield from parse_qsl(text, keep_blank_values=True, errors="strict")

@@ -59,7 +59,7 @@ def numbers(path):
         pytest.param("phone;miasto\n1;Łódź\n".encode("utf-16"), [(2, "1")], id="UTF-16 with its mark"),
         pytest.param("phone\n1\n".encode("utf-32"), [(2, "1")], id="UTF-32 with its mark"),
         pytest.param("phone;miasto\n1;Łódź\n".encode("cp1250"), [(2, "1")], id="cp1250"),
-        pytest.param(b"phone\n1\n\x81\n", [(2, "1"), (3, "\ufffd")], id="bytes that are no text in any of them"),
+        pytest.param(b"phone\n1\n\x81\n", [(2, "1"), (3, "\ufffd")], id="bytes that are not text in any of them"),
         pytest.param("name,phone\nJan\nEwa,2\n", [(2, ""), (3, "2")], id="a short row lacks its number"),
         pytest.param("phone,x\n1,a,,\n", [(2, "1")], id="empty cells beyond the header are no matter"),
         pytest.param("phone\n1;2\n", [(2, "1;2")], id="one column is never split"),

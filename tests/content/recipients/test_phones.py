@@ -109,7 +109,7 @@ def test_a_float_is_refused_where_its_zero_would_make_another_valid_number():
 
 
 def test_an_unknown_region_is_refused():
-    with pytest.raises(InputError, match="region: 'XX' is no region"):
+    with pytest.raises(InputError, match="region: 'XX' is not a region"):
         PhoneReader("XX")
 
 

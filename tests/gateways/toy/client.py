@@ -95,7 +95,7 @@ class Toy:
             return orjson.loads(http.body)
         except orjson.JSONDecodeError:
             kind = TryAgain if repeatable else OutcomeUnknown
-            raise kind(f"{WHO} answered what is no complete JSON", evidence=http.evidence()) from None
+            raise kind(f"{WHO} answered what is not a complete JSON", evidence=http.evidence()) from None
 
 
 def _report(item: dict[str, Any]) -> Report:

@@ -49,7 +49,7 @@ def _campaign_totals() -> str:
     )
     moments = ", ".join(f"{_moment(f'c.{name}')} AS {name}" for name in _MOMENTS)
     return (
-        f"SELECT {_WHO}, c.gateway, {state} AS state, c.stopped_because, c.input, c.invalid, c.duplicate,"  # noqa: S608
+        f"SELECT {_WHO}, c.gateway, {state} AS state, c.stopped_because, c.input, c.invalid, c.duplicate,"
         f" {pending} AS pending, {sending} AS sending, {sums}, {balanced} AS balanced, {moments}"
         " FROM campaign c LEFT JOIN chunk k ON k.id BETWEEN c.first_chunk AND c.last_chunk"
         " WHERE c.planned_at IS NOT NULL GROUP BY c.id"
@@ -59,7 +59,7 @@ def _campaign_totals() -> str:
 def _error_codes() -> str:
     """A row per campaign or event and the provider's code or reason, with how many messages carry it."""
     return (
-        f"SELECT {_WHO}, c.gateway, m.error AS code, count(*) AS messages"  # noqa: S608
+        f"SELECT {_WHO}, c.gateway, m.error AS code, count(*) AS messages"
         " FROM campaign c JOIN message m ON m.campaign_id = c.id AND m.error IS NOT NULL"
         " WHERE c.planned_at IS NOT NULL GROUP BY c.id, m.error"
     )
@@ -73,7 +73,7 @@ def _hourly() -> str:
     outcomes = ", ".join(f"coalesce(sum(u.requests) FILTER (WHERE u.outcome = '{one}'), 0) AS {one}" for one in _OUTCOMES)
     taken = " + ".join(_TAKEN)
     return (
-        f"SELECT {_moment('u.hour * 3600')} AS hour, {_WHO}, c.gateway, sum(u.requests) AS requests, {outcomes},"  # noqa: S608
+        f"SELECT {_moment('u.hour * 3600')} AS hour, {_WHO}, c.gateway, sum(u.requests) AS requests, {outcomes},"
         " sum(u.accepted) AS messages_accepted FROM ("
         f"SELECT {_hour('a.started_at')} AS hour, k.campaign_id, a.outcome, 1 AS requests, 0 AS accepted"
         " FROM attempt a JOIN chunk k ON k.id = a.chunk_id UNION ALL"

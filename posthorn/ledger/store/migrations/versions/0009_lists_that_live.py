@@ -216,7 +216,7 @@ def _campaign_totals(chunks: str) -> str:
     )
     moments = ", ".join(f"{_moment(f'c.{name}')} AS {name}" for name in _MOMENTS)
     return (
-        f"SELECT {who}, c.gateway, {state} AS state, c.stopped_because, c.input, c.invalid, c.duplicate,"  # noqa: S608
+        f"SELECT {who}, c.gateway, {state} AS state, c.stopped_because, c.input, c.invalid, c.duplicate,"
         f" {pending} AS pending, {sending} AS sending, {sums}, {balanced} AS balanced, {moments}"
         f" FROM campaign c LEFT JOIN chunk k ON {chunks}"
         " WHERE c.planned_at IS NOT NULL GROUP BY c.id"

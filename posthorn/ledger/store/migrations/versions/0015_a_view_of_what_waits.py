@@ -42,7 +42,7 @@ def _campaign_totals(waiting: str) -> str:
     )
     moments = ", ".join(f"{_moment(f'c.{name}')} AS {name}" for name in _MOMENTS)
     return (
-        f"SELECT {who}, c.gateway, {state} AS state, c.stopped_because, c.input, c.invalid, c.duplicate,"  # noqa: S608
+        f"SELECT {who}, c.gateway, {state} AS state, c.stopped_because, c.input, c.invalid, c.duplicate,"
         f" {pending} AS pending, {sending} AS sending, {sums}, {balanced} AS balanced, {moments}"
         " FROM campaign c LEFT JOIN chunk k ON k.campaign_id = c.id"
         " WHERE c.planned_at IS NOT NULL GROUP BY c.id"

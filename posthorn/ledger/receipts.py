@@ -1,0 +1,202 @@
+"""What is written of an answer: each message of a claim moves as its receipt says, and the attempt is closed.
+
+Every write is a compare-and-set: it names the claim's epoch, and happens only while nobody else has had the last word.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from posthorn.errors import Evidence, GatewayError
+from posthorn.ledger.claims import Claim, ClaimLost
+from posthorn.ledger.copies import Copy, keep_within
+from posthorn.ledger.deliveries import recount
+from posthorn.ledger.store import tables
+from posthorn.ledger.store.engine import Ledger, change, execute, pipelined
+from posthorn.models import Answer, ChunkState, MessageState, Receipt
+
+_RAW_KEPT_BYTES = 65_536
+_IN_FLIGHT = f"{MessageState.PENDING}, {MessageState.UNKNOWN}"
+UNCLAIMED_SINCE = f"{ChunkState.PENDING}, {ChunkState.SENDING}, {ChunkState.UNKNOWN}"
+"""States in which a claim's answer is still welcome. PENDING: decided to be sent again, and not claimed for it yet."""
+_IDS_PER_QUERY = 1_000
+_GUARD = (
+    "UPDATE chunk SET finished_at = :now WHERE id = :id AND epoch = :epoch AND owner = :owner AND state IN ({states})"
+    " AND NOT EXISTS (SELECT 1 FROM attempt WHERE chunk_id = :id AND epoch = :epoch AND outcome = 'answered')"
+)
+_IDS_ONLY = (
+    "UPDATE message SET state = :state, provider_id = json_extract(:ids, '$[' || (position - :first) || ']'),"
+    f" error = NULL, epoch = NULL WHERE chunk_id = :chunk AND position BETWEEN :first AND :last AND state IN ({_IN_FLIGHT})"
+)
+_CLOSE = (
+    "UPDATE attempt SET ended_at = :now, outcome = :outcome, code = :code, status = :status, trace = :trace,"
+    " problem = :problem, raw = :raw WHERE chunk_id = :chunk AND epoch = :epoch"
+)
+_MOVE = (
+    "UPDATE message SET state = new.state, provider_id = new.provider_id, error = new.error, epoch = new.epoch"
+    " FROM unnest(:states::smallint[], :ids::text[], :errors::text[], :epochs::int[], :positions::int[])"
+    " AS new (state, provider_id, error, epoch, position)"
+    f" WHERE chunk_id = :chunk AND message.position = new.position AND message.state IN ({_IN_FLIGHT})"
+)
+_IDS_PER_STATEMENT = 500
+"""SQLite walks a JSON array from its beginning for each element."""
+_LATE = "the answer came after the claim was over; what was taken by it may have been taken twice"
+_logger = logging.getLogger(__name__)
+
+
+def guard_claim(connection: Connection, claimed: Claim, states: str) -> None:
+    """The compare-and-set of every write after a claim."""
+    values = {"now": time.time(), "id": claimed.chunk_id, "epoch": claimed.epoch, "owner": claimed.owner}
+    with pipelined(connection):
+        moved = execute(connection, _GUARD.format(states=states), values)
+    if moved.rowcount != 1:
+        raise ClaimLost(f"the claim of chunk {claimed.chunk_id}, epoch {claimed.epoch}, is over; its outcome stands already")
+
+
+def move_messages(ledger: Ledger, connection: Connection, claimed: Claim, receipts: Sequence[Receipt]) -> None:
+    """Move every message of a claim, as its receipt says."""
+    if ledger.is_sqlite and (ids := _ids_only(claimed, receipts)):
+        state = int(receipts[0].state)
+        for first in range(0, len(ids), _IDS_PER_STATEMENT):
+            some = ids[first : first + _IDS_PER_STATEMENT]
+            values = {"ids": orjson.dumps(some).decode(), "first": first, "last": first + len(some) - 1}
+            change(connection, _IDS_ONLY, {**values, "chunk": claimed.chunk_id, "state": state})
+    else:
+        _move_each(ledger, connection, claimed, receipts)
+    recount(connection, "id = :chunk", ends_sending=True, chunk=claimed.chunk_id)
+
+
+def _ids_only(claimed: Claim, receipts: Sequence[Receipt]) -> list[str | None]:
+    """The ids of what is usual, a whole chunk taken in one state, each message under an id; empty for anything else."""
+    state = receipts[0].state
+    ids = [receipt.provider_id for receipt in receipts if receipt.state == state and receipt.error is None]
+    is_usual = (
+        state in (MessageState.ACCEPTED, MessageState.SCHEDULED)
+        and len(ids) == len(receipts)
+        and None not in ids
+        and claimed.positions == tuple(range(len(ids)))
+    )
+    return ids if is_usual else []
+
+
+def _move_each(ledger: Ledger, connection: Connection, claimed: Claim, receipts: Sequence[Receipt]) -> None:
+    """Move the claim's messages, each as its receipt says."""
+    moves = [
+        (
+            int(receipt.state),
+            receipt.provider_id,
+            receipt.error,
+            claimed.epoch if _needs_lookup(receipt) else None,
+            claimed.chunk_id,
+            position,
+        )
+        for position, receipt in zip(claimed.positions, receipts, strict=True)
+    ]
+    if ledger.is_sqlite:
+        connection.exec_driver_sql(
+            "UPDATE message SET state = ?, provider_id = ?, error = ?, epoch = ?"
+            f" WHERE chunk_id = ? AND position = ? AND state IN ({_IN_FLIGHT})",
+            moves,
+        )
+        return
+    states, ids, errors, epochs, _, positions = (list(column) for column in zip(*moves, strict=True))
+    values = {"states": states, "ids": ids, "errors": errors, "epochs": epochs, "positions": positions}
+    change(connection, _MOVE, {**values, "chunk": claimed.chunk_id})
+
+
+def _needs_lookup(receipt: Receipt) -> bool:
+    """Whether the provider must be asked again: unknown, or taken without an id that reports could name."""
+    if receipt.state in (MessageState.ACCEPTED, MessageState.SCHEDULED):
+        return receipt.provider_id is None
+    return receipt.state == MessageState.UNKNOWN
+
+
+def is_clean(answer: Answer) -> bool:
+    """Whether the answer says everything about everyone: its text is worth nothing then."""
+    return not answer.anomalies and all(receipt.state != MessageState.UNKNOWN for receipt in answer.receipts)
+
+
+def without_bound_ids(ledger: Ledger, claimed: Claim, receipts: Sequence[Receipt]) -> list[Receipt]:
+    """The receipts, unknown where their provider id is another message's (or another receipt's) already."""
+    ids = [receipt.provider_id for receipt in receipts if receipt.provider_id]
+    message = tables.message.c
+    query = sa.select(message.provider_id, message.chunk_id, message.position)
+    bound: set[str | None] = set()
+    with ledger.read() as connection:
+        for at in range(0, len(ids), _IDS_PER_QUERY):
+            for row in connection.execute(query.where(message.provider_id.in_(ids[at : at + _IDS_PER_QUERY]))):
+                if row.chunk_id != claimed.chunk_id or row.position not in claimed.positions:
+                    bound.add(row.provider_id)
+    free = []
+    for receipt in receipts:
+        is_bound = receipt.provider_id is not None and receipt.provider_id in bound
+        free.append(Receipt(MessageState.UNKNOWN, error="id bound already") if is_bound else receipt)
+        bound |= {receipt.provider_id} - {None}
+    return free
+
+
+def keep_late(ledger: Ledger, claimed: Claim, answer: Answer) -> None:
+    """Keep an answer that came after its claim was over, unless it is the very one that is recorded."""
+    attempt = tables.attempt.c
+    of_claim = sa.and_(attempt.chunk_id == claimed.chunk_id, attempt.epoch == claimed.epoch, attempt.owner == claimed.owner)
+    with ledger.write() as connection:
+        kept = connection.execute(
+            tables.attempt.update()
+            .where(of_claim, attempt.outcome.not_in(("answered", "late")))
+            .values(outcome="late", problem=_LATE, raw=answer.raw[:_RAW_KEPT_BYTES] or None)
+        ).rowcount
+        if kept and (copies := _copies_of(claimed, answer)):
+            chunk = tables.chunk.c
+            campaign_id = connection.execute(sa.select(chunk.campaign_id).where(chunk.id == claimed.chunk_id)).scalar_one()
+            keep_within(connection, campaign_id, copies)
+    if kept:
+        _logger.warning("chunk %d, epoch %d: %s", claimed.chunk_id, claimed.epoch, _LATE)
+
+
+def _copies_of(claimed: Claim, answer: Answer) -> list[Copy]:
+    """What a late answer says was taken, by ids. Those that a lookup has bound meanwhile do not count as copies."""
+    evidence = f"named in an answer that came after the claim was over (chunk {claimed.chunk_id}, epoch {claimed.epoch})"
+    return [
+        Copy(receipt.provider_id, claimed.chunk_id, position, receipt.state, evidence)
+        for position, receipt in zip(claimed.positions, answer.receipts, strict=True)
+        if receipt.provider_id is not None and receipt.state in (MessageState.ACCEPTED, MessageState.SCHEDULED)
+    ]
+
+
+def close_failed(connection: Connection, claimed: Claim, outcome: str, error: GatewayError | None) -> None:
+    """Close the attempt of a request that failed, or was broken off."""
+    close_attempt(
+        connection,
+        claimed,
+        outcome,
+        problem=str(error) if error else "interrupted",
+        evidence=error.evidence if error else Evidence(),
+        code=error.code if error else None,
+    )
+
+
+def close_attempt(
+    connection: Connection, claimed: Claim, outcome: str, *, problem: str | None, evidence: Evidence, code: str | None = None
+) -> None:
+    """Write into the attempt how it ended, with the evidence that is kept."""
+    change(
+        connection,
+        _CLOSE,
+        {
+            "now": time.time(),
+            "outcome": outcome,
+            "code": code,
+            "status": evidence.status,
+            "trace": evidence.trace,
+            "problem": problem,
+            "raw": evidence.raw[:_RAW_KEPT_BYTES] or None,
+            "chunk": claimed.chunk_id,
+            "epoch": claimed.epoch,
+        },
+    )
