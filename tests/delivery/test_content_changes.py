@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.delivery.planning.check import examine
+from posthorn.delivery.planning.load import load_wish
 from posthorn.delivery.planning.merge import Consent
 from posthorn.delivery.planning.plan import plan_file
-from posthorn.delivery.planning.wish import load_wish
 from posthorn.delivery.running.run import open_run
 from posthorn.delivery.settling import listing
 from posthorn.errors import DeliveryChanged, InputError, MomentPassed
