@@ -18,9 +18,12 @@ $(STAMP): requirements.lock pyproject.toml
 		then $$python -m venv $(VENV) && exit 0; rm -rf $(VENV); exit 1; fi; \
 	done; \
 	test -x $(BIN)/python || { echo "Posthorn needs Python 3.11 to 3.13 with venv; name one: make PYTHON=… $(MAKECMDGOALS)" >&2; exit 1; }
-	@echo "installing what requirements.lock names into $(VENV): this takes a minute or more"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "1/3 installing what requirements.lock names into $(VENV): this takes a minute or more"
+	@$(BIN)/python -m pip install --progress-bar on --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@echo "2/3 installing posthorn itself"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "3/3 preparing Prefect's database: a quarter of a minute"
+	@$(BIN)/python -m deployments.template
 	@touch $@
 
 demo: setup ## a sample campaign through the real flows against the sandbox

@@ -51,7 +51,7 @@ def metrics(
     ledger = Ledger(settings.database_url)
     credit = CreditWatch(settings)
     registry = CollectorRegistry()
-    registry.register(LedgerCollector(ledger, credit))
+    registry.register(LedgerCollector(ledger, credit, settings))
     try:
         server, thread = start_http_server(port, host, registry)
     except (OSError, UnicodeError) as error:

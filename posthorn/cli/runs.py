@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from http import HTTPStatus
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,10 +18,10 @@ from posthorn.models import Kind
 from posthorn.process.prefect_login import PrefectApi
 from posthorn.process.prefect_server import (
     PrefectServerError,
-    local_prefect_server,
     required_api,
     settle_prefect,
     standing_api,
+    starting_prefect_server,
 )
 from posthorn.settings import Settings
 
@@ -38,18 +39,16 @@ def prefect_api(settings: Settings) -> Iterator[str]:
     """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # the CLI shows progress and problems itself
     settle_prefect(settings.state_dir)
-    with _server(settings) as api, _exported(api):
-        _ensure_limits(settings)
-        yield api.url
-
-
-@contextmanager
-def _server(settings: Settings) -> Iterator[PrefectApi]:
     if standing := standing_api(settings.state_dir):
-        yield standing
-    else:
-        with local_prefect_server(settings.state_dir) as api:
-            yield api
+        with _exported(standing):
+            _ensure_limits(settings)
+            yield standing.url
+        return
+    with starting_prefect_server(settings.state_dir) as server, _exported(server.api):
+        import_module("flows.campaign")  # Prefect and our flows take a second to import: the server starts meanwhile
+        server.await_health()
+        _ensure_limits(settings)
+        yield server.url
 
 
 @contextmanager

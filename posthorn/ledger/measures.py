@@ -38,6 +38,7 @@ class Standing:
 
     name: str
     kind: str
+    gateway: str
     states: dict[str, int]
     is_balanced: bool
     is_running: bool
@@ -66,8 +67,8 @@ class Requests:
 
 _SUMS = ", ".join(f"sum(k.{name}) AS {name}" for name in COUNTERS if name != "pending")
 _STANDINGS = sql(
-    "SELECT c.id, c.name, c.kind, c.input, c.invalid, c.duplicate, c.run_started_at, c.run_ended_at, c.cancelled_at,"
-    " c.stopped_because, c.goes_on_at, (SELECT max(p.asked_at) FROM approval p WHERE p.campaign_id = c.id"
+    "SELECT c.id, c.name, c.kind, c.gateway, c.input, c.invalid, c.duplicate, c.run_started_at, c.run_ended_at,"
+    " c.cancelled_at, c.stopped_because, c.goes_on_at, (SELECT max(p.asked_at) FROM approval p WHERE p.campaign_id = c.id"
     " AND p.decided_at IS NULL AND p.asked_at >= coalesce(c.run_started_at, 0)) AS asks_since,"
     f" coalesce(sum(k.pending) FILTER (WHERE k.state <> {ChunkState.SENDING}), 0) AS pending,"
     f" coalesce(sum(k.pending) FILTER (WHERE k.state = {ChunkState.SENDING}), 0) AS sending, {_SUMS},"
@@ -144,6 +145,7 @@ def _standing(ledger: Ledger, row: sa.RowMapping) -> Standing:
     return Standing(
         row["name"],
         Kind(row["kind"]).name.lower(),
+        row["gateway"],
         states,
         sum(states.values()) == row["input"],
         is_running,

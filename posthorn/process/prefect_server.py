@@ -20,14 +20,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from posthorn.process.prefect_database import database_from_template
 from posthorn.process.prefect_login import PrefectApi, new_login, recorded, recorded_api
 from posthorn.process.proxies import UnusableProxy, settle_for, spare_loopback
 from posthorn.settings import is_loopback
 from posthorn.statefolder import check_writable
 
+DATABASE = "prefect.db"
 START_SECONDS = 90.0
 _STOP_SECONDS = 15.0
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.05
 _ANSWER_SECONDS = 10.0
 _BACKLOG = 2048
 # Where somebody else's server is and how to get in there is not this server's business.
@@ -145,6 +147,31 @@ def _await_configured(api: PrefectApi) -> None:
         )
 
 
+_FOR_A_RUN = {
+    # A run needs a record, not schedules: those belong to the server that the deployments run on.
+    "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    # Nobody knows the login of this server, so nobody opens its pages, or makes a block there.
+    "PREFECT_UI_ENABLED": "false",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+    "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",  # else it reads all collections, to find that nothing is to be done
+    # The run waits at its end until its task runs are recorded.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.2",
+}
+
+
+@contextmanager
+def starting_prefect_server(state_dir: Path) -> Iterator[PrefectServer]:
+    """A private Prefect server on loopback that is being started, and is stopped at the end.
+
+    What it is reached by is known at once; whoever has nothing else to do any more calls ``await_health``.
+    """
+    with _home(state_dir) as home:
+        database_from_template(home / DATABASE)
+        with _started_server(home, ("127.0.0.1", 0), new_login({}), _FOR_A_RUN) as server:
+            yield server
+
+
 @contextmanager
 def local_prefect_server(state_dir: Path) -> Iterator[PrefectApi]:
     """A private Prefect server on loopback; yields its API once it answers, and stops it at the end.
@@ -152,14 +179,9 @@ def local_prefect_server(state_dir: Path) -> Iterator[PrefectApi]:
     Raises:
         PrefectServerError: it did not answer within ``START_SECONDS``.
     """
-    with _home(state_dir) as home:
-        # A run needs a record, not schedules: those belong to the server that the deployments run on.
-        unscheduled = {
-            "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
-            "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
-        }
-        with _running_server(home, ("127.0.0.1", 0), new_login({}), unscheduled) as server:
-            yield server.api
+    with starting_prefect_server(state_dir) as server:
+        server.await_health()
+        yield server.api
 
 
 @contextmanager
@@ -177,8 +199,11 @@ def serving_prefect_server(state_dir: Path, host: str, port: int) -> Iterator[Pr
             raise PrefectServerError(
                 f"{home} is in use: a run or another `make serve` has its server there; start again when it has ended"
             ) from None
-        with _running_server(home, (host, port), new_login(), {}) as server, recorded(home, server.api):
-            yield server
+        database_from_template(home / DATABASE)
+        with _started_server(home, (host, port), new_login(), {}) as server:
+            server.await_health()
+            with recorded(home, server.api):
+                yield server
 
 
 def served_api(state_dir: Path) -> PrefectApi | None:
@@ -206,11 +231,12 @@ def _shared_home(state_dir: Path) -> Path:
 def _home(state_dir: Path) -> Iterator[Path]:
     """The shared home, or one for this run alone while another run's server uses the shared one."""
     shared = _shared_home(state_dir)
-    with (shared / "in-use.lock").open("w") as lock, tempfile.TemporaryDirectory(prefix="posthorn-prefect-") as own:
+    with (shared / "in-use.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield Path(own)
+            with tempfile.TemporaryDirectory(prefix="posthorn-prefect-") as own:
+                yield Path(own)
         else:
             yield shared
 
@@ -218,7 +244,7 @@ def _home(state_dir: Path) -> Iterator[Path]:
 def _environment(home: Path, host: str, port: int, login: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_THE_SERVER}
     return {
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{quote(str(home / 'prefect.db'))}",
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{quote(str(home / DATABASE))}",
         **SERVER_ENVIRONMENT,
         **inherited,
         "PREFECT_HOME": str(home),
@@ -320,13 +346,12 @@ def _reached_at(host: str) -> str:
 
 
 @contextmanager
-def _running_server(
+def _started_server(
     home: Path, address: tuple[str, int], login: str, variables: Mapping[str, str]
 ) -> Iterator[PrefectServer]:
     with _listening(*address) as listening:
         server = PrefectServer(home, listening, login, variables)
         try:
-            server.await_health()
             yield server
         finally:
             stop(server.process)

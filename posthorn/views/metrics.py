@@ -8,6 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -20,7 +21,7 @@ from posthorn.gateways.descriptor import Descriptor
 from posthorn.ledger import parked, refusals, suppression
 from posthorn.ledger.measures import BUCKETS_SECONDS, RequestCount, Requests, Standing, standings
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Kind, Scope
+from posthorn.models import TAKEN, Kind, Scope
 from posthorn.settings import Settings, SettingsError
 from posthorn.views.status import BY_A_PERSON
 
@@ -75,9 +76,10 @@ class CreditWatch:
 class LedgerCollector(Collector):
     """Reads the ledger at each scrape. Where it cannot be read, the metrics say just that."""
 
-    def __init__(self, ledger: Ledger, credit: CreditWatch) -> None:
+    def __init__(self, ledger: Ledger, credit: CreditWatch, settings: Settings) -> None:
         self._ledger = ledger
         self._credit = credit
+        self._prices = _prices(settings)
         self._requests = RequestCount()
         self._opt_outs: tuple[object, Mapping[tuple[Scope, str], int]] = (None, {})
         self._highest: dict[tuple[str, ...], float] = {}
@@ -88,7 +90,8 @@ class LedgerCollector(Collector):
         """Every metric; called by the registry, from several threads."""
         with self._one_at_a_time:
             try:
-                families = [*_of_campaigns(standings(self._ledger)), *self._of_requests()]
+                shown = standings(self._ledger)
+                families = [*_of_campaigns(shown), _of_cost(shown, self._prices), *self._of_requests()]
                 families += [self._of_news(), *self._of_opt_outs()]
                 readable = 1
             except LedgerError as error:
@@ -186,6 +189,22 @@ def _of_campaigns(shown: list[Standing]) -> Iterator[Metric]:
     now = time.time()
     ages = [((one.name, one.kind), now - at) for one in shown if (at := one.oldest_unknown_at) is not None]
     yield _gauge("posthorn_oldest_unknown_seconds", "Age of the oldest request of unknown outcome.", labels, ages)
+
+
+def _prices(settings: Settings) -> Mapping[str, Decimal]:
+    """What a message costs, by gateway; those without a price are left out."""
+    found = {one.name: one.account(settings).price_per_message for one in registry.GATEWAYS}
+    return {name: price for name, price in found.items() if price is not None}
+
+
+def _of_cost(shown: Sequence[Standing], prices: Mapping[str, Decimal]) -> Metric:
+    rows = [
+        ((one.name, one.kind), float(prices[one.gateway] * sum(one.states[state] for state in TAKEN)))
+        for one in shown
+        if one.gateway in prices
+    ]
+    said = "What the messages cost that the provider took, at the usual price of its gateway's settings."
+    return _gauge("posthorn_cost", said, ["campaign", "kind"], rows)
 
 
 def _stopped_by_itself(one: Standing) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from tests.bench import campaigns
 from tests.bench.report import Findings, written
 from tests.bench.scene import has_postgres
+from tests.bench.starts import starts
 from tests.bench.tickets import tickets
 
 _PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
@@ -59,6 +60,10 @@ def measured(*, quick: bool) -> Findings:
     for latency in (0.02,) if quick else (0.0, 0.02, 0.1):
         count = 500 if quick else 2_000
         found.tickets.append(_told(f"{count:,} tickets at {latency * 1000:.0f} ms", lambda: tickets(count, latency)))  # noqa: B023
+    pairs = 1 if quick else 5
+    for is_cold in (False, True):
+        what = f"starting, {'cold' if is_cold else 'warm'}"
+        found.starts.append(_told(what, lambda: starts(pairs, is_cold=is_cold)))  # noqa: B023
     found.shares = _told("profile", lambda: campaigns.profile(20_000 if quick else 100_000))
     for count in (10_000,) if quick else (10_000, 100_000, 1_000_000):
         found.flows.append(_told(f"the flow, {count:,}", lambda: campaigns.flow(count)))  # noqa: B023

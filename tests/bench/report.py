@@ -16,6 +16,7 @@ from tabulate import tabulate
 
 from tests.bench.campaigns import Flow, Reported, Sent, Shared
 from tests.bench.scene import CHUNK, CONCURRENCY
+from tests.bench.starts import Started
 from tests.bench.tickets import Tickets
 
 
@@ -30,6 +31,7 @@ class Findings:
     tickets: list[Tickets] = field(default_factory=list)
     shared: list[Shared] = field(default_factory=list)
     shares: dict[str, float] = field(default_factory=dict)
+    starts: list[Started] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -71,6 +73,9 @@ def written(findings: Findings) -> str:
         "## The whole run, with Prefect",
         _WHOLE,
         _flows(findings.flows),
+        "## Starting",
+        _STARTING,
+        _starts(findings.starts),
         "## Reports",
         _PULLED,
         _reported([one.pulled for one in findings.flows]),
@@ -106,6 +111,11 @@ _WHOLE = (
 _PULLED = (
     f"Of the same campaigns, a day after: every report is pulled, 500 ids to a request, {CONCURRENCY} requests at a time."
 )
+_STARTING = (
+    "`posthorn campaign send` of 60 recipients with a Prefect server of its own, from the command to its end, beside"
+    " `prefect server start` until it answers: medians of pairs, one after the other. Cold is the first start in a folder:"
+    " Prefect makes its database then, Posthorn copies the one that `make setup` has prepared."
+)
 _TICKETS = (
     f"One request each, {CONCURRENCY} in flight, tickets per second. A ticket costs two durable commits, which those"
     " that are under way at the same time share."
@@ -127,6 +137,10 @@ def _aims(findings: Findings) -> Iterable[Aim]:
         if ticket.latency == 0.02:
             name, bound = ("SQLite", 0.7) if ticket.database == "sqlite" else ("PostgreSQL", 0.9)
             yield Aim(f"tickets at 20 ms, {name}, beside bare httpx", ticket.of_bare, bound, False, "{:.2f}", _CLAIMS)
+    for one in findings.starts:
+        name = "a small campaign with its own server, over the bare server's start"
+        bound = _COLD if one.is_cold else _WARM
+        yield Aim(f"{name}, {_temperature(one)}", one.ratio, bound, True, "{:.2f}", _PREFECT)
     by_workers = {one.workers: one for one in findings.shared}
     for workers, bound in ((2, 1.6), (4, 3.7)):
         if {1, workers} <= by_workers.keys():
@@ -156,6 +170,13 @@ def _sending_aims(sent: Sequence[Sent]) -> Iterable[Aim]:
             yield Aim(name, one.of_bare, 0.9, False, "{:.2f}", _CLAIMS)
         elif one.database == "postgresql" and one.latency == 0 and one.count >= 100_000:
             yield Aim(name, one.of_bare, 0.3, False, "{:.2f}", _POSTGRES)
+
+
+_WARM, _COLD = 1.5, 1.3
+
+
+def _temperature(one: Started) -> str:
+    return "cold" if one.is_cold else "warm"
 
 
 def _flow_aims(flow: Flow) -> Iterable[Aim]:
@@ -277,6 +298,25 @@ def _flows(flows: Sequence[Flow]) -> str:
                 one.task_runs,
             )
             for one in flows
+        ),
+    )
+
+
+def _starts(starts: Sequence[Started]) -> str:
+    headers = ("start", "pairs", "campaign", "bare server", "ratio", "CPU of the campaign", "CPU of the bare server")
+    return _table(
+        headers,
+        (
+            (
+                _temperature(one),
+                one.pairs,
+                f"{one.send:.1f} s",
+                f"{one.bare:.1f} s",
+                f"{one.ratio:.2f}",
+                f"{one.send_cpu:.1f} s",
+                f"{one.bare_cpu:.1f} s",
+            )
+            for one in starts
         ),
     )
 

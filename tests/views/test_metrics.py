@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Exporter:
     def __init__(self, settings: Settings) -> None:
         self.ledger, self.credit = Ledger(settings.database_url), CreditWatch(settings)
         self.registry = CollectorRegistry()
-        self.registry.register(LedgerCollector(self.ledger, self.credit))
+        self.registry.register(LedgerCollector(self.ledger, self.credit, settings))
 
     def text(self) -> str:
         return generate_latest(self.registry).decode()
@@ -79,6 +80,7 @@ async def sent(box: Sandbox, tmp_path: Path) -> Settings:
         [{"call": SEND, "at": [1], "fault": "item_error", "code": 3103}, {"call": SEND, "at": [2], "fault": "reset_before"}]
     )
     settings = sandbox_settings(box.url, tmp_path, concurrency=1)
+    settings.serwersms.price_per_message = Decimal("0.07")
     await deliver(write_campaign(tmp_path, [*numbers(120), "12"]), settings)
     return settings
 
@@ -94,6 +96,7 @@ async def test_the_metrics_say_what_the_ledger_says(sent: Settings) -> None:
             "unknown": 50,
         }
         assert told["posthorn_unknown_messages", "sale", "campaign"] == 50
+        assert told["posthorn_cost", "sale", "campaign"] == pytest.approx(69 * 0.07), "what was taken, at the price"
         assert told["posthorn_requests_total", "serwersms", "answered"] == 2
         assert told["posthorn_requests_total", "serwersms", "unknown"] == 1
         assert told["posthorn_requests_total", "skycore", "unknown"] == 0, "there before it happens, so that it can increase"

@@ -1,0 +1,66 @@
+"""The template of Prefect's database: made once, copied where a folder has no database, never over one."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from posthorn.process.prefect_database import database_from_template, make_template, template
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
+    return tmp_path / "venv"
+
+
+def migrate(database: Path) -> None:
+    """As Prefect does: the write-ahead log holds what the file does not hold yet."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.execute("INSERT INTO alembic_version VALUES ('head')")
+        connection.commit()
+
+
+def version_in(database: Path) -> str:
+    with closing(sqlite3.connect(database)) as connection:
+        return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+
+
+def test_a_new_folder_begins_with_a_copy_of_the_template(installation: Path, tmp_path: Path) -> None:
+    assert make_template(migrate)
+    assert not make_template(migrate), "it is made once"
+    assert template().is_relative_to(installation)
+    (home := tmp_path / "home").mkdir()
+    database_from_template(home / "prefect.db")
+    assert version_in(home / "prefect.db") == "head"
+    assert stat.S_IMODE((home / "prefect.db").stat().st_mode) == 0o600
+    assert [path.name for path in home.iterdir() if not path.name.startswith("prefect.db")] == []
+
+
+def test_a_database_that_is_there_stays(installation: Path, tmp_path: Path) -> None:
+    make_template(migrate)
+    (tmp_path / "prefect.db").write_bytes(b"somebody's history")
+    database_from_template(tmp_path / "prefect.db")
+    assert (tmp_path / "prefect.db").read_bytes() == b"somebody's history"
+
+
+def test_without_a_template_the_server_makes_its_own(installation: Path, tmp_path: Path) -> None:
+    database_from_template(tmp_path / "prefect.db")
+    assert not (tmp_path / "prefect.db").exists()
+
+
+def test_a_template_that_was_not_finished_is_none(installation: Path) -> None:
+    def broken(database: Path) -> None:
+        database.write_bytes(b"half")
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        make_template(broken)
+    assert not template().exists()
