@@ -201,10 +201,7 @@ def record(ledger: Ledger, claimed: Claim, answer: Answer) -> None:
         ClaimLost: the outcome is recorded already, or the chunk has been claimed again since; no message was moved.
     """
     try:
-        try:
-            _record(ledger, claimed, answer, answer.receipts)
-        except Conflict:  # rare, so asked for only when the unique index has spoken
-            _record(ledger, claimed, answer, without_bound_ids(ledger, claimed, answer.receipts))
+        _record_free(ledger, claimed, answer)
     except ClaimLost:
         keep_late(ledger, claimed, answer)
         raise
@@ -314,6 +311,22 @@ def _abandon(ledger: Ledger, delivery: Delivery, owner: str) -> int:
             connection.execute(sql("UPDATE chunk SET finished_at = :now WHERE id = :id"), {"id": chunk, "now": time.time()})
         recount(connection, where, ends_sending=True, **values)
     return len(chunks)
+
+
+def _record_free(ledger: Ledger, claimed: Claim, answer: Answer) -> None:
+    """Record the answer without such ids as are bound; asked for only when the unique index has spoken, which is rare.
+
+    Others bind ids meanwhile: where a provider gives many messages one id, their answers are recorded at the same time.
+    """
+    receipts = list(answer.receipts)
+    while True:
+        try:
+            return _record(ledger, claimed, answer, receipts)
+        except Conflict:
+            free = without_bound_ids(ledger, claimed, receipts)
+            if free == receipts:
+                raise
+            receipts = free
 
 
 def _record(ledger: Ledger, claimed: Claim, answer: Answer, receipts: Sequence[Receipt]) -> None:

@@ -17,7 +17,8 @@ from sqlalchemy.engine import make_url
 from posthorn.errors import LedgerError
 from posthorn.ledger import deliveries, planning, sending
 from posthorn.ledger.spool import Spool, import_spool, keep_answer
-from posthorn.ledger.store.engine import Ledger, ledger_place, shown_url
+from posthorn.ledger.store.engine import Ledger, execute, ledger_place, pipelined, shown_url
+from posthorn.ledger.store.failures import Conflict
 from posthorn.models import Answer, ChunkState
 from tests.ledger.ledgers import (
     LATEST,
@@ -211,6 +212,51 @@ def test_a_server_that_ends_our_session_in_a_transaction_undoes_it_and_the_next_
         cut_off_while_claiming()
     assert states(postgres_ledger, campaign) == {"pending": 10}
     assert claimed(postgres_ledger, campaign).epoch == 1
+
+
+def test_a_session_that_ends_in_a_pipeline_is_given_up_and_the_reason_is_said(
+    postgres_ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    campaign = planned(postgres_ledger, 10)
+
+    def cut_off() -> None:
+        with postgres_ledger.write() as connection, pipelined(connection):
+            execute(connection, "UPDATE chunk SET state = 1", {})
+            execute(connection, "SELECT pg_terminate_backend(pg_backend_pid())", {})
+            execute(connection, "UPDATE chunk SET state = 2", {})
+
+    with pytest.raises(LedgerError, match=r"terminating connection|server closed the connection"):
+        cut_off()
+    assert caplog.records == []
+    assert states(postgres_ledger, campaign) == {"pending": 10}
+    assert claimed(postgres_ledger, campaign).epoch == 1
+
+
+def test_what_fails_in_a_pipeline_is_said_once(postgres_ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    """Its first error, and not that what followed was skipped; the session goes on."""
+    campaign = planned(postgres_ledger, 10)
+
+    def fail() -> None:
+        with postgres_ledger.write() as connection, pipelined(connection):
+            execute(connection, "UPDATE chunk SET state = 1", {})
+            execute(connection, "INSERT INTO identity SELECT * FROM identity", {})
+            for _ in range(1_000):  # the error arrives meanwhile
+                execute(connection, "UPDATE chunk SET state = 2", {})
+
+    for _ in range(8):  # psycopg prepares what it meets often
+        with pytest.raises(Conflict):
+            fail()
+    assert caplog.records == []
+    assert states(postgres_ledger, campaign) == {"pending": 10}
+    assert claimed(postgres_ledger, campaign).epoch == 1
+
+
+def test_a_session_that_is_closed_in_the_pool_is_replaced(postgres_ledger: Ledger) -> None:
+    with postgres_ledger.read() as connection:
+        driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.close()
+    assert claimed(postgres_ledger, planned(postgres_ledger, 10)).epoch == 1
 
 
 def test_a_transaction_that_postgresql_has_given_up_is_not_taken_for_committed(postgres_ledger: Ledger) -> None:

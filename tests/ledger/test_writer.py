@@ -16,8 +16,9 @@ from posthorn.ledger.spool import Spool, import_spool, keep_answer
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.store.writer import LedgerWriter
-from posthorn.models import ChunkState
+from posthorn.models import Answer, ChunkState, Receipt
 from tests.ledger.ledgers import (
+    ACCEPTED,
     LATEST,
     OWNER,
     another,
@@ -231,6 +232,20 @@ async def test_on_postgresql_a_record_does_not_wait_for_a_claim(postgres_ledger:
     await waiting
     writer.close()
     assert states(postgres_ledger, campaign) == {"accepted": 10, "pending": 10}
+
+
+async def test_answers_that_name_one_id_at_the_same_time_are_all_recorded(ledger: Ledger, writer: LedgerWriter) -> None:
+    """A provider that gives many messages one id: one of them keeps it, the others are unknown."""
+    campaign = planned(ledger, 300)
+    for one_id in ("a", "b", "c", "d", "e"):
+        claims = [await writer.do(sending.claim, campaign, OWNER, 1, LATEST) for _ in range(6)]
+        recorded = (
+            writer.record(sending.record, claim, Answer([Receipt(ACCEPTED, one_id)] * len(claim.positions)))
+            for claim in claims
+            if claim
+        )
+        assert await asyncio.gather(*recorded) == [None] * 6
+    assert states(ledger, campaign) == {"accepted": 5, "unknown": 295}
 
 
 async def test_a_session_that_the_server_ended_meanwhile_costs_no_claim(postgres_ledger: Ledger, postgres_url: str) -> None:

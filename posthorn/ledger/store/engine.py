@@ -8,13 +8,14 @@ both ends of each connection notice within seconds that the other one is gone.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -194,14 +195,26 @@ def change(connection: Connection, statement: str, values: Mapping[str, object])
     return changed
 
 
-def pipelined(connection: Connection) -> AbstractContextManager[object]:
+@contextmanager
+def pipelined(connection: Connection) -> Iterator[None]:
     """Send what the block executes in one go, the transaction's beginning included; nothing is known before its end.
 
     PostgreSQL only: SQLite has no way to go.
     """
+    if connection.dialect.name == "sqlite":
+        yield
+        return
     driver: Any = connection.connection.driver_connection
-    pipeline: AbstractContextManager[object] = nullcontext() if connection.dialect.name == "sqlite" else driver.pipeline()
-    return pipeline
+    try:
+        with driver.pipeline():
+            yield
+    except BaseException as error:
+        if not driver.pgconn.pipeline_status:
+            raise
+        # Its session ended in the middle: it is neither in the pipeline nor out of it, and would refuse a rollback.
+        connection.invalidate()
+        first = error.__context__
+        raise (first if isinstance(first, connection.dialect.loaded_dbapi.Error) else error) from None
 
 
 def execute(connection: Connection, statement: str, values: Mapping[str, object]) -> Any:
@@ -297,6 +310,8 @@ def _sqlite_engine(url: URL) -> Engine:
 
 def _postgres_engine(url: URL) -> Engine:
     own = {name: value for name, value in _CLIENT_SIDE.items() if name not in url.query}  # an operator's word wins
+    # It warns of each further error that it meets beside the one that it raises, and names the server.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     engine = create_engine(url, pool_size=4, max_overflow=4, hide_parameters=True, connect_args=own)
 
     @event.listens_for(engine, "connect")
@@ -314,10 +329,11 @@ def _postgres_engine(url: URL) -> Engine:
     def ask_first(connection: sa.engine.interfaces.DBAPIConnection, record: Any, _proxy: object) -> None:
         """What has rested may have been cut off; SQLAlchemy's own ``pool_pre_ping`` would ask before each transaction."""
         rested_at = record.info.pop("rested_at", None)
-        if rested_at is None or (time.monotonic() - rested_at < _RESTED_SECONDS and not is_readable(connection.fileno())):
+        if rested_at is None:
             return
         try:
-            engine.dialect.do_ping(connection)
+            if time.monotonic() - rested_at >= _RESTED_SECONDS or is_readable(connection.fileno()):
+                engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
             raise sa.exc.InvalidatePoolError from error  # the pool opens another one, and trusts none of its age
 
