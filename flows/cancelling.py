@@ -91,7 +91,7 @@ def told_to_stop() -> bool:
 
 
 def cancellable(flow: _Flow[_P]) -> _Flow[_P]:
-    """Have a flow heed its own state in Prefect, and SIGTERM; told to stop, it ends as Cancelled whatever it came to."""
+    """Have a flow respect its own state in Prefect, and SIGTERM; told to stop, it ends as Cancelled whatever it came to."""
 
     @functools.wraps(flow)
     async def run(*args: _P.args, **kwargs: _P.kwargs) -> State[Any]:
@@ -196,7 +196,7 @@ async def _watch(own: UUID, word: Word, board: Board) -> None:
 
 
 async def _look(client: PrefectClient, own: UUID, word: Word) -> State[Any] | None:
-    """The run's state, heeded. A server that is away, or does not know the run any more, stops nobody: None."""
+    """The run's state, respected. A server that is away, or does not know the run any more, stops nobody: None."""
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
             state = (await client.read_flow_run(own)).state

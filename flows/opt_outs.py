@@ -19,7 +19,7 @@ from tasks.opt_outs import pull
 async def opt_outs() -> State[Any]:
     """Pull the providers' blacklists and the answers that are a stop word onto the suppression list.
 
-    Made to run every fifteen minutes. Safe beside campaigns that are being sent: what is not claimed yet heeds it.
+    Made to run every fifteen minutes. Safe beside campaigns that are being sent: what is not claimed yet respects it.
     """
     try:
         pulled = await pull()

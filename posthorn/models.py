@@ -60,7 +60,7 @@ class ChunkState(enum.IntEnum):
 
 
 class Scope(enum.IntEnum):
-    """Which messages somebody must not get. Stored: never renumber. Whoever heeds one heeds the higher ones, too."""
+    """Which messages somebody must not get. Stored: never renumber. Whoever respects one respects the higher ones, too."""
 
     MARKETING = 0
     ALL = 1

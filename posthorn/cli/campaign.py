@@ -284,7 +284,7 @@ def resolve(
     """Settle messages of unknown outcome by your own word, where the provider's listing cannot: all that you name, or none.
 
     --sent: they were taken. --not-sent: they were not, and the next `campaign send` sends them (never, if the campaign was
-    cancelled). Look for the number in the provider's panel first: who is sent to again may get the message twice.
+    cancelled). Look for the number in the provider's panel first: whoever is sent to again may get the message twice.
 
     \b
         posthorn campaign resolve sale --phone "+48 500 600 700" --sent --why "it is in the panel"

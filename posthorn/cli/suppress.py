@@ -26,9 +26,9 @@ By = Annotated[str | None, typer.Option("--by", help="Who says so; without this,
 def suppress() -> None:
     """Who must not be messaged, whatever file names them: opt-outs, blacklists, and whom you add.
 
-    Campaigns heed every entry; tickets only those of the scope `all`, unless the event's file says `opt_outs = "marketing"`.
-    The list is asked when a delivery is planned, and again in the very transaction that claims a message. Numbers are shown
-    masked; `export` writes them in full to a file of your own.
+    Campaigns respect every entry; tickets only those of the scope `all`, unless the event's file says
+    `opt_outs = "marketing"`. The list is asked when a delivery is planned, and again in the very transaction that claims a
+    message. Numbers are shown masked; `export` writes them in full to a file of your own.
     """
 
 

@@ -1,7 +1,7 @@
 """What each message of a delivery is made of, typed: a campaign's content and an event's, read once from what is kept.
 
 The ledger keeps it as JSON. A key that an older version did not write has its default; one of a later version is kept, and
-not heeded. What was read is written back as it was: the hash of it that a person has approved stays the same.
+not respected. What was read is written back as it was: the hash of it that a person has approved stays the same.
 """
 
 from __future__ import annotations

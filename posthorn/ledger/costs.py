@@ -86,7 +86,7 @@ _LATELY = (
 class Cap:
     """Money that may be spent in a scope, in millionths: of one delivery, or of what is claimed from one moment to another.
 
-    ``name`` says what it is for who reads it; moments are in seconds since 1970.
+    ``name`` says what it is to people; moments are in seconds since 1970.
     """
 
     scope: str
@@ -117,7 +117,7 @@ class Nearing:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a claim heeds besides the suppression list; caps come with a tariff. ``tell`` is called once it is durable."""
+    """What a claim respects besides the suppression list; caps come with a tariff. ``tell`` is called once it is durable."""
 
     rate: Rate | None = None
     caps: tuple[Cap, ...] = ()
@@ -126,7 +126,7 @@ class Limits:
 
 
 FREE = Limits()
-"""Nothing to heed."""
+"""Nothing to respect."""
 
 
 def reserve(connection: Connection, caps: Sequence[Cap], cost: int) -> list[Nearing]:

@@ -67,7 +67,7 @@ class Delivery:
 
     @property
     def lookup_key(self) -> str:
-        """The name of the lock that who only looks after it holds besides: a lookup, or a person's word on its tickets."""
+        """The lock that a process which only looks after it holds besides: a lookup, a person's word on its tickets."""
         return lookup_key(self.lock_key)
 
 

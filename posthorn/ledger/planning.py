@@ -274,7 +274,7 @@ def _stage(
 ) -> _Staged:
     """Write the rows as the messages of chunks of ``chunk_size`` that are not there yet: nobody sees them.
 
-    Who must not get what heeds that scope is suppressed from the beginning.
+    Who must not get what respects that scope is suppressed from the beginning.
     """
     out = suppression.codes(ledger, scope)
     if first is None:

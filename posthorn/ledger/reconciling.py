@@ -113,17 +113,9 @@ def without_id(ledger: Ledger, campaign: PlannedCampaign, size: int, after: tupl
     return _select(ledger, campaign, where, "m.chunk_id", size=size, after=after)
 
 
-def _select(
-    ledger: Ledger,
-    campaign: PlannedCampaign,
-    where: str,
-    chunk: str,
-    *,
-    size: int,
-    after: tuple[int, int],
-    last_chunk: int | None = None,
-) -> list[Unconfirmed]:
-    query = sql(
+def _unconfirmed_query(where: str, chunk: str) -> sa.TextClause:
+    """Messages with what is known of the requests that named them; ``chunk`` is the column whose index is read on."""
+    return sql(
         "SELECT m.chunk_id, m.position, m.phone, m.state, own.status, coalesce(own.ended_at, own.started_at) AS until,"
         " (SELECT min(started_at) FROM attempt a WHERE a.chunk_id = m.chunk_id AND a.outcome <> :unsent) AS since,"
         " (SELECT min(settled_at) FROM settlement s WHERE s.chunk_id = m.chunk_id AND s.position = m.position"
@@ -142,6 +134,18 @@ def _select(
         f" WHERE k.campaign_id = :campaign AND {where} AND {behind(chunk)} AND k.id <= :last"
         f" {in_order(chunk)}"
     )
+
+
+def _select(
+    ledger: Ledger,
+    campaign: PlannedCampaign,
+    where: str,
+    chunk: str,
+    *,
+    size: int,
+    after: tuple[int, int],
+    last_chunk: int | None = None,
+) -> list[Unconfirmed]:
     values = {
         "campaign": campaign.id,
         "unsent": _SURELY_UNSENT,
@@ -164,7 +168,7 @@ def _select(
             row.title,
             row.send_at,
         )
-        for row in page(ledger, query, values, size, after)
+        for row in page(ledger, _unconfirmed_query(where, chunk), values, size, after)
     ]
 
 

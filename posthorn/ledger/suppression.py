@@ -80,7 +80,7 @@ class Suppression:
 
 
 def scope_for(kind: Kind, options: Mapping[str, Any]) -> Scope:
-    """The lowest scope that a delivery heeds: a campaign every one, an event ``all`` unless its file says otherwise."""
+    """The lowest scope that a delivery respects: a campaign every one, an event ``all`` unless its file says otherwise."""
     return Scope.ALL if kind == Kind.EVENT and options.get("opt_outs") != "marketing" else Scope.MARKETING
 
 
@@ -230,7 +230,7 @@ def counted(ledger: Ledger) -> dict[tuple[Scope, str], int]:
 
 
 def codes(ledger: Ledger, scope: Scope) -> dict[int, str]:
-    """Every number that must not get what heeds ``scope``, with the code that its message is to carry."""
+    """Every number that must not get what respects ``scope``, with the code that its message is to carry."""
     with ledger.read() as connection:
         return {phone: _CODES[source] for phone, source in rows(connection, _EVERYBODY, {"scope": int(scope)})}
 
@@ -258,7 +258,7 @@ class Watch:
 
 
 def among(connection: Connection, phones: Sequence[int], scope: Scope) -> dict[int, str]:
-    """Those of the numbers that must not get what heeds ``scope``, each with the code that its message is to carry."""
+    """Those of the numbers that must not get what respects ``scope``, each with the code that its message is to carry."""
     if connection.dialect.name == "sqlite":
         found = rows(connection, _AMONG_JSON, {"phones": orjson.dumps(phones).decode(), "scope": int(scope)})
     else:

@@ -1,4 +1,4 @@
-"""Proxies of the environment and the Prefect client, which heeds them: never for this machine's own server.
+"""Proxies of the environment and the Prefect client, which respects them: never for this machine's own server.
 
 Posthorn's own calls ask no proxy of the environment: providers are called directly, or through POSTHORN_PROXY_URL.
 """

@@ -30,7 +30,7 @@ _SERWERSMS: tuple[tuple[str, str], ...] = (
     ("UNKNOWN", "how a file from disk must be encoded: --upload; unseen is 2000, not base64 is 4002"),
     ("INFER", "a file that comes with send_mms is judged as files/add judges it"),
     ("CLIENT", "send_nd and send_ndi are not sent: success is false, without an error"),
-    ("UNKNOWN", "whether test=true is heeded by every account: --ignores-test does not"),
+    ("UNKNOWN", "whether test=true is respected by every account: --ignores-test does not"),
     ("INFER", "an answer STOP blacklists the number; what an MMS account may not do is 3009, 3107, 3007, 4102, 4500, 1005"),
     ("INFER", "which code refuses what: missing parameter 2000, title too long 3102, file 3109, date 3108, body 1006"),
     ("INFER", "a URL on another machine is not fetched: a file of made-up size is stored, type taken from its name"),

@@ -35,7 +35,7 @@ def take_out(
 ) -> TakenOut:
     """Take recipients out for good: nothing more goes to them, whatever a later run, resend or word says; all or none.
 
-    It may be said while the delivery is being sent: who is in a request right then may still get it.
+    It may be said while the delivery is being sent: whoever is in a request right then may still get it.
 
     Raises:
         DeliveryNotFound: there is none of that name and kind.

@@ -39,7 +39,7 @@ class Budget:
         self.news: list[str] = []
 
     def limits(self) -> Limits:
-        """What a claim has to heed now.
+        """What a claim has to respect now.
 
         Raises:
             Stopped: there is a cap and no price, so nothing can be kept below it.

@@ -171,7 +171,7 @@ def refuse_outside(
 
 
 class ShownHours(NamedTuple):
-    """The hours that hold for a delivery, for who looks at it. ``opens``: when sending begins, where that is not now."""
+    """The hours that hold for a delivery, for whoever looks at it. ``opens``: when sending begins, where that is not now."""
 
     hours: str
     timezone: str

@@ -37,7 +37,7 @@ from posthorn.models import Kind, Phone
 from posthorn.prices import Tariff, amount
 from posthorn.settings import Settings, load_settings
 
-MAX_REJECTS = 100_000  # who has more wants another file, not a longer list
+MAX_REJECTS = 100_000  # whoever has more needs another file, not a longer list
 _FIRST_ROWS = 10
 NOTHING_ACCEPTED = Consent()
 

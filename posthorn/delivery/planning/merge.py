@@ -174,7 +174,7 @@ def refuse_closed(planned: Delivery) -> None:
         raise InputError(
             "name",
             f"{planned.name} was erased by housekeeping: who had it is not known any more, so nothing is sent under this"
-            " name. Give the file another name, and leave only who is new in its list",
+            " name. Give the file another name, and leave only those who are new in its list",
         )
     if planned.cancelled_at is not None:
         raise InputError("name", f"{planned.name} was cancelled for good; give it another name to send it after all")
@@ -207,7 +207,8 @@ def _changed(planned: Delivery, sentences: Sequence[str]) -> DeliveryChanged:
     listed = "\n".join(f"  {sentence}" for sentence in sentences)
     return DeliveryChanged(
         f"{planned.name} is in the ledger with other content:\n{listed}\nTake the changes back to go on with it: what has"
-        " left of it was sent with the old content. Or give this file another name, and leave only who has not had it."
+        " left of it was sent with the old content. Or give this file another name, and leave only those who have not had"
+        " it."
     )
 
 

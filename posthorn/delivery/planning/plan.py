@@ -177,7 +177,7 @@ def planning_lock(
     key = deliveries.lock_key(name, test=test)
     planned = deliveries.find(ledger, name, test=test)
     if planned is not None:
-        # Who looks it up minds no options. But a look that has begun knows nothing of rows that are merged after it.
+        # A lookup does not use the options. But a look that has begun knows nothing of rows that are merged after it.
         if not try_lock(ledger, planned) and has_news(planned):
             wait_for_lock(ledger, planned)
     elif not ledger.locks.acquire(key):

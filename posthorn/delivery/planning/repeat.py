@@ -26,7 +26,7 @@ _LINES_NAMED = 10
 _WAIT_SECONDS = 600
 _REPEATED = {
     Kind.CAMPAIGN: ("the same title, text and media", "Go on with that campaign"),
-    Kind.EVENT: ("the same stored MMS", "Go on with that event, leave only who is new in the file"),
+    Kind.EVENT: ("the same stored MMS", "Go on with that event, leave only those who are new in the file"),
 }
 
 
@@ -70,7 +70,7 @@ async def apply_on_repeat(run: AnyRun) -> None:
     Raises:
         Stopped: some have, and its file does not say what is to be done.
     """
-    if not run.delivery.test and run.guard_key == run.delivery.lock_key:  # who only helps was let go on with the run
+    if not run.delivery.test and run.guard_key == run.delivery.lock_key:  # a helper was let through with its run
         await run.do(_apply, run.delivery.name)
 
 

@@ -321,7 +321,7 @@ async def _wait_for_lock(run: AnyRun) -> None:
 
 
 def _is_running(run: AnyRun) -> bool:
-    """Whether somebody runs the campaign right now. Who only plans it, or looks after it, holds its lock as well."""
+    """Whether somebody runs the campaign right now. A process that plans it or looks after it holds its lock, too."""
     is_started = run.delivery.run_started_at is not None and run.delivery.stopped_because is None
     return is_started and deliveries.is_run(run.ledger, run.delivery.lock_key)
 

@@ -33,7 +33,7 @@ A retry needs no smaller ones, for the ledger knows what is left; and with thous
 """
 
 _LEAST_PER_SLOT = 4
-"""Chunks of a batch for each request in flight, at least: so that a batch is worth its beginning."""
+"""Chunks of a batch for each request in flight, at least: starting a batch is to cost little beside its work."""
 
 _PATIENCE_SECONDS = 1.0
 _MAX_ID_LENGTH = 64  # as the ledger's column has it

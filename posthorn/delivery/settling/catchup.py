@@ -208,7 +208,7 @@ def _refuse_later_waves(ledger: Ledger, delivery: Delivery, unmatched: Sequence[
             " sent last: it plans them again and sends nothing. Then run this once more. Rows that are gone from the"
             " list for good belong there for this once, too; afterwards take them out, and say"
             f" `{command} send --accept-missing`. Where nobody has them any more, give the file another name, and leave"
-            " only who surely has not had it"
+            " only those who surely have not had it"
         )
 
 

@@ -153,7 +153,7 @@ def _is_scalar(value: Any) -> bool:
 def answer_of(data: Plain, request: MmsRequest, raw: bytes) -> Answer:
     """One receipt per phone of the request, in its order (sending-mms page).
 
-    Items are bound by number, not by order, which is undocumented. Who is not mentioned is unknown.
+    Items are bound by number, not by order, which is undocumented. Whoever is not mentioned is unknown.
     """
     listed = items(data)
     taken = MessageState.SCHEDULED if request.send_at else MessageState.ACCEPTED

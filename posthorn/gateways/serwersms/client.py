@@ -147,8 +147,7 @@ class SerwerSms(FileCalls, AccountCalls, OptOutCalls):
 
         ``type``, ``page``, ``limit`` and ``order`` are known from the vendor's clients alone: once a query with them was
         refused and one without them was not, they are left out. How many reports a page holds is the provider's choice
-        without ``limit``. The hour repeated in autumn is asked for
-        generously, so reports from just outside the window may come along.
+        without ``limit``. The hour repeated in autumn is asked for generously: reports from just outside may come, too.
 
         Raises:
             InputError: more than 500 ids, an unknown type or order, or more records than the provider shows (3331, or a
