@@ -400,6 +400,15 @@ _TWO_DIGIT_CODES = frozenset(
 )
 
 
+PROVIDER_SKEW_SECONDS = 900.0
+"""How far a provider's clock and ours may be apart; its dates carry no zone, so what they are compared with is generous."""
+
+
+def mms_number(mms_id: str) -> str:
+    """The number of a stored MMS without the zeros in front: ``035674`` and ``35674`` are one template."""
+    return mms_id.strip().lstrip("0")
+
+
 def mask_phone(phone: Phone | int) -> str:
     """A number as it may be shown: ``+48 *** *** 200``, country code and last three digits only."""
     digits = str(int(phone))

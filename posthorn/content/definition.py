@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from posthorn.errors import LedgerError
-from posthorn.models import Kind
+from posthorn.models import Kind, mms_number
 
 
 def _as_datetime(value: object) -> object:
@@ -102,7 +102,7 @@ class EventContent(_Kept):
     @property
     def repeats(self) -> tuple[object, ...]:
         """What two events have in common of which one repeats the other: the stored MMS, whatever else a ticket says."""
-        return (self.mms_id,)
+        return (mms_number(self.mms_id),)
 
 
 Content: TypeAlias = CampaignContent | EventContent

@@ -8,7 +8,8 @@ What becomes of an exchange::
     written, then anything but a complete answer           -> OutcomeUnknown (TryAgain where repeating is harmless)
     an answer beyond its bound, or in a content encoding   -> the same: it is not read
     400 401 403 404 405 413 415 422                        -> CredentialsRefused / RequestRefused: not taken, stops the run
-    429                                                    -> SlowDown: not taken, everyone waits
+    429                                                    -> SlowDown: not taken, everyone waits (but no page says so:
+                                                              a send is unknown until the provider's list agrees)
     503                                                    -> OutcomeUnknown that slows all (SlowDown where harmless)
     3xx                                                    -> OutcomeUnknown that stops the run (else RequestRefused)
     1xx, 408, other 4xx, 5xx                               -> OutcomeUnknown (TryAgain where harmless)

@@ -16,10 +16,7 @@ from posthorn.content.definition import EventContent
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import Kind, MessageState, News, Phone, may_be_same_number
-
-CLOCK_SKEW_SECONDS = 900.0
-"""How far the provider's clock and ours may be apart."""
+from posthorn.models import PROVIDER_SKEW_SECONDS, Kind, MessageState, News, Phone, may_be_same_number, mms_number
 
 AHEAD_SECONDS = 86_400.0
 """News from further ahead is absurd, whatever zone a clock is set to."""
@@ -87,10 +84,10 @@ def contradiction(
         return "another provider"
     if phone is not None and not may_be_same_number(phone, subject.phone):
         return "another number"
-    if mms_id is not None and subject.mms_id is not None and mms_id.lstrip("0") != subject.mms_id.strip().lstrip("0"):
+    if mms_id is not None and subject.mms_id is not None and mms_number(mms_id) != mms_number(subject.mms_id):
         return "another template"
     times = [received_at] if happened_at is None else [received_at, happened_at]
-    if subject.since is not None and min(times) < subject.since - CLOCK_SKEW_SECONDS:
+    if subject.since is not None and min(times) < subject.since - PROVIDER_SKEW_SECONDS:
         return "a time before it was sent"
     return "a time to come" if max(times) > received_at + AHEAD_SECONDS else None
 
@@ -115,7 +112,7 @@ def park(
     }
     same = sa.and_(*(parked.c[name].is_not_distinct_from(value) for name, value in told.items()))
     if contradicts is None:
-        same = sa.and_(same, parked.c.received_at > now - CLOCK_SKEW_SECONDS)
+        same = sa.and_(same, parked.c.received_at > now - PROVIDER_SKEW_SECONDS)
     if connection.execute(sa.select(parked.c.id).where(same)).first() is None:
         connection.execute(
             parked.insert().values(

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import Kind, Phone, ProofOutcome
+from posthorn.models import Kind, Phone, ProofOutcome, mms_number
 
 _VOID = sql(
     "INSERT INTO void_code (campaign_id, code, voided_at, by, why)"
@@ -63,8 +63,8 @@ def ids_among(connection: Connection, ids: Sequence[str]) -> set[str]:
 def may_be_about_one(connection: Connection, phone: Phone, mms_id: str) -> bool:
     """Whether news of that number and stored MMS may be of a proof whose id is not known."""
     proof = tables.proof.c
-    query = sa.select(proof.id).where(proof.phone == phone, proof.mms_id == mms_id, is_open())
-    return connection.execute(query.limit(1)).first() is not None
+    query = sa.select(proof.mms_id).where(proof.phone == phone, proof.mms_id.is_not(None), is_open())
+    return any(mms_number(other) == mms_number(mms_id) for other in connection.execute(query).scalars())
 
 
 def erase_within(connection: Connection, kind: Kind, name: str) -> None:

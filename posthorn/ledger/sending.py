@@ -106,7 +106,7 @@ def _claim(
     now = time.time()
     with ledger.write() as connection:
         with pipelined(connection):
-            claim = execute(
+            cursor = execute(
                 connection,
                 _CLAIMS[ledger.is_sqlite],
                 {
@@ -118,9 +118,9 @@ def _claim(
                     "revision": delivery.revision,
                 },
             )
-        if not (claimed := claim.fetchall()):
+        if not (moved := cursor.fetchall()):
             return None
-        chunk, epoch = claimed[0][:2]
+        chunk, epoch = moved[0][:2]
         positions, phones, newest = _pending(ledger, connection, chunk)
         scope = suppression.scope_for(delivery.kind, delivery.options)
         if watch.finds(connection, phones, scope, newest):

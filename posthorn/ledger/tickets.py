@@ -13,12 +13,12 @@ from posthorn.content.definition import EventContent
 from posthorn.ledger import proofguard, settlements
 from posthorn.ledger.deliveries import PlannedEvent, hold_chunks, recount
 from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
-from posthorn.ledger.parked import AHEAD_SECONDS, CLOCK_SKEW_SECONDS
+from posthorn.ledger.parked import AHEAD_SECONDS
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import ChunkState, Kind, MessageState, Phone
+from posthorn.models import PROVIDER_SKEW_SECONDS, ChunkState, Kind, MessageState, Phone, mms_number
 
-_CLOCK_SKEW_SECONDS = 60.0
+_MACHINE_SKEW_SECONDS = 60.0
 """How far the clocks of the machine that sends and of the one that receives postbacks may be apart."""
 
 
@@ -153,13 +153,13 @@ _WITHOUT_ID = sql(
 def _without_id(connection: Connection, phone: Phone, mms_id: str, received_at: float) -> Sequence[Any]:
     """The tickets of that number and template that may have left by then, and have no id (yet)."""
     states = {"unknown": MessageState.UNKNOWN, "accepted": MessageState.ACCEPTED}
-    values = {"phone": phone, "received": received_at + _CLOCK_SKEW_SECONDS, **states}
+    values = {"phone": phone, "received": received_at + _MACHINE_SKEW_SECONDS, **states}
     return [row for row in connection.execute(_WITHOUT_ID, values) if _is_of(row, mms_id)]
 
 
 def _is_timely(about: Any, received_at: float, happened_at: float | None) -> bool:
     """Whether what the postback says of its time fits the ticket; the provider's clock may differ from ours."""
-    earliest, latest = about.claimed_at - CLOCK_SKEW_SECONDS, received_at + AHEAD_SECONDS
+    earliest, latest = about.claimed_at - PROVIDER_SKEW_SECONDS, received_at + AHEAD_SECONDS
     return happened_at is None or bool(earliest <= happened_at <= latest)
 
 
@@ -180,4 +180,4 @@ def _may_be_of_another(connection: Connection, about: Any, phone: Phone, mms_id:
 
 def _is_of(row: Any, mms_id: str) -> bool:
     """Whether the row's ticket is of that stored MMS."""
-    return EventContent.read(row.definition).mms_id == mms_id
+    return mms_number(EventContent.read(row.definition).mms_id) == mms_number(mms_id)

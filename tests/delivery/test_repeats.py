@@ -15,7 +15,7 @@ from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
-from tests.delivery.event_journey import attendees, ticket_settings, write_event
+from tests.delivery.event_journey import MMS_ID, attendees, ticket_settings, write_event
 from tests.delivery.journey import counted, deliver, numbers, write_campaign
 
 
@@ -148,7 +148,8 @@ def test_a_code_is_one_persons_over_all_events_of_a_stored_mms(tmp_path: Path) -
     settings = ticket_settings("http://127.0.0.1:1", tmp_path)
     event = plan_file(write_event(tmp_path, attendees(3)), settings, kind=Kind.EVENT)
     rows = [attendees(3)[0], "+16502539990,T00001", "+16502539991,NEW"]
-    keys = {"on_repeat": '"send"', "from": "60857"}  # the same stored MMS, whatever else its tickets say
+    # The same stored MMS, whatever else its tickets say, and however its number is written.
+    keys = {"on_repeat": '"send"', "from": "60857", "mms_id": f'"000{MMS_ID}"'}
     other = write_event(tmp_path, rows, **keys)
     other.write_text(other.read_text().replace('"gala"', '"other"'))
     for _ in range(2):

@@ -232,6 +232,6 @@ async def test_a_run_heeds_that_it_was_cancelled_or_stopped_elsewhere(sale: str,
         try:
             deliveries.cancel(ledger, run.delivery)
             await run.refresh()
-            assert "the campaign was cancelled" in str(run.stopped)
+            assert "sale was cancelled" in str(run.stopped)
         finally:
             ledger.close()

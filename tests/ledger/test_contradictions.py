@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from posthorn.ledger import erasing, parked, reporting, resolving, sending, totals
 from posthorn.ledger.news import apply_parked, take_news
-from posthorn.ledger.parked import CLOCK_SKEW_SECONDS, News
+from posthorn.ledger.parked import News
 from posthorn.ledger.resolving import EVERYTHING
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Answer, MessageState, Phone, Receipt, Report, may_be_same_number
+from posthorn.models import PROVIDER_SKEW_SECONDS, Answer, MessageState, Phone, Receipt, Report, may_be_same_number
 from tests.ledger.ledgers import FIRST_PHONE, claimed, ids, planned, states
 from tests.ledger.test_tickets import by_code, gala, sent
 
@@ -157,6 +157,13 @@ def test_news_that_came_a_minute_before_the_claim_settles_nothing(seconds: float
     assert by_code(ledger, event)["A-2"][0] == (S.DELIVERED if settles else S.UNKNOWN)
 
 
+def test_a_template_with_zeros_in_front_settles_an_unknown_ticket_of_it(ledger: Ledger) -> None:
+    event = gala(ledger, 3)
+    sent(ledger, event, (S.ACCEPTED, "x"), (S.ACCEPTED, "y"), (S.UNKNOWN, None))
+    take_news(ledger, [News("z", S.DELIVERED, Phone(FIRST_PHONE + 2), "0077")])
+    assert by_code(ledger, event)["A-2"][0] == S.DELIVERED
+
+
 def test_resending_everything_leaves_the_unknown_alone(ledger: Ledger) -> None:
     """A copy may be out there: a person resolves it first."""
     event = gala(ledger, 4)
@@ -181,7 +188,7 @@ def test_messages_of_an_earlier_claim_may_be_older_than_the_chunks_last(ledger: 
 def test_the_allowance_for_clocks_is_a_quarter_of_an_hour() -> None:
     subject = parked.Subject(PHONE, "skycore", "77", 10_000.0)
     given: dict[str, Any] = {"gateway": None, "phone": None, "mms_id": None}
-    assert CLOCK_SKEW_SECONDS == 900.0
+    assert PROVIDER_SKEW_SECONDS == 900.0
     for seconds, why in [(9_099.0, "a time before it was sent"), (9_101.0, None)]:
         assert parked.contradiction(subject, **given, happened_at=seconds, received_at=10_001.0) == why
         assert parked.contradiction(subject, **given, happened_at=None, received_at=seconds) == why

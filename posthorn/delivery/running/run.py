@@ -128,7 +128,7 @@ class Run(Generic[_G, _D_co]):
         self.delivery = await self.do(deliveries.refreshed, self.delivery)
         self.gate.refresh(self.delivery)
         if self.delivery.cancelled_at is not None:
-            self.stop(Stopped("the campaign was cancelled"))
+            self.stop(Stopped(f"{self.delivery.name} was cancelled"))
         elif self.delivery.halted_because is not None:
             self.stop(Halted(self.delivery.halted_because))
         elif self.delivery.stopped_because is not None:

@@ -17,7 +17,7 @@ from posthorn.delivery.running.locks import lock_for_lookup
 from posthorn.delivery.running.names import process_name
 from posthorn.delivery.running.run import CampaignRun, open_lookup
 from posthorn.delivery.settling.guard import LISTED_SECONDS, listed, open_mark
-from posthorn.delivery.settling.listing import CLOCK_SKEW_SECONDS, is_titled, read_all
+from posthorn.delivery.settling.listing import is_titled, read_all
 from posthorn.delivery.settling.reconcile import reconcile
 from posthorn.errors import Stopped
 from posthorn.ledger import deliveries, guarding, reconciling
@@ -27,7 +27,7 @@ from posthorn.ledger.marks import MarkedClaim
 from posthorn.ledger.reconciling import Settlement
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.ledger.totals import totals
-from posthorn.models import Kind, MessageState, Phone, Report
+from posthorn.models import PROVIDER_SKEW_SECONDS, Kind, MessageState, Phone, Report
 from posthorn.settings import Settings, load_settings
 
 _CONTROLS = 3
@@ -118,7 +118,7 @@ def _caught_up(ledger: Ledger, delivery: Delivery, forgotten: int, looked_up: in
 def _since(forgotten: Sequence[MarkedClaim]) -> float:
     """Since when the provider is asked: a week ago, or the first forgotten claim where that is earlier."""
     earliest = min((claim.claimed_at for claim in forgotten), default=time.time())
-    return min(time.time() - LISTED_SECONDS, earliest - CLOCK_SKEW_SECONDS)
+    return min(time.time() - LISTED_SECONDS, earliest - PROVIDER_SKEW_SECONDS)
 
 
 async def _look_for_controls(run: CampaignRun) -> bool:

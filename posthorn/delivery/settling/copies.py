@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from posthorn.delivery.running.place import AtCampaign
-from posthorn.delivery.settling.listing import CLOCK_SKEW_SECONDS, LISTED_SECONDS, by_our_clock, is_titled
+from posthorn.delivery.settling.listing import LISTED_SECONDS, by_our_clock, is_titled
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.ledger import copies, deliveries, reconciling
 from posthorn.ledger.copies import Copy, Suspect
-from posthorn.models import MessageState, Phone, Report
+from posthorn.models import PROVIDER_SKEW_SECONDS, MessageState, Phone, Report
 
 _WENT_OUT = frozenset({MessageState.ACCEPTED, MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.NO_REPORT})
 
@@ -63,7 +63,7 @@ async def look_for_copies(lookup: AtCampaign, suspects: Sequence[Suspect]) -> li
     asked = [suspect for suspect in suspects if time.time() - suspect.attempts[0][0] < LISTED_SECONDS]
     if not asked:
         return []
-    since = min(suspect.attempts[0][0] for suspect in asked) - CLOCK_SKEW_SECONDS
+    since = min(suspect.attempts[0][0] for suspect in asked) - PROVIDER_SKEW_SECONDS
     phones = [suspect.phone for suspect in asked]
     reports = await all_pages(lookup.gateway, phones=phones, since=datetime.fromtimestamp(since, UTC))
     bound = await lookup.do(reconciling.bound_ids, [report.provider_id for report in reports])
@@ -130,9 +130,9 @@ def _is_while_under_way(moment: datetime, suspect: Suspect, lookup: AtCampaign) 
 
     In the hour that autumn repeats, either reading of the provider's date counts.
     """
-    after = lookup.delivery.content.hold_seconds + CLOCK_SKEW_SECONDS + lookup.account.settle_seconds
+    after = lookup.delivery.content.hold_seconds + PROVIDER_SKEW_SECONDS + lookup.account.settle_seconds
     return any(
-        begun - CLOCK_SKEW_SECONDS <= reading <= ended + after
+        begun - PROVIDER_SKEW_SECONDS <= reading <= ended + after
         for begun, ended in suspect.attempts
         for reading in by_our_clock(moment, lookup.account)
     )

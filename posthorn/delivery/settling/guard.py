@@ -15,13 +15,13 @@ from contextlib import closing
 from datetime import datetime
 
 from posthorn.delivery.running.run import AnyRun, CampaignRun, can_look_up
-from posthorn.delivery.settling.listing import CLOCK_SKEW_SECONDS, is_titled, read_all
+from posthorn.delivery.settling.listing import is_titled, read_all
 from posthorn.errors import InputError, LedgerError, PermissionMissing, Stopped
 from posthorn.ledger import copies, guarding
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign
 from posthorn.ledger.marks import Mark, MarkedClaim, marks_folder
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import MessageState, Phone, Report
+from posthorn.models import PROVIDER_SKEW_SECONDS, MessageState, Phone, Report
 from posthorn.settings import Settings
 
 LISTED_SECONDS = 7 * 86_400.0
@@ -142,12 +142,12 @@ async def listed(run: CampaignRun, phones: Sequence[Phone], since: float) -> tup
 
 def _not_of_others(run: CampaignRun, rows: list[Report], spans: Sequence[tuple[float, float]]) -> list[Report]:
     """The rows but for those that another campaign of this title waits for: at most one for each of its open requests."""
-    late = CLOCK_SKEW_SECONDS + run.account.settle_seconds
+    late = PROVIDER_SKEW_SECONDS + run.account.settle_seconds
     theirs = [
         row
         for row in rows
         if row.queued_at is not None
-        and any(since - CLOCK_SKEW_SECONDS <= row.queued_at.timestamp() <= until + late for since, until in spans)
+        and any(since - PROVIDER_SKEW_SECONDS <= row.queued_at.timestamp() <= until + late for since, until in spans)
     ]
     return rows if len(theirs) > len(spans) else [row for row in rows if row not in theirs]
 

@@ -21,10 +21,7 @@ from posthorn.gateways.descriptor import Account
 from posthorn.ledger import proofguard, reconciling
 from posthorn.ledger.deliveries import PlannedCampaign
 from posthorn.ledger.reconciling import MISMATCH, Control, Unconfirmed
-from posthorn.models import MessageState, Phone, Report
-
-CLOCK_SKEW_SECONDS = 900.0
-"""How far the provider's clock and ours may be apart; its dates carry no zone, so the window is generous."""
+from posthorn.models import PROVIDER_SKEW_SECONDS, MessageState, Phone, Report
 
 LISTED_SECONDS = 7 * 86_400.0
 """For how long a message is surely listed: some of the provider's listings forget after 14 days (reference, inferred)."""
@@ -266,8 +263,8 @@ def _window(account: Account, sent_as: _SentAs, phone: Phone, since: float, unti
     of a message that it keeps is that of the request or of the dispatch is not documented.
     """
     moments = [until + (sent_as.hold_minutes or 0) * 60, *(one for one in sent_as.moments if one is not None)]
-    latest = max(moments) + settle_seconds(account, sent_as.hold_minutes) + CLOCK_SKEW_SECONDS
-    return Expected(phone, sent_as.title, (since, max(moments)), (since - CLOCK_SKEW_SECONDS, latest))
+    latest = max(moments) + settle_seconds(account, sent_as.hold_minutes) + PROVIDER_SKEW_SECONDS
+    return Expected(phone, sent_as.title, (since, max(moments)), (since - PROVIDER_SKEW_SECONDS, latest))
 
 
 def _differences(report: Report, expected: Expected, account: Account) -> list[str]:

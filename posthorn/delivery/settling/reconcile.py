@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from posthorn.delivery.running.run import CampaignRun
 from posthorn.delivery.settling.listing import (
-    CLOCK_SKEW_SECONDS,
     LISTED_SECONDS,
     Doubt,
     Listing,
@@ -30,7 +29,7 @@ from posthorn.ledger import deliveries, reconciling, totals
 from posthorn.ledger.claims import Claim
 from posthorn.ledger.reconciling import DOUBTS, Settlement, Unconfirmed
 from posthorn.ledger.store.engine import open_ledger
-from posthorn.models import Kind, MessageState, Report
+from posthorn.models import PROVIDER_SKEW_SECONDS, Kind, MessageState, Report
 from posthorn.settings import Settings
 
 _RESENDS_IF_HELD = 5
@@ -190,7 +189,7 @@ def _decision(run: CampaignRun, message: Unconfirmed, listing: Listing, now: flo
 
 def _doubt_about(message: Unconfirmed, now: float) -> Doubt | None:
     """Why no listing says anything of this message: it was claimed too long ago, or at a time that has not come yet."""
-    if message.since > now + CLOCK_SKEW_SECONDS:
+    if message.since > now + PROVIDER_SKEW_SECONDS:
         return Doubt("wrong clock", f"claimed at {moment(message.since)}, which has not come yet: a clock is or was wrong")
     if now - message.since > LISTED_SECONDS:
         return Doubt("no control", "its request was made too long ago for the provider to list it for certain")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from posthorn.gateways import xml
-from posthorn.models import Phone, TicketRequest
+from posthorn.models import Phone, TicketRequest, mms_number
 
 MAX_ELEMENTS = 100_000
 """A list of templates or campaigns has some hundreds."""
@@ -91,7 +91,7 @@ def names_another(told: Told, request: TicketRequest) -> bool:
     """Whether the answer echoes a number or a template that is not this ticket's."""
     numbers, templates = told.values.get("TO", ()), told.values.get("MMSID", ())
     return any(not _is_number(text, request.phone) for text in numbers) or any(
-        template.lstrip("0") != request.mms_id.strip().lstrip("0") for template in templates
+        mms_number(template) != mms_number(request.mms_id) for template in templates
     )
 
 
