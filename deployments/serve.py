@@ -57,11 +57,11 @@ def main() -> int:
         with serving_prefect_server(settings.state_dir, host, port) as server:
             os.environ.update(server.api.variables())
             settle_prefect(settings.state_dir)
-            _set_up(settings)
+            overview = _set_up(settings)
             with _worker() as worker:
                 say(f"ready: {_page(server.api)} (UI, schedules and a worker; Ctrl-C stops)")
                 _say_login(server.api)
-                say(f"all deliveries: {_page(server.api)}/v2/artifacts/key/posthorn-overview")
+                say(f"all deliveries: {_page(server.api)}{overview}")
                 while not stopped.wait(_POLL_SECONDS) and worker.poll() is None:
                     if server.has_ended:
                         say(f"the Prefect server has ended by itself (its log: {server.log}); it is started again")
@@ -125,9 +125,11 @@ def _signals() -> threading.Event:
     return stopped
 
 
-def _set_up(settings: Settings) -> None:
+def _set_up(settings: Settings) -> str:
+    """Bring the server up to date; where in its UI all deliveries are shown."""
     from deployments.setup import (  # Prefect settles its server's address when imported
         deploy_all,
+        overview_address,
         prepare,
         switch_notices_on,
     )
@@ -135,6 +137,7 @@ def _set_up(settings: Settings) -> None:
     asyncio.run(prepare(settings))
     deploy_all()
     asyncio.run(switch_notices_on(settings))
+    return asyncio.run(overview_address())
 
 
 @contextmanager

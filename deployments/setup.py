@@ -24,6 +24,8 @@ from posthorn.process.prefect_server import PrefectServerError, required_api
 from posthorn.process.surroundings import settle
 from posthorn.process.terminal import fail
 from posthorn.settings import Settings, SettingsError, load_settings
+from posthorn.views.cards import overview_now
+from tasks.publish import address, show_overview
 
 POOL = "posthorn"
 ROOT = Path(__file__).parents[1]
@@ -45,6 +47,11 @@ async def switch_notices_on(settings: Settings) -> None:
     if ways(settings.notify):
         async with get_client() as client:
             await ensure_notices(client)
+
+
+async def overview_address() -> str:
+    """Where in the UI all deliveries are shown (a path); before the first of them, too."""
+    return address(await show_overview(await asyncio.to_thread(overview_now)))
 
 
 def deploy_all() -> None:

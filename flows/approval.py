@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Literal
 from uuid import uuid4
 
@@ -9,8 +11,8 @@ from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
-from posthorn.delivery.deciding.approval import SEND
-from posthorn.errors import DeliveryChanged, InputError
+from posthorn.delivery.deciding.approval import SEND, is_cancelled
+from posthorn.errors import DeliveryChanged, InputError, LedgerError
 from tasks.approval import ask, keep_decision
 from tasks.publish import publish
 
@@ -31,7 +33,9 @@ class NotApproved(Exception):
 
 
 async def approved(name: str, *, test: bool = False) -> bool:
-    """Wait until a person has approved what is to be sent; whether anybody had to be asked.
+    """Wait until a person has approved what is to be sent; whether anybody had to be asked, and has answered.
+
+    Where the delivery is cancelled meanwhile, nothing is left to ask about.
 
     Raises:
         NotApproved: a person refused.
@@ -43,12 +47,9 @@ async def approved(name: str, *, test: bool = False) -> bool:
         return False
     content, page = asked
     await publish(name, test=test)  # whoever is to decide hears of it now
-    said = await apause_flow_run(
-        wait_for_input=Approval.with_initial_data(description=page),
-        timeout=WAIT_SECONDS,
-        poll_interval=_POLL_SECONDS,
-        key=uuid4().hex,  # Prefect's own is taken where the run was retried
-    )
+    said = await _answer(name, page, test=test)
+    if said is None:
+        return False
     try:
         await keep_decision(name, content, approved=said.decision == SEND, by=said.name, note=said.note)
     except InputError as error:
@@ -56,3 +57,32 @@ async def approved(name: str, *, test: bool = False) -> bool:
     if said.decision != SEND:
         raise NotApproved(f"not approved by {said.name}" + (f": {said.note}" if said.note else ""))
     return True
+
+
+async def _answer(name: str, page: str, *, test: bool) -> Approval | None:
+    """What a person fills into the Resume dialog; None once the delivery is cancelled."""
+    answer = asyncio.ensure_future(
+        apause_flow_run(
+            wait_for_input=Approval.with_initial_data(description=page),
+            timeout=WAIT_SECONDS,
+            poll_interval=_POLL_SECONDS,
+            key=uuid4().hex,  # Prefect's own is taken where the run was retried
+        )
+    )
+    cancelled = asyncio.create_task(_cancelled(name, test=test))
+    try:
+        await asyncio.wait({answer, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+        return answer.result() if answer.done() else None
+    finally:
+        answer.cancel()
+        cancelled.cancel()
+        await asyncio.wait({answer, cancelled})
+
+
+async def _cancelled(name: str, *, test: bool) -> None:
+    """Until the delivery is cancelled for good. A ledger that does not answer is asked again."""
+    while True:
+        await asyncio.sleep(_POLL_SECONDS)
+        with suppress(LedgerError):
+            if await asyncio.to_thread(is_cancelled, name, test=test):
+                return

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -41,6 +42,8 @@ POLL_SECONDS = 2.0
 _ANSWER_SECONDS = 10.0
 _SHOW_SECONDS = 20.0
 _CANCELLED = "the run was cancelled"
+_OF_A_WORKER = "PREFECT__FLOW_RUN_ID"
+"""Where it is set, the process has one flow run, and ends with it."""
 
 
 class Word:
@@ -162,7 +165,13 @@ def _sigterm(word: Word) -> Iterator[None]:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
-        signal.signal(signal.SIGTERM, former)
+        # Prefect sends SIGTERM behind its word, and its own handler would break off what is told of the ending: Crashed.
+        is_ending = word.reason is not None and _OF_A_WORKER in os.environ
+        signal.signal(signal.SIGTERM, _nothing if is_ending else former)
+
+
+def _nothing(_number: int, _frame: object) -> None:
+    """It ends already."""
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """The operators' desk: what a person decides about a delivery, each as a form in Prefect's UI. None of these sends anything.
 
-What a number is typed into is written over as the first act of its flow: Prefect keeps the parameters of a run in clear.
+Prefect keeps the parameters of a run in clear, so none of them is a number: a run that needs one pauses and asks for it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.input import RunInput
 from prefect.states import Completed
 from pydantic import Field
 
@@ -21,13 +22,16 @@ from posthorn.delivery.deciding.resend import resend_failed as have_failed_sent_
 from posthorn.delivery.deciding.resolve import kind_of, resolve_lines
 from posthorn.delivery.settling.withdraw import cancel_delivery
 from posthorn.delivery.suppression.suppress import add
-from tasks.desk import decide_and_wake, forget_number, show_found
+from tasks.desk import asked, decide_and_wake, masked, show_found
 from tasks.publish import publish
 
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=80)]
 Note: TypeAlias = Annotated[str, Field(max_length=300)]
 Why: TypeAlias = Annotated[str, Field(min_length=1, max_length=300)]
-Number: TypeAlias = Annotated[str, Field(min_length=1, max_length=40)]
+Lines: TypeAlias = Annotated[str, Field(max_length=300, pattern=r"^\s*\d{1,7}([\s,]+\d{1,7})*\s*$")]
+"""The form itself refuses a phone number here, before Prefect keeps it."""
+
+CANCEL = "cancel it for good"
 
 
 @flow(name="approve", flow_run_name="approve {name}", persist_result=False)
@@ -51,7 +55,7 @@ async def approve(name: Name, decision: Literal["send it", "do not send it"], by
 @cancellable
 async def cancel(
     name: Name,
-    sure: Literal["cancel it for good"],  # noqa: ARG001 - chosen in the form, so that nobody cancels by accident
+    sure: Literal["cancel it for good", "leave it as it is"],
 ) -> State[Any]:
     """Stop a campaign or an event for good: what is pending is never sent, what the provider keeps is withdrawn.
 
@@ -59,8 +63,10 @@ async def cancel(
 
     Args:
         name: The campaign's or the event's name.
-        sure: There is no way back: choose it to say that you mean it.
+        sure: There is no way back; what is not chosen here does not happen by accident.
     """
+    if sure != CANCEL:
+        return Completed(message=f"{name} was left as it is")
     done = await cancel_delivery(await asyncio.to_thread(kind_of, name), name)
     counted = f"never sent {done.never_sent:,}, withdrawn {done.withdrawn:,}, already went out {done.went_out:,}"
     state = ending(await publish(name))
@@ -88,7 +94,7 @@ async def resend_failed(name: Name, by: Name, why: Why) -> State[Any]:
 @flow(name="settle", flow_run_name="settle {name}", persist_result=False)
 @cancellable
 async def settle(
-    name: Name, lines: Why, outcome: Literal["it was sent", "it was not sent"], by: Name, why: Why
+    name: Name, lines: Lines, outcome: Literal["it was sent", "it was not sent"], by: Name, why: Why
 ) -> State[Any]:
     """Say what became of messages or tickets of unknown outcome. What was not sent is sent by the next run.
 
@@ -104,29 +110,45 @@ async def settle(
     return Completed(message=f"{done.resolved:,} settled as {done.state.name.lower()}, {done.unknown:,} still unknown")
 
 
+class Suppressed(RunInput):
+    """Who must not be messaged, as a person fills it into the Resume dialog."""
+
+    number: str = Field(min_length=1, max_length=40, description="The number, such as +48500600700")
+    scope: Literal["marketing", "all"] = Field(description="marketing: no campaigns; all: no tickets either")
+    by: str = Field(min_length=1, max_length=80, description="Who says so; it is kept with the entry")
+    why: str = Field(min_length=1, max_length=300, description="Why; it is kept, too")
+
+
 @flow(name="suppress", flow_run_name="suppress a number", persist_result=False)
 @cancellable
-async def suppress(number: Number, scope: Literal["marketing", "all"], by: Name, why: Why) -> State[Any]:
+async def suppress() -> State[Any]:
     """Put a number on the list of those who must not be messaged.
 
-    Args:
-        number: The number, such as +48500600700. It is written over in this run's parameters as soon as it starts.
-        scope: marketing (campaigns), or all (tickets, too).
-        by: Who says so; it is kept with the entry.
-        why: Why; it is kept, too.
+    Choose Quick run. The run pauses after some seconds; Resume in its menu asks for the number. What is typed there is not
+    kept by Prefect.
     """
-    masked = await forget_number(number)
-    done = await asyncio.to_thread(add, [number], scope, why=why, by=by)
-    return Completed(message=f"{masked}: {'is on the list now' if done['new'] else 'was on the list already'} ({scope})")
+    said = await asked(Suppressed, "# Who must not be messaged?")
+    who = await masked(said.number)
+    done = await asyncio.to_thread(add, [said.number], said.scope, why=said.why, by=said.by)
+    is_new = "is on the list now" if done["new"] else "was on the list already"
+    return Completed(message=f"{who}: {is_new} ({said.scope})")
+
+
+class Wanted(RunInput):
+    """Whose messages are looked for, as a person fills it into the Resume dialog."""
+
+    number: str = Field(min_length=1, max_length=40, description="The number, such as +48500600700")
 
 
 @flow(name="find", flow_run_name="find a number", persist_result=False)
 @cancellable
-async def find(number: Number) -> State[Any]:
+async def find() -> State[Any]:
     """Find what was sent to one number, over all campaigns and events. The artifact of this run shows it, masked.
 
-    Args:
-        number: The number, such as +48500600700. It is written over in this run's parameters as soon as it starts.
+    Choose Quick run. The run pauses after some seconds; Resume in its menu asks for the number. What is typed there is not
+    kept by Prefect.
     """
-    masked = await forget_number(number)
-    return Completed(message=f"{masked}: {await show_found(number)} messages; the Artifacts tab shows them")
+    said = await asked(Wanted, "# Which number?")
+    who = await masked(said.number)
+    count = await show_found(said.number)
+    return Completed(message=f"{who}: {count} messages; the Artifacts tab shows them")

@@ -1,13 +1,16 @@
-"""What the operators' desk needs of Prefect: wake runs that wait, write over a number, show what was found."""
+"""What the operators' desk needs of Prefect: wake runs that wait, ask for a number, show what was found."""
 
 from __future__ import annotations
 
 import asyncio
-from uuid import UUID
+from typing import TypeVar
+from uuid import UUID, uuid4
 
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
+from prefect.flow_runs import apause_flow_run
+from prefect.input import RunInput, keyset_from_base_key
 from prefect.runtime import flow_run
 
 from posthorn.content.recipients.number import read_phone
@@ -16,6 +19,11 @@ from posthorn.errors import InputError
 from posthorn.models import mask_phone
 from posthorn.settings import load_settings
 from posthorn.views.found import found_page
+
+_Form = TypeVar("_Form", bound=RunInput)
+
+ASK_SECONDS = 900
+"""How long a run waits for what a person was to type."""
 
 
 async def decide_and_wake(name: str, *, approved: bool, by: str, note: str) -> int:
@@ -35,21 +43,41 @@ async def decide_and_wake(name: str, *, approved: bool, by: str, note: str) -> i
     return woken
 
 
-async def forget_number(number: str) -> str:
-    """Write over the number in the parameters of this run; the number, masked.
+async def asked(form: type[_Form], heading: str) -> _Form:
+    """What a person fills into the Resume dialog of this run, under that heading (Markdown).
+
+    Prefect stores an answer in clear, and this run alone reads it, within a second: it is deleted before it is used.
 
     Raises:
-        InputError: it is none; it is written over all the same.
+        FlowPauseTimeout: nobody answered within ``ASK_SECONDS``.
+    """
+    key = uuid4().hex
+    page = f"{heading}\n\nPrefect keeps nothing of what is typed here: this run deletes it before it is used."
+    try:
+        return await apause_flow_run(
+            wait_for_input=form.with_initial_data(description=page), timeout=ASK_SECONDS, poll_interval=1, key=key
+        )
+    finally:
+        await _delete_answers(keyset_from_base_key(f"paused-{key}")["response"])
+
+
+async def _delete_answers(key: str) -> None:
+    own = UUID(str(flow_run.id))
+    async with get_client() as client:
+        for one in await client.filter_flow_run_input(own, key_prefix=key, limit=10, exclude_keys=set()):
+            await client.delete_flow_run_input(own, one.key)
+
+
+async def masked(number: str) -> str:
+    """The number that a person typed, masked.
+
+    Raises:
+        InputError: it is none.
     """
     try:
-        masked = mask_phone(read_phone(number, load_settings()))
-    except InputError:
-        masked = "***"
-    async with get_client() as client:
-        await client.update_flow_run(UUID(str(flow_run.id)), parameters={**flow_run.parameters, "number": masked})
-    if masked == "***":
-        raise InputError("number", "it is not a phone number; expected one such as +48 and nine digits")
-    return masked
+        return mask_phone(await asyncio.to_thread(read_phone, number, load_settings()))
+    except InputError as error:
+        raise InputError("number", error.problem) from None
 
 
 async def show_found(number: str) -> int:

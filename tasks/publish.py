@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
@@ -18,7 +20,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from posthorn.delivery.running.run import AnyRun
-from posthorn.views.cards import Card, card, card_and_overview
+from posthorn.views.cards import Card, card, card_and_overview, overview_now
 from posthorn.views.details import rejects_page, unknown_page
 from posthorn.views.overview import OVERVIEW
 from posthorn.views.status import artifact_key
@@ -27,6 +29,7 @@ from tasks.policy import POLICY
 from tasks.story import tell_standing
 
 PROGRESS_EVERY_SECONDS = 5.0
+_LINK = re.compile(r"/v2/artifacts/key/([\w.-]+)")
 
 
 @task(name="publish", task_run_name="publish totals", **POLICY)
@@ -36,12 +39,11 @@ async def publish(name: str, *, test: bool = False) -> dict[str, Any]:
     Returns the status.
     """
     shown, overview = await asyncio.to_thread(card_and_overview, name, test=test)
-    tell_standing(shown.status, shown.headline)
     last = await shown_last(shown.key)
-    await _put(shown.key, shown.page, shown.headline)
-    await _put(OVERVIEW, overview, "The newest campaigns and events; what wants a person stands first")
     if not test:
         await _put_details(name, shown)
+    await _put(shown.key, await linked(shown.page), shown.headline)
+    tell_standing(shown.status, shown.headline, address(await show_overview(overview)))
     if _is_news(last, shown):
         tell_ending(shown.status)
     return shown.status
@@ -62,19 +64,20 @@ async def _put_details(name: str, shown: Card) -> None:
     unknown = artifact_key("unknown", name)
     if counted["unknown"] or await shown_last(unknown) is not None:
         page = await asyncio.to_thread(unknown_page, name)
-        await _put(unknown, page, f"unknown: {counted['unknown']:,}")
+        await _put_once(unknown, page, f"unknown: {counted['unknown']:,}")
     rejected = counted["invalid"] + counted["duplicate"]
     if rejected and shown.rejects_file:
         said = await asyncio.to_thread(rejects_page, name, Path(shown.rejects_file))
         if said is not None:
-            await _put(artifact_key("rejects", name), said, f"rejected rows: {rejected:,}")
+            await _put_once(artifact_key("rejects", name), said, f"rejected rows: {rejected:,}")
 
 
 @asynccontextmanager
 async def progress(run: AnyRun) -> AsyncIterator[None]:
     """Keep the card of what is being sent up to date inside the block."""
     shown = await _card(run)
-    await _put(shown.key, shown.page, shown.headline)
+    await _put(shown.key, await linked(shown.page), shown.headline)
+    await show_overview(await asyncio.to_thread(overview_now))
     tell("started", shown.status)
     follower = asyncio.create_task(_follow(run, shown))
     try:
@@ -92,7 +95,7 @@ async def _follow(run: AnyRun, shown: Card) -> None:
             await _tell_news(run)
             now = await _card(run)
             if now.page != shown.page:
-                await _put(now.key, now.page, now.headline)
+                await _put(now.key, await linked(now.page), now.headline)
                 shown = now
         except Exception:  # noqa: BLE001 - what cannot be shown stops no send
             get_run_logger().warning("the progress could not be shown", exc_info=True)
@@ -111,9 +114,29 @@ async def _card(run: AnyRun) -> Card:
 
 async def shown_last(key: str) -> ArtifactCollection | None:
     """What is shown under a key, if anything is."""
-    wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[key]))
+    return (await _latest([key])).get(key)
+
+
+async def _latest(keys: Collection[str]) -> dict[str, ArtifactCollection]:
+    wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=list(keys)))
     async with get_client() as client:
-        return next(iter(await client.read_latest_artifacts(artifact_filter=wanted)), None)
+        return {one.key: one for one in await client.read_latest_artifacts(artifact_filter=wanted)}
+
+
+async def linked(page: str) -> str:
+    """The page with each link leading to what its key shows now: Prefect's page of a key lists versions, and shows none."""
+    latest = await _latest(set(_LINK.findall(page)))
+    return _LINK.sub(lambda found: address(latest[found[1]].latest_id) if found[1] in latest else found[0], page)
+
+
+def address(artifact: UUID) -> str:
+    """Where the UI shows an artifact."""
+    return f"/v2/artifacts/artifact/{artifact}"
+
+
+async def show_overview(page: str) -> UUID:
+    """Show the page of all deliveries; the artifact's id. It is one artifact, whatever run renews it: its address stays."""
+    return await _put_once(OVERVIEW, await linked(page), "The newest campaigns and events; what wants a person stands first")
 
 
 async def _put(key: str, page: str, headline: str) -> None:
@@ -124,6 +147,20 @@ async def _put(key: str, page: str, headline: str) -> None:
     last = await shown_last(key)
     if last is None or str(last.flow_run_id) != str(flow_run.id):
         await acreate_markdown_artifact(markdown=page, key=key, description=headline)
-    elif (last.data, last.description) != (page, headline):
+    else:
+        await _renew(last, page, headline)
+
+
+async def _put_once(key: str, page: str, headline: str) -> UUID:
+    """``_put`` for what no run has a version of its own of; the artifact's id."""
+    last = await shown_last(key)
+    if last is None:
+        return await acreate_markdown_artifact(markdown=page, key=key, description=headline)
+    await _renew(last, page, headline)
+    return last.latest_id
+
+
+async def _renew(last: ArtifactCollection, page: str, headline: str) -> None:
+    if (last.data, last.description) != (page, headline):
         async with get_client() as client:
             await client.update_artifact(last.latest_id, ArtifactUpdate(data=page, description=headline))

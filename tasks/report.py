@@ -13,7 +13,7 @@ from posthorn.delivery.settling.report import Pulled, pull_due_reports, pull_rep
 from posthorn.ledger.news import apply_parked
 from posthorn.views.cards import card_now
 from tasks.policy import POLICY
-from tasks.publish import shown_last
+from tasks.publish import linked, shown_last
 
 MAX_AT_ONCE = 10_000
 """Messages whose reports a run pulls at its own end: a few seconds. Those of larger campaigns come by the schedule."""
@@ -54,5 +54,5 @@ async def wrongly_shown() -> list[str]:
 async def _is_shown(name: str) -> bool:
     card = await asyncio.to_thread(card_now, name)
     last = await shown_last(card.key)
-    is_same = last is not None and (last.data, last.description) == (card.page, card.headline)
+    is_same = last is not None and (last.data, last.description) == (await linked(card.page), card.headline)
     return is_same or card.status["state"] == "running"

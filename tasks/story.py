@@ -16,18 +16,17 @@ from posthorn.errors import PosthornError
 from posthorn.ledger import totals
 from posthorn.models import TAKEN
 from posthorn.settings import SettingsError
-from posthorn.views.overview import OVERVIEW
 
 
 class OneLine(logging.Filter):
-    """Leaves out the traceback of what a person can mend: its message says all there is to say."""
+    """Leaves out the traceback of what a person can mend, for its message says all, and that a step ended well: most do."""
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
-        """Every record passes."""
+        """Whether a record is part of the story."""
         if record.exc_info and isinstance(record.exc_info[1], (PosthornError, SettingsError)):
             record.exc_info = None
-        return True
+        return record.getMessage() != "Finished in state Completed()"
 
 
 for _name in ("prefect.task_runs", "prefect.flow_runs"):
@@ -62,13 +61,13 @@ async def tell_failed(run: AnyRun, first: int, last: int, error: Exception) -> N
     get_run_logger().warning(line, first, last, error, f"{left:,}", f"{counted['unknown']:,}")
 
 
-def tell_standing(status: Mapping[str, Any], headline: str) -> None:
-    """How it stands, and where all deliveries are shown."""
+def tell_standing(status: Mapping[str, Any], headline: str, overview: str) -> None:
+    """How it stands, and where all deliveries are shown: a path of the UI."""
     counted = status["totals"]
     to_send = counted["input"] - counted["invalid"] - counted["duplicate"]
     get_run_logger().info("%s %s: sent %s of %s", status["name"], headline, f"{_sent(counted):,}", f"{to_send:,}")
     if url := PREFECT_API_URL.value():
-        get_run_logger().info("all deliveries: %s/v2/artifacts/key/%s", url.removesuffix("/api"), OVERVIEW)
+        get_run_logger().info("all deliveries: %s%s", url.removesuffix("/api"), overview)
 
 
 def _sent(counted: Mapping[str, int]) -> int:

@@ -89,8 +89,9 @@ def send_campaign(campaign_file: str, *, accept_missing: bool = False, late: boo
     """
     from flows.campaign import send_campaign as flow  # Prefect takes a second to import
 
+    options = {"accept_missing": accept_missing, "late": late}
     run_interruptibly(
-        lambda: _let_in(_recorded(lambda: flow(campaign_file, accept_missing=accept_missing, late=late, return_state=True)))
+        lambda: _let_in(_recorded(lambda: flow(campaign_file, **options, return_state=True), "posthorn", "campaign"))
     )
 
 
@@ -102,7 +103,10 @@ def send_tickets(event_file: str, *, accept_missing: bool = False) -> None:
     """
     from flows.tickets import send_tickets as flow  # Prefect takes a second to import
 
-    run_interruptibly(lambda: _let_in(_recorded(lambda: flow(event_file, accept_missing=accept_missing, return_state=True))))
+    options = {"accept_missing": accept_missing}
+    run_interruptibly(
+        lambda: _let_in(_recorded(lambda: flow(event_file, **options, return_state=True), "posthorn", "tickets"))
+    )
 
 
 def deploy(
@@ -204,8 +208,9 @@ async def _let_in(run: Awaitable[None]) -> None:
         ) from None
 
 
-async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:
-    """Run a flow, wait until the server has recorded its task runs, and raise what it raised."""
+async def _recorded(start: Callable[[], Awaitable[Any]], *own_tags: str) -> None:
+    """Run a flow with the tags of its deployment, wait until the server has recorded it, and raise what it raised."""
+    from prefect import tags
     from prefect.logging.handlers import APILogHandler
 
     from flows.ending import ALREADY_RUNNING, ENDINGS, HAS_NEWS
@@ -213,7 +218,8 @@ async def _recorded(start: Callable[[], Awaitable[Any]]) -> None:
     from posthorn.settings import SettingsError
 
     try:
-        state = await start()
+        with tags(*own_tags):
+            state = await start()
         if state.is_cancelling():  # in the instant of its end: no other state was accepted, and nobody else would set one
             state = await _cancelled(state)
         await _await_recorded(state)

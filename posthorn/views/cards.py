@@ -21,8 +21,12 @@ from posthorn.views.overview import OVERVIEW, overview
 from posthorn.views.status import artifact_key, codes_in_words, go_on, status_rows
 
 _ASKS = {
-    "needs_attention": "Somebody has to look: what is unknown or was refused does not go on by itself.",
-    "stopped": "It stopped before its end.",
+    "needs_attention": "Somebody has to look: what is unknown or was refused does not go on by itself",
+    "stopped": "It stopped before its end",
+}
+_FORMS = {
+    "unknown": "What became of what is unknown, the form `settle` takes",
+    "rejected": "What was refused, the form `resend-failed` sends again",
 }
 
 
@@ -67,6 +71,12 @@ def card_and_overview(name: str, *, test: bool = False) -> tuple[Card, str]:
         return card(ledger, name, settings, test=test), overview(ledger, settings)
 
 
+def overview_now() -> str:
+    """The page of all deliveries, on the ledger of the settings."""
+    with open_ledger() as ledger:
+        return overview(ledger, load_settings())
+
+
 def _headline(status: Mapping[str, Any]) -> str:
     """``stopped: no credit left``: how it stands, in one line."""
     because = f": {status['because']}" if status["because"] and status["state"] != "finished" else ""
@@ -106,11 +116,13 @@ def _what_next(status: Mapping[str, Any]) -> str:
     said = [prose(status["because"])] if status["because"] and status["state"] != "finished" else []
     if status["state"] in _ASKS and not said:
         said.append(_ASKS[status["state"]])
+    if status["state"] == "needs_attention":
+        said += [words for state, words in _FORMS.items() if status["totals"][state]]
     if status["state"] == "stopped" and "`posthorn" not in (status["because"] or ""):
         said.append(f"Next: {go_on(status)}")
     if status["contradictory_news"]:
         said.append(f"contradictory news: {status['contradictory_news']:,}; `posthorn webhooks --parked` lists it")
-    return ". ".join(said)
+    return ". ".join(one.rstrip(".") for one in said)
 
 
 def _states(status: Mapping[str, Any]) -> str:

@@ -36,21 +36,23 @@ def unknown_page(name: str) -> str:
     parts.append(table(("line:", "number", "what happened to its request", "what the last look showed"), rows))
     if len(evidence) > MAX_ROWS:
         parts.append(f"and {len(evidence) - MAX_ROWS:,} more")
-    return "\n\n".join(parts).replace("NAME", written(name)) + "\n"
+    return "\n\n".join(parts).replace("NAME", name) + "\n"
 
 
 _CAMPAIGN = """These requests left, and no clear answer came: each may have been taken, so none is sent again by itself.
 
 - The schedule `reconcile` asks the provider every 15 minutes and settles what its answer proves. Nothing has to be done.
-- Or look a number up in the provider's panel and say what is there:
-  `posthorn campaign resolve NAME --phone NUMBER --sent --why "…"`, or `--not-sent`: the next run sends it.
+- Or look a number up in the provider's panel and say what is there: the form `settle` (Deployments → settle → Run) takes the
+  name `NAME` and the lines below; at a terminal, `posthorn campaign resolve NAME --phone NUMBER --sent --why "…"`, or
+  `--not-sent`: the next run sends it.
 - Or leave it: an unknown message is accounted for, and nobody gets it twice."""
 
 _EVENT = """These tickets left, and no clear answer came: each may have been taken, so none is sent again by itself.
 
 - A postback of the provider settles a ticket by itself.
-- Else ask the attendee and say what they have: `posthorn tickets resolve NAME CODE --sent --why "…"`, or `--not-sent`: the
-  next run sends it. `posthorn tickets status NAME` lists the codes."""
+- Else ask the attendee and say what they have: the form `settle` (Deployments → settle → Run) takes the name `NAME` and the
+  lines below; at a terminal, `posthorn tickets resolve NAME CODE --sent --why "…"`, or `--not-sent`: the next run sends it.
+  `posthorn tickets status NAME` lists the codes."""
 
 _REJECTED = """Nothing was sent for these rows. All of them, in full, are in `FILE` on the machine that planned it, readable
 by its owner."""

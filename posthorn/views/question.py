@@ -74,7 +74,7 @@ def question_page(asked: Question) -> str:
         parts += [f"> {written(line)}" for line in said["text"].splitlines() if line.strip()]
     parts += [_picture(item) for item in asked.media]
     others = [(written(what), written(value)) for what, value in asked.rows if what not in ("title", "text")]
-    how = _HOW.replace("NAME", written(asked.name)).replace("COMMAND", asked.kind.command)
+    how = _HOW.replace("NAME", asked.name).replace("COMMAND", asked.kind.command)
     parts += [how, table(("what", "value"), others)]
     return "\n\n".join(parts) + "\n"
 

@@ -11,7 +11,7 @@ import typer
 
 from posthorn.cli.output import ending_early
 from posthorn.delivery.planning.plan import plan_file
-from posthorn.errors import AlreadyRunning, Stopped
+from posthorn.errors import AlreadyRunning, NotMerged, Stopped
 from posthorn.settings import Settings
 from tests.delivery.journey import numbers, write_campaign
 
@@ -20,6 +20,7 @@ ENDS = {
     "Ctrl-C": (KeyboardInterrupt(), 4, 130),
     "cancelled in Prefect": (Stopped("the run was cancelled"), 4, 4),
     "another run is at it": (AlreadyRunning("sale is already running"), 0, 0),
+    "another run is at it, and the file has news": (NotMerged("sale is already running. It was not merged"), 3, 0),
 }
 
 

@@ -20,6 +20,13 @@ async def page_of(key: str) -> str:
     return "" if artifact is None else str(artifact.data)
 
 
+async def address_of(key: str) -> str:
+    """Where the UI shows what is under a key."""
+    artifact = await Artifact.aget(key)
+    assert artifact is not None
+    return f"/v2/artifacts/artifact/{artifact.id}"
+
+
 async def shown_states(key: str) -> dict[str, int]:
     """``states_in`` the page that is shown under a key."""
     return states_in(await page_of(key))

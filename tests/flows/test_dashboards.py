@@ -24,7 +24,7 @@ from posthorn.views.overview import OVERVIEW
 from posthorn.views.status import status_now
 from tests.delivery.event_journey import attendees, write_event
 from tests.delivery.journey import numbers, write_campaign
-from tests.flows.cards import page_of, shown_states
+from tests.flows.cards import address_of, page_of, shown_states
 
 SEND = "messages/send_mms"
 WAIT_SECONDS = 30.0
@@ -39,10 +39,11 @@ async def test_the_card_has_the_codes_in_words_the_pace_and_where_the_rejects_ar
     card, overview, rejects = [await page_of(key) for key in ("campaign-shown", OVERVIEW, "rejects-shown")]
     assert "**needs attention** · campaign · 119 of 120 sent, 0 delivered (0 %)" in card
     assert "| `3103` | 1 | invalid recipient number |" in card
+    assert "by itself. What was refused, the form `resend-failed` sends again\n" in card
     assert re.search(r"Pace of the last run: [\d,.]+ messages a second\.", card)
     assert f"`{tmp_path / 'shown.rejects.csv'}`" in rejects
     assert re.search(r"^\| 122 \| 12 \| .*too short", rejects, re.MULTILINE), rejects
-    link = "[shown](/v2/artifacts/key/campaign-shown) | **needs attention**"
+    link = f"[shown]({await address_of('campaign-shown')}) | **needs attention**"
     called, everything = overview.split("## All")
     assert (link in called, "unknown: 0, rejected: 1" in called) == (True, True), "what wants a person stands first"
     (row,) = [line for line in everything.split("\n") if link in line]

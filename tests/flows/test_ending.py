@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,12 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.ending import already_running, ending, not_approved
-from posthorn.cli.runs import _recorded
+from posthorn.cli.runs import _recorded, send_campaign
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.running.run import open_helper, open_lookup, open_run
 from posthorn.errors import AlreadyRunning, CreditExhausted, NotMerged
 from posthorn.ledger import sending
+from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import TOTALS
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
@@ -105,6 +109,24 @@ async def test_a_run_beside_another_says_whether_its_file_had_news(said: type[Al
     with pytest.raises(AlreadyRunning) as raised:
         await _recorded(start)
     assert (raised.type, states[0].name, states[0].message) == (said, "AlreadyRunning", "x")
+
+
+def test_news_for_a_run_at_work_reach_the_terminal_and_its_run_is_tagged_as_in_the_ui(
+    box: Sandbox, tmp_path: Path, prefect_database: Path
+) -> None:
+    """What the command line runs is a run as any other: name, tags, state. `ending_early` makes 3 of this error."""
+    file = write_campaign(tmp_path, numbers(10), name="news")
+    delivery = plan_file(file, load_settings())
+    write_campaign(tmp_path, numbers(11), name="news")
+    with open_ledger(load_settings()) as ledger:
+        assert ledger.locks.acquire(delivery.lock_key)
+        with pytest.raises(NotMerged, match="What is new in the file was not merged"):
+            send_campaign(str(file))
+    with closing(sqlite3.connect(prefect_database, timeout=30)) as connection:
+        query = "SELECT state_type, state_name, tags FROM flow_run WHERE name = 'campaign news.toml'"
+        ((kind, state, tags),) = connection.execute(query)
+    assert (kind, state, set(json.loads(tags))) == ("COMPLETED", "AlreadyRunning", {"posthorn", "campaign"})
+    assert box.truth()["send_requests"] == 0
 
 
 def test_a_no_is_no_green_tick() -> None:

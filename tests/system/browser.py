@@ -74,7 +74,14 @@ class Page:
         """With the mouse, on the element of that label, once it is there."""
         found = f"[...document.querySelectorAll({selector!r})].find((one) => one.innerText.trim() === {label!r})"
         self.wait(f"!!{found}")
-        box = self.run(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({found}.getBoundingClientRect())")
+        self.run(f"{found}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        # A page that is still being built moves: it is clicked once the element lies where the mouse would be.
+        self.wait(
+            f"(({{x, y, width, height}}, point) => (point = [x + width / 2, y + height / 2],"
+            f" {found}.contains(document.elementFromPoint(...point)) && (window.aim = point)))"
+            f"({found}.getBoundingClientRect())"
+        )
+        box = self.run("window.aim")
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 

@@ -88,6 +88,12 @@ def is_decided(name: str, *, approved: bool, flow_run_id: str | None) -> bool:
         return decision is not None and decision.approved == approved and not is_asked
 
 
+def is_cancelled(name: str, *, test: bool = False) -> bool:
+    """Whether it was cancelled for good, so that nobody has to decide on it any more."""
+    with _planned(load_settings(), name, test=test) as (_, campaign):
+        return campaign.cancelled_at is not None
+
+
 def was_refused(name: str) -> bool:
     """Whether somebody has said no to the delivery as it is planned."""
     try:
