@@ -6,24 +6,20 @@ out as a row with a reason, and what would swallow other rows (a stray quote) re
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import csv
-import hashlib
-import io
 import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
-from posthorn.content.filekind import HEAD_BYTES, file_kind
 from posthorn.content.filenames import existing
 from posthorn.content.plain import plain
 from posthorn.content.recipients import columns
 from posthorn.content.recipients.phones import MESSAGING, PhoneReader, Reason
+from posthorn.content.recipients.textlines import Lines, Watched, decoded, survey
 from posthorn.content.regularfile import opened
 from posthorn.errors import FileChanged, InputError
 
@@ -31,9 +27,7 @@ LINE_TOO_LONG = Reason("the line is longer than 65,536 characters")
 QUOTES_BROKEN = Reason("its quotes do not match")
 TOO_MANY_CELLS = Reason("has more cells than the header has columns")
 
-_LINE_LIMIT = 65_536
 _ROW_LINES = 100
-_BLOCK = 65_536
 _ONE_COLUMN = "\x1f"
 _DELIMITERS = ",;\t|"
 _HEADER_LINES = 20
@@ -41,35 +35,10 @@ _HEADER_LINES = 20
 _SAMPLE_ROWS = 1_000
 _SEP = re.compile(r'\ufeff?"?sep=([^\w"\r\n])"?[\r\n]*', re.IGNORECASE)
 """The first line by which Excel is told the delimiter."""
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _NUMBER_LIKE = re.compile(r"(?:\d\D{0,2}){7}")
 
 Row = tuple[int, list[str], Reason | None]
 """The line a row begins on, its cells, and why it cannot be taken (then the cells may be incomplete)."""
-
-
-class _Lines(Protocol):
-    """Lines with their endings; ``overlong`` is the number of the last one that was cut, 0 for none."""
-
-    overlong: int
-
-    def __iter__(self) -> Iterator[str]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Survey:
-    """What one pass over the bytes found. ``lines`` is never too small; ``long_lines`` may be a false alarm."""
-
-    encoding: str
-    sha256: str
-    lines: int
-    long_lines: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +111,8 @@ class CsvFile:
             FileChanged: it is not the file that was surveyed.
         """
         with opened(self.path, self.field, "a CSV file") as file:
-            watched = _Watched(file)
-            lines = _decoded(watched, self.encoding, bounded=self.long_lines)
+            watched = Watched(file)
+            lines = decoded(watched, self.encoding, bounded=self.long_lines)
             yield from self._parsed(lines)
             watched.drain()
             if watched.sha256.hexdigest() != self.sha256:
@@ -154,7 +123,7 @@ class CsvFile:
         padded = [*cells, *[""] * (len(self.columns) - len(cells))]
         return {column: cell.strip() for column, cell in zip(self.columns, padded, strict=False) if column}
 
-    def _parsed(self, lines: _Lines) -> Iterator[Row]:
+    def _parsed(self, lines: Lines) -> Iterator[Row]:
         width, column = len(self.columns), self.phone_column
         for begins, ended, cells, problem in self._records(lines):
             if begins <= self.header_lines:
@@ -169,7 +138,7 @@ class CsvFile:
             elif (len(cells) > column and cells[column].strip()) or any(cell.strip() for cell in cells):
                 yield begins, cells, None
 
-    def _records(self, lines: _Lines) -> Iterator[tuple[int, int, list[str], Reason | None]]:
+    def _records(self, lines: Lines) -> Iterator[tuple[int, int, list[str], Reason | None]]:
         """What the csv module makes of the lines, each with its first and last line."""
         reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
         begins = 1
@@ -207,24 +176,24 @@ def open_csv(path: Path, field: str, wanted: Wanted | None = None) -> CsvFile:
     """
     wanted = wanted or Wanted()
     path = existing(path, field)
-    survey = _survey(path, field)
-    header = _header(path, field, survey.encoding)
+    found = survey(path, field)
+    header = _header(path, field, found.encoding)
     titles, header_lines, header_line = header.titles, header.ends, header.begins
     if wanted.column is None and len(titles) == 1 and _is_bare(titles[0]):
         titles, header_lines, header_line = ("phone",), header.begins - 1, 0
     file = CsvFile(
         path=path,
         field=field,
-        sha256=survey.sha256,
-        encoding=survey.encoding,
-        lines=survey.lines,
+        sha256=found.sha256,
+        encoding=found.encoding,
+        lines=found.lines,
         delimiter=header.delimiter,
         titles=titles,
         columns=tuple(title.casefold() for title in titles),
         phone_column=0,
         header_line=header_line,
         header_lines=header_lines,
-        long_lines=survey.long_lines,
+        long_lines=found.long_lines,
     )
     filters = tuple(columns.wanted_rows(wanted.only_where, titles))
     return replace(file, phone_column=_phone_column(file, wanted), filters=filters)
@@ -261,7 +230,7 @@ def _phone_column(file: CsvFile, wanted: Wanted) -> int:
 def _header(path: Path, field: str, encoding: str) -> _Header:
     """The header: the first row that is not blank, read as a row, for a quoted cell may hold line breaks."""
     with opened(path, field, "a CSV file") as file:
-        lines = _decoded(file, encoding, bounded=True)
+        lines = decoded(file, encoding, bounded=True)
         first, head = _first_lines(lines, path, field)
     forced = _SEP.fullmatch(head[0].strip(" \ufeff"))
     if forced:
@@ -282,7 +251,7 @@ def _header(path: Path, field: str, encoding: str) -> _Header:
     return _Header(titles, best, first, first + length - 1)
 
 
-def _first_lines(lines: _Lines, path: Path, field: str) -> tuple[int, list[str]]:
+def _first_lines(lines: Lines, path: Path, field: str) -> tuple[int, list[str]]:
     """The number of the first line that is not blank, and the lines from there on that a header may take."""
     first, head = 0, list[str]()
     for number, line in enumerate(lines, start=1):
@@ -315,120 +284,3 @@ def _first_record(head: list[str], delimiter: str) -> tuple[list[str], int]:
         return next(reader, []), reader.line_num
     except csv.Error:
         return next(csv.reader([head[0].rstrip("\r\n")], delimiter=delimiter), []), 1
-
-
-def _survey(path: Path, field: str) -> _Survey:
-    digest, lines, long_lines, utf8 = hashlib.sha256(), 1, False, True
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with opened(path, field, "a CSV file") as file:
-        head = file.read(_BLOCK)
-        block = head
-        while block:
-            digest.update(block)
-            ends = block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
-            lines += ends
-            long_lines = long_lines or (not ends and len(block) == _BLOCK)
-            utf8 = utf8 and _decodes(decoder, block)
-            block = file.read(_BLOCK)
-    utf8 = utf8 and _decodes(decoder, b"", final=True)
-    encoding = _encoding(head, path, field) or ("utf-8" if utf8 else "cp1250")
-    wide = encoding.startswith(("utf-16", "utf-32"))
-    return _Survey(encoding, digest.hexdigest(), lines, long_lines or wide)
-
-
-def _decodes(decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool = False) -> bool:
-    try:
-        decoder.decode(block, final)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _encoding(head: bytes, path: Path, field: str) -> str | None:
-    """What the first bytes say, or None where they leave it open."""
-    if not head:
-        raise InputError(field, f"{path} is empty")
-    kind = file_kind(head[:HEAD_BYTES])
-    if kind is not None:
-        raise InputError(field, f"{path} is {kind.name}, not CSV; {kind.instead}")
-    for bom, encoding in _BOMS:
-        if head.startswith(bom):
-            return encoding
-    if head.count(0) > len(head) // 4:
-        raise InputError(field, f"{path} is not text, or UTF-16 without its mark; save it as CSV in UTF-8")
-    return None
-
-
-class _Watched(io.RawIOBase):
-    """A raw file whose bytes are hashed as they pass."""
-
-    def __init__(self, file: io.FileIO) -> None:
-        self._file = file
-        self.sha256 = hashlib.sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        count = self._file.readinto(buffer) or 0
-        self.sha256.update(memoryview(buffer)[:count])
-        return count
-
-    def drain(self) -> None:
-        """Read what the decoder left."""
-        while self.read(_BLOCK):
-            pass
-
-
-def _decoded(file: io.RawIOBase, encoding: str, *, bounded: bool) -> _Lines:
-    """The file's lines. Bytes that are not text become U+FFFD, which no number contains."""
-    text = io.TextIOWrapper(io.BufferedReader(file, _BLOCK), encoding=encoding, errors="replace", newline="")
-    return _BoundedLines(text) if bounded else _PlainLines(text)
-
-
-class _PlainLines:
-    """Lines of a file known to have no long ones."""
-
-    overlong = 0
-
-    def __init__(self, text: io.TextIOWrapper) -> None:
-        self._text = text
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._text)
-
-
-class _BoundedLines:
-    """Lines of which a long one is read piece by piece and cut to its first characters, without quotes."""
-
-    def __init__(self, text: io.TextIOWrapper) -> None:
-        self._text = text
-        self._ending_was_cut = False
-        self.overlong = 0
-
-    def __iter__(self) -> Iterator[str]:
-        number, line = 0, self._next()
-        while line:
-            number += 1
-            if _is_cut(line):
-                self.overlong = number
-                self._skip_line()
-                line = line[:40].replace('"', "") + "\n"
-            yield line
-            line = self._next()
-
-    def _next(self) -> str:
-        """The next line, or its first characters. The second half of a CR LF that was cut in two is not a line."""
-        line = self._text.readline(_LINE_LIMIT)
-        if self._ending_was_cut and line == "\n":
-            line = self._text.readline(_LINE_LIMIT)
-        self._ending_was_cut = len(line) == _LINE_LIMIT and line[-1] == "\r"
-        return line
-
-    def _skip_line(self) -> None:
-        while _is_cut(self._next()):
-            pass
-
-
-def _is_cut(line: str) -> bool:
-    return len(line) == _LINE_LIMIT and line[-1] not in "\r\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 from posthorn.content.media.files import check_media
 from posthorn.content.plain import plain
 from posthorn.delivery.preparing.upload import seen, store
-from posthorn.delivery.running.place import Counter, able, at
+from posthorn.delivery.running.place import AtProvider, able, at
 from posthorn.errors import InputError
 from posthorn.gateways.contract import FileStore
 from posthorn.gateways.descriptor import Descriptor
@@ -72,7 +72,7 @@ async def added(descriptor: Descriptor, kind: str, source: str, name: str | None
         return file_id, await _how(place, item, file_id)
 
 
-async def _how(place: Counter, item: Media, file_id: str) -> str:
+async def _how(place: AtProvider, item: Media, file_id: str) -> str:
     files: FileStore = place.gateway
     listing = {one.id: one for one in await files.list_files(type=place.descriptor.file_types[0])}
     return (await seen(place.gateway, item, file_id, listing)).words

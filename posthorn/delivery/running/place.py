@@ -53,7 +53,7 @@ class AtCampaign(Place, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Counter:
+class AtProvider:
     """A place without a delivery."""
 
     settings: Settings
@@ -81,7 +81,7 @@ def able(name: str | None, has: Callable[[Descriptor], object], what: str) -> De
 
 
 @asynccontextmanager
-async def at(descriptor: Descriptor) -> AsyncIterator[Counter]:
+async def at(descriptor: Descriptor) -> AsyncIterator[AtProvider]:
     """Open the gateway of the settings, and the ledger.
 
     Raises:
@@ -92,7 +92,7 @@ async def at(descriptor: Descriptor) -> AsyncIterator[Counter]:
     try:
         ledger = Ledger(settings.database_url)
         try:
-            yield Counter(settings, descriptor, descriptor.account(settings), gateway, ledger)
+            yield AtProvider(settings, descriptor, descriptor.account(settings), gateway, ledger)
         finally:
             ledger.close()
     finally:

@@ -28,7 +28,7 @@ from posthorn.delivery.preparing.tickets import ticket_request
 from posthorn.delivery.preparing.upload import upload_files
 from posthorn.delivery.preparing.verify import verify_files
 from posthorn.delivery.running.names import new_owner
-from posthorn.delivery.running.place import Counter, account_of
+from posthorn.delivery.running.place import AtProvider, account_of
 from posthorn.errors import (
     ClaimGone,
     GatewayError,
@@ -94,7 +94,7 @@ class Proofs:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place(Counter, Generic[_D]):
+class _Place(AtProvider, Generic[_D]):
     """Where the proofs are sent from. Its delivery is the file's: no row of the ledger, so nothing planned is touched."""
 
     delivery: _D
