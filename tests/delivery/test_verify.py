@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -13,9 +14,10 @@ from posthorn.delivery.preparing.upload import upload_media
 from posthorn.delivery.preparing.verify import NotListed, verify_credit, verify_media
 from posthorn.delivery.running.run import open_run
 from posthorn.delivery.settling.audit import audit_credit
-from posthorn.errors import CreditExhausted, PermissionMissing, Stopped
+from posthorn.delivery.settling.reconcile import reconcile
+from posthorn.errors import CreditExhausted, GatewayError, PermissionMissing, Stopped
 from posthorn.gateways.serwersms.client import SerwerSms
-from posthorn.ledger import media
+from posthorn.ledger import media, totals
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from tests.delivery.journey import counted, deliver, numbers, write_campaign
@@ -111,3 +113,29 @@ async def test_a_credit_that_did_not_fall_although_messages_were_taken_is_said(
         assert (said is not None) is is_odd
         box.faults.replace([{"call": "account/limits", "at": [1], "fault": "status_before", "status": 503}])
         assert await audit_credit(run) is None, "not to be asked, so nothing is said"
+
+
+async def test_what_an_earlier_run_had_sent_is_not_held_against_the_credit(
+    box: Sandbox, settings: Settings, tmp_path: Path
+) -> None:
+    """A lookup finds it in this run, and it was paid for before."""
+    plan_file(write_campaign(tmp_path, numbers(120)), settings)
+    box.faults.replace(
+        [
+            {"call": "messages/send_mms", "at": [1], "fault": "reset_after"},
+            {"call": "messages/send_mms", "every": 1, "fault": "error_code", "code": 1001},
+        ]
+    )
+    async with open_run("sale", settings=settings) as run:
+        await upload_media(run)
+        await verify_media(run)
+        with suppress(GatewayError):
+            await send_all(run)
+    box.serwersms.set_credit(500, None)
+    async with open_run("sale", settings=settings) as run:
+        await verify_credit(run)
+        before = await run.do(totals.totals, run.delivery)
+        assert (before["unknown"] > 0, before["pending"] > 0, before["accepted"]) == (True, True, 0)
+        await reconcile(run)
+        assert (await run.do(totals.totals, run.delivery))["accepted"]
+        assert await audit_credit(run) is None

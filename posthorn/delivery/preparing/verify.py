@@ -163,4 +163,4 @@ async def verify_credit(run: CampaignRun) -> None:
             f"the account's MMS limit is {credit.left:,}, but {needed:,} are to be sent. Nothing was sent; top it up"
         )
     if credit.left is not None:
-        run.credit = CreditBefore(credit.left, totals.taken(counted))
+        run.credit = CreditBefore(credit.left, totals.taken(counted) + counted["unknown"])

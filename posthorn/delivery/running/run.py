@@ -48,7 +48,7 @@ INTERRUPTED = "the run was interrupted"
 
 
 class CreditBefore(NamedTuple):
-    """How many messages the account could send, and how many of the delivery were taken, before the run sent any."""
+    """Before a run sends: how many messages the account could send, and how many of the delivery may have been taken."""
 
     left: int
     taken: int

@@ -12,7 +12,8 @@ async def audit_credit(run: CampaignRun) -> str | None:
 
     A coarse check: others may send with the same account, and somebody may top it up. So it speaks only where the credit is,
     to the message, what it was before the run. What is dispatched later may be charged then. That the MMS limit of
-    account/limits falls with each message is inferred, not documented.
+    account/limits falls with each message is inferred, not documented. What was unknown before may be found now, and was
+    paid for then.
     """
     before, delivery = run.credit, run.delivery
     is_later = delivery.named_moment is not None or delivery.content.hold_minutes
