@@ -42,7 +42,10 @@ def metrics(
 
     if alerts:
         rules = files("deployments").joinpath("alerts.yml").read_text(encoding="utf-8")
-        print(rules.replace("runbook_url: docs/operations.md", f"runbook_url: {load_settings().runbook_url}"), end="")
+        guide = load_settings().runbook_url
+        print(rules.replace("runbook_url: docs/operations.md", f"runbook_url: {guide}"), end="", flush=True)
+        if "://" not in guide:
+            say(f"their links lead to {guide}: set POSTHORN_RUNBOOK_URL to where your people read the guide (https://…)")
         return
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -148,9 +148,12 @@ def test_what_waits_for_a_person_is_told_and_what_a_person_stopped_is_no_alarm(b
 
 def test_the_rules_link_into_the_guide_that_the_settings_name(tmp_path: Path) -> None:
     desk = Desk(tmp_path, {"POSTHORN_RUNBOOK_URL": "https://ops.example/guide"})
-    rules = yaml.safe_load(desk.run("metrics", "--alerts").out)
+    ended = desk.run("metrics", "--alerts")
+    assert ended.err == ""
+    rules = yaml.safe_load(ended.out)
     urls = [rule["annotations"]["runbook_url"] for group in rules["groups"] for rule in group["rules"]]
     assert all(url.startswith("https://ops.example/guide#posthorn") for url in urls)
+    assert "set POSTHORN_RUNBOOK_URL" in Desk(tmp_path).run("metrics", "--alerts").err, "a link from elsewhere needs a host"
 
 
 async def test_the_credit_is_asked_for_once_however_often_it_is_scraped(box: Sandbox, tmp_path: Path) -> None:
