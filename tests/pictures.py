@@ -99,7 +99,6 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     with house() as at:
         folder = at.desk.folder
-        at.shoot("deployments", "/v2/deployments", "delivery-reports", "reconcile")
         at.shoot("form", f"/v2/deployments/deployment/{at.deployment('campaign')}/run?parameters=%7B%7D", "campaign_file")
         campaign = write_campaign(folder, 600)
         asking = folder / "winter.toml"
@@ -111,7 +110,7 @@ def main() -> None:
         at.desk.run("campaign", "send", str(campaign))
         at.shoot("card", at.artifact("campaign-demo-autumn-sale"), "demo-autumn-sale", "delivered")
         at.shoot("unknown", at.artifact("unknown-demo-jazz-night"), "unknown")
-        at.shoot("approval", at.artifact("approval-winter-sale"), "send it?")
+        at.shoot("approval", at.artifact("approval-winter-sale"), "To decide")
         paused = {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}}
         patiently(lambda: bool(at.all("flow_runs", **paused)), "the run that waits")
         at.page.open(f"{at.root}/v2/runs/flow-run/{at.all('flow_runs', **paused)[0]['id']}")
@@ -119,7 +118,8 @@ def main() -> None:
         at.page.click("[role=menuitem]", "Resume")
         at.page.wait("document.querySelector('[role=dialog] label')")
         at.keep("resume")
-        at.shoot("overview", at.artifact("posthorn-overview"), "Deliveries")
+        at.shoot("overview", at.artifact("posthorn-overview"), "Deliveries", "demo-jazz-night")
+        at.shoot("deployments", "/v2/deployments", "delivery-reports", "reconcile")  # by now the worker is ready for them
         at.shoot("inbox", f"{at.box.url}/", "Autumn")
         assert at.missed == [], at.missed
 
@@ -133,7 +133,12 @@ def house() -> Iterator[House]:
         folder = Path(temporary) / "posthorn"
         folder.mkdir()
         prices = {"POSTHORN_SERWERSMS__PRICE_PER_MESSAGE": "0.07", "POSTHORN_SERWERSMS__CHUNK_SIZE": "50"}
-        desk = Desk(folder, {**box.variables, **prices, "PREFECT_SERVER_API_PORT": "4200"})
+        # In words of their own: the worker's runs take place in the repository's folder, the commands in this one.
+        own = {
+            "POSTHORN_STATE_DIR": f"{folder}/.posthorn",
+            "POSTHORN_DATABASE_URL": f"sqlite:///{folder}/.posthorn/ledger.db",
+        }
+        desk = Desk(folder, {**box.variables, **prices, **own, "PREFECT_SERVER_API_PORT": "4200"})
         with (Path(temporary) / "serve.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "deployments.serve"],
