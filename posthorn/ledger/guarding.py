@@ -272,7 +272,7 @@ def _enter(connection: Connection, chunk: int, epoch: int, owner: str, started_a
             problem=problem,
         )
     )
-    claimed_at = tables.chunk.c.claimed_at  # the first stands: news of a ticket that was sent then is not contradiction
+    claimed_at = tables.chunk.c.claimed_at  # the first stands: news of a ticket that was sent then does not contradict it
     first = sa.case((claimed_at < started_at, claimed_at), else_=started_at)
     connection.execute(
         tables.chunk.update()
