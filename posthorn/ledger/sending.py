@@ -33,7 +33,7 @@ from posthorn.ledger.receipts import (
 )
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, change, execute, pipelined, rows, sql
-from posthorn.ledger.store.failures import Conflict
+from posthorn.ledger.store.failures import Conflict, Deadlock
 from posthorn.ledger.suppression import NEWEST, Watch
 from posthorn.models import TOO_OFTEN, Answer, ChunkState, Kind, MessageState, Phone, Receipt
 
@@ -69,6 +69,7 @@ _PENDING = (
 )
 _PENDING_JSON = f"SELECT json_group_array(position), json_group_array(phone), {NEWEST} FROM ({_PENDING})"
 _PENDING_ARRAYS = f"SELECT array_agg(position), array_agg(phone), {NEWEST} FROM ({_PENDING}) AS pending"
+_MAX_DEADLOCKS = 5
 _TICKETS = "SELECT position, barcode, fields FROM ticket WHERE chunk_id = :chunk"
 
 
@@ -318,10 +319,14 @@ def _record_free(ledger: Ledger, claimed: Claim, answer: Answer) -> None:
 
     Others bind ids meanwhile: where a provider gives many messages one id, their answers are recorded at the same time.
     """
-    receipts = list(answer.receipts)
+    receipts, deadlocks = list(answer.receipts), 0
     while True:
         try:
             return _record(ledger, claimed, answer, receipts)
+        except Deadlock:  # they bind the same ids in another order
+            deadlocks += 1
+            if deadlocks > _MAX_DEADLOCKS:
+                raise
         except Conflict:
             free = without_bound_ids(ledger, claimed, receipts)
             if free == receipts:

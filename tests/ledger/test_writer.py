@@ -248,6 +248,23 @@ async def test_answers_that_name_one_id_at_the_same_time_are_all_recorded(ledger
     assert states(ledger, campaign) == {"accepted": 5, "unknown": 295}
 
 
+async def test_answers_that_name_the_same_ids_in_another_order_are_all_recorded(postgres_ledger: Ledger) -> None:
+    """Each binds what the other wants to bind: PostgreSQL undoes one of them, which is recorded after the other."""
+    campaign = planned(postgres_ledger, 3_000, chunk_size=500)
+    writer = LedgerWriter(postgres_ledger)
+    for number in range(3):
+        told = [Receipt(ACCEPTED, f"{number}-{place}") for place in range(500)]
+        claims = [await writer.do(sending.claim, campaign, OWNER, 1, LATEST) for _ in range(2)]
+        recorded = (
+            writer.record(sending.record, claim, Answer(receipts))
+            for claim, receipts in zip(claims, (told, told[::-1]), strict=True)
+            if claim
+        )
+        assert await asyncio.gather(*recorded) == [None] * 2
+    writer.close()
+    assert states(postgres_ledger, campaign) == {"accepted": 1_500, "unknown": 1_500}
+
+
 async def test_a_session_that_the_server_ended_meanwhile_costs_no_claim(postgres_ledger: Ledger, postgres_url: str) -> None:
     """Its end is known before the next statement is sent: another session is used."""
     campaign = planned(postgres_ledger, 20)
