@@ -108,8 +108,8 @@ def test_check_prints_the_plan_and_every_rejected_row(desk: Desk, box_url: str) 
     write_campaign(desk.folder, [*numbers(60), numbers(1)[0], *(["call me"] * 150)])
     ended = desk.run("campaign", "check", "sale.toml")
     assert "211: 60 valid, 150 invalid, 1 duplicate" in ended.out
-    assert re.search(r"│ 62 +│ \S+ +│ duplicate of line 2", ended.out)
-    assert re.findall(r"│ (\d+) +│ call me +│ not a number", ended.out) == [str(line) for line in range(63, 213)]
+    assert re.search(r"│ +62 +│ \S+ +│ duplicate of line 2", ended.out)
+    assert re.findall(r"│ +(\d+) +│ call me +│ not a number", ended.out) == [str(line) for line in range(63, 213)]
     assert (ended.code, ended.err) == (0, "")
     assert told(box_url, "truth")["requests"] == {}
     assert not list(desk.folder.glob("*.rejects.csv")), "a check writes nothing"
