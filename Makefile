@@ -1,6 +1,6 @@
 # Posthorn's verbs. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve login deploy test mutants drill bench check format lock clean
+.PHONY: help setup demo serve login deploy test mutants drill bench pictures check format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -51,6 +51,9 @@ drill: setup ## kill it anywhere, break anything, run it twice: 200 rounds on SQ
 
 bench: setup ## how fast it is, beside bare httpx in the same run: writes docs/performance.md (a quarter of an hour)
 	$(BIN)/python -m tests.bench
+
+pictures: setup ## take the pictures of docs/operations.md anew, of the real pages in a Chromium (some minutes)
+	$(BIN)/python -m tests.pictures
 
 check: setup ## lint, format, types and import contracts, without the tests
 	$(BIN)/ruff check .

@@ -22,6 +22,14 @@ def test_links_lead_somewhere(paper: Path) -> None:
     assert [target for target in targets if not (paper.parent / target).exists()] == []
 
 
+def test_pictures_are_small_and_each_is_shown() -> None:
+    pictures = sorted((ROOT / "docs" / "pictures").glob("*.png"))
+    shown = " ".join(paper.read_text(encoding="utf-8") for paper in PAPERS)
+    assert pictures
+    assert [picture.name for picture in pictures if picture.stat().st_size > 150_000] == []
+    assert [picture.name for picture in pictures if f"pictures/{picture.name})" not in shown] == []
+
+
 def commands_in(text: str) -> Iterator[tuple[str, ...]]:
     """``posthorn campaign send`` where code mentions it, as words."""
     code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, flags=re.DOTALL))
