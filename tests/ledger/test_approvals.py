@@ -53,6 +53,14 @@ def test_a_question_about_new_content_takes_the_place_of_the_old_one(ledger: Led
     assert approvals.is_asked(ledger, campaign, OTHER, flow_run_id="run-1")
 
 
+def test_a_question_of_another_run_about_new_content_ends_the_old_one(ledger: Ledger) -> None:
+    campaign = planned(ledger)
+    approvals.ask(ledger, campaign, SHOWN, flow_run_id="run-1")
+    approvals.ask(ledger, campaign, OTHER, flow_run_id="run-2")
+    assert not approvals.is_asked(ledger, campaign, SHOWN, flow_run_id="run-1")
+    assert approvals.is_asked(ledger, campaign, OTHER, flow_run_id="run-2")
+
+
 def test_who_is_asked_again_is_asked_anew(ledger: Ledger) -> None:
     campaign = planned(ledger)
     approvals.ask(ledger, campaign, SHOWN)
