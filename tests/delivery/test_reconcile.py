@@ -103,9 +103,9 @@ async def test_a_listing_that_lags_longer_than_the_settle_time_proves_nothing_by
         async with open_run("sale", settings=settings) as run:
             await send_all(run)
             with run.ledger.write() as connection:  # the three are nearer in time than the last one
-                refused = "(SELECT started_at FROM attempt WHERE status = 429)"
+                refused = "(SELECT ended_at FROM attempt WHERE status = 429)"
                 earlier = f"status = 200 AND started_at < {refused}"
-                connection.execute(sa.text(f"UPDATE attempt SET started_at = {refused} - 0.001 WHERE {earlier}"))
+                connection.execute(sa.text(f"UPDATE attempt SET started_at = {refused} - 0.00001 WHERE {earlier}"))
             for _ in range(3):
                 await reconcile(run)
                 await asyncio.sleep(0.15)  # more than the settle time

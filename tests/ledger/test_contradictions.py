@@ -121,6 +121,16 @@ def test_a_forged_piece_parked_first_hides_no_honest_one(ledger: Ledger) -> None
     assert sorted(str(why) for _, why in kept(ledger)) == ["a time before it was sent", "another number"]
 
 
+def test_the_same_piece_of_a_month_ago_hides_none_of_today(ledger: Ledger) -> None:
+    event = gala(ledger, 2)
+    take_news(ledger, [News("x", S.DELIVERED)], now=time.time() - 30 * 86_400)
+    claim = claimed(ledger, event)
+    take_news(ledger, [News("x", S.DELIVERED)])
+    sending.record(ledger, claim, Answer([Receipt(S.ACCEPTED, "x")]))
+    assert apply_parked(ledger) == 1
+    assert by_code(ledger, event)["A-0"] == (S.DELIVERED, "x")
+
+
 def test_a_forged_piece_of_the_same_push_hides_no_honest_one(ledger: Ledger) -> None:
     event = gala(ledger, 2)
     sent(ledger, event, (S.ACCEPTED, "x"))
