@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from posthorn.process import prefect_server
 from posthorn.process.prefect_database import database_from_template, make_template, template
+from posthorn.process.prefect_server import SERVER_ENVIRONMENT
 
 
 @pytest.fixture
@@ -64,3 +66,11 @@ def test_a_template_that_was_not_finished_is_none(installation: Path) -> None:
     with pytest.raises(OSError, match="full"):
         make_template(broken)
     assert not template().exists()
+
+
+def test_a_server_looks_at_its_queues_once_a_second_at_most() -> None:
+    """Prefect cuts the fraction off: half a second is none, and its loop then spins on a whole core."""
+    given = {**SERVER_ENVIRONMENT, **prefect_server._FOR_A_RUN}
+    every = [value for name, value in given.items() if name.endswith("_FLUSH_INTERVAL")]
+    assert every
+    assert all(value.isdecimal() and int(value) >= 1 for value in every)
