@@ -22,7 +22,7 @@ def test_nobody_is_asked_where_there_is_no_terminal(quick_desk: Desk) -> None:
     write_campaign(quick_desk.folder, numbers(60), approve="true")
     assert quick_desk.run("campaign", "send", "sale.toml").code == 3
     ended = quick_desk.run("campaign", "approve", "sale")
-    assert (ended.code, "say --yes" in ended.err) == (2, True), ended.err
+    assert (ended.code, "add --yes" in ended.err) == (2, True), ended.err
     assert quick_desk.run("campaign", "approve", "sale", "--yes", USER="", LOGNAME="ops").err.startswith(
         "sale: approved by ops"
     )
