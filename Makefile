@@ -48,6 +48,7 @@ drill: setup ## kill it anywhere, break anything, run it twice: 200 rounds on SQ
 	$(BIN)/python -m tests.drills.runner --rounds 200 --jobs 2
 	$(BIN)/python -m tests.drills.runner --rounds 100 --jobs 2 --database postgresql
 	$(BIN)/python -m tests.drills.million
+	$(BIN)/python -m tests.drills.shown
 
 bench: setup ## how fast it is, beside bare httpx in the same run: writes docs/performance.md (a quarter of an hour)
 	$(BIN)/python -m tests.bench
