@@ -1,6 +1,6 @@
 # Posthorn's verbs. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve login deploy test mutants drill bench pictures check format lock clean
+.PHONY: help setup demo serve login deploy test mutants drill bench day pictures check format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -49,6 +49,9 @@ drill: setup ## kill it anywhere, break anything, run it twice: 200 rounds on SQ
 	$(BIN)/python -m tests.drills.runner --rounds 100 --jobs 2 --database postgresql
 	$(BIN)/python -m tests.drills.million
 	$(BIN)/python -m tests.drills.shown
+
+day: setup ## a day at the operators' desk in a real Chromium: each form pressed, each page read (a minute)
+	$(BIN)/python -m pytest -n 0 tests/system/operators_day.py
 
 bench: setup ## how fast it is, beside bare httpx in the same run: writes docs/performance.md (a quarter of an hour)
 	$(BIN)/python -m tests.bench
