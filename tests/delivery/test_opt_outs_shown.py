@@ -70,7 +70,8 @@ def test_an_export_says_in_words_why_somebody_was_not_messaged(
 
 def test_the_metrics_count_the_list_and_its_changes(settings: Settings) -> None:
     with open_ledger(settings) as ledger:
-        collector = LedgerCollector(ledger, CreditWatch(settings.model_copy(update={"serwersms": SerwerSmsSettings()})))
+        credit = CreditWatch(settings.model_copy(update={"serwersms": SerwerSmsSettings()}))
+        collector = LedgerCollector(ledger, credit, settings)
 
         def told() -> dict[tuple[str, ...], float]:
             samples = [one for family in collector.collect() for one in family.samples]
