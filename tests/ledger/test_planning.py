@@ -171,7 +171,7 @@ def test_one_plan_at_a_time_and_who_waits_too_long_plans_nothing(
     monkeypatch.setattr(planning, "_PLANNING_WAIT_SECONDS", 0.1)
     with another(url) as other, other.locks.hold("planning") as held:
         assert held
-        with pytest.raises(LedgerError, match="another campaign has been planned"):
+        with pytest.raises(LedgerError, match="another process has been planning"):
             planned(ledger)
     assert deliveries.find(ledger, "sale") is None
     assert planned(ledger).name == "sale"
