@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 from collections.abc import Iterator
@@ -72,3 +73,11 @@ def test_make_alone_lists_its_verbs() -> None:
     assert {"setup", "demo", "test", "check", "format", "lock", "clean"} <= set(verbs)
     defined = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert set(defined) == set(verbs), "each verb says what it does"
+
+
+@pytest.mark.parametrize(
+    "name", ["tests.bench.child", "tests.bench.report", "tests.drills.million", "tests.drills.runner", "tests.drills.shown"]
+)
+def test_what_only_its_own_verb_runs_can_be_imported(name: str) -> None:
+    """Bench and drills are no part of the test run: a function that was moved would be missed only when they are wanted."""
+    assert importlib.import_module(f"tests.{name}").__doc__

@@ -16,10 +16,11 @@ from typing import Any
 
 from posthorn.delivery.deliver import send_pending
 from posthorn.delivery.planning.plan import plan_file
+from posthorn.delivery.preparing.tickets import preflight_event
 from posthorn.delivery.preparing.upload import upload_media
 from posthorn.delivery.preparing.verify import verify_media
 from posthorn.delivery.running.run import CampaignRun, Run, open_delivery, open_helper, open_run, open_ticket_run
-from posthorn.delivery.sending.exchange import TicketExchange, campaign_exchange, preflight_event
+from posthorn.delivery.sending.exchange import TicketExchange, campaign_exchange
 from posthorn.delivery.sending.send import Exchange
 from posthorn.delivery.settling.report import pull_reports
 from posthorn.errors import AlreadyRunning
