@@ -75,9 +75,7 @@ def test_make_alone_lists_its_verbs() -> None:
     assert set(defined) == set(verbs), "each verb says what it does"
 
 
-@pytest.mark.parametrize(
-    "name", ["tests.bench.child", "tests.bench.report", "tests.drills.million", "tests.drills.runner", "tests.drills.shown"]
-)
+@pytest.mark.parametrize("name", ["bench.child", "bench.report", "drills.million", "drills.runner", "drills.shown"])
 def test_what_only_its_own_verb_runs_can_be_imported(name: str) -> None:
     """Bench and drills are no part of the test run: a function that was moved would be missed only when they are wanted."""
     assert importlib.import_module(f"tests.{name}").__doc__
