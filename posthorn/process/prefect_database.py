@@ -35,8 +35,7 @@ def make_template(migrate: Callable[[Path], None]) -> bool:
     with tempfile.TemporaryDirectory(dir=made.parent) as folder:
         fresh = Path(folder) / "prefect.db"
         migrate(fresh)
-        with closing(sqlite3.connect(fresh)) as connection:  # all of it into the one file that is copied
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        fold_log(fresh)  # all of it into the one file that is copied
         fresh.chmod(0o644)  # nothing is in it, and every account that may run this installation may start from it
         fresh.replace(made)
     return True
@@ -56,3 +55,13 @@ def database_from_template(database: Path) -> None:
         with copy.open("rb") as file:
             os.fsync(file.fileno())
         copy.replace(database)
+
+
+def fold_log(database: Path) -> None:
+    """Empty the write-ahead log into a database that no server uses: the log holds the bytes of what was deleted, too.
+
+    Raises:
+        sqlite3.Error: it cannot be written, or is no database.
+    """
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

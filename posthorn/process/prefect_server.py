@@ -8,19 +8,20 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from posthorn.process.prefect_database import database_from_template
+from posthorn.process.prefect_database import database_from_template, fold_log
 from posthorn.process.prefect_login import PrefectApi, new_login, recorded, recorded_api
 from posthorn.process.proxies import UnusableProxy, settle_for, spare_loopback
 from posthorn.settings import is_loopback
@@ -354,6 +355,10 @@ def _started_server(
             yield server
         finally:
             stop(server.process)
+            # A server that is ended in the middle of something leaves its log, with what people typed and it has deleted.
+            if (database := home / DATABASE).is_file():
+                with suppress(sqlite3.Error):
+                    fold_log(database)
 
 
 def _last_line(log: Path) -> str:

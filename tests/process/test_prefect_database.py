@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from posthorn.process import prefect_server
-from posthorn.process.prefect_database import database_from_template, make_template, template
+from posthorn.process.prefect_database import database_from_template, fold_log, make_template, template
 from posthorn.process.prefect_server import SERVER_ENVIRONMENT
 
 
@@ -66,6 +67,25 @@ def test_a_template_that_was_not_finished_is_none(installation: Path) -> None:
     with pytest.raises(OSError, match="full"):
         make_template(broken)
     assert not template().exists()
+
+
+def test_the_log_of_a_server_that_was_killed_is_folded_in(tmp_path: Path) -> None:
+    """What was deleted leaves the disk with it, and what was kept is kept."""
+    used, left = tmp_path / "used.db", tmp_path / "left.db"
+    migrate(used)
+    with closing(sqlite3.connect(used)) as connection:
+        connection.execute("CREATE TABLE answer (told TEXT)")
+        connection.execute("INSERT INTO answer VALUES ('500600700')")
+        connection.commit()
+        connection.execute("DELETE FROM answer")
+        connection.commit()
+        shutil.copyfile(used, left)
+        shutil.copyfile(f"{used}-wal", f"{left}-wal")  # as it is on the disk when its process is killed now
+    assert b"500600700" in Path(f"{left}-wal").read_bytes()
+    fold_log(left)
+    log = Path(f"{left}-wal")
+    assert not log.exists() or log.read_bytes() == b""
+    assert version_in(left) == "head"
 
 
 def test_a_server_looks_at_its_queues_once_a_second_at_most() -> None:
