@@ -182,6 +182,43 @@ async def test_an_error_beside_items_stops_the_run_and_the_items_still_count():
     assert answer.stop.stops_run
 
 
+BESIDE = {
+    "success": {"success": True},
+    "success, as text": {"success": "true"},
+    "a counter": {"queued": 2},
+    "a counter, as text": {"success": False, "queued": "1", "unsent": 1},
+    "items that name nobody": {"items": ["32039da8e9", "844c2b4af0"]},
+}
+
+
+@pytest.mark.parametrize("beside", BESIDE.values(), ids=BESIDE)
+@pytest.mark.parametrize("phones", [PHONES, PHONES[:1]], ids=["many", "one"])
+@pytest.mark.parametrize("code", [1012, 2001, 3103])
+async def test_a_refusal_beside_words_of_success_proves_nothing_and_stops_the_run(code, phones, beside):
+    with pytest.raises(OutcomeUnknown) as caught:
+        await sent(error(code) | beside, MmsRequest("Autumn sale", phones))
+    assert (caught.value.code, caught.value.stops_run) == (str(code), True)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429])
+async def test_a_refusing_status_around_a_success_proves_nothing(status):
+    items = [{"id": "32039da8e9", "phone": "+48500600700", "status": "queued"}]
+    for body in (
+        {"success": True, "items": items},
+        {"success": True, "queued": 2, "unsent": 0},
+        error(1012) | {"queued": 2},
+    ):
+        with pytest.raises(OutcomeUnknown) as caught:
+            await sent(httpx.Response(status, json=body))
+        assert caught.value.maybe_sent
+        assert (caught.value.stops_run, caught.value.slows_all) == (status != 429, status == 429)
+
+
+async def test_a_refusal_that_counts_nobody_is_one():
+    with pytest.raises(CredentialsRefused):
+        await sent(error(1012) | {"success": False, "queued": 0, "unsent": 2, "items": None})
+
+
 ENVELOPES = [(400, 1012, CredentialsRefused), (403, 1009, AccountBlocked), (422, 3102, RequestRefused)]
 
 

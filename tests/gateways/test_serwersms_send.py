@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from posthorn.errors import CredentialsRefused, InputError, OutcomeUnknown, TryAgain, Unreachable
+from posthorn.errors import InputError, OutcomeUnknown, TryAgain, Unreachable
 from posthorn.gateways.http import MAX_EVIDENCE_BYTES, Trace
 from posthorn.gateways.serwersms.client import SerwerSms
 from posthorn.gateways.serwersms.requests import dispatch_minute
@@ -374,10 +374,11 @@ async def test_no_anomaly_shows_a_number():
 
 
 @pytest.mark.parametrize("success", [True, "true", 1])
-async def test_an_error_beside_success_is_an_error(success):
-    """``error`` is looked at first: a refusal must not pass for an answer that mentions nobody."""
-    with pytest.raises(CredentialsRefused):
+async def test_an_error_beside_success_stops_the_run_and_proves_nothing(success):
+    """``error`` is looked at first: a refusal must not pass for an answer that mentions nobody, nor a success for none."""
+    with pytest.raises(OutcomeUnknown) as caught:
         await answered({"success": success, "error": {"code": 1012, "message": "Invalid token"}})
+    assert (caught.value.code, caught.value.stops_run) == ("1012", True)
     items = [queued("+48500600700", "a"), queued("+48500600701", "b")]
     answer = await answered({"success": success, "error": {"code": 3004, "message": "Limit"}, "items": items})
     assert states(answer) == [ACCEPTED, ACCEPTED, UNKNOWN]

@@ -102,6 +102,11 @@ def error_code(data: Plain) -> tuple[bool, str | None]:
     return True, digits(error.get("code")) if isinstance(error, dict) else None
 
 
+def claims_taken(data: Plain) -> bool:
+    """Whether anything in the answer to a send speaks of messages that were taken, whatever else it says."""
+    return is_true(data.get("success")) or bool(data.get("items")) or (whole(data.get("queued")) or 0) > 0
+
+
 def items(data: Plain) -> list[Plain]:
     """The objects in ``items``, be it a list, an object of objects, a single object, or nothing."""
     found = data.get("items")

@@ -75,6 +75,8 @@ class SerwerSms(FileCalls, AccountCalls, OptOutCalls):
         if answers.items(data):  # refused, and yet something for single recipients: believe what binds
             answer = answers.answer_of(data, request, http.body)
             return replace(answer, stop=answer.stop or error)
+        if answers.claims_taken(data):
+            raise codes.contradicted(error, http.evidence())
         if code == codes.INVALID_RECIPIENT and len(request.phones) == 1:
             return Answer([Receipt(MessageState.REJECTED, error=code)], raw=http.body)
         raise error

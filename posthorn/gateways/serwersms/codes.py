@@ -181,6 +181,18 @@ def whole_send_error(code: str | None, evidence: Evidence) -> GatewayError:
     return OutcomeUnknown(message, code=code, evidence=evidence, stops_run=not pauses, slows_all=pauses)
 
 
+def contradicted(refused: GatewayError, evidence: Evidence) -> OutcomeUnknown:
+    """What a refusal of a send comes to where the same answer also speaks of messages that were taken: nobody knows."""
+    return OutcomeUnknown(
+        f"{WHO} refused the request and spoke of success in one answer; it may have been carried out",
+        code=refused.code,
+        retry_after_seconds=refused.retry_after_seconds,
+        evidence=evidence,
+        stops_run=refused.stops_run,
+        slows_all=refused.slows_all,
+    )
+
+
 def call_error(code: str | None, evidence: Evidence) -> GatewayError:
     """What a top-level error says of any call that is not a send; never ``maybe_sent``."""
     return rule(code).error(_said(code), code=code, evidence=evidence)

@@ -121,6 +121,8 @@ class Connection(Closing):
             self._raise_unreadable(refused, why, http, repeatable=repeatable)
         if refused is None:
             return data
+        if not repeatable and answers.claims_taken(data):
+            raise codes.contradicted(refused, http.evidence())
         surely_refused = refused.stops_run and not refused.maybe_sent
         if surely_refused and answers.error_code(data)[1]:
             return data  # the provider's code says more than the status of its envelope
