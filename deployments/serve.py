@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from posthorn.process.crash import guarded
+from posthorn.process.crash import run_to_exit_code
 from posthorn.process.prefect_login import PrefectApi
 from posthorn.process.prefect_server import (
     SERVER_ENVIRONMENT,
@@ -182,4 +182,4 @@ def _at_work() -> FlowRunFilter:
 
 if __name__ == "__main__":
     settle()
-    sys.exit(guarded(show_login if sys.argv[1:] == ["--login"] else main))
+    sys.exit(run_to_exit_code(show_login if sys.argv[1:] == ["--login"] else main))

@@ -1,4 +1,4 @@
-"""Prefect's server behind a guard: it starts only with a login, and answers only what comes by its own name and origin.
+"""Prefect's server behind an origin check. It starts only with a login, and answers only what comes by its own name.
 
 ``python -m deployments.server`` takes Prefect's own settings (PREFECT_…) and stands in for ``prefect server start``.
 `make serve` and the runs of a terminal start it with ``--socket``, the number of a listening socket that they keep open.
@@ -35,7 +35,7 @@ _PROTECTION = {
 }
 
 
-class Guard:
+class OriginCheck:
     """ASGI middleware: what ``posthorn.loopback`` refuses ends here with 403, over HTTP and before a websocket opens."""
 
     def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
@@ -103,7 +103,7 @@ def serve(listening: socket.socket | None) -> None:
                 " posthorn: and what this prints: python3 -c 'import secrets; print(secrets.token_urlsafe(24))'"
             )
         config = uvicorn.Config(
-            _guarded_app(),
+            _app_with_origin_check(),
             host=prefect.PREFECT_SERVER_API_HOST.value(),
             port=prefect.PREFECT_SERVER_API_PORT.value(),
             timeout_keep_alive=prefect.PREFECT_SERVER_API_KEEPALIVE_TIMEOUT.value(),
@@ -139,12 +139,12 @@ def _quick_imports() -> Iterator[None]:
         gc.set_threshold(*usual)
 
 
-def _guarded_app() -> ASGIApp:
+def _app_with_origin_check() -> ASGIApp:
     with _quick_imports():
         from prefect.server.api.server import create_app  # it reads the settings when imported
 
         app = create_app(final=True)
-    app.add_middleware(Guard, names=load_settings().own_names())
+    app.add_middleware(OriginCheck, names=load_settings().own_names())
     return app
 
 

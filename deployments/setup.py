@@ -18,7 +18,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 
 from deployments.automations import ensure_automations, ensure_notices
 from deployments.limits import ensure_limits
-from posthorn.process.crash import guarded
+from posthorn.process.crash import run_to_exit_code
 from posthorn.process.notices import ways
 from posthorn.process.prefect_server import PrefectServerError, required_api
 from posthorn.process.surroundings import settle
@@ -86,4 +86,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     settle()
-    sys.exit(guarded(main))
+    sys.exit(run_to_exit_code(main))

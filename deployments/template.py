@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
-from posthorn.process.crash import guarded
+from posthorn.process.crash import run_to_exit_code
 from posthorn.process.prefect_database import make_template
 from posthorn.process.surroundings import settle
 
@@ -43,4 +43,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     settle()
-    sys.exit(guarded(main))
+    sys.exit(run_to_exit_code(main))

@@ -312,7 +312,7 @@ class Settings(BaseSettings):
     state_dir: Folder = Field(Path(".posthorn"), description="Folder for raw answers, locks and the local Prefect server")
     guard_dir: Path | None = Field(
         None,
-        description="Folder of the guard's marks: outside the ledger's, in no backup of it (~/.local/state/posthorn/marks)",
+        description="Folder of the claim marks: outside the ledger's, in no backup of it (~/.local/state/posthorn/marks)",
     )
     timezone: Zone = Field(
         "Europe/Warsaw", description="The operators' time zone: moments are shown in it, and hours are meant in it"

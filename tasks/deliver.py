@@ -17,7 +17,7 @@ from posthorn.delivery.deliver import Steps
 from posthorn.delivery.running.run import AnyRun, CampaignRun
 from posthorn.delivery.sending.send import Exchange, send_batch
 from posthorn.delivery.settling.copies import find_second_copies
-from posthorn.delivery.settling.guard import guard as guarded
+from posthorn.delivery.settling.restore_check import check_not_restored as check
 from posthorn.delivery.settling.withdraw import withdraw_unwanted
 from tasks.policy import POLICY
 from tasks.story import tell_batch, tell_failed
@@ -28,16 +28,16 @@ def limit_name(gateway: str) -> str:
     return f"posthorn-{gateway}"
 
 
-@task(name="guard", task_run_name="guard", **POLICY)
-async def guard(run: AnyRun) -> None:
+@task(name="restore check", task_run_name="restore check", **POLICY)
+async def check_not_restored(run: AnyRun) -> None:
     """Let the run send, unless its ledger is older than what was sent."""
-    await guarded(run)
+    await check(run)
 
 
-async def guard_once(run: AnyRun) -> None:
-    """The task, where the run is not guarded yet."""
+async def check_once(run: AnyRun) -> None:
+    """The task, unless the run was checked before."""
     if run.mark is None and not run.delivery.test:
-        await guard(run)
+        await check_not_restored(run)
 
 
 @task(name="send", task_run_name="send {first}-{last}", **POLICY)
@@ -104,5 +104,12 @@ async def _kept_free(slots: asyncio.Semaphore, count: int) -> AsyncIterator[None
             slots.release()
 
 
-STEPS = Steps(guard=guard_once, send=send, look_up=look_up, withdraw=withdraw, find_copies=find_copies, limit=part_of_limit)
+STEPS = Steps(
+    check_not_restored=check_once,
+    send=send,
+    look_up=look_up,
+    withdraw=withdraw,
+    find_copies=find_copies,
+    limit=part_of_limit,
+)
 """The loop's steps as task runs: a few dozen for a campaign, however large."""

@@ -68,7 +68,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.startswith("POSTHORN_") and not name.startswith("POSTHORN_TEST_"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-home"))  # where the guard keeps its marks
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-home"))  # where claim marks are kept
     monkeypatch.chdir(tmp_path)
 
 

@@ -14,12 +14,12 @@ def main() -> None:
     gc.set_threshold(
         _ALLOCATIONS_PER_COLLECTION
     )  # the default makes a quick command slow: it looks through what is imported
-    from posthorn.process.crash import guarded
+    from posthorn.process.crash import run_to_exit_code
     from posthorn.process.surroundings import lost_output, settle
 
     settle()
     try:
-        code = guarded(lambda: command(sys.argv[1:]))
+        code = run_to_exit_code(lambda: command(sys.argv[1:]))
     except KeyboardInterrupt:  # before a command could say what that means for it
         code = 130
     if (problem := lost_output()) is not None:

@@ -240,8 +240,8 @@ def reconcile(
     What it lists was taken. What it does not list twice, its gateway's SETTLE_SECONDS apart, is shown as absent but
     stays unknown: it is never sent again unless the campaign's file says so, and then by the next run. This sends nothing.
 
-    With --pending every pending number is looked up as well: what the provider has of them is booked as taken, and the guard
-    lets the campaign be sent again.
+    With --pending every pending number is looked up as well. What the provider has of them is booked as taken, and then the
+    campaign can be sent again.
 
     \b
         posthorn campaign reconcile sale

@@ -87,7 +87,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield _state_folder(settings)
     yield _ledger(settings)
     yield from _lookups(settings)
-    yield _guard(settings)
+    yield _claim_marks(settings)
     yield from _gateways(settings)
     yield from _probes(settings)
     yield from _proxies(settings)
@@ -158,8 +158,8 @@ def _lookups(settings: Settings) -> Iterator[Finding]:
         return  # said of the ledger already
 
 
-def _guard(settings: Settings) -> Finding:
-    """Whether the guard's marks can be kept, and apart from the ledger: a restore must not take them back too."""
+def _claim_marks(settings: Settings) -> Finding:
+    """Whether the claim marks can be kept, and apart from the ledger: a restore must not take them back too."""
     from posthorn.errors import LedgerError
     from posthorn.ledger.marks import check_folder, marks_folder
 
@@ -171,7 +171,7 @@ def _guard(settings: Settings) -> Finding:
     if folder.resolve().is_relative_to(settings.state_dir.resolve()):
         seen = f"its marks in {folder} lie beside the ledger: who restores one restores both"
         return Finding("guard", False, seen, "set POSTHORN_GUARD_DIR to a folder elsewhere, out of the ledger's backup")
-    return Finding("guard", True, f"keeps its marks in {folder}; leave them out of the ledger's backup")
+    return Finding("guard", True, f"claim marks are in {folder}; leave them out of the ledger's backup")
 
 
 def _gateways(settings: Settings) -> Iterator[Finding]:

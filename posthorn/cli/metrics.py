@@ -60,7 +60,7 @@ def metrics(
     except (OSError, UnicodeError) as error:
         raise cannot_listen(host, port, error) from None
     if (app := server.get_app()) is not None:
-        server.set_app(_guarded(app, any_host=not is_loopback(host)))
+        server.set_app(_without_web_pages(app, any_host=not is_loopback(host)))
     try:
         say(f"ready http://{host}:{server.server_port}/metrics")
         stopped.wait()
@@ -72,7 +72,7 @@ def metrics(
         ledger.close()
 
 
-def _guarded(app: WSGIApplication, *, any_host: bool) -> WSGIApplication:
+def _without_web_pages(app: WSGIApplication, *, any_host: bool) -> WSGIApplication:
     """The same application, but for web pages: the names of campaigns are not theirs to read."""
     from posthorn.loopback import refusal
 

@@ -20,9 +20,9 @@ from posthorn.delivery.sending.exchange import TicketExchange, campaign_exchange
 from posthorn.delivery.sending.send import Exchange, batches, send_batch
 from posthorn.delivery.sending.waves import opened_next
 from posthorn.delivery.settling.copies import find_second_copies
-from posthorn.delivery.settling.guard import guard
 from posthorn.delivery.settling.hold import FOR_LAST_LOOK, note_last_look
 from posthorn.delivery.settling.reconcile import reconcile, seconds_to_next_look, wait_unless_stopped
+from posthorn.delivery.settling.restore_check import check_not_restored
 from posthorn.delivery.settling.withdraw import withdraw_unwanted
 from posthorn.delivery.suppression.optouts import take_refusals
 from posthorn.ledger import copies, sending
@@ -52,11 +52,11 @@ async def look_up(run: CampaignRun, logger: Logger = _logger) -> float | None:
 class Steps:
     """How the loop's single steps are carried out. Each may be repeated at any time: the ledger knows what is left.
 
-    ``guard`` says whether the run may send at all, before its first claim. ``send`` sends one batch, ``look_up``,
-    ``withdraw`` and ``find_copies`` look after what was sent. ``limit`` is held while sending.
+    ``check_not_restored`` says whether the run may send at all, before its first claim. ``send`` sends one batch.
+    ``look_up``, ``withdraw`` and ``find_copies`` look after what was sent. ``limit`` is held while sending.
     """
 
-    guard: Callable[[AnyRun], Awaitable[None]] = guard
+    check_not_restored: Callable[[AnyRun], Awaitable[None]] = check_not_restored
     send: Callable[[AnyRun, Exchange, int, int], Awaitable[int]] = send_batch
     look_up: Callable[[CampaignRun], Awaitable[float | None]] = look_up
     withdraw: Callable[[CampaignRun], Awaitable[int]] = withdraw_unwanted
@@ -111,12 +111,12 @@ async def send_pending(run: AnyRun, exchange: Exchange, steps: Steps = PLAIN) ->
     Returns how many requests were made.
 
     Raises:
-        Stopped: the guard holds the ledger for older than what was sent; nothing was sent.
+        Stopped: the ledger is, or seems, older than what was sent; nothing was sent.
     """
     pending = await run.do(sending.pending_chunks, run.delivery)
     if not pending:
         return 0
-    await steps.guard(run)
+    await steps.check_not_restored(run)
     await apply_approval(run)
     await apply_on_repeat(run)
     await asyncio.to_thread(take_refusals, run.ledger)
@@ -190,7 +190,7 @@ async def _withdraw_if_kept(run: CampaignRun, steps: Steps) -> None:
 
 async def _others_are_at_work(run: CampaignRun) -> bool:
     """Whether there is something to wait for: a chunk that another process has under way, or has given back."""
-    if run.guard_key != run.delivery.lock_key:
+    if run.sending_lock_key != run.delivery.lock_key:
         return False  # a helper does not wait for anybody
     await run.refresh()
     if run.is_stopped():

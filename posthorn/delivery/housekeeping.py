@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from posthorn.ledger import deliveries, erasing, marks, planning, proofguard
+from posthorn.ledger import deliveries, erasing, marks, planning, proof_exclusion
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.settings import Settings
@@ -47,7 +47,7 @@ def tidy(settings: Settings) -> Tidied:
                         messages += _erase(settings, ledger, delivery)
                         count += 1
         parked = erasing.erase_parked(ledger, received_before=now - PARKED_DAYS * _DAY_SECONDS)
-        proofguard.erase_unplanned(ledger, claimed_before=ended_before)
+        proof_exclusion.erase_unplanned(ledger, claimed_before=ended_before)
         return Tidied(count, messages, parked, planning.forget_unfinished(ledger, begun_before=now - _DAY_SECONDS))
 
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.content.definition import CampaignContent
-from posthorn.ledger import proofguard
+from posthorn.ledger import proof_exclusion
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign, hold_chunks, recount
 from posthorn.ledger.paging import behind, in_order, page
 from posthorn.ledger.store import tables
@@ -126,7 +126,7 @@ def open_elsewhere(
         for row in connection.execute(query):
             if CampaignContent.read(row.definition).title.strip() == title:
                 found[Phone(row.phone)].append((row.since or 0.0, row.until or 0.0))
-    for phone, spans in proofguard.open_with(ledger, campaign.gateway, phones, 0.0, title).items():
+    for phone, spans in proof_exclusion.open_with(ledger, campaign.gateway, phones, 0.0, title).items():
         found[phone] += spans
     return dict(found)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.ledger import proofguard
+from posthorn.ledger import proof_exclusion
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
@@ -73,7 +73,7 @@ def erase(ledger: Ledger, delivery: Delivery) -> int:
         _keep_hashes(ledger, connection, delivery, sa.select(void.code).where(void.campaign_id == delivery.id))
         connection.execute(tables.void_code.delete().where(void.campaign_id == delivery.id))
         if not delivery.test:
-            proofguard.erase_within(connection, delivery.kind, delivery.name)
+            proof_exclusion.erase_within(connection, delivery.kind, delivery.name)
     for chunks in _chunks(ledger, delivery):
         with ledger.write() as connection:
             connection.execute(_forget_news(chunks))

@@ -2,7 +2,7 @@
 
 One small file per ledger and delivery, in a folder that no restore of the ledger touches. Every process of this machine
 appends a line for each claim, after the claim's commit and before its request. Lines are never changed. A line holds no
-phone number, only a fingerprint of the claim's numbers. It never reads or writes the ledger: ``guarding`` compares the two.
+phone number, only a fingerprint of the claim's numbers. It never reads or writes the ledger: ``restored`` compares the two.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Mark:
             raise unusable(self.path, error) from error
         except ValueError:
             raise LedgerError(
-                f"the guard's mark {self.path} is damaged, so nothing is sent: move it away, and have what is pending looked"
+                f"the claim mark {self.path} is damaged, so nothing is sent: move it away, and have what is pending looked"
                 " up with `reconcile NAME --pending` before you send again"
             ) from None
 
@@ -174,7 +174,7 @@ def check_folder(folder: Path) -> None:
 def unusable(path: Path, error: OSError) -> LedgerError:
     """The error of a mark that cannot be used."""
     return LedgerError(
-        f"the guard's mark {path} cannot be used ({error.strerror or error}), so nothing is sent: give this account a folder"
+        f"the claim mark {path} cannot be used ({error.strerror or error}), so nothing is sent: give this account a folder"
         " that it may write, outside the ledger's own, with POSTHORN_GUARD_DIR"
     )
 

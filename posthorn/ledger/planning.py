@@ -20,7 +20,7 @@ from posthorn.errors import LedgerError
 from posthorn.ledger import suppression
 from posthorn.ledger.deliveries import Delivery, get
 from posthorn.ledger.merging import Change, carry_out
-from posthorn.ledger.proofguard import void_within
+from posthorn.ledger.proof_exclusion import void_within
 from posthorn.ledger.sampling import Sampled
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger

@@ -1,7 +1,7 @@
-"""Proofs: real messages to an operator's own number. They are not a recipient's, and so in no total and no repeat guard.
+"""Proofs: real messages to an operator's own number. They are not a recipient's, and so in no total and no repeat check.
 
 A proof is claimed and committed before its request leaves, as every message is. Its provider's id is bound to it. While its
-outcome is not known, no row of its number may be taken for a recipient's message: see ``proofguard``.
+outcome is not known, no row of its number may be taken for a recipient's message: see ``proof_exclusion``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from posthorn.errors import LedgerError
 from posthorn.ledger import suppression
 from posthorn.ledger.claims import owner_key
 from posthorn.ledger.costs import Limits, reserve
-from posthorn.ledger.proofguard import void_within
+from posthorn.ledger.proof_exclusion import void_within
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.suppression import CLAIM_LOCK

@@ -26,7 +26,7 @@ _IN_FLIGHT = f"{MessageState.PENDING}, {MessageState.UNKNOWN}"
 UNCLAIMED_SINCE = f"{ChunkState.PENDING}, {ChunkState.SENDING}, {ChunkState.UNKNOWN}"
 """States in which a claim's answer is still welcome. PENDING: decided to be sent again, and not claimed for it yet."""
 _IDS_PER_QUERY = 1_000
-_GUARD = (
+_STILL_CURRENT = (
     "UPDATE chunk SET finished_at = :now WHERE id = :id AND epoch = :epoch AND owner = :owner AND state IN ({states})"
     " AND NOT EXISTS (SELECT 1 FROM attempt WHERE chunk_id = :id AND epoch = :epoch AND outcome = 'answered')"
 )
@@ -50,11 +50,11 @@ _LATE = "the answer came after the claim was over; what was taken by it may have
 _logger = logging.getLogger(__name__)
 
 
-def guard_claim(connection: Connection, claimed: Claim, states: str) -> None:
+def require_current_claim(connection: Connection, claimed: Claim, states: str) -> None:
     """The compare-and-set of every write after a claim."""
     values = {"now": time.time(), "id": claimed.chunk_id, "epoch": claimed.epoch, "owner": claimed.owner}
     with pipelined(connection):
-        moved = execute(connection, _GUARD.format(states=states), values)
+        moved = execute(connection, _STILL_CURRENT.format(states=states), values)
     if moved.rowcount != 1:
         raise ClaimLost(f"the claim of chunk {claimed.chunk_id}, epoch {claimed.epoch}, is over; its outcome stands already")
 

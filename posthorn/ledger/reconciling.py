@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.content.definition import CampaignContent
-from posthorn.ledger import proofguard
+from posthorn.ledger import proof_exclusion
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign, hold_chunks, recount
 from posthorn.ledger.paging import behind, in_order, page
 from posthorn.ledger.store import tables
@@ -234,7 +234,7 @@ def bound_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
     once = sa.select(settlement.replaced_id).where(settlement.replaced_id.in_(ids))
     with ledger.read() as connection:
         messages = {one for query in (now, once) for one in connection.execute(query).scalars() if one is not None}
-        return messages | proofguard.ids_among(connection, ids)
+        return messages | proof_exclusion.ids_among(connection, ids)
 
 
 def settle(ledger: Ledger, campaign: PlannedCampaign, decisions: Iterable[Settlement], *, by: str) -> int:

@@ -1,4 +1,4 @@
-"""Delivery reports meet the ledger here: which messages are open, and the guarded moves that news of them may make."""
+"""Delivery reports meet the ledger here: which messages are open, and which moves news of them may make."""
 
 from __future__ import annotations
 

@@ -25,10 +25,10 @@ from posthorn.ledger.receipts import (
     UNCLAIMED_SINCE,
     close_attempt,
     close_failed,
-    guard_claim,
     is_clean,
     keep_late,
     move_messages,
+    require_current_claim,
     without_bound_ids,
 )
 from posthorn.ledger.store import tables
@@ -216,7 +216,7 @@ def record_unknown(ledger: Ledger, claimed: Claim, error: GatewayError | None = 
     """
     receipts = [Receipt(MessageState.UNKNOWN, error=error.code if error else None)] * len(claimed.positions)
     with ledger.write() as connection:
-        guard_claim(connection, claimed, UNCLAIMED_SINCE)
+        require_current_claim(connection, claimed, UNCLAIMED_SINCE)
         with pipelined(connection):
             move_messages(ledger, connection, claimed, receipts)
             close_failed(connection, claimed, "unknown", error)
@@ -231,7 +231,7 @@ def release(ledger: Ledger, claimed: Claim, error: GatewayError | None = None) -
         ClaimLost: the claim was abandoned, or its outcome is recorded already.
     """
     with ledger.write() as connection:
-        guard_claim(connection, claimed, f"{ChunkState.SENDING}")
+        require_current_claim(connection, claimed, f"{ChunkState.SENDING}")
         with pipelined(connection):
             recount(connection, "id = :chunk", ends_sending=True, chunk=claimed.chunk_id)
             close_failed(connection, claimed, "not_taken", error)
@@ -339,7 +339,7 @@ def _record(ledger: Ledger, claimed: Claim, answer: Answer, receipts: Sequence[R
     problem = "; ".join(answer.anomalies) or (str(answer.stop) if answer.stop else None)
     evidence = Evidence("answer", 200, b"" if clean else answer.raw)
     with ledger.write() as connection:
-        guard_claim(connection, claimed, UNCLAIMED_SINCE)
+        require_current_claim(connection, claimed, UNCLAIMED_SINCE)
         with pipelined(connection):
             move_messages(ledger, connection, claimed, receipts)
             close_attempt(connection, claimed, "answered", problem=problem, evidence=evidence)

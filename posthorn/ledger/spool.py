@@ -41,7 +41,7 @@ class Spool:
         self.folder = folder
         self._ledger = ledger
         self._owner = owner
-        self._guard = Lock()
+        self._mutex = Lock()
         self._files = 0
         self._current: Path | None = None
         self._descriptors: dict[Path, int] = {}
@@ -70,7 +70,7 @@ class Spool:
         Raises:
             OSError: the disk is full or the folder cannot be written.
         """
-        with self._guard:
+        with self._mutex:
             if any((claimed.chunk_id, claimed.epoch) in lines for lines in self._open_lines.values()):
                 return
         self.append(claimed, line())
@@ -92,7 +92,7 @@ class Spool:
             },
             option=orjson.OPT_APPEND_NEWLINE,
         )
-        with self._guard:
+        with self._mutex:
             path = self._file_for_more()
             try:
                 _write(self._descriptors[path], data)
@@ -107,7 +107,7 @@ class Spool:
         Raises:
             OSError: the disk failed.
         """
-        with self._guard:  # copies, for a file may be closed meanwhile: when its last line is recorded
+        with self._mutex:  # copies, for a file may be closed meanwhile: when its last line is recorded
             descriptors = [os.dup(self._descriptors[path]) for path, lines in self._open_lines.items() if lines]
         try:
             for descriptor in descriptors:
@@ -118,7 +118,7 @@ class Spool:
 
     def recorded(self, claimed: Claim) -> None:
         """The ledger holds the claim's outcome; its line is worthless, and so may be the file."""
-        with self._guard:
+        with self._mutex:
             for path, lines in list(self._open_lines.items()):
                 lines.discard((claimed.chunk_id, claimed.epoch))
                 if not lines and path != self._current:
@@ -128,7 +128,7 @@ class Spool:
         """Close the files, what they hold being durable; delete those of which the ledger has recorded everything."""
         with suppress(OSError):
             self.sync()
-        with self._guard:
+        with self._mutex:
             self._current = None
             for path, lines in list(self._open_lines.items()):
                 if lines:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.content.definition import EventContent
-from posthorn.ledger import proofguard, settlements
+from posthorn.ledger import proof_exclusion, settlements
 from posthorn.ledger.deliveries import PlannedEvent, hold_chunks, recount
 from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
 from posthorn.ledger.parked import AHEAD_SECONDS
@@ -138,7 +138,7 @@ def _is_anybodys(connection: Connection, provider_id: str) -> bool:
     has_it = sa.exists().where(message.provider_id == provider_id)
     had_it = sa.exists().where(settlement.replaced_id == provider_id)
     is_messages = bool(connection.execute(sa.select(sa.or_(has_it, had_it))).scalar_one())
-    return is_messages or bool(proofguard.ids_among(connection, [provider_id]))
+    return is_messages or bool(proof_exclusion.ids_among(connection, [provider_id]))
 
 
 _WITHOUT_ID = sql(
@@ -172,7 +172,7 @@ _RESOLVED = sql(
 
 def _may_be_of_another(connection: Connection, about: Any, phone: Phone, mms_id: str) -> bool:
     """Whether it may be about a proof, or another ticket's attempt that a person called not taken: no id of it is known."""
-    return proofguard.may_be_about_one(connection, phone, mms_id) or any(
+    return proof_exclusion.may_be_about_one(connection, phone, mms_id) or any(
         _is_of(row, mms_id) and (row.chunk_id, row.position) != (about.chunk_id, about.position)
         for row in connection.execute(_RESOLVED, {"phone": phone})
     )

@@ -28,7 +28,7 @@ def crashed(error: BaseException) -> str:
     return f"unexpected error: {said} ({kept})"
 
 
-def guarded(command: Callable[[], int]) -> int:
+def run_to_exit_code(command: Callable[[], int]) -> int:
     """Run the command; an error that nobody foresaw ends with its sentence and exit code 1."""
     from posthorn.process.terminal import say
 

@@ -128,7 +128,7 @@ class FaultRule:
             raise FaultError("mode: expected items or request")
         if self.code is not None and not _CODE.fullmatch(self.code):
             raise FaultError("code: expected a number, or E and a number")
-        self._random = random.Random(self.seed)  # noqa: S311 - repeatable on purpose, guards nothing
+        self._random = random.Random(self.seed)  # noqa: S311 - repeatable on purpose, protects nothing
 
     @property
     def stage(self) -> Stage:

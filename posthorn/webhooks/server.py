@@ -60,9 +60,9 @@ def application(
     ``posthorn.loopback.refusal``: what it refuses is 404, too.
     """
     receiver = _Receiver(NewsIntake(ledger, clock), secret)
-    guard = _guard(names, any_host=any_host)
+    origin_check = _origin_check(names, any_host=any_host)
     routes = [(gateway, route) for gateway in registry.GATEWAYS for route in gateway.routes]
-    app = web.Application(client_max_size=max(route.max_bytes for _, route in routes), middlewares=[guard])
+    app = web.Application(client_max_size=max(route.max_bytes for _, route in routes), middlewares=[origin_check])
     for gateway, route in routes:
         handler = receiver.taking(gateway.name, route, route.open(settings))
         for method in route.methods:
@@ -71,16 +71,16 @@ def application(
     return app
 
 
-def _guard(names: Collection[str], *, any_host: bool) -> Middleware:
+def _origin_check(names: Collection[str], *, any_host: bool) -> Middleware:
     @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def check_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
         reason = refusal(lambda name: request.headers.getall(name, []), names, any_host=any_host)
         if reason is not None:
             _logger.warning("a request was refused: %s (names that a proxy passes on: POSTHORN_HOST_NAMES)", reason)
             raise web.HTTPNotFound
         return await handler(request)
 
-    return guard
+    return check_origin
 
 
 async def _nothing(_: web.Request) -> web.Response:

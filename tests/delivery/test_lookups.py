@@ -144,7 +144,12 @@ async def test_our_own_clock_that_was_wrong_while_we_sent_makes_nobody_absent(
     """Corrected after the claim of everything, or between the claim of the unknown and those of the rest."""
     settings = quick(box, tmp_path, settle_seconds=0)
     file = write_campaign(tmp_path, numbers(500), **MODES[mode])
-    listing_away = {"call": REPORTS, "at": [*range(2, 40)], "fault": "status_before", "status": 500}  # the guard asks first
+    listing_away = {
+        "call": REPORTS,
+        "at": [*range(2, 40)],
+        "fault": "status_before",
+        "status": 500,
+    }  # after the restore check's
     box.faults.replace([fault, listing_away])
     await send_only(file, settings)
     box.faults.replace([])

@@ -10,7 +10,7 @@ import pytest
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.running.run import CampaignRun, open_run
 from posthorn.delivery.sending.send import send_batch
-from posthorn.delivery.settling.guard import guard
+from posthorn.delivery.settling.restore_check import check_not_restored
 from posthorn.errors import OutcomeUnknown, SlowDown, Stopped
 from posthorn.gateways.http import Before
 from posthorn.ledger import listing, sending
@@ -46,7 +46,7 @@ class Exchange:
 
 
 async def send(run: CampaignRun, exchange: Exchange) -> int:
-    await guard(run)
+    await check_not_restored(run)
     return await send_batch(run, exchange, 1, LATEST)
 
 

@@ -16,7 +16,7 @@ from posthorn.delivery.sending.proof import Proofs, ask_for, send_proofs
 from posthorn.delivery.settling.report import pull_reports_of
 from posthorn.delivery.settling.withdraw import reconcile_named
 from posthorn.errors import InputError, Stopped, Waits
-from posthorn.ledger import deliveries, guarding, proofs, reconciling, suppression, tickets
+from posthorn.ledger import deliveries, proofs, reconciling, restored, suppression, tickets
 from posthorn.ledger.costs import FREE
 from posthorn.ledger.proofs import NewProof, ProofClaim
 from posthorn.ledger.store import tables
@@ -64,7 +64,7 @@ async def test_a_proof_is_the_real_message_of_a_campaign_that_is_not_planned(
     ledger = Ledger(settings.database_url)
     assert deliveries.find(ledger, "sale") is None
     assert reconciling.bound_ids(ledger, [*ids, "other"]) == ids
-    assert guarding.known_ids(ledger, [*ids, "other"]) == ids
+    assert restored.known_ids(ledger, [*ids, "other"]) == ids
     ledger.close()
 
 

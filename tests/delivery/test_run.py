@@ -158,7 +158,7 @@ async def test_a_run_that_lost_its_lock_does_not_stop_the_one_that_took_over(sal
 async def test_a_helper_that_lost_its_lock_stops_nobody(sale: str, settings: Settings) -> None:
     async with open_run(sale, settings=settings) as run:
         async with open_helper(sale, settings=settings) as helper:
-            helper.ledger.locks.release(helper.guard_key)
+            helper.ledger.locks.release(helper.sending_lock_key)
             helper.stop(LedgerError("the lock is lost"))
         await run.refresh()
         assert not run.is_stopped()

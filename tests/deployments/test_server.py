@@ -1,4 +1,4 @@
-"""The guard before Prefect's server: what the server asks itself passes, and nobody from outside passes for it."""
+"""The origin check before Prefect's server: what the server asks itself passes, and nobody from outside passes for it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from deployments.server import Guard
+from deployments.server import OriginCheck
 
 
 async def inside(_: Request) -> Response:
     return PlainTextResponse("inside")
 
 
-def guarded() -> Guard:
-    return Guard(Starlette(routes=[Route("/", inside)]), names=())
+def checked() -> OriginCheck:
+    return OriginCheck(Starlette(routes=[Route("/", inside)]), names=())
 
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    """A guarded server behind a real socket."""
+    """A checked server behind a real socket."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(guarded(), log_level="error", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(checked(), log_level="error", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -40,7 +40,7 @@ def address() -> Iterator[str]:
 
 async def test_what_prefects_server_asks_itself_passes() -> None:
     own = OrchestrationClient()._http_client.base_url  # by which name it does: an automation's action goes this way
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(guarded()), base_url=f"{own.scheme}://{own.host}") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(checked()), base_url=f"{own.scheme}://{own.host}") as client:
         answer = await client.get("/")
     assert (answer.status_code, answer.text) == (200, "inside")
 

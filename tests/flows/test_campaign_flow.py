@@ -278,7 +278,7 @@ async def test_parameters_and_names_are_files_and_chunks(box: Sandbox, tmp_path:
         "ask for approval",
         "upload media",
         "verify",
-        "guard",
+        "restore check",
         "send #-#",
         "reconcile",
         "report",

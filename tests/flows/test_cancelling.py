@@ -238,7 +238,7 @@ async def test_a_share_that_is_cancelled_stops_the_whole_run(box: Sandbox, tmp_p
     assert box.truth()["in_flight"] == 0
 
 
-async def test_a_share_that_the_guard_refuses_is_seen_to_have_stopped_the_run(
+async def test_a_share_that_the_restore_check_refuses_is_seen_to_have_stopped_the_run(
     box: Sandbox, tmp_path: Path, prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan_file(write_campaign(tmp_path, numbers(100)), load_settings())

@@ -23,7 +23,7 @@ async def test_what_was_stopped_stays_stopped_while_its_unknown_are_settled(box:
                 "at": [*range(2, 9)],
                 "fault": "status_before",
                 "status": 500,
-            },  # the guard asks first
+            },  # the restore check asks first
         ]
     )
     await send_campaign(str(write_campaign(tmp_path, numbers(600), resend_unconfirmed="true")), return_state=True)

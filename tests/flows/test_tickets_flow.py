@@ -79,7 +79,7 @@ async def test_the_reconcile_flow_settles_what_it_can_in_every_campaign(box: San
     box.faults.replace(
         [
             {"call": "messages/send_mms", "at": [2], "fault": "reset_after"},
-            {"call": "messages/reports", "at": [2], "fault": "status_before", "status": 500},  # the guard asks first
+            {"call": "messages/reports", "at": [2], "fault": "status_before", "status": 500},  # the restore check asks first
         ]
     )
     status = await deliver(write_campaign(tmp_path, numbers(120)), load_settings())

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import claims, copies, costs, deliveries, erasing, proofguard, proofs, tickets
+from posthorn.ledger import claims, copies, costs, deliveries, erasing, proof_exclusion, proofs, tickets
 from posthorn.ledger.costs import FREE, Cap, CapReached, Limits
 from posthorn.ledger.proofs import NewProof
 from posthorn.ledger.store import tables
@@ -31,16 +31,16 @@ def outcomes(ledger: Ledger) -> list[str]:
 def test_a_proof_stands_until_it_is_recorded_and_is_open_until_its_id_is_known(ledger: Ledger) -> None:
     claimed = proofs.claim(ledger, of("sale", title="Sale"), "me", FREE)
     assert proofs.stands(ledger, claimed)
-    assert list(proofguard.open_with(ledger, "serwersms", [MINE], 0.0)) == [MINE]
-    assert list(proofguard.open_with(ledger, "serwersms", [MINE], 0.0, "Other")) == []
+    assert list(proof_exclusion.open_with(ledger, "serwersms", [MINE], 0.0)) == [MINE]
+    assert list(proof_exclusion.open_with(ledger, "serwersms", [MINE], 0.0, "Other")) == []
     proofs.record(ledger, claimed, ProofOutcome.TAKEN)
-    assert list(proofguard.open_with(ledger, "serwersms", [MINE], 0.0, "Sale")) == [MINE], "taken, but under no id"
+    assert list(proof_exclusion.open_with(ledger, "serwersms", [MINE], 0.0, "Sale")) == [MINE], "taken, but under no id"
     proofs.record(ledger, claimed, ProofOutcome.REFUSED)
     assert (outcomes(ledger), proofs.stands(ledger, claimed)) == (["taken"], False)
     named = proofs.claim(ledger, of("sale", title="Sale"), "me", FREE)
     proofs.record(ledger, named, ProofOutcome.TAKEN, provider_id="p-1")
     with ledger.read() as connection:
-        assert proofguard.ids_among(connection, ["p-1", "p-2"]) == {"p-1"}
+        assert proof_exclusion.ids_among(connection, ["p-1", "p-2"]) == {"p-1"}
 
 
 def test_only_a_dead_process_leaves_its_proof_unknown_and_its_late_answer_still_counts(ledger: Ledger) -> None:
@@ -80,8 +80,8 @@ def test_it_is_erased_with_its_delivery_or_after_a_while(ledger: Ledger) -> None
     campaign = planned(ledger)
     proofs.claim(ledger, of(campaign.name), "me", FREE)
     proofs.claim(ledger, of("never"), "me", FREE)
-    assert proofguard.erase_unplanned(ledger, claimed_before=1.0) == 0
-    assert proofguard.erase_unplanned(ledger, claimed_before=4e9) == 1
+    assert proof_exclusion.erase_unplanned(ledger, claimed_before=1.0) == 0
+    assert proof_exclusion.erase_unplanned(ledger, claimed_before=4e9) == 1
     assert outcomes(ledger) == ["sending"]
     erasing.erase(ledger, campaign)
     assert outcomes(ledger) == []

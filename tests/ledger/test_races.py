@@ -38,13 +38,13 @@ def meanwhile(work: Callable[[], object]) -> Iterator[list[BaseException]]:
     """Do ``work`` in a thread while the block goes on; it has ended after the block, and what it raised is in the list."""
     problems: list[BaseException] = []
 
-    def guarded() -> None:
+    def work_or_note() -> None:
         try:
             work()
         except BaseException as error:  # noqa: BLE001 - for the test to look at
             problems.append(error)
 
-    thread = threading.Thread(target=guarded)
+    thread = threading.Thread(target=work_or_note)
     thread.start()
     yield problems
     thread.join(30)

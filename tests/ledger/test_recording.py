@@ -1,4 +1,4 @@
-"""What became of a request: recorded once, guarded by its claim; late news adds what it knows and undoes nothing."""
+"""What became of a request: recorded once, while its claim stands; late news adds what it knows and undoes nothing."""
 
 from __future__ import annotations
 

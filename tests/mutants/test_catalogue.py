@@ -9,7 +9,7 @@ import pytest
 from tests.mutants.catalogue import Fault, chosen, read_faults, staleness
 
 FAULT = {
-    "name": "a guard is dropped",
+    "name": "a check is dropped",
     "kind": "twice",
     "file": "code.py",
     "old": "if held:",
@@ -49,9 +49,9 @@ def test_a_true_entry_is_not_complained_about(checkout: Path) -> None:
 )
 def test_a_stale_entry_is_named(checkout: Path, changed: dict[str, object], said: str) -> None:
     (wrong,) = staleness([Fault.model_validate({**FAULT, **changed})], checkout)
-    assert wrong.startswith(f"a guard is dropped: {said}")
+    assert wrong.startswith(f"a check is dropped: {said}")
 
 
 def test_a_name_is_used_once(checkout: Path) -> None:
     fault = Fault.model_validate(FAULT)
-    assert staleness([fault, fault], checkout) == ["a guard is dropped: the name is used more than once"]
+    assert staleness([fault, fault], checkout) == ["a check is dropped: the name is used more than once"]

@@ -1,4 +1,4 @@
-"""What a send leaves on a machine: its state folder, the guard's mark, the rejects beside the list. Nobody is told of it."""
+"""What a send leaves on a machine: its state folder, the claim mark, the rejects beside the list. Nobody is told of it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def test_a_first_send_at_a_terminal_writes_nothing_elsewhere_and_shows_no_notice
     assert any(path.endswith("prefect.db") for path in made)
     marks = {path for path in files_in(home) if (home / path).is_file()}
     assert len(marks) == 1, marks
-    assert marks.pop().startswith(".local/state/posthorn/"), "the guard's mark is kept apart from the ledger on purpose"
+    assert marks.pop().startswith(".local/state/posthorn/"), "the claim mark is kept apart from the ledger on purpose"
     assert all(path.startswith(".local") for path in files_in(home))
     assert files_in(temporary) == set()

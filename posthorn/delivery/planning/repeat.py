@@ -70,7 +70,7 @@ async def apply_on_repeat(run: AnyRun) -> None:
     Raises:
         Stopped: some have, and its file does not say what is to be done.
     """
-    if not run.delivery.test and run.guard_key == run.delivery.lock_key:  # a helper was let through with its run
+    if not run.delivery.test and run.sending_lock_key == run.delivery.lock_key:  # a helper was let through with its run
         await run.do(_apply, run.delivery.name)
 
 

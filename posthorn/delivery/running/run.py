@@ -57,9 +57,10 @@ class CreditBefore(NamedTuple):
 class Run(Generic[_G, _D_co]):
     """What the steps of one run share. ``owner`` names this process in claims; ``stopped`` says why nothing more is sent.
 
-    ``guard_key`` is the lock without which this process may claim nothing, ``mark`` where its claims are noted outside the
-    ledger: None until the guard has let the run send. ``gate`` says when something may be sent, ``budget`` what it may cost,
-    ``watch`` what this process has read of the suppression list, ``credit`` what the account could send as it began.
+    ``sending_lock_key`` is the lock without which this process may claim nothing. ``mark`` is where its claims are noted
+    outside the ledger; it is None until the restore check has let the run send. ``gate`` says when something may be sent,
+    ``budget`` what it may cost. ``watch`` is what this process has read of the suppression list, ``credit`` what the
+    account could send as the run began.
 
     A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
     """
@@ -76,12 +77,12 @@ class Run(Generic[_G, _D_co]):
         "descriptor",
         "gate",
         "gateway",
-        "guard_key",
         "halting",
         "ledger",
         "mark",
         "owner",
         "pace",
+        "sending_lock_key",
         "settings",
         "slots",
         "spool",
@@ -97,7 +98,7 @@ class Run(Generic[_G, _D_co]):
         self.delivery = delivery
         self.gateway = gateway
         self.owner = new_owner()
-        self.guard_key = delivery.lock_key
+        self.sending_lock_key = delivery.lock_key
         self.mark: Mark | None = None
         self.pace = pace
         self.descriptor = by_name(delivery.gateway)
@@ -229,8 +230,8 @@ async def open_helper(
         if not _is_running(run):
             raise NotRunning(f"nobody runs {name}, so there is no run to help; nothing was sent")
         check_writable(run.spool.folder)
-        run.guard_key = claims.owner_key(run.owner)
-        run.ledger.locks.acquire(run.guard_key)
+        run.sending_lock_key = claims.owner_key(run.owner)
+        run.ledger.locks.acquire(run.sending_lock_key)
         await run.do(_import_spool, run.spool)
         try:
             yield run
@@ -239,7 +240,7 @@ async def open_helper(
             raise
         finally:
             stops_all = run.stopped is not None and not isinstance(run.stopped, Waits)
-            if stops_all and run.ledger.locks.still_held(run.guard_key):
+            if stops_all and run.ledger.locks.still_held(run.sending_lock_key):
                 deliveries.stop_run(run.ledger, run.delivery, because=_reason(run.stopped) or "a helper stopped")
 
 

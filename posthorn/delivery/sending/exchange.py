@@ -57,9 +57,9 @@ async def campaign_exchange(run: CampaignRun) -> CampaignExchange:
 class TicketExchange:
     """Sends an event's tickets, one request each; two tickets of one number one after the other.
 
-    The provider has no idempotency and no lookup, so the claim in the ledger is the only guard: an unknown ticket waits for
-    a postback or a person. It seems to look a code up by its number (reference, section 3), so two of one number must not
-    overlap.
+    The provider has no idempotency and no lookup, so only the claim in the ledger prevents a repeat. An unknown ticket
+    waits for a postback or a person. The provider seems to look a code up by its number (reference, section 3), so two
+    requests for one number must not overlap.
     """
 
     def __init__(self, run: TicketRun) -> None:

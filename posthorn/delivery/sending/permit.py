@@ -44,7 +44,7 @@ async def let_leave(run: AnyRun, claimed: Claim, proven_at: float) -> None:
         raise HeldBack(because) from None
     if run.mark is not None and run.mark.problem is not None:
         raise ClaimGone(f"{run.mark.path} could not be written ({run.mark.problem.strerror}); nothing more is sent")
-    if _is_fresh(proven_at) and not run.ledger.locks.may_be_gone(run.guard_key):
+    if _is_fresh(proven_at) and not run.ledger.locks.may_be_gone(run.sending_lock_key):
         return
     for _ in range(_MAX_PROOFS):
         proven_at = clock_seconds()
@@ -69,4 +69,4 @@ def _is_fresh(proven_at: float) -> bool:
 
 
 def _is_ours(ledger: Ledger, run: AnyRun, claimed: Claim) -> bool:
-    return ledger.locks.still_held(run.guard_key) and sending.stands(ledger, claimed)
+    return ledger.locks.still_held(run.sending_lock_key) and sending.stands(ledger, claimed)

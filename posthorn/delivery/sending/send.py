@@ -134,8 +134,8 @@ def _claim(ledger: Ledger, run: AnyRun, first: int, last: int) -> tuple[Claim, f
     """
     proven_at = clock_seconds()
     if run.mark is None and not run.delivery.test:
-        raise LedgerError(f"{run.delivery.name} was not guarded; nothing is sent")
-    if not ledger.locks.still_held(run.guard_key):
+        raise LedgerError(f"the restore check of {run.delivery.name} was not made; nothing is sent")
+    if not ledger.locks.still_held(run.sending_lock_key):
         raise LedgerError(f"the lock of {run.delivery.name} is lost; nothing more is sent. Run it again")
     refuse_passed(ledger, run.delivery)
     run.gate.refuse_claim()

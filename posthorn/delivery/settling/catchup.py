@@ -16,15 +16,15 @@ from posthorn.content.plain import without_numbers
 from posthorn.delivery.running.locks import lock_for_lookup
 from posthorn.delivery.running.names import process_name
 from posthorn.delivery.running.run import CampaignRun, open_lookup
-from posthorn.delivery.settling.guard import LISTED_SECONDS, listed, open_mark
 from posthorn.delivery.settling.listing import is_titled, read_all
 from posthorn.delivery.settling.reconcile import reconcile
+from posthorn.delivery.settling.restore_check import LISTED_SECONDS, listed, open_mark
 from posthorn.errors import Stopped
-from posthorn.ledger import deliveries, guarding, reconciling
+from posthorn.ledger import deliveries, reconciling, restored
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.guarding import PendingMessage
 from posthorn.ledger.marks import MarkedClaim
 from posthorn.ledger.reconciling import Settlement
+from posthorn.ledger.restored import PendingMessage
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.ledger.totals import totals
 from posthorn.models import PROVIDER_SKEW_SECONDS, Kind, MessageState, Phone, Report
@@ -56,7 +56,7 @@ class CaughtUp:
 async def catch_up_campaign(
     name: str, told: Callable[[int, int], None] = lambda _done, _found: None, *, settings: Settings | None = None
 ) -> CaughtUp:
-    """Look up everything that is pending of a campaign, book what the provider has, and let the guard be satisfied.
+    """Look up all that is pending of a campaign and book what the provider has; then the restore check lets it send.
 
     What the mark says was claimed becomes unknown first: if it is not found, it stays so. ``told`` gets how many numbers
     were looked up and found so far.
@@ -71,17 +71,17 @@ async def catch_up_campaign(
         mark = open_mark(run.settings, run.ledger, run.delivery)
         with closing(mark):
             has_controls = await _look_for_controls(run)
-            forgotten = await run.do(guarding.forgotten, mark)
-            by_chunk, unmatched = await run.do(guarding.matched, run.delivery, mark, forgotten)
+            forgotten = await run.do(restored.forgotten, mark)
+            by_chunk, unmatched = await run.do(restored.matched, run.delivery, mark, forgotten)
             for chunk, claims in by_chunk.items():
-                await run.do(guarding.remember, chunk, claims)
+                await run.do(restored.remember, chunk, claims)
             looked_up, found = await _book_pending(run, _since(forgotten), told)
             # All that these requests were for is found: then nothing of the rest can be theirs.
-            if sum(claim.count for claim in unmatched) > await run.do(guarding.count_settled, run.delivery, by=_BY):
+            if sum(claim.count for claim in unmatched) > await run.do(restored.count_settled, run.delivery, by=_BY):
                 await run.do(_suspect_all, run.delivery, unmatched)
             await run.do(_refuse_later_waves, run.delivery, unmatched)
             marked = await reconcile(run)
-            token = await run.do(guarding.catch_up, run.delivery, by=process_name())
+            token = await run.do(restored.catch_up, run.delivery, by=process_name())
             mark.note_settled(token)
             done = await run.do(_caught_up, run.delivery, len(forgotten), looked_up + marked.looked_up, found + marked.found)
             return replace(done, is_proven=has_controls or done.found > 0 or not done.looked_up)
@@ -99,14 +99,14 @@ def catch_up_event(name: str, *, settings: Settings | None = None) -> CaughtUp:
         event = deliveries.get(ledger, name, kind=Kind.EVENT)
         lock_for_lookup(ledger, event)
         with closing(open_mark(settings, ledger, event)) as mark:
-            forgotten = guarding.forgotten(ledger, mark)
-            by_chunk, unmatched = guarding.matched(ledger, event, mark, forgotten)
+            forgotten = restored.forgotten(ledger, mark)
+            by_chunk, unmatched = restored.matched(ledger, event, mark, forgotten)
             for chunk, claims in by_chunk.items():
-                guarding.remember(ledger, chunk, claims)
+                restored.remember(ledger, chunk, claims)
             if unmatched:
                 _suspect_all(ledger, event, unmatched)
             _refuse_later_waves(ledger, event, unmatched)
-            mark.note_settled(guarding.catch_up(ledger, event, by=process_name()))
+            mark.note_settled(restored.catch_up(ledger, event, by=process_name()))
             return _caught_up(ledger, event, len(forgotten), 0, 0)
 
 
@@ -149,7 +149,7 @@ async def _book_pending(run: CampaignRun, since: float, told: Callable[[int, int
         return 0, 0
     last = (0, 0)
     size = run.descriptor.bounds.numbers_per_lookup
-    while some := await run.do(guarding.pending, run.delivery, _LOOKUPS_AT_ONCE * size, last):
+    while some := await run.do(restored.pending, run.delivery, _LOOKUPS_AT_ONCE * size, last):
         last = (some[-1].chunk_id, some[-1].position)
         pages = [some[at : at + size] for at in range(0, len(some), size)]
         listings = await asyncio.gather(*(listed(run, [one.phone for one in page], since) for page in pages))
@@ -157,7 +157,7 @@ async def _book_pending(run: CampaignRun, since: float, told: Callable[[int, int
             found += await _book(run, page, listing)
             if not is_whole:
                 missed = [one for one in page if one.phone not in listing]
-                await run.do(guarding.suspect, missed, since=since, problem=_UNSTEADY)
+                await run.do(restored.suspect, missed, since=since, problem=_UNSTEADY)
             looked_up += len(page)
         told(looked_up, found)
     return looked_up, found
@@ -170,7 +170,7 @@ async def _book(run: CampaignRun, page: Sequence[PendingMessage], listing: Mappi
         return 0
     since = min(_moment(report) for one in hits for report in listing[one.phone])
     decisions = []
-    for message in await run.do(guarding.suspect, hits, since=since):
+    for message in await run.do(restored.suspect, hits, since=since):
         reports = listing[message.phone]
         ours = [report for report in reports if is_titled(report, run.delivery)]
         if ours:
@@ -190,17 +190,17 @@ def _suspect_all(ledger: Ledger, delivery: Delivery, unmatched: Sequence[MarkedC
     """Requests left that this plan cannot be matched with: any of the rest may be theirs."""
     problem = f"{len(unmatched):,} forgotten requests may have been for any number of this plan"
     since = min(claim.claimed_at for claim in unmatched)
-    while page := guarding.pending(ledger, delivery, _PAGE, (0, 0)):
-        guarding.suspect(ledger, page, since=since, problem=problem)
+    while page := restored.pending(ledger, delivery, _PAGE, (0, 0)):
+        restored.suspect(ledger, page, since=since, problem=problem)
 
 
 def _refuse_later_waves(ledger: Ledger, delivery: Delivery, unmatched: Sequence[MarkedClaim]) -> None:
     """Refuse to call a ledger caught up that lacks rows which were sent to: their list would plan them as new.
 
     Raises:
-        Stopped: it does; the list has to be merged first, and then the guard still holds it back.
+        Stopped: it does; the list has to be merged first, and the restore check still stops it then.
     """
-    if later := guarding.of_later_waves(ledger, delivery, unmatched):
+    if later := restored.of_later_waves(ledger, delivery, unmatched):
         count, command = sum(claim.count for claim in later), delivery.kind.command
         raise Stopped(
             f"this machine's mark has requests for {count:,} messages of {delivery.name} that this ledger has not even"

@@ -18,7 +18,7 @@ from posthorn.content.plain import without_numbers
 from posthorn.delivery.running.run import CampaignRun
 from posthorn.errors import InputError
 from posthorn.gateways.descriptor import Account
-from posthorn.ledger import proofguard, reconciling
+from posthorn.ledger import proof_exclusion, reconciling
 from posthorn.ledger.deliveries import PlannedCampaign
 from posthorn.ledger.reconciling import MISMATCH, Control, Unconfirmed
 from posthorn.models import PROVIDER_SKEW_SECONDS, MessageState, Phone, Report
@@ -92,7 +92,7 @@ async def read_listing(run: CampaignRun, messages: Sequence[Unconfirmed]) -> Lis
         if report.phone is not None:
             by_phone[report.phone].append(report)
     doubt = _doubt_of(run.account, controls, reports, bound, is_steady=is_steady)
-    in_proof = frozenset(await run.do(proofguard.open_with, run.delivery.gateway, phones, since))
+    in_proof = frozenset(await run.do(proof_exclusion.open_with, run.delivery.gateway, phones, since))
     return Listing(by_phone, bound, doubt, f"{moment(since)} to {moment(now)}", in_proof)
 
 

@@ -96,7 +96,7 @@ async def pull_reports(run: CampaignRun) -> Pulled:
 async def pull_due_reports(settings: Settings | None = None, clock: Callable[[], float] = time.time) -> Pulled:
     """Ask about everything that is due, of all campaigns together; apply parked news; end what is silent for 72 hours.
 
-    Beside a campaign that is being sent, too: what may move is guarded in the ledger. A request that fails is noted and the
+    Beside a campaign that is being sent, too: the ledger checks each move. A request that fails is noted and the
     next one made, unless it is the third in a row or every other would fail alike.
 
     Raises:

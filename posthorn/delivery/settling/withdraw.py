@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 
 from posthorn.delivery.running.run import AnyRun, CampaignRun, can_look_up, open_lookup, open_run, open_ticket_run
 from posthorn.delivery.settling.copies import all_pages, find_second_copies, look_for_copies, suspect_pages
-from posthorn.delivery.settling.guard import refuse_to_cancel
 from posthorn.delivery.settling.hold import note_last_look
 from posthorn.delivery.settling.listing import LISTED_SECONDS, settle_seconds
 from posthorn.delivery.settling.reconcile import Reconciled, reconcile
+from posthorn.delivery.settling.restore_check import refuse_to_cancel
 from posthorn.errors import AlreadyRunning, GatewayError, InputError
 from posthorn.gateways.registry import by_name
 from posthorn.ledger import copies, deliveries, reporting, sending, totals

@@ -84,12 +84,12 @@ class FileLocks(Locks):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._held: dict[str, int] = {}
-        self._guard = Lock()
+        self._mutex = Lock()
 
     @override
     def acquire(self, key: str) -> bool:
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        with self._guard:
+        with self._mutex:
             if key in self._held:
                 return False
             while (descriptor := self._try(key)) is None:
@@ -101,7 +101,7 @@ class FileLocks(Locks):
 
     @override
     def release(self, key: str) -> None:
-        with self._guard:
+        with self._mutex:
             descriptor = self._held.pop(key, None)
             if descriptor is not None:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked child may hold a copy of the descriptor
@@ -109,7 +109,7 @@ class FileLocks(Locks):
 
     @override
     def is_free(self, key: str) -> bool:
-        with self._guard:
+        with self._mutex:
             if key in self._held or (descriptor := self._try(key)) is None:
                 return False
             os.close(descriptor)
@@ -163,11 +163,11 @@ class PostgresLocks(Locks):
         self._session: Connection | None = None
         self._socket = _NO_SOCKET
         self._held: set[str] = set()
-        self._guard = Lock()
+        self._mutex = Lock()
 
     @override
     def acquire(self, key: str) -> bool:
-        with self._guard:
+        with self._mutex:
             if key in self._held:
                 return False
             got = bool(self._ask("SELECT pg_try_advisory_lock(:number)", key))
@@ -177,7 +177,7 @@ class PostgresLocks(Locks):
 
     @override
     def release(self, key: str) -> None:
-        with self._guard:
+        with self._mutex:
             if key in self._held:
                 self._held.discard(key)
                 with suppress(LedgerError):  # the session is gone, and the lock with it
@@ -185,19 +185,19 @@ class PostgresLocks(Locks):
 
     @override
     def is_free(self, key: str) -> bool:
-        with self._guard:
+        with self._mutex:
             return not self._ask(f"SELECT count(*) FROM {_ADVISORY} AND {_LOCK_NUMBER} = :number", key)
 
     @override
     def held(self, keys: Collection[str]) -> set[str]:
-        with self._guard:
+        with self._mutex:
             numbers: Any = self._ask(f"SELECT array_agg({_LOCK_NUMBER}) FROM {_ADVISORY}")
         taken = set(numbers or ())
         return {key for key in keys if _number(key) in taken}
 
     @override
     def still_held(self, key: str) -> bool:
-        with self._guard:
+        with self._mutex:
             with suppress(LedgerError):
                 if key in self._held:
                     self._ask("SELECT :number", key)
@@ -212,7 +212,7 @@ class PostgresLocks(Locks):
 
     @override
     def close(self) -> None:
-        with self._guard:
+        with self._mutex:
             if self._session is not None:
                 with suppress(LedgerError):  # the server takes its time to notice a connection that is gone
                     self._ask("SELECT pg_advisory_unlock_all()")

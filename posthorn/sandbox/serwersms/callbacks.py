@@ -63,7 +63,7 @@ class Callbacks:
         self._told: dict[int, list[str]] = {}
         self._finished: set[int] = set()
         self.made: deque[Call] = deque(maxlen=_CALLS_KEPT)
-        self._random = random.Random(self._options.seed)  # noqa: S311 - repeatable on purpose, guards nothing
+        self._random = random.Random(self._options.seed)  # noqa: S311 - repeatable on purpose, protects nothing
         self._tally = {"called": 0, "acknowledged": 0, "lost": 0, "forged": 0}
 
     async def start(self) -> None:

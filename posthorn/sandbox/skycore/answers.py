@@ -27,7 +27,7 @@ class Answers:
     """Writes answers; with ``vary`` no two need look alike, and the same seed gives the same row of them."""
 
     def __init__(self, *, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose, guards nothing
+        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose, protects nothing
 
     def success(self, fields: Fields, *, vary: bool) -> Reply:
         """``STATUS`` and what the action tells."""

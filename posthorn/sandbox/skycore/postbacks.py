@@ -68,7 +68,7 @@ class Postbacks:
         """Forget what waits; tell once more when each template is encoded."""
         self._queue: list[_Letter] = []
         self._ordered = 0
-        self._random = random.Random(self._options.seed)  # noqa: S311 - repeatable on purpose, guards nothing
+        self._random = random.Random(self._options.seed)  # noqa: S311 - repeatable on purpose, protects nothing
         self._tally = {"sent": 0, "acknowledged": 0, "dropped": 0}
         self.made: deque[Posted] = deque(maxlen=_POSTS_KEPT)
         for template in self._options.templates:

@@ -1,4 +1,4 @@
-"""The guard where two machines send from one ledger on PostgreSQL, each with marks of its own."""
+"""The restore check where two machines send from one ledger on PostgreSQL, each with marks of its own."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from posthorn.delivery.planning.merge import Consent
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.running.run import Run, open_run
 from posthorn.delivery.settling.catchup import catch_up_campaign, catch_up_event
-from posthorn.delivery.settling.guard import guard
+from posthorn.delivery.settling.restore_check import check_not_restored
 from posthorn.errors import Stopped
 from posthorn.gateways.serwersms.client import SerwerSms
 from posthorn.ledger.marks import marks_folder, strip
@@ -291,7 +291,7 @@ async def test_an_event_that_another_machine_began_goes_on(box: Sandbox, tmp_pat
     assert box.truth()["skycore"]["twice"] == 0
 
 
-async def test_a_test_is_not_guarded(box: Sandbox, settings: Settings, tmp_path: Path) -> None:
+async def test_a_test_is_not_checked(box: Sandbox, settings: Settings, tmp_path: Path) -> None:
     for _ in range(2):
         assert counted(await deliver(write_campaign(tmp_path, numbers(100), test="true"), settings)) == {"accepted": 100}
     assert box.truth()["requests"].get(REPORTS, 0) == 0
@@ -343,8 +343,8 @@ async def test_a_folder_that_cannot_be_written_stops_the_run_and_says_which_sett
 async def test_nothing_leaves_once_a_mark_cannot_be_written(box: Sandbox, settings: Settings, tmp_path: Path) -> None:
     """The disk with the marks is full: the claims are given back."""
 
-    async def guard_on_a_full_disk(run: Run[Any]) -> None:
-        await guard(run)
+    async def check_on_a_full_disk(run: Run[Any]) -> None:
+        await check_not_restored(run)
         assert run.mark is not None
         full = os.open("/dev/full", os.O_WRONLY)
         os.dup2(full, run.mark._file)
@@ -352,7 +352,7 @@ async def test_nothing_leaves_once_a_mark_cannot_be_written(box: Sandbox, settin
 
     planned = plan_file(write_campaign(tmp_path, numbers(500), media="[]"), settings)
     async with open_run(planned.name, settings=settings) as run:
-        await deliver_campaign(run, Steps(guard=guard_on_a_full_disk))
+        await deliver_campaign(run, Steps(check_not_restored=check_on_a_full_disk))
         assert "No space left on device" in str(run.stopped)
     assert counted(status_of("sale", settings)) == {"pending": 500}
     assert box.truth()["send_requests"] == 0

@@ -1,4 +1,4 @@
-"""What the guard asks of the ledger and tells it: which marked claims it has forgotten, and what is made of those.
+"""What the restore check asks of the ledger and tells it: which marked claims it has forgotten, and what becomes of them.
 
 A ledger that was restored from an older copy lacks the attempts that were made since. They are entered again as far as the
 mark knows them, and what they may have sent is unknown: looked up, or settled by a person, and never simply sent.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.ledger import proofguard
+from posthorn.ledger import proof_exclusion
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.marks import Mark, MarkedClaim
 from posthorn.ledger.paging import PENDING, page
@@ -116,7 +116,7 @@ def known_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
             replaced = sa.select(settlement.replaced_id).where(settlement.replaced_id.in_(some))
             found |= set(connection.execute(replaced).scalars())
             found |= set(connection.execute(sa.select(copy.provider_id).where(copy.provider_id.in_(some))).scalars())
-            found |= proofguard.ids_among(connection, some)
+            found |= proof_exclusion.ids_among(connection, some)
     return found
 
 

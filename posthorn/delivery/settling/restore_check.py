@@ -1,4 +1,4 @@
-"""The guard: before the first claim of every run, is this ledger older than what was sent? Then nothing is sent.
+"""The restore check: before the first claim of every run, is this ledger older than what was sent? Then nothing is sent.
 
 Two witnesses are outside the ledger: this machine's mark of its claims, and the provider's list. The mark is exact; where it
 says nothing (it was deleted, or another machine sent), a sample of the pending numbers is looked up with a provider that can
@@ -17,7 +17,7 @@ from datetime import datetime
 from posthorn.delivery.running.run import AnyRun, CampaignRun, can_look_up
 from posthorn.delivery.settling.listing import is_titled, read_all
 from posthorn.errors import InputError, LedgerError, PermissionMissing, Stopped
-from posthorn.ledger import copies, guarding
+from posthorn.ledger import copies, restored
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign
 from posthorn.ledger.marks import Mark, MarkedClaim, marks_folder
 from posthorn.ledger.store.engine import Ledger
@@ -30,8 +30,8 @@ LISTED_SECONDS = 7 * 86_400.0
 _LEAST_OF_A_TITLE = 8
 
 
-async def guard(run: AnyRun) -> None:
-    """Let the run send, unless its ledger is, or seems, older than what was sent. A test sends nothing and is not guarded.
+async def check_not_restored(run: AnyRun) -> None:
+    """Let the run send, unless its ledger is, or seems, older than what was sent. A test sends nothing and is not checked.
 
     Raises:
         Stopped: it is, or no mark can be kept; what to do is said.
@@ -49,7 +49,7 @@ async def guard(run: AnyRun) -> None:
 
 
 async def _refuse_if_behind(run: AnyRun, mark: Mark) -> None:
-    if forgotten := await run.do(guarding.forgotten, mark):
+    if forgotten := await run.do(restored.forgotten, mark):
         raise Stopped(f"{_behind(run.delivery, mark, forgotten)} Nothing was sent. {_way_on(run.delivery)}")
     # A mark tells of this machine only; a ledger on a server may have been written from others.
     if can_look_up(run) and (mark.is_empty() or not run.ledger.is_sqlite):
@@ -91,14 +91,14 @@ def refuse_to_cancel(settings: Settings, ledger: Ledger, delivery: Delivery) -> 
     except Stopped:  # no reason to go on sending
         return
     with closing(mark):
-        if forgotten := guarding.forgotten(ledger, mark):
+        if forgotten := restored.forgotten(ledger, mark):
             way_on = _way_on(delivery, "cancel it")
             raise Stopped(f"{_behind(delivery, mark, forgotten)} Nothing was cancelled. {way_on}")
 
 
 async def _refuse_if_listed(run: CampaignRun) -> None:
     """Refuse if the provider has messages of this campaign that the ledger thinks were never sent."""
-    some = await run.do(guarding.sample, run.delivery, run.descriptor.bounds.numbers_per_lookup)  # what one request may ask
+    some = await run.do(restored.sample, run.delivery, run.descriptor.bounds.numbers_per_lookup)  # what one request may ask
     if not some:
         return
     try:
@@ -112,7 +112,7 @@ async def _refuse_if_listed(run: CampaignRun) -> None:
             " then send again"
         ) from None
     # Another process of the same run may have sent some meanwhile: those are claimed by now.
-    hits = await run.do(guarding.still_waiting, [one for one in some if one.phone in found]) if found else []
+    hits = await run.do(restored.still_waiting, [one for one in some if one.phone in found]) if found else []
     if hits:
         raise Stopped(
             f"this ledger seems older than what was sent: of {len(some):,} pending numbers that were looked up, the provider"
@@ -130,7 +130,7 @@ async def listed(run: CampaignRun, phones: Sequence[Phone], since: float) -> tup
     like = [one for one in reports if _is_like(one, run.delivery) and one.state != MessageState.REJECTED]
     if not like:
         return {}, is_whole
-    known = await run.do(guarding.known_ids, [report.provider_id for report in like])
+    known = await run.do(restored.known_ids, [report.provider_id for report in like])
     by_phone: defaultdict[Phone, list[Report]] = defaultdict(list)
     for report in like:
         if report.phone is not None and report.provider_id not in known:
