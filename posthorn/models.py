@@ -49,6 +49,24 @@ FINAL_STATES = frozenset(
 )
 """States that no later report changes. ``no_report`` is not among them: a late report is still news."""
 
+UNREPORTED_STATES = (MessageState.ACCEPTED, MessageState.SCHEDULED)
+"""States in which the provider has taken the message and nothing is reported yet: what a receipt of success says."""
+
+TAKEN_STATES = (*UNREPORTED_STATES, MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.NO_REPORT)
+"""States in which the provider has taken the message: it is paid for, and the provider lists it."""
+
+MAY_BE_TAKEN_STATES = (*TAKEN_STATES, MessageState.UNKNOWN)
+"""States in which the provider has taken the message, or may have: for money and repeats these count as taken."""
+
+LEFT_STATES = tuple(state for state in TAKEN_STATES if state != MessageState.SCHEDULED)
+"""States in which the message has left the provider, or leaves now: it cannot be withdrawn."""
+
+REPORTABLE_STATES = tuple(state for state in TAKEN_STATES if state not in FINAL_STATES)
+"""States of a taken message that a report may still change."""
+
+UNSETTLED_STATES = (MessageState.PENDING, MessageState.UNKNOWN)
+"""States in which nobody has said what became of the message: it was not sent yet, or its answer is missing."""
+
 
 class ChunkState(enum.IntEnum):
     """Where one request's worth of recipients stands. Stored: never renumber, only append."""
@@ -124,8 +142,10 @@ TOTALS = (
 )
 """Every key of ``status --json``'s ``totals``, in the order they are shown."""
 
-TAKEN = ("accepted", "scheduled", "delivered", "undelivered", "no_report")
-"""Those of them that hold what a provider took: each message is paid for."""
+
+def taken_of(totals: Mapping[str, int]) -> int:
+    """How many messages of these totals the provider took: each of them is paid for."""
+    return sum(totals[state.name.lower()] for state in TAKEN_STATES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing_extensions import override
 from posthorn.delivery.running.run import AnyRun
 from posthorn.errors import PosthornError
 from posthorn.ledger import totals
-from posthorn.models import TAKEN
+from posthorn.models import taken_of
 from posthorn.settings import SettingsError
 
 
@@ -71,4 +71,4 @@ def tell_standing(status: Mapping[str, Any], headline: str, overview: str) -> No
 
 
 def _sent(counted: Mapping[str, int]) -> int:
-    return sum(counted[state] for state in TAKEN)
+    return taken_of(counted)

@@ -4,7 +4,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posthorn.models import FINAL_STATES, TOTALS, ChunkState, Kind, MessageState, mask_phone
+from posthorn.models import (
+    FINAL_STATES,
+    LEFT_STATES,
+    MAY_BE_TAKEN_STATES,
+    REPORTABLE_STATES,
+    TAKEN_STATES,
+    TOTALS,
+    UNREPORTED_STATES,
+    UNSETTLED_STATES,
+    ChunkState,
+    Kind,
+    MessageState,
+    mask_phone,
+    taken_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -59,3 +73,35 @@ def test_a_late_report_is_still_news():
     assert MessageState.NO_REPORT not in FINAL_STATES
     assert MessageState.UNKNOWN not in FINAL_STATES
     assert MessageState.DELIVERED in FINAL_STATES
+
+
+S = MessageState
+MEANINGS = {
+    # state: (the provider took it, it may have, it has left for good, a report may change it, nobody said what became of it)
+    S.PENDING: (False, False, False, False, True),
+    S.ACCEPTED: (True, True, True, True, False),
+    S.SCHEDULED: (True, True, False, True, False),
+    S.REJECTED: (False, False, False, False, False),
+    S.UNKNOWN: (False, True, False, False, True),
+    S.DELIVERED: (True, True, True, False, False),
+    S.UNDELIVERED: (True, True, True, False, False),
+    S.NO_REPORT: (True, True, True, True, False),
+    S.CANCELLED: (False, False, False, False, False),
+    S.SUPPRESSED: (False, False, False, False, False),
+}
+
+
+@pytest.mark.parametrize("state", MessageState)
+def test_each_set_of_states_is_what_it_says(state):
+    sets = (TAKEN_STATES, MAY_BE_TAKEN_STATES, LEFT_STATES, REPORTABLE_STATES, UNSETTLED_STATES)
+    assert tuple(state in one for one in sets) == MEANINGS[state]
+
+
+def test_a_receipt_of_success_waits_for_its_report():
+    assert UNREPORTED_STATES == (S.ACCEPTED, S.SCHEDULED)
+
+
+def test_the_taken_of_totals_are_what_is_paid_for():
+    totals = {key: 10**place for place, key in enumerate(TOTALS)}
+    keys = ("accepted", "scheduled", "delivered", "undelivered", "no_report")
+    assert taken_of(totals) == sum(totals[key] for key in keys)

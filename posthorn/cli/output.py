@@ -16,7 +16,7 @@ import typer
 
 from posthorn.content.plain import plain
 from posthorn.errors import InputError
-from posthorn.models import TAKEN
+from posthorn.models import taken_of
 from posthorn.process.terminal import say
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _lines(database_url: str, name: str, test: bool, ended: threading.Event, boa
 
 
 def _sent(counted: Mapping[str, int]) -> int:
-    return sum(counted[state] for state in TAKEN)
+    return taken_of(counted)
 
 
 def _others(counted: Mapping[str, int]) -> str:

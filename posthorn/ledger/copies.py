@@ -15,15 +15,14 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.content.definition import CampaignContent
-from posthorn.ledger import proof_exclusion
+from posthorn.ledger import proof_exclusion, states
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign, hold_chunks, recount
 from posthorn.ledger.paging import behind, in_order, page
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import ChunkState, Kind, MessageState, Phone
+from posthorn.models import UNREPORTED_STATES, ChunkState, Kind, MessageState, Phone
 
-_UNSETTLED = f"{MessageState.PENDING}, {MessageState.UNKNOWN}"
-_TAKEN_WITHOUT_ID = f"provider_id IS NULL AND m.state IN ({MessageState.ACCEPTED}, {MessageState.SCHEDULED})"
+_TAKEN_WITHOUT_ID = f"provider_id IS NULL AND m.state IN ({states.UNREPORTED})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ _SETTLED = sql(
     " UNION SELECT m.chunk_id, m.position FROM chunk k JOIN attempt a ON a.chunk_id = k.id"
     " JOIN message m ON m.chunk_id = k.id WHERE k.campaign_id = :campaign AND a.outcome = 'late') s"
     " JOIN message m ON m.chunk_id = s.chunk_id AND m.position = s.position"
-    f" WHERE m.state NOT IN ({_UNSETTLED}) AND NOT ({_TAKEN_WITHOUT_ID})"
+    f" WHERE m.state NOT IN ({states.UNSETTLED}) AND NOT ({_TAKEN_WITHOUT_ID})"
     f" AND {behind('m.chunk_id')} {in_order('m.chunk_id')}"
 )
 _ATTEMPTS = sql(
@@ -104,7 +103,7 @@ def open_elsewhere(
     is_open = sa.or_(
         message.state == int(MessageState.UNKNOWN),
         sa.and_(message.state == int(MessageState.PENDING), chunk.state == int(ChunkState.SENDING)),
-        sa.and_(message.provider_id.is_(None), message.state.in_([int(MessageState.ACCEPTED), int(MessageState.SCHEDULED)])),
+        sa.and_(message.provider_id.is_(None), message.state.in_([int(state) for state in UNREPORTED_STATES])),
     )
     ends = sa.func.coalesce(attempt.ended_at, time.time())
     asked = sa.and_(attempt.chunk_id == message.chunk_id, attempt.outcome != "not_taken")
@@ -172,7 +171,7 @@ def mark_withdrawn(ledger: Ledger, ids: Sequence[str]) -> None:
 _COUNTS = (
     "FROM second_copy k LEFT JOIN message m ON m.chunk_id = k.chunk_id AND m.position = k.position"
     " WHERE k.withdrawn_at IS NULL"
-    f" AND (m.state IS NULL OR m.state NOT IN ({_UNSETTLED}) AND NOT (m.{_TAKEN_WITHOUT_ID}))"
+    f" AND (m.state IS NULL OR m.state NOT IN ({states.UNSETTLED}) AND NOT (m.{_TAKEN_WITHOUT_ID}))"
     " AND NOT EXISTS (SELECT 1 FROM message own WHERE own.provider_id = k.provider_id)"
 )
 _COUNTED = sql(f"SELECT k.provider_id, k.state {_COUNTS} AND k.campaign_id = :campaign ORDER BY k.found_at, k.provider_id")

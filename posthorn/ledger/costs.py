@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from posthorn.errors import LedgerError
+from posthorn.ledger import states
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, rows, sql
-from posthorn.models import ChunkState, Kind, MessageState
+from posthorn.models import MAY_BE_TAKEN_STATES, ChunkState, Kind, MessageState
 from posthorn.prices import Rate, Tariff
 
 TOLD_AT = 0.8
@@ -27,18 +28,8 @@ _RESERVE = "UPDATE spending SET spent = spent + :cost WHERE scope = :scope AND s
 _HOLD = sql(
     "INSERT INTO spending (scope, spent) VALUES (:scope, 0) ON CONFLICT (scope) DO UPDATE SET spent = spending.spent"
 )
-_SPENT = (
-    MessageState.ACCEPTED,
-    MessageState.SCHEDULED,
-    MessageState.UNKNOWN,
-    MessageState.DELIVERED,
-    MessageState.UNDELIVERED,
-    MessageState.NO_REPORT,
-)
-_IS_SPENT = (
-    f"(m.state IN ({', '.join(map(str, _SPENT))}) OR (m.state = {MessageState.PENDING} AND k.state = {ChunkState.SENDING}))"
-)
-_COUNTED = " + ".join(f"k.{state.name.lower()}" for state in _SPENT)
+_IS_SPENT = f"(m.state IN ({states.MAY_BE_TAKEN}) OR (m.state = {MessageState.PENDING} AND k.state = {ChunkState.SENDING}))"
+_COUNTED = " + ".join(f"k.{state.name.lower()}" for state in MAY_BE_TAKEN_STATES)
 _BY_CHUNK = (
     f"SELECT c.gateway, '' AS digits, sum({_COUNTED}"
     f" + CASE WHEN k.state = {ChunkState.SENDING} THEN k.pending ELSE 0 END) AS messages"

@@ -14,15 +14,16 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.errors import Evidence, GatewayError
+from posthorn.ledger import states
 from posthorn.ledger.claims import Claim, ClaimLost
 from posthorn.ledger.copies import Copy, keep_within
 from posthorn.ledger.deliveries import recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, change, execute, pipelined
-from posthorn.models import Answer, ChunkState, MessageState, Receipt
+from posthorn.models import UNREPORTED_STATES, Answer, ChunkState, MessageState, Receipt
 
 _RAW_KEPT_BYTES = 65_536
-_IN_FLIGHT = f"{MessageState.PENDING}, {MessageState.UNKNOWN}"
+_IN_FLIGHT = states.UNSETTLED
 UNCLAIMED_SINCE = f"{ChunkState.PENDING}, {ChunkState.SENDING}, {ChunkState.UNKNOWN}"
 """States in which a claim's answer is still welcome. PENDING: decided to be sent again, and not claimed for it yet."""
 _IDS_PER_QUERY = 1_000
@@ -77,7 +78,7 @@ def _ids_only(claimed: Claim, receipts: Sequence[Receipt]) -> list[str | None]:
     state = receipts[0].state
     ids = [receipt.provider_id for receipt in receipts if receipt.state == state and receipt.error is None]
     is_usual = (
-        state in (MessageState.ACCEPTED, MessageState.SCHEDULED)
+        state in UNREPORTED_STATES
         and len(ids) == len(receipts)
         and None not in ids
         and claimed.positions == tuple(range(len(ids)))
@@ -112,7 +113,7 @@ def _move_each(ledger: Ledger, connection: Connection, claimed: Claim, receipts:
 
 def _needs_lookup(receipt: Receipt) -> bool:
     """Whether the provider must be asked again: unknown, or taken without an id that reports could name."""
-    if receipt.state in (MessageState.ACCEPTED, MessageState.SCHEDULED):
+    if receipt.state in UNREPORTED_STATES:
         return receipt.provider_id is None
     return receipt.state == MessageState.UNKNOWN
 
@@ -165,7 +166,7 @@ def _copies_of(claimed: Claim, answer: Answer) -> list[Copy]:
     return [
         Copy(receipt.provider_id, claimed.chunk_id, position, receipt.state, evidence)
         for position, receipt in zip(claimed.positions, answer.receipts, strict=True)
-        if receipt.provider_id is not None and receipt.state in (MessageState.ACCEPTED, MessageState.SCHEDULED)
+        if receipt.provider_id is not None and receipt.state in UNREPORTED_STATES
     ]
 
 

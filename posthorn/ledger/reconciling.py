@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.content.definition import CampaignContent
-from posthorn.ledger import proof_exclusion
+from posthorn.ledger import proof_exclusion, states
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign, hold_chunks, recount
 from posthorn.ledger.paging import behind, in_order, page
 from posthorn.ledger.store import tables
@@ -23,9 +23,6 @@ from posthorn.models import ChunkState, Kind, MessageState, Phone
 
 _SURELY_UNSENT = "not_taken"
 _NO_CHUNK_ABOVE = 2**63 - 1
-_TAKEN_STATES = "1, 2, 5, 6, 7"
-"""Accepted, scheduled, delivered, undelivered, no report: the provider took the message and lists it."""
-
 MISMATCH = "mismatch"
 """The decision on a message while a control is listed, but not as it was sent."""
 
@@ -108,8 +105,7 @@ def unconfirmed(
 
 def without_id(ledger: Ledger, campaign: PlannedCampaign, size: int, after: tuple[int, int] = (0, 0)) -> list[Unconfirmed]:
     """Up to ``size`` messages that the provider took without naming their ids, in order, behind ``after``."""
-    taken = f"{MessageState.ACCEPTED}, {MessageState.SCHEDULED}"
-    where = f"m.campaign_id = :campaign AND m.provider_id IS NULL AND m.state IN ({taken})"
+    where = f"m.campaign_id = :campaign AND m.provider_id IS NULL AND m.state IN ({states.UNREPORTED})"
     return _select(ledger, campaign, where, "m.chunk_id", size=size, after=after)
 
 
@@ -177,7 +173,7 @@ _CONTROLS = (
     " a.title, a.send_at, a.hold_minutes FROM chunk c JOIN campaign own ON own.id = c.campaign_id"
     " JOIN attempt a ON a.chunk_id = c.id AND a.outcome <> :unsent JOIN message m ON m.chunk_id = c.id AND m.position ="
     " (SELECT min(k.position) FROM message k WHERE k.chunk_id = c.id AND k.provider_id IS NOT NULL"
-    f" AND k.state IN ({_TAKEN_STATES}))"
+    f" AND k.state IN ({states.TAKEN}))"
     " WHERE {of} AND c.accepted + c.scheduled + c.delivered + c.undelivered + c.no_report > 0"
     " AND a.started_at >= :not_before"
     " AND (SELECT count(*) FROM attempt b WHERE b.chunk_id = c.id AND b.outcome <> :unsent) = 1"
@@ -268,7 +264,7 @@ def _settle(ledger: Ledger, campaign: PlannedCampaign, news: Sequence[Settlement
 def _move(connection: Connection, decision: Settlement) -> bool:
     """Move a message as decided, if it still is as it was when that was decided; whether it was."""
     if decision.message.is_taken:
-        still = f"provider_id IS NULL AND state IN ({MessageState.ACCEPTED}, {MessageState.SCHEDULED})"
+        still = f"provider_id IS NULL AND state IN ({states.UNREPORTED})"
     else:
         still = f"state = {MessageState.UNKNOWN}"
     stays = decision.state == MessageState.UNKNOWN

@@ -21,18 +21,10 @@ from posthorn.ledger.erasing import code_hash
 from posthorn.ledger.paging import PENDING, pages
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import REPEATED, ChunkState, MessageState, Phone
+from posthorn.models import MAY_BE_TAKEN_STATES, REPEATED, ChunkState, MessageState, Phone
 
 _LINES_KEPT = 20
 _PAGE = 5_000
-_WENT = (
-    MessageState.ACCEPTED,
-    MessageState.SCHEDULED,
-    MessageState.UNKNOWN,
-    MessageState.DELIVERED,
-    MessageState.UNDELIVERED,
-    MessageState.NO_REPORT,
-)
 
 
 class Asked(NamedTuple):
@@ -80,7 +72,7 @@ class Repeats:
             lines[row.phone].append(row.line)
         message, chunk = tables.message.c, tables.chunk.c
         may_have_left = sa.or_(
-            message.state.in_([int(state) for state in _WENT]),
+            message.state.in_([int(state) for state in MAY_BE_TAKEN_STATES]),
             sa.and_(message.state == int(MessageState.PENDING), chunk.state == int(ChunkState.SENDING)),
         )
         lately = sa.and_(may_have_left, sa.func.coalesce(chunk.claimed_at, chunk.finished_at, self._since) >= self._since)

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
+from posthorn.ledger import states
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
 from posthorn.ledger.parked import park
@@ -16,14 +17,6 @@ from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import FINAL_STATES, ChunkState, MessageState, News, Report, may_be_same_number
 
-OPEN_STATES = (MessageState.ACCEPTED, MessageState.SCHEDULED, MessageState.NO_REPORT)
-"""States that a report may still change; a final state never goes back."""
-
-_IN_OPEN = ", ".join(str(int(state)) for state in OPEN_STATES)
-WAITING_STATES = (MessageState.ACCEPTED, MessageState.SCHEDULED)
-"""States in which news is worth asking for."""
-
-_IN_WAITING = ", ".join(str(int(state)) for state in WAITING_STATES)
 _MAX_ERROR_LENGTH = 64
 _CHUNKS_PER_QUERY = 100
 
@@ -100,9 +93,9 @@ def ask_soon(ledger: Ledger, ids: Sequence[str]) -> None:
     """Have the next pull ask about the open messages among these, as if their chunks had not been asked about yet."""
     if not ids:
         return
-    query = sql(f"SELECT DISTINCT chunk_id FROM message WHERE provider_id IN :ids AND state IN ({_IN_WAITING})").bindparams(
-        sa.bindparam("ids", expanding=True)
-    )
+    query = sql(
+        f"SELECT DISTINCT chunk_id FROM message WHERE provider_id IN :ids AND state IN ({states.UNREPORTED})"
+    ).bindparams(sa.bindparam("ids", expanding=True))
     with ledger.read() as connection:
         chunks = sorted(connection.execute(query, {"ids": list(ids)}).scalars())
     _set_asked(ledger, chunks, None)
@@ -110,7 +103,7 @@ def ask_soon(ledger: Ledger, ids: Sequence[str]) -> None:
 
 def _open_messages(ledger: Ledger, chunks: Sequence[int]) -> list[tuple[int, str]]:
     query = sql(
-        f"SELECT chunk_id, provider_id FROM message WHERE chunk_id IN :chunks AND state IN ({_IN_WAITING})"
+        f"SELECT chunk_id, provider_id FROM message WHERE chunk_id IN :chunks AND state IN ({states.UNREPORTED})"
         " AND provider_id IS NOT NULL ORDER BY chunk_id, position"
     ).bindparams(sa.bindparam("chunks", expanding=True))
     with ledger.read() as connection:
@@ -193,7 +186,7 @@ def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:
     """
     if not reports:
         return 0
-    named = f"provider_id IN :ids AND state IN ({_IN_OPEN})"
+    named = f"provider_id IN :ids AND state IN ({states.REPORTABLE})"
     ids = list(dict.fromkeys(report.provider_id for report in reports))
     with ledger.write() as connection:
         chunks = _hold_chunks_of(connection, named, {"ids": ids})

@@ -11,13 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.ledger.store import tables
-from posthorn.models import MessageState
+from posthorn.models import LEFT_STATES, MessageState
 
 RESEND = "resend"
-_LEFT = "|".join(
-    state.name.lower()
-    for state in (MessageState.ACCEPTED, MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.NO_REPORT)
-)
+_LEFT = "|".join(state.name.lower() for state in LEFT_STATES)
 _BEFORE = re.compile(rf"; was ({_LEFT}) as (.+)\Z")
 
 

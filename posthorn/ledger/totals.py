@@ -15,7 +15,7 @@ from posthorn.ledger.claims import owner_key
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, sql
-from posthorn.models import TAKEN, TOTALS, ChunkState, MessageState, WaitsFor
+from posthorn.models import TOTALS, ChunkState, MessageState, WaitsFor, taken_of
 
 _IDS_SHOWN = 10
 _MISSED_AFTER_SECONDS = 120.0
@@ -39,11 +39,6 @@ def totals(ledger: Ledger, delivery: Delivery) -> dict[str, int]:
     with ledger.read() as connection:
         counted = connection.execute(query).one()._asdict()
     return _with_rejected(delivery, counted)
-
-
-def taken(counted: Mapping[str, int]) -> int:
-    """How many messages of ``totals`` the provider took."""
-    return sum(counted[state] for state in TAKEN)
 
 
 def _with_rejected(delivery: Delivery, counted: Mapping[str, Any]) -> dict[str, int]:
@@ -236,7 +231,7 @@ class Summary:
     @property
     def taken(self) -> int:
         """How many messages the provider took."""
-        return taken(self.totals)
+        return taken_of(self.totals)
 
 
 def summaries(ledger: Ledger) -> list[Summary]:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger, open_ledger
-from posthorn.models import TAKEN, Kind
+from posthorn.models import Kind, taken_of
 from posthorn.settings import Settings, load_settings
 from posthorn.views import charts
 from posthorn.views.markdown import link, prose, table, written
@@ -104,7 +104,7 @@ def _first_line(status: Mapping[str, Any]) -> str:
     counted = status["totals"]
     to_send = counted["input"] - counted["invalid"] - counted["duplicate"]
     share = f" ({100 * counted['delivered'] // to_send} %)" if to_send else ""
-    taken = sum(counted[state] for state in TAKEN)
+    taken = taken_of(counted)
     return (
         f"**{status['state'].replace('_', ' ')}** · {status['kind']} · {taken:,} of {to_send:,} sent,"
         f" {counted['delivered']:,} delivered{share}"

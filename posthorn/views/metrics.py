@@ -21,7 +21,7 @@ from posthorn.gateways.descriptor import Descriptor
 from posthorn.ledger import parked, refusals, suppression
 from posthorn.ledger.measures import BUCKETS_SECONDS, RequestCount, Requests, Standing, standings
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import TAKEN, Kind, Scope
+from posthorn.models import Kind, Scope, taken_of
 from posthorn.settings import Settings, SettingsError
 from posthorn.views.status import BY_A_PERSON
 
@@ -199,9 +199,7 @@ def _prices(settings: Settings) -> Mapping[str, Decimal]:
 
 def _of_cost(shown: Sequence[Standing], prices: Mapping[str, Decimal]) -> Metric:
     rows = [
-        ((one.name, one.kind), float(prices[one.gateway] * sum(one.states[state] for state in TAKEN)))
-        for one in shown
-        if one.gateway in prices
+        ((one.name, one.kind), float(prices[one.gateway] * taken_of(one.states))) for one in shown if one.gateway in prices
     ]
     said = "What the messages cost that the provider took, at the usual price of its gateway's settings."
     return _gauge("posthorn_cost", said, ["campaign", "kind"], rows)

@@ -11,7 +11,7 @@ from posthorn.gateways.registry import by_name
 from posthorn.ledger import deliveries, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import TAKEN
+from posthorn.models import taken_of
 from posthorn.settings import Settings
 from posthorn.views.markdown import link, prose, table
 from posthorn.views.status import artifact_key
@@ -44,7 +44,7 @@ def overview(ledger: Ledger, settings: Settings) -> str:
 
 def _row(delivery: Delivery, status: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:
     counted = status["totals"]
-    taken = sum(counted[state] for state in TAKEN)
+    taken = taken_of(counted)
     to_send = counted["input"] - counted["invalid"] - counted["duplicate"]
     state = status["state"].replace("_", " ")
     unbalanced = "" if status["balanced"] else ", **NOT BALANCED**"

@@ -12,7 +12,7 @@ from posthorn.ledger import reporting, sending
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Answer, MessageState, Receipt, Report
+from posthorn.models import UNREPORTED_STATES, Answer, MessageState, Receipt, Report
 from tests.ledger.ledgers import UNKNOWN, answer, claimed, ids, planned, states
 
 S = MessageState
@@ -86,7 +86,7 @@ def test_of_several_reports_at_once_a_final_one_counts_whatever_their_order(orde
 
 def test_what_was_scheduled_ends_too_where_its_time_is_known(ledger: Ledger) -> None:
     campaign = one_in(ledger, S.SCHEDULED)
-    waiting = reporting.WAITING_STATES
+    waiting = UNREPORTED_STATES
     assert reporting.expire(ledger, campaign, sent_before=time.time() + 1, states=waiting) == 1
     assert states(ledger, campaign) == {"no_report": 1}
 

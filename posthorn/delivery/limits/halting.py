@@ -13,7 +13,7 @@ from posthorn.errors import Halted
 from posthorn.ledger import waves as ledger_waves
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import MessageState, Receipt
+from posthorn.models import UNSETTLED_STATES, MessageState, Receipt
 
 LOOK_EVERY_SECONDS = 30.0
 
@@ -35,7 +35,7 @@ class Halting:
         if self._halt is None:
             return None
         self._rejected += sum(receipt.state == MessageState.REJECTED for receipt in receipts)
-        self._answered += sum(receipt.state not in (MessageState.PENDING, MessageState.UNKNOWN) for receipt in receipts)
+        self._answered += sum(receipt.state not in UNSETTLED_STATES for receipt in receipts)
         if not self._halt.is_reached(self._rejected, self._answered):
             return None
         return Halted(f"{self._rejected:,} of {self._answered:,} were rejected; halt_at is {self._halt}")

@@ -19,12 +19,11 @@ from posthorn.errors import CreditExhausted, OutcomeUnknown, PermissionMissing, 
 from posthorn.gateways.storedfile import Condition, Look
 from posthorn.ledger import accounts, media, totals
 from posthorn.ledger.media import MediaRecord
-from posthorn.models import Known, MessageState, MmsRequest, StoredFile, mask_phone
+from posthorn.models import UNREPORTED_STATES, Known, MmsRequest, StoredFile, mask_phone, taken_of
 
 LAG_SECONDS = 6.0
 """For how long a list may not show yet what was uploaded; the retries of the task take 7.5 s at least."""
 
-_PROVEN = frozenset({MessageState.ACCEPTED, MessageState.SCHEDULED})
 _logger = logging.getLogger(__name__)
 
 
@@ -131,7 +130,7 @@ async def _checked_by_a_send(run: AtCampaign, unseen: Sequence[_Seen]) -> str:
         answer = await run.gateway.send(MmsRequest(title, [number], file_ids, test=True))
     except (StopRun, OutcomeUnknown) as error:
         raise RequestRefused(f"{said}failed ({error}). Nothing was sent; {_what_to_do(run)}", code=error.code) from None
-    if answer.receipts[0].state not in _PROVEN:
+    if answer.receipts[0].state not in UNREPORTED_STATES:
         code = answer.receipts[0].error
         raise RequestRefused(f"{said}was not taken ({code or 'no reason given'}). Nothing was sent; {_what_to_do(run)}")
     return f"a send with test=true to {mask_phone(number)} took them"
@@ -163,4 +162,4 @@ async def verify_credit(run: CampaignRun) -> None:
             f"the account's MMS limit is {credit.left:,}, but {needed:,} are to be sent. Nothing was sent; top it up"
         )
     if credit.left is not None:
-        run.credit = CreditBefore(credit.left, totals.taken(counted) + counted["unknown"])
+        run.credit = CreditBefore(credit.left, taken_of(counted) + counted["unknown"])

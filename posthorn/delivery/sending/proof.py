@@ -47,7 +47,17 @@ from posthorn.ledger.media import MediaRecord
 from posthorn.ledger.planning import Row
 from posthorn.ledger.proofs import NewProof, ProofClaim
 from posthorn.ledger.store.engine import Ledger, open_ledger
-from posthorn.models import Answer, Kind, MessageState, MmsRequest, Phone, ProofOutcome, TicketRequest, mask_phone
+from posthorn.models import (
+    UNREPORTED_STATES,
+    Answer,
+    Kind,
+    MessageState,
+    MmsRequest,
+    Phone,
+    ProofOutcome,
+    TicketRequest,
+    mask_phone,
+)
 from posthorn.prices import amount
 from posthorn.settings import Settings
 
@@ -57,8 +67,7 @@ MAX_PROOFS = 10
 _PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 _MAX_ID_LENGTH = 64
 _OUTCOMES = {
-    MessageState.ACCEPTED: ProofOutcome.TAKEN,
-    MessageState.SCHEDULED: ProofOutcome.TAKEN,
+    **dict.fromkeys(UNREPORTED_STATES, ProofOutcome.TAKEN),
     MessageState.REJECTED: ProofOutcome.REFUSED,
     MessageState.PENDING: ProofOutcome.NOT_TAKEN,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from posthorn.delivery.running.run import CampaignRun
 from posthorn.errors import GatewayError
 from posthorn.ledger import totals
+from posthorn.models import taken_of
 
 
 async def audit_credit(run: CampaignRun) -> str | None:
@@ -19,7 +20,7 @@ async def audit_credit(run: CampaignRun) -> str | None:
     is_later = delivery.named_moment is not None or delivery.content.hold_minutes
     if before is None or is_later:
         return None
-    taken = totals.taken(await run.do(totals.totals, delivery)) - before.taken
+    taken = taken_of(await run.do(totals.totals, delivery)) - before.taken
     if taken <= 0:
         return None
     try:

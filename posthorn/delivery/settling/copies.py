@@ -18,9 +18,7 @@ from posthorn.delivery.settling.listing import LISTED_SECONDS, by_our_clock, is_
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.ledger import copies, deliveries, reconciling
 from posthorn.ledger.copies import Copy, Suspect
-from posthorn.models import PROVIDER_SKEW_SECONDS, MessageState, Phone, Report
-
-_WENT_OUT = frozenset({MessageState.ACCEPTED, MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.NO_REPORT})
+from posthorn.models import LEFT_STATES, PROVIDER_SKEW_SECONDS, MessageState, Phone, Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ async def _without_adopted(lookup: AtCampaign, suspect: Suspect, strays: Sequenc
     One that went out while the message's own is still kept at the provider, or was refused: it is what reached the person.
     """
     if suspect.state == MessageState.SCHEDULED:
-        fit = [report for report in strays if report.state in _WENT_OUT]
+        fit = [report for report in strays if report.state in LEFT_STATES]
     else:
         fit = list(strays) if suspect.state == MessageState.REJECTED else []
     if not fit:

@@ -23,10 +23,10 @@ from posthorn.gateways.registry import by_name
 from posthorn.ledger import copies, deliveries, reporting
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign
 from posthorn.ledger.news import apply_parked
-from posthorn.ledger.reporting import WAITING_STATES, OpenChunk, ReportQuery
+from posthorn.ledger.reporting import OpenChunk, ReportQuery
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.ledger.store.writer import LedgerWriter
-from posthorn.models import Kind, MessageState
+from posthorn.models import UNREPORTED_STATES, Kind, MessageState
 from posthorn.settings import Settings, SettingsError, load_settings
 
 NO_REPORT_AFTER_SECONDS = 72 * 3600
@@ -307,7 +307,7 @@ async def _expire(do: _Do, delivery: Delivery, now: float) -> int:
     silent_since = now - NO_REPORT_AFTER_SECONDS
     if send_at > silent_since:
         return 0
-    states = WAITING_STATES if send_at or hold_seconds else (MessageState.ACCEPTED,)
+    states = UNREPORTED_STATES if send_at or hold_seconds else (MessageState.ACCEPTED,)
     expired: int = await do(reporting.expire, delivery, sent_before=silent_since - hold_seconds, states=states)
     return expired
 

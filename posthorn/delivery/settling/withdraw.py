@@ -23,7 +23,7 @@ from posthorn.errors import AlreadyRunning, GatewayError, InputError
 from posthorn.gateways.registry import by_name
 from posthorn.ledger import copies, deliveries, reporting, sending, totals
 from posthorn.ledger.store.engine import open_ledger
-from posthorn.models import Kind, MessageState, Report
+from posthorn.models import LEFT_STATES, Kind, MessageState, Report
 from posthorn.settings import load_settings
 
 _CONTROLS = 3
@@ -31,7 +31,6 @@ _CONTROLS = 3
 _PAUSES_SECONDS = (0.0, 1.0, 3.0)
 """Before each round: a listing may show for a moment what was withdrawn."""
 _WAIT_FOR_RUN_SECONDS = 120.0
-_WENT_OUT = ("accepted", "delivered", "undelivered", "no_report")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ async def cancel_delivery(kind: Kind, name: str) -> Cancelled:
                 problem = await _look_and_withdraw(run) if can_look_up(run) else None
                 counted = await run.do(totals.totals, run.delivery)
                 withdrawn = counted["cancelled"] - before - never_sent  # by this process, or by the run that ended for it
-                out = sum(counted[state] for state in _WENT_OUT)
+                out = sum(counted[state.name.lower()] for state in LEFT_STATES)
                 return Cancelled(never_sent, withdrawn, out, counted["scheduled"], counted["unknown"], problem)
         except AlreadyRunning:
             if time.monotonic() > deadline:

@@ -14,7 +14,7 @@ from posthorn.gateways.probing import ProbeOrder, Reliance
 from posthorn.gateways.serwersms.bounds import BOUNDS
 from posthorn.gateways.serwersms.client import SerwerSms
 from posthorn.gateways.serwersms.probe_clock import Watch, clock_of
-from posthorn.models import Known, MessageState, MmsRequest, Observation, Phone, Receipt, Report
+from posthorn.models import UNREPORTED_STATES, Known, MessageState, MmsRequest, Observation, Phone, Receipt, Report
 
 _JSON = Reliance("test_send", "a send with test=true is answered with an id for each number", "sending-mms page")
 _OTHER = Reliance("test_send_other", "so it is in the other format", "sending-mms page")
@@ -158,7 +158,7 @@ async def _send(gateway: SerwerSms, number: Phone, file_id: str | None, title: s
     before = datetime.now(UTC)
     answer = await gateway.send(MmsRequest(title, [number], [file_id] if file_id else [], _TEXT, send_at))
     receipt = answer.receipts[0]
-    if receipt.provider_id is None or receipt.state not in (MessageState.ACCEPTED, MessageState.SCHEDULED):
+    if receipt.provider_id is None or receipt.state not in UNREPORTED_STATES:
         raise _NotTaken(_words(receipt))
     return _Sent(title, receipt.provider_id, (before, datetime.now(UTC)))
 
