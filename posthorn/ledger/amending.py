@@ -87,7 +87,7 @@ def readdress(ledger: Ledger, event: PlannedEvent, code: str, phone: Phone, *, b
         values = {"old": row.phone, "chunk": row.chunk_id, "position": row.position}
         connection.execute(sql(f"{listed} AND position = :position"), values)
         connection.execute(message.update().where(here).values(phone=phone, copy=copy))
-        _send_again(connection, event, row, "resend", by, f"{why}; to another number")
+        _send_again(connection, event, row, "resend", by, why + settlements.TO_ANOTHER_NUMBER)
     return row
 
 

@@ -44,7 +44,7 @@ _REPLACED = (
     "SELECT c.gateway, substr(CAST(m.phone AS TEXT), 1, :longest) AS digits, count(*) AS messages"
     " FROM settlement s JOIN campaign c ON c.id = s.campaign_id"
     " JOIN message m ON m.chunk_id = s.chunk_id AND m.position = s.position"
-    " WHERE s.decision = 'resend' AND s.replaced_id IS NOT NULL"
+    " WHERE s.decision IN ('resend', 'replaced') AND s.replaced_id IS NOT NULL"
     " AND s.evidence NOT LIKE '%; was rejected as ' || s.replaced_id AND NOT c.test AND {which} GROUP BY c.gateway, 2"
 )
 """What a person had sent again was paid before, too; its message tells of the last attempt only."""

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from posthorn.content.definition import CampaignContent, Content, EventContent, read_content
 from posthorn.errors import DeliveryNotFound
+from posthorn.ledger import settlements
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, change, sql
 from posthorn.models import ChunkState, Kind, MessageState, WaitsFor
@@ -258,7 +259,8 @@ def end_run(
 def cancel(ledger: Ledger, delivery: Delivery) -> int:
     """Stop it for good: nothing more is claimed, and what is pending is cancelled. Returns how many messages that were.
 
-    Chunks in flight are left alone; their answers are recorded as ever.
+    Chunks in flight are left alone; their answers are recorded as ever. What had left before, and was only to be sent again,
+    is what it was: somebody has it.
     """
     with ledger.write() as connection:
         connection.execute(
@@ -271,6 +273,9 @@ def cancel(ledger: Ledger, delivery: Delivery) -> int:
         hold_chunks(connection, "campaign_id = :campaign", campaign=delivery.id)
         still_open = "campaign_id = :campaign AND state = :open"
         values: dict[str, Any] = {"campaign": delivery.id, "open": int(ChunkState.PENDING)}
+        for state in (MessageState.PENDING, MessageState.CANCELLED):  # also what an older version called cancelled
+            for chunk in settlements.restore_all(connection, delivery.id, state, "it was cancelled", by="cancel"):
+                recount(connection, "id = :chunk", chunk=chunk)
         moved = connection.execute(
             sql(
                 "UPDATE message SET state = :cancelled WHERE state = :pending"

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from posthorn.errors import LedgerError
+from posthorn.ledger import settlements
 from posthorn.ledger.deliveries import hold_chunks, recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import sql
@@ -80,6 +81,14 @@ def carry_out(connection: Connection, campaign_id: int, change: Change) -> None:
     _note_out(connection, campaign_id, change.out, by=change.by, why=change.why)
     _note_absent(connection, campaign_id, change)
     for chunk in chunks:
+        recount(connection, "id = :chunk", chunk=chunk)
+    restore_left(connection, campaign_id, chunks)
+
+
+def restore_left(connection: Connection, campaign_id: int, chunks: Sequence[int]) -> None:
+    """Have what is cancelled in these chunks, and had left before it was to be sent again, be what it was."""
+    cancelled = MessageState.CANCELLED
+    for chunk in settlements.restore_all(connection, campaign_id, cancelled, "it was cancelled", by="cancel", among=chunks):
         recount(connection, "id = :chunk", chunk=chunk)
 
 

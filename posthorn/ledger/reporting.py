@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
-from posthorn.ledger import states
+from posthorn.ledger import merging, states
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
 from posthorn.ledger.parked import park
@@ -157,7 +158,10 @@ def newest_ids_in(ledger: Ledger, delivery: Delivery, state: MessageState, count
 
 
 def mark_cancelled(ledger: Ledger, ids: Sequence[str]) -> int:
-    """Call cancelled what the provider held and has withdrawn; returns how many messages that were."""
+    """Call cancelled what the provider held and has withdrawn; returns how many messages that were.
+
+    Where that was a second attempt, and the first had left, the message is what it was before.
+    """
     if not ids:
         return 0
     named = "provider_id IN :ids AND state = :from"
@@ -169,7 +173,17 @@ def mark_cancelled(ledger: Ledger, ids: Sequence[str]) -> int:
             {**values, "to": MessageState.CANCELLED},
         ).rowcount
         _recount(connection, chunks)
+        _restore_left(connection, chunks)
     return moved
+
+
+def _restore_left(connection: Connection, chunks: Sequence[int]) -> None:
+    chunk = tables.chunk.c
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for row in connection.execute(sa.select(chunk.campaign_id, chunk.id).where(chunk.id.in_(chunks))):
+        found[row.campaign_id].append(row.id)
+    for campaign_id, its_chunks in found.items():
+        merging.restore_left(connection, campaign_id, its_chunks)
 
 
 def hold_messages(ledger: Ledger, ids: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.ledger import settlements, suppression
+from posthorn.ledger import merging, settlements, suppression
 from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.store.engine import Ledger, sql
 from posthorn.models import ChunkState, MessageState, Phone
@@ -85,6 +85,8 @@ def resolve(ledger: Ledger, delivery: Delivery, which: Which, *, taken: bool, by
             _move(connection, row, state, change)
             settlements.keep(connection, delivery.id, row, "resolved", state, by=by, why=why)
         _count_anew(connection, found)
+        if not taken:
+            merging.restore_left(connection, delivery.id, [row.chunk_id for row in found])
     return word
 
 

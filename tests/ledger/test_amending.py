@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import amending, reconciling, resolving, sending, suppression, tickets
+from posthorn.ledger import amending, deliveries, reconciling, resolving, sending, suppression, tickets
 from posthorn.ledger.amending import readdress, replace_code, take_out
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.resolving import EVERYTHING, RESENDABLE, Which
@@ -113,3 +113,33 @@ def test_a_ticket_with_another_code_is_not_delivered_by_what_became_of_the_old_o
     suppression.add(ledger, [OptOut(ticket(ledger, event, 0).phone, Scope.ALL, "reply")], by="test")
     assert sending.claim(ledger, event, OWNER, 1, LATEST) is None
     assert set(states(ledger, event)) == {"suppressed"}, "the number's other ticket, too"
+
+
+@pytest.mark.parametrize("how", ["opted out", "cancelled", "taken out"])
+def test_a_ticket_that_never_left_for_its_new_number_is_not_what_the_old_one_got(how: str, ledger: Ledger) -> None:
+    event = gala(ledger, 1)
+    sent(ledger, event, (S.DELIVERED, "x"))
+    readdress(ledger, event, "A-0", OTHER, **WORD)
+    if how == "opted out":
+        suppression.add(ledger, [OptOut(OTHER, Scope.ALL, "reply")], by="test")
+        assert OTHER not in claimed(ledger, event).phones
+    elif how == "cancelled":
+        deliveries.cancel(ledger, event)
+    else:
+        take_out(ledger, event, Which(codes=["A-0"]), **WORD)
+    one = ticket(ledger, event, 0)
+    assert (one.state, one.provider_id) == (S.SUPPRESSED if how == "opted out" else S.CANCELLED, None)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "taken out"])
+def test_a_ticket_that_was_only_to_be_sent_again_is_what_it_was(how: str, ledger: Ledger) -> None:
+    event = gala(ledger, 1)
+    sent(ledger, event, (S.DELIVERED, "x"))
+    resolving.resend(ledger, event, EVERYTHING, RESENDABLE, **WORD)
+    if how == "cancelled":
+        assert deliveries.cancel(ledger, event) == 1, "the one that was never sent"
+    else:
+        done = take_out(ledger, event, Which(codes=["A-0"]), **WORD)
+        assert (done.never, done.left) == (0, 1)
+    one = ticket(ledger, event, 0)
+    assert (one.state, one.provider_id, one.is_out) == (S.DELIVERED, "x", how == "taken out")

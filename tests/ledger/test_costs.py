@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import costs, deliveries, reconciling, resolving, sending
+from posthorn.ledger import amending, costs, deliveries, reconciling, resolving, sending
 from posthorn.ledger.claims import Claim
 from posthorn.ledger.costs import Cap, CapReached, Limits, Nearing
 from posthorn.ledger.deliveries import Delivery
@@ -20,6 +20,7 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState
 from posthorn.prices import Rate, Tariff
 from tests.ledger.ledgers import (
+    ACCEPTED,
     FIRST_PHONE,
     LATEST,
     OWNER,
@@ -33,6 +34,7 @@ from tests.ledger.ledgers import (
     planned,
     states,
 )
+from tests.ledger.test_tickets import gala, sent
 
 TARIFF = Tariff.of(Decimal("0.1"), {})
 TARIFFS = {"serwersms": TARIFF}
@@ -304,3 +306,14 @@ def test_what_a_person_had_sent_again_was_spent_before_too_but_not_what_was_reje
         sending.record(ledger, claimed, answer(claimed))
     assert costs.count_anew(ledger, cap(99, campaign), tariffs) == 28 * EURO
     assert costs.count_anew(ledger, Cap("tomorrow", EURO, "the day's cap", since=4e9, until=5e9), tariffs) == 0
+
+
+def test_a_ticket_with_a_new_code_was_paid_for_under_the_old_one_too(ledger: Ledger) -> None:
+    event = gala(ledger, 2)
+    sent(ledger, event, (ACCEPTED, "x"), (REJECTED, "y"))
+    tariffs = {event.gateway: Tariff.of(Decimal(1), {})}
+    before = costs.count_anew(ledger, cap(99, event), tariffs)
+    for code in ("A-0", "A-1"):
+        amending.replace_code(ledger, event, code, f"NEW-{code}", by="Ada", why="it leaked")
+    sent(ledger, event, (ACCEPTED, "x-2"), (ACCEPTED, "y-2"))
+    assert (before, costs.count_anew(ledger, cap(99, event), tariffs)) == (1 * EURO, 3 * EURO), "what was refused is free"

@@ -5,16 +5,17 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import deliveries, reconciling, resolving, sending, suppression
+from posthorn.ledger import amending, deliveries, reconciling, reporting, resolving, sending, suppression
 from posthorn.ledger.costs import Limits
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.resolving import EVERYTHING, FAILED, RESENDABLE, Which
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Answer, MessageState, OptOut, Phone, Receipt, Scope
+from posthorn.models import Answer, MessageState, OptOut, Phone, Receipt, Report, Scope
 from posthorn.prices import Rate
 from tests.ledger.ledgers import (
     ACCEPTED,
+    FIRST_PHONE,
     LATEST,
     OWNER,
     PENDING,
@@ -221,3 +222,93 @@ def test_a_resend_whose_second_attempt_has_left_is_not_undone_by_an_older_one(le
     with ledger.read() as connection:
         assert connection.execute(sa.select(tables.message.c.provider_id)).scalars().all() == ["id-2"]
         assert [*connection.execute(sa.select(tables.settlement.c.replaced_id)).scalars()] == ["id-1", None, None]
+
+
+def sent_twice(ledger: Ledger, *outcomes: Receipt, why: str = "the picture was refused") -> Delivery:
+    """One message: each outcome was recorded in its turn, and sent again."""
+    campaign = planned(ledger, 1)
+    for outcome in outcomes:
+        sending.record(ledger, claimed(ledger, campaign), Answer([outcome]))
+        assert resolving.resend(ledger, campaign, EVERYTHING, RESENDABLE, by="Ada", why=why).moved == 1
+    return campaign
+
+
+def as_it_stands(ledger: Ledger) -> tuple[MessageState, str | None]:
+    with ledger.read() as connection:
+        state, provider_id = connection.execute(sa.select(tables.message.c.state, tables.message.c.provider_id)).one()
+    return MessageState(state), provider_id
+
+
+def ends(ledger: Ledger, campaign: Delivery, how: str) -> None:
+    """What was to be sent again is not to go after all."""
+    if how == "cancelled":
+        assert deliveries.cancel(ledger, campaign) == (as_it_stands(ledger)[0] is MessageState.CANCELLED)
+    elif how == "taken out":
+        amending.take_out(ledger, campaign, EVERYTHING_OF_ONE, by="Ada", why="asked for it")
+    elif how == "taken out, called not sent":
+        sending.record_unknown(ledger, claimed(ledger, campaign))
+        amending.take_out(ledger, campaign, EVERYTHING_OF_ONE, by="Ada", why="asked for it")
+        resolving.resolve(ledger, campaign, EVERYTHING, taken=False, by="Ada", why="the panel does not list it")
+    elif how == "cancelled, called not sent":
+        sending.record_unknown(ledger, claimed(ledger, campaign))
+        deliveries.cancel(ledger, campaign)
+        campaign = deliveries.get(ledger, "sale")
+        resolving.resolve(ledger, campaign, EVERYTHING, taken=False, by="Ada", why="the panel does not list it")
+    else:
+        suppression.add(ledger, [OptOut(Phone(FIRST_PHONE), Scope.ALL, "reply")], by="test")
+        assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is None
+
+
+EVERYTHING_OF_ONE = Which([Phone(FIRST_PHONE)])
+ENDINGS = ["cancelled", "cancelled, called not sent", "taken out", "taken out, called not sent", "opted out"]
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+def test_what_had_left_and_is_not_to_go_again_after_all_is_what_it_was(how: str, ledger: Ledger) -> None:
+    campaign = sent_twice(ledger, Receipt(ACCEPTED, "id-1"))
+    ends(ledger, campaign, how)
+    assert as_it_stands(ledger) == (ACCEPTED, "id-1")
+    with ledger.read() as connection:
+        assert [one for one in connection.execute(sa.select(tables.settlement.c.replaced_id)).scalars() if one] == []
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+def test_what_was_refused_the_second_time_had_left_the_first(how: str, ledger: Ledger) -> None:
+    campaign = sent_twice(ledger, Receipt(ACCEPTED, "id-1"), Receipt(REJECTED, "id-2", "3103"))
+    ends(ledger, campaign, how)
+    assert as_it_stands(ledger) == (ACCEPTED, "id-1")
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+def test_what_never_left_is_not_called_accepted_whatever_the_reason_says(how: str, ledger: Ledger) -> None:
+    campaign = sent_twice(ledger, Receipt(REJECTED, "id-1", "3103"), why="odd; was accepted as spam")
+    ends(ledger, campaign, how)
+    assert as_it_stands(ledger)[0] in (MessageState.CANCELLED, MessageState.SUPPRESSED)
+
+
+def test_what_was_taken_and_then_refused_under_one_id_had_not_left(ledger: Ledger) -> None:
+    campaign = sent_twice(ledger, Receipt(ACCEPTED, "id-1"))
+    ends(ledger, campaign, "opted out")
+    suppression.remove(ledger, Phone(FIRST_PHONE), list(Scope), by="Ada", why="asked for it")
+    report = Report("id-1", MessageState.REJECTED, "unsent", Phone(FIRST_PHONE))
+    assert reporting.apply_reports(ledger, [report]) == 1
+    assert again(ledger, campaign, EVERYTHING, RESENDABLE).moved == 1
+    ends(ledger, campaign, "cancelled")
+    assert as_it_stands(ledger) == (MessageState.CANCELLED, None)
+
+
+def test_a_cancel_mends_what_an_older_version_called_cancelled(ledger: Ledger) -> None:
+    campaign = sent_twice(ledger, Receipt(ACCEPTED, "id-1"))
+    with ledger.write() as connection:
+        connection.execute(tables.message.update().values(state=int(MessageState.CANCELLED)))
+        deliveries.recount(connection, "campaign_id = :campaign", campaign=campaign.id)
+    assert deliveries.cancel(ledger, campaign) == 0
+    assert states(ledger, campaign) == {"accepted": 1}
+
+
+def test_a_second_attempt_that_is_withdrawn_leaves_the_first_as_it_was(ledger: Ledger) -> None:
+    campaign = sent_twice(ledger, Receipt(ACCEPTED, "id-1"))
+    sending.record(ledger, claimed(ledger, campaign), Answer([Receipt(MessageState.SCHEDULED, "id-2")]))
+    deliveries.cancel(ledger, campaign)
+    assert reporting.mark_cancelled(ledger, ["id-2"]) == 1
+    assert as_it_stands(ledger) == (ACCEPTED, "id-1")
