@@ -30,7 +30,10 @@ def probe(
     ] = None,
     test_number: Annotated[
         str | None,
-        typer.Option("--test-number", help="Your own number: sends with test=true to it, too. An account may ignore that."),
+        typer.Option(
+            "--test-number",
+            help="Your own number: also a send with test=true to it, which some accounts really send.",
+        ),
     ] = None,
     send_to: Annotated[
         str | None,
@@ -44,9 +47,9 @@ def probe(
 ) -> None:
     """Turn what is inferred about the account into what is known. Sends nothing by default.
 
-    Makes each call that costs nothing (a tiny picture is uploaded in each encoding, and deleted again) and shows what is
-    relied on, where that comes from, and whether it is so. What is found out is kept in the ledger: uploads, `hold_minutes`,
-    reconciliation and `posthorn doctor` go by it. Exit code 0, or 3 where something is other than we rely on.
+    Makes every call that costs nothing; a tiny picture is uploaded in each encoding and deleted again. Shows each thing that
+    Posthorn relies on, where it comes from, and whether it holds. The results are kept in the ledger; uploads,
+    `hold_minutes`, reconciliation and `posthorn doctor` use them. Exit code 0, or 3 if something does not hold.
 
     \b
         posthorn account probe
@@ -90,7 +93,7 @@ def _confirm_sending(shown: str, *, yes: bool) -> None:
 
 @app.command()
 def limits(gateway: Gateway = None, as_json: Json = False) -> None:
-    """What may still be sent, by kind of message. The provider asks not to be asked every few seconds.
+    """What may still be sent, by kind of message. Do not run it every few seconds: the provider asks for that.
 
     \b
         posthorn account limits

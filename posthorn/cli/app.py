@@ -61,6 +61,6 @@ app.add_typer(messages.app, name="messages", short_help="One number's history ov
 app.add_typer(suppress.app, name="suppress", short_help="Who must not be messaged: add, remove, import, export, check …")
 app.add_typer(files.app, name="files", short_help="What lies at the provider: list, add, view, delete.")
 app.add_typer(account.app, name="account", short_help="The account at the provider: probe, limits, blacklist, explain.")
-app.add_typer(notify.app, name="notify", short_help="Who is told when a delivery wants a person.")
+app.add_typer(notify.app, name="notify", short_help="Who is told when a delivery needs a person.")
 app.command(short_help="Receive what the providers push.")(webhooks.webhooks)
 app.command(short_help="The ledger as metrics for Prometheus.")(metrics.metrics)

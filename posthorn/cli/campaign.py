@@ -101,9 +101,9 @@ def send(
     late: Late = False,
     as_json: Json = False,
 ) -> None:
-    """Send the campaign, or go on with one that was not finished; what its list has more than before is planned.
+    """Send the campaign, or go on with one that was not finished. New rows of its list are sent, too.
 
-    Safe to run again at any time: whoever was sent to is never sent to again. Where no Prefect server is configured
+    Safe to run again at any time: whoever was sent to is never sent to again. If no Prefect server is configured
     (PREFECT_API_URL), one is started for the run. Ctrl-C finishes the requests that are under way and stops.
 
     A campaign with `approve = true`, or to more than POSTHORN_APPROVE_ABOVE numbers, is shown and asked about first;
@@ -144,11 +144,11 @@ def send(
 
 @app.command(short_help="Send it to yourself first.")
 def proof(file: File, to: To, by: By, yes: Yes = False, as_json: Json = False) -> None:
-    """Send the real MMS to yourself, now: its files are uploaded and verified, its moment and hold are left aside.
+    """Send the real MMS to yourself now. Its files are uploaded and verified; `send_at` and `hold_minutes` are ignored.
 
     A proof is not a recipient: it is in no total, and a number that had one still gets the campaign. It counts for cost. The
-    campaign need not be planned yet. The same command again is another proof; one of unknown outcome is never sent again by
-    itself.
+    campaign need not be planned yet. Each run of the command is another proof. A proof of unknown outcome is never sent
+    again by itself.
 
     Exit code 0 when all were taken, 3 when one was refused or is unknown, or outside the hours, 4 when one was not sent.
 
@@ -162,9 +162,9 @@ def proof(file: File, to: To, by: By, yes: Yes = False, as_json: Json = False) -
 def deploy(file: File, cron: Cron = None, at: At = None, timezone: Timezone = None) -> None:
     """Add a deployment for this campaign to the Prefect server, with a schedule or for starting it by hand.
 
-    The server is the one of `make serve`, or of PREFECT_API_URL; a worker of the pool `posthorn` runs it. The same command
-    again replaces it. Each run sends what is not sent yet: nobody gets the message twice, however often it runs. One that
-    needs an approval waits for it when it starts; `posthorn campaign approve NAME` may be said before.
+    The server is the one of `make serve`, or of PREFECT_API_URL; a worker of the pool `posthorn` runs it. Running
+    the command again replaces it. Each run sends what is not sent yet: nobody gets the message twice, however often it runs.
+    A campaign that needs an approval waits for it when it starts. `posthorn campaign approve NAME` can also be run before.
 
     \b
         posthorn campaign deploy sale.toml --at 2026-12-01T09:00:00
@@ -177,13 +177,13 @@ def deploy(file: File, cron: Cron = None, at: At = None, timezone: Timezone = No
 def approve(
     name: Name,
     by: By,
-    note: Annotated[str, typer.Option("--note", help="Anything worth keeping.")] = "",
+    note: Annotated[str, typer.Option("--note", help="A note to keep with the decision.")] = "",
     refuse: Annotated[bool, typer.Option("--refuse", help="Do not send it; a run that is under way stops.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Approve a campaign that waits for it, after a look at what it will send; a flow run that waits goes on.
+    """Show what a waiting campaign will send, and approve it. A flow run that waits for the approval goes on.
 
-    The approval is for exactly what is shown: whatever changes afterwards has to be approved again.
+    The approval covers exactly what is shown. Whatever changes afterwards has to be approved again.
 
     \b
         posthorn campaign approve sale
@@ -235,10 +235,11 @@ def reconcile(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask the provider about every message of unknown outcome and settle what that proves; look for second copies.
+    """Ask the provider about every message of unknown outcome, settle what it proves, and look for second copies.
 
-    What it lists was taken. What it does not list twice, its gateway's SETTLE_SECONDS apart, is shown as absent but
-    stays unknown: it is never sent again unless the campaign's file says so, and then by the next run. This sends nothing.
+    What the provider lists was taken. What it did not list at two looks, its gateway's SETTLE_SECONDS apart, is shown as
+    absent but stays unknown. It is never sent again unless the campaign's file says so; then the next run sends it. This
+    command sends nothing.
 
     With --pending every pending number is looked up as well. What the provider has of them is booked as taken, and then the
     campaign can be sent again.
@@ -265,7 +266,7 @@ def reconcile(
     show_status(now, as_json=as_json)
     if done.unknown and not as_json:
         print("\n" + unknown_table(name))
-        say(f"what you know of them, `posthorn campaign resolve {name} --phone NUMBER --sent|--not-sent --why TEXT` settles")
+        say(f"`posthorn campaign resolve {name} --phone NUMBER --sent|--not-sent --why TEXT` settles what you know of them")
     if done.resend:
         say(f"run `posthorn campaign send` again to send those {done.resend:,}")
     raise typer.Exit(exit_code(now))
@@ -281,10 +282,11 @@ def resolve(
     everything: Annotated[bool, typer.Option("--all", help="Every unknown message of the campaign.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Settle messages of unknown outcome by your own word, where the provider's listing cannot: all that you name, or none.
+    """Settle messages of unknown outcome by your own word, where the provider's listing cannot.
 
-    --sent: they were taken. --not-sent: they were not, and the next `campaign send` sends them (never, if the campaign was
-    cancelled). Look for the number in the provider's panel first: whoever is sent to again may get the message twice.
+    Either all that you name are settled, or none. --sent: they were taken. --not-sent: they were not, and the next
+    `campaign send` sends them (never, if the campaign was cancelled). Look for the number in the provider's panel first:
+    whoever is sent to again may get the message twice.
 
     \b
         posthorn campaign resolve sale --phone "+48 500 600 700" --sent --why "it is in the panel"
@@ -312,8 +314,8 @@ def resend(
 ) -> None:
     """Have messages sent again on purpose: they become pending, and the next `campaign send` sends them.
 
-    Only what was rejected, reported as not delivered, or never reported on; with --although-taken what the provider took,
-    too: somebody then gets it twice. Who asked for it and why is kept. What is unknown has to be resolved first.
+    This is for what was rejected, reported as not delivered, or never reported on. With --although-taken it is also for what
+    the provider took: those people get it twice. Who asked for it and why is kept. Resolve what is unknown first.
 
     \b
         posthorn campaign resend sale --failed --why "the picture was refused; it is another one now"
@@ -372,7 +374,7 @@ def _catch_up(name: str, *, as_json: bool) -> NoReturn:
 def cancel(name: Name, as_json: Json = False) -> None:
     """Stop a campaign for good and withdraw everything the provider still holds.
 
-    What is pending is never sent. What has been handed on to the phones cannot be called back; how many those are is said.
+    What is pending is never sent. What has gone to the phones cannot be called back; the command says how many that are.
 
     \b
         posthorn campaign cancel sale
@@ -383,9 +385,9 @@ def cancel(name: Name, as_json: Json = False) -> None:
 
 @app.command(short_help="Write every message to a file.")
 def export(name: Name, csv: Csv = None, jsonl: Jsonl = None, plain: Plain = False, test: Test = False) -> None:
-    """Write every message with its number, state, the provider's code in words and its id, and the times in UTC.
+    """Write every message: number, state, the provider's code in words, its id, and the times in UTC.
 
-    The file holds numbers in full, so only its owner may read it. One of that name is replaced once all is written.
+    The file holds full numbers, so only its owner may read it. An older file of that name is replaced once all is written.
     Rejected rows are not in it: they are in the rejects file.
 
     \b

@@ -16,7 +16,7 @@ _COLOURS = {
 
 
 def paint(state: str, text: str) -> str:
-    """The text in the colour of that state, of a delivery or a message; as it is where nobody would see a colour."""
+    """The text in the colour of that state, a delivery's or a message's; unchanged where no colour can be shown."""
     colour = _COLOURS.get(state)
     return text if colour is None or not _is_shown() else f"\x1b[{colour}m{text}\x1b[0m"
 

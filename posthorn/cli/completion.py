@@ -10,7 +10,7 @@ from posthorn.models import Kind
 
 
 def names_of(kind: Kind) -> Callable[[str], list[str]]:
-    """What completes a name that is begun: campaigns, or events. Nothing where the ledger is on a server, or cannot be read.
+    """The names that complete what was typed: campaigns', or events'. None if the ledger is on a server, or unreadable.
 
     Tab must be quick and silent: a server may take its time, and no error can be shown in the middle of a line.
     """

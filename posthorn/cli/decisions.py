@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def not_beside_a_run(undone: str) -> Iterator[None]:
-    """Say that nothing was ``undone`` where another process is at the delivery, and end with exit code 3."""
+    """If another process is at work on the delivery, say that nothing was ``undone``, and end with exit code 3."""
     from posthorn.errors import AlreadyRunning
 
     try:

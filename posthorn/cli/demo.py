@@ -46,7 +46,7 @@ def demo(
         with sandbox_process("--speed", "100000", "--undelivered", "0.03", "--silent", "0.01", *kept) as box:
             os.environ.update(box.variables, POSTHORN_DATABASE_URL=f"sqlite:///{folder / 'ledger.db'}")
             os.environ["POSTHORN_STATE_DIR"] = str(folder)
-            os.environ["POSTHORN_GUARD_DIR"] = str(folder / "marks")  # this ledger is for a look: nothing is to outlive it
+            os.environ["POSTHORN_GUARD_DIR"] = str(folder / "marks")  # a throwaway ledger: its marks go with it
             say(f"1. A sandbox stands in for the providers at {box.url}; no message leaves this machine.")
             all_accounted = _run(folder, recipients, attendees)
             if keep:
@@ -58,7 +58,7 @@ def demo(
 
 
 def _stay(url: str) -> None:
-    """Keep the sandbox to be looked at until Ctrl-C; nobody looks where there is no terminal."""
+    """Keep the sandbox running until Ctrl-C. Without a terminal nobody looks, so it ends at once."""
     say(f"\n6. See what would have arrived: {url}/")
     if not sys.stdin.isatty():
         return

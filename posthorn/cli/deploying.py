@@ -27,7 +27,9 @@ def deploy(kind: Kind, file: Path, *, cron: str | None, at: str | None, timezone
     checked = (check_event if kind is Kind.EVENT else check_campaign)(file)
     if moment and checked.moment and moment >= checked.moment:
         dispatched = moments.shown(checked.moment, settings.timezone)
-        raise InputError("--at", f"its send_at is {dispatched}, which will have passed; name an earlier --at, or change it")
+        raise InputError(
+            "--at", f"its send_at is {dispatched}, which will have passed; name an earlier --at, or change send_at"
+        )
     deployed = runs.deploy(kind, settings, checked.name, file.absolute(), cron=cron, at=moment, timezone=zone)
     for oddity in moments.oddities(moment, now, zone, key="--at") if moment else ():
         say(f"warning: {oddity.message}")

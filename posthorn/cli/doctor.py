@@ -106,12 +106,12 @@ def _state_folder(settings: Settings) -> Finding:
 
 
 def _proxies(settings: Settings) -> Iterator[Finding]:
-    """Proxies of the environment, which only a Prefect server elsewhere is called through, and the one for providers."""
+    """The environment's proxies, used only for a Prefect server elsewhere, and the proxy for providers."""
     from posthorn.process.prefect_server import configured_api
     from posthorn.process.proxies import UnusableProxy, names, settle_for
 
     if settings.proxy_url is not None:
-        yield Finding("proxy", True, "providers are called through that of POSTHORN_PROXY_URL; loopback never is")
+        yield Finding("proxy", True, "providers are called through the proxy of POSTHORN_PROXY_URL; loopback never is")
     found, configured = names(), configured_api()
     try:
         settle_for(configured.url if configured else "http://127.0.0.1")
@@ -140,7 +140,7 @@ def _ledger(settings: Settings) -> Finding:
 
 
 def _lookups(settings: Settings) -> Iterator[Finding]:
-    """Campaigns whose unknown messages cannot be settled because the provider lists otherwise than was sent."""
+    """Campaigns whose unknown messages cannot be settled because the provider lists something else than was sent."""
     from posthorn.delivery.settling.reconcile import findings
     from posthorn.errors import LedgerError
     from posthorn.gateways.registry import for_kind
@@ -149,7 +149,7 @@ def _lookups(settings: Settings) -> Iterator[Finding]:
     zones = " or ".join(f"{gateway.variables}__TIMEZONE" for gateway in for_kind(Kind.CAMPAIGN) if gateway.looks_up)
     advice = (
         f"clock off: set this machine's clock and {zones} right, or measure it with `posthorn account probe`; then `posthorn"
-        " campaign reconcile`. Title differs: `posthorn campaign resolve`, and a title that the provider leaves as it is"
+        " campaign reconcile`. Title differs: `posthorn campaign resolve`, then a title that the provider does not change"
     )
     try:
         for sentence in findings(settings=settings):
@@ -169,7 +169,7 @@ def _claim_marks(settings: Settings) -> Finding:
     except LedgerError as error:
         return Finding("guard", False, str(error), "set POSTHORN_GUARD_DIR")
     if folder.resolve().is_relative_to(settings.state_dir.resolve()):
-        seen = f"its marks in {folder} lie beside the ledger: who restores one restores both"
+        seen = f"the claim marks in {folder} lie beside the ledger: a restore would take both back"
         return Finding("guard", False, seen, "set POSTHORN_GUARD_DIR to a folder elsewhere, out of the ledger's backup")
     return Finding("guard", True, f"claim marks are in {folder}; leave them out of the ledger's backup")
 
@@ -220,19 +220,19 @@ async def _campaign_gateway(descriptor: Descriptor, what: str, settings: Setting
 def _ticket_gateway(gateway: Descriptor, what: str, settings: Settings) -> Finding:
     """Whether a key is set; asking the provider would need a template's id."""
     if gateway.account(settings).has_credentials:
-        return Finding(what, True, "a key is set; whether it is right, `posthorn tickets send` finds out")
+        return Finding(what, True, "a key is set; `posthorn tickets send` finds out whether it is right")
     return Finding(what, True, f"no key ({gateway.credentials}): fine as long as no tickets are sent")
 
 
-_OFF = "moments of send_at and hold_minutes are off by as much; mend it, then probe again"
+_OFF = "correct it, then probe again: send_at and hold_minutes are off by as much"
 _ADVICE = {
     "clock": _OFF,
     "file_clock": _OFF,
-    "hold": "rely on no hold_minutes here: nothing is sent again because of it, and `campaign cancel` may call nothing back",
+    "hold": "do not rely on hold_minutes: nothing is sent again because of it, and `campaign cancel` may call nothing back",
     "test_free": "campaigns with test = true are refused here: they would go out",
-    "sent_title": "lookups go by the title: choose one that stays as it is",
+    "sent_title": "lookups go by the title: choose one that the provider does not change",
 }
-"""What to do about a finding of a probe that is other than we rely on, by its subject."""
+"""What to do if a probe found that something does not hold, by its subject."""
 
 
 def _probes(settings: Settings) -> Iterator[Finding]:
@@ -251,7 +251,12 @@ def _probes(settings: Settings) -> Iterator[Finding]:
             return  # said of the ledger already
         if not known:
             advice = f"posthorn account probe --gateway {gateway.name}"
-            yield Finding(f"{gateway.title} account", True, "never probed: what its pages leave open is inferred", advice)
+            yield Finding(
+                f"{gateway.title} account",
+                True,
+                "never probed: what its pages leave open is only inferred",
+                advice,
+            )
         for one in known:
             is_off = one.subject in (Known.CLOCK, Known.FILE_CLOCK) and one.verdict == Verdict.OTHER
             advice = _ADVICE.get(one.subject, "") if one.verdict == Verdict.OTHER else ""

@@ -70,7 +70,7 @@ def add(
 
 @app.command()
 def view(file_id: FileId, kind: Type = None, gateway: Gateway = None, as_json: Json = False) -> None:
-    """One file, also one that the list does not show. Exit code 2 where there is none of that id.
+    """Show one file, even one that the list does not show. Exit code 2 if there is no file with that id.
 
     \b
         posthorn files view 4711
@@ -92,9 +92,9 @@ def delete(
     gateway: Gateway = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete files at the provider. What becomes of a scheduled MMS that uses one is documented nowhere.
+    """Delete files at the provider. It does not document what happens to a scheduled MMS that uses one.
 
-    Campaigns that still need one are named first; they upload it again when they go on. Exit code 2 where one was not there.
+    Campaigns that still need one are named first; they upload it again when they go on. Exit code 2 if one was not there.
 
     \b
         posthorn files delete 4711 4712

@@ -86,7 +86,7 @@ class _Interruptible:
         self._task: asyncio.Task[Any] | None = None
 
     async def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Do the work; cancelled by the first signal, be it earlier than this."""
+        """Do the work. The first signal cancels it, even one that came before."""
         self._task = task = asyncio.create_task(work)
         self._loop = asyncio.get_running_loop()
         if self.signals:
@@ -94,7 +94,7 @@ class _Interruptible:
         return await task
 
     def interrupt(self, _number: int, _frame: object) -> None:
-        """What a signal does: cancel the work kindly, then everything, with two seconds to say so; the third has none."""
+        """What signals do: the first cancels the work gently, the second all of it in two seconds, the third at once."""
         self.signals += 1
         signals.came = True
         if self.signals == 1:

@@ -73,7 +73,7 @@ def metrics(
 
 
 def _without_web_pages(app: WSGIApplication, *, any_host: bool) -> WSGIApplication:
-    """The same application, but for web pages: the names of campaigns are not theirs to read."""
+    """The same application, closed to web pages: they must not read the names of campaigns."""
     from posthorn.loopback import refusal
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

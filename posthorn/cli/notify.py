@@ -1,4 +1,4 @@
-"""`posthorn notify …`: who is told when a delivery wants a person, and a trial of it."""
+"""`posthorn notify …`: who is told when a delivery needs a person, and a trial of it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _VARIABLES = {
 
 @app.callback()
 def notify() -> None:
-    """Have people told when a delivery needs attention, stops, waits for approval, or has nearly used up its cost."""
+    """Tell people when a delivery needs attention, stops, waits for approval, or has nearly used up its budget."""
 
 
 @app.command(short_help="Try one way, and switch the automation on.")
 def setup(
     way: Annotated[Literal["email", "slack", "webhook"], typer.Argument(help="How people are told.")],
 ) -> None:
-    """Send one trial message that way, and make the automation that sends the real ones, on the server that is configured.
+    """Send one trial message that way, and create the automation for the real ones on the configured server.
 
-    Where to, and the secrets, stand in the settings (.env), never in Prefect. Exit code 2 where a variable is missing, with
-    the lines to put into .env; 3 where the trial was not taken.
+    Addresses and secrets stay in the settings (.env), never in Prefect. Exit code 2 if a variable is missing; the lines for
+    .env are printed. Exit code 3 if the trial was not taken.
 
     \b
         posthorn notify setup email

@@ -26,7 +26,7 @@ AcceptMissing = Annotated[
     bool, typer.Option("--accept-missing", help="Rows that left the list are taken out for good: nothing more goes to them.")
 ]
 Late = Annotated[
-    bool, typer.Option("--late", help="Its moment has passed: send the rest now, at once. An approval is asked for again.")
+    bool, typer.Option("--late", help="Its moment has passed: send the rest now. This asks for an approval again.")
 ]
 Cron = Annotated[str | None, typer.Option("--cron", help="When, as in '0 9 1 12 *'.")]
 At = Annotated[str | None, typer.Option("--at", help="When, once, as in 2026-12-01T09:00:00.")]
@@ -36,5 +36,5 @@ Csv = Annotated[
 ]
 Jsonl = Annotated[Path | None, typer.Option("--jsonl", metavar="FILE", help="Write JSON lines.")]
 Plain = Annotated[
-    bool, typer.Option("--plain", help="With --csv, for programs: each value as it is, without the mark of UTF-8.")
+    bool, typer.Option("--plain", help="With --csv, for programs: each value as it is, without a byte-order mark.")
 ]

@@ -27,7 +27,7 @@ PLAIN_EVERY_SECONDS = 5.0
 
 
 def cannot_listen(host: str, port: int, error: Exception) -> InputError:
-    """What to say where a server of ours cannot have its address."""
+    """The error of a server of ours that cannot listen on its address."""
     said = getattr(error, "strerror", None) or error
     return InputError("--port", f"cannot listen on {plain(host, most=80)}:{port} ({said}); name another --host or --port")
 
@@ -40,7 +40,7 @@ def print_json(content: object) -> None:
 def new_ledger_note(database_url: str) -> str:
     """``; its ledger is new: /srv/posthorn/.posthorn/ledger.db``, or nothing where there is one already.
 
-    In another folder nothing is known of what was sent before; whoever did not mean that has to see it.
+    A new ledger knows nothing of what was sent before. Whoever is in the wrong folder has to see that.
     """
     from posthorn.ledger.store.engine import ledger_place  # SQLAlchemy takes a moment to import
 
@@ -50,7 +50,7 @@ def new_ledger_note(database_url: str) -> str:
 
 
 def other_machines_note(database_url: str) -> str:
-    """What to know after a restore of a ledger that several machines may use; nothing where only this one can."""
+    """A note for after a restore, if several machines may use the ledger; empty if only this one can."""
     if database_url.startswith("sqlite"):
         return ""
     return "; if other machines have sent for it, run the same there before anything is sent: each knows its own requests"
@@ -64,16 +64,16 @@ def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(status)
     else:
-        # Flushed: in its place among the lines of standard error, where both go to one file.
+        # Flushed, so that it keeps its place among the lines of standard error where both go to one file.
         print(status_table(status, paint), flush=True)
 
 
 @contextmanager
 def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[None]:
-    """Where another process runs the campaign, or somebody stops the block, say so and end with how the campaign stands.
+    """If another process runs the campaign, or somebody stops the block, say so and end with how the campaign stands.
 
-    Exit code 0 beside another run, 3 where the file has news for it; after a signal, or a cancellation in Prefect,
-    what the status says; after a second signal 130; where nothing had been planned yet, 130 or 4.
+    Exit code 0 beside another run, or 3 if the file has news for it. After a signal, or a cancellation in Prefect, it is
+    what the status says; after a second signal 130; if nothing was planned yet, 130 or 4.
     """
     from posthorn.cli.interrupts import INTERRUPTED, signals
     from posthorn.errors import AlreadyRunning, DeliveryNotFound, NotMerged, Stopped
@@ -109,7 +109,7 @@ class _Teller(logging.Handler):
 def following(database_url: str, name: str, *, test: bool) -> Iterator[None]:
     """Show how far a campaign is while the block runs: a bar in a terminal, a plain line now and then otherwise.
 
-    It reads the ledger, as anybody may, so it shows what is recorded; and it says what the run waits for.
+    It only reads the ledger, so it shows what is recorded. It also says what the run waits for.
     """
     from posthorn.delivery.running.waiting import watched
 

@@ -145,13 +145,13 @@ def switch_notices_on(settings: Settings) -> str:
         asyncio.run(switch())
     except ObjectNotFound:
         return "the server has no deployment `notify` yet: run `make deploy`, which switches the automation on, too"
-    return "the automation is switched on: people are told of what wants them"
+    return "the automation is switched on: people are told when a delivery needs them"
 
 
 def resume_paused(settings: Settings, flow_run_ids: Sequence[str], *, approve: bool, by: str, note: str) -> int:
-    """Have flow runs that wait for an approval go on with this word; how many there were to wake.
+    """Let flow runs that wait for an approval go on with this decision; returns how many were waiting.
 
-    Without a server to ask there is none: whoever runs the campaign next finds the word in the ledger.
+    Without a server there are none: the next run of the campaign finds the decision in the ledger.
     """
     api = standing_api(settings.state_dir)
     if api is None:
@@ -194,7 +194,7 @@ async def _paused(client: Any, flow_run_id: UUID) -> Any:
 
 
 async def _let_in(run: Awaitable[None]) -> None:
-    """Await a run; say in words that its server has another login by now: `make serve` was started anew meanwhile."""
+    """Await a run. If `make serve` was started anew meanwhile, its server has another login: say so in words."""
     from prefect.exceptions import PrefectHTTPStatusError
 
     try:

@@ -61,7 +61,7 @@ def remove(
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Let a number be messaged again. Messages that were suppressed stay so; what it had said before counts no more.
+    """Let a number be messaged again. Messages that were suppressed stay so. What it said before no longer counts.
 
     \b
         posthorn suppress remove "+48 500 600 700" --why "she subscribed again"
@@ -93,9 +93,9 @@ def import_file(
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Put every number of a file on the list, landlines too. Nobody is ever taken off by it.
+    """Put every number of a file on the list, landlines too. This never takes anybody off the list.
 
-    Rows without a number go to FILE's name with .rejects.csv; exit code 3 where there are any.
+    Rows without a number are written to a file of the same name that ends in .rejects.csv; exit code 3 if there are any.
 
     \b
         posthorn suppress import opt-outs.csv --why "the list of the shop"
@@ -120,7 +120,7 @@ def export(
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write CSV, safe for spreadsheets.")] = None,
     jsonl: Annotated[Path | None, typer.Option("--jsonl", metavar="FILE", help="Write JSON lines.")] = None,
 ) -> None:
-    """Write every entry that holds, numbers in full, to a file that only its owner may read.
+    """Write every entry in force, with full numbers, to a file that only its owner may read.
 
     \b
         posthorn suppress export --csv opt-outs.csv
@@ -190,7 +190,7 @@ def listing(
 def pull(as_json: Json = False) -> None:
     """Ask the providers now: their whole blacklist, and whoever has answered with a stop word (POSTHORN_STOP_WORDS).
 
-    `make serve` does so every 15 minutes. Exit code 3 where a provider could not be asked: what it knows is not heard.
+    `make serve` does so every 15 minutes. Exit code 3 if a provider could not be asked.
 
     \b
         posthorn suppress pull

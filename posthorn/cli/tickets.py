@@ -85,10 +85,10 @@ def send(
     accept_missing: AcceptMissing = False,
     as_json: Json = False,
 ) -> None:
-    """Send the event's tickets, or go on where an earlier run stopped; late registrations in its list are planned.
+    """Send the event's tickets, or go on where an earlier run stopped. New rows of its list are sent, too.
 
-    Safe to run again at any time: nobody gets a ticket twice. A ticket whose answer was lost stays unknown until a postback
-    or `tickets resolve` settles it, for the provider cannot be asked.
+    Safe to run again at any time: nobody gets a ticket twice. The provider cannot be asked: a ticket whose answer was lost
+    stays unknown until a postback or `tickets resolve` settles it.
 
     An event with `approve = true`, or with more than POSTHORN_APPROVE_ABOVE tickets, is shown and asked about first; without
     a terminal it ends with exit code 3, until `posthorn tickets approve` or --yes.
@@ -125,11 +125,11 @@ def send(
 
 @app.command(short_help="Send a ticket to yourself first.")
 def proof(file: File, to: To, by: By, yes: Yes = False, as_json: Json = False) -> None:
-    """Send the real ticket to yourself, now, with a code of its own: the door list shows it as void.
+    """Send the real ticket to yourself now, with a code of its own. The door list shows that code as void.
 
     A proof is not an attendee: it is in no total, and a number that had one still gets its ticket. It counts for cost. The
-    event need not be planned yet. Its texts have the first attendee's values. The same command again is another proof.
-    One of unknown outcome is never sent again by itself.
+    event need not be planned yet. Its texts have the first attendee's values. Each run of the command is another
+    proof. A proof of unknown outcome is never sent again by itself.
 
     Exit code 0 when it was taken, 3 when it was refused or is unknown, or it is outside the hours, 4 when it was not sent.
 
@@ -143,8 +143,8 @@ def proof(file: File, to: To, by: By, yes: Yes = False, as_json: Json = False) -
 def deploy(file: File, cron: Cron = None, at: At = None, timezone: Timezone = None) -> None:
     """Add a deployment for this event to the Prefect server, with a schedule or for starting it by hand.
 
-    The server is the one of `make serve`, or of PREFECT_API_URL; a worker of the pool `posthorn` runs it. The same command
-    again replaces it. Each run sends what is not sent yet: nobody gets a ticket twice, however often it runs.
+    The server is the one of `make serve`, or of PREFECT_API_URL; a worker of the pool `posthorn` runs it. Running
+    the command again replaces it. Each run sends what is not sent yet: nobody gets a ticket twice, however often it runs.
 
     \b
         posthorn tickets deploy jazz.toml --at 2026-12-01T09:00:00
@@ -188,13 +188,13 @@ def preview(
 def approve(
     name: Name,
     by: By,
-    note: Annotated[str, typer.Option("--note", help="Anything worth keeping.")] = "",
+    note: Annotated[str, typer.Option("--note", help="A note to keep with the decision.")] = "",
     refuse: Annotated[bool, typer.Option("--refuse", help="Do not send it; a run that is under way stops.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Approve an event that waits for it, after a look at what it will send; a flow run that waits goes on.
+    """Show what a waiting event will send, and approve it. A flow run that waits for the approval goes on.
 
-    The approval is for exactly what is shown: whatever changes afterwards has to be approved again.
+    The approval covers exactly what is shown. Whatever changes afterwards has to be approved again.
 
     \b
         posthorn tickets approve jazz-night
@@ -211,7 +211,7 @@ def cancel(
     why: Annotated[str, typer.Option("--why", help="With codes: why; kept in the ledger.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Stop an event for good: what is pending is never sent. What has left cannot be called back; how many that are is said.
+    """Stop an event for good: what is pending is never sent. What has left cannot be called back; it says how many that are.
 
     With codes: only these attendees are taken out, for good; the event goes on. The door list says that they are cancelled.
 
@@ -249,8 +249,8 @@ def replace(
 def export(name: Name, csv: Csv = None, jsonl: Jsonl = None, plain: Plain = False) -> None:
     """Write the door list: the attendees' columns, number, code, whether it lets them in, and the state of the ticket.
 
-    Codes that are void, and tickets that were cancelled, are in it, marked: valid is no. The file holds numbers in full, so
-    only its owner may read it. One of that name is replaced once all is written.
+    Void codes and cancelled tickets are in it, too, with `no` under `valid`. The file holds full numbers, so only its owner
+    may read it. An older file of that name is replaced once all is written.
 
     \b
         posthorn tickets export jazz-night --csv door.csv
@@ -273,8 +273,7 @@ def resend(
 ) -> None:
     """Have tickets sent again with the same codes: they become pending, and the next `tickets send` sends them.
 
-    This can deliver a ticket a second time, on purpose; who asked for it and why is kept. Unknown tickets have to be
-    resolved first.
+    This can deliver a ticket a second time, on purpose. Who asked for it and why is kept. Resolve unknown tickets first.
 
     \b
         posthorn tickets resend jazz-night --failed --why "the template was wrong"
@@ -318,7 +317,7 @@ def resolve(
 ) -> None:
     """Settle tickets of unknown outcome yourself: --sent closes them, --not-sent has the next run send them.
 
-    All that you name, or none. `posthorn tickets status NAME` lists the unknown ones with their codes.
+    Either all that you name are settled, or none. `posthorn tickets status NAME` lists the unknown ones with their codes.
 
     \b
         posthorn tickets resolve jazz-night JAZZ-0001 --sent --why "she showed it at the door"
@@ -338,7 +337,7 @@ def reconcile(
     pending: Annotated[bool, typer.Option("--pending", help="This ledger was restored from an older copy.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make unknown what this machine has sent of an event and a ledger that was restored from an older copy has forgotten.
+    """After a restore: make unknown what this machine has sent of an event and the ledger has forgotten.
 
     The provider cannot be asked, so settle each with `tickets resolve`; then `tickets send` goes on with the rest.
 

@@ -27,14 +27,14 @@ def webhooks(
 ) -> None:
     """Receive delivery news that providers push, until stopped.
 
-    The start prints an address for each provider: give it to that provider, or set it in its panel as the address for
-    delivery reports, in one line, with your own host (https) in front and POSTHORN_WEBHOOK_SECRET instead of SECRET.
+    At its start it prints an address for each provider, on one line. Put your own host (https) in front, and the value of
+    POSTHORN_WEBHOOK_SECRET in place of SECRET. Then give the address to the provider, or enter it in the provider's panel
+    as the address for delivery reports.
 
     News is in the ledger before it is answered; repeated, reordered and unknown news does no harm. An unknown ticket is
     settled by a postback that can only be about it. News that contradicts the message it names (another number, template or
-    provider, a time before it was sent) is never applied: --parked lists it, with the news whose id no message has (yet).
-    What is never pushed is asked for by `posthorn campaign report` and the
-    delivery-reports flow.
+    provider, a time before it was sent) is never applied. --parked lists such news, and news whose id no message has (yet).
+    `posthorn campaign report` and the delivery-reports flow ask for what is never pushed.
 
     \b
         posthorn webhooks
@@ -69,7 +69,7 @@ async def _serve(settings: Settings, secret: str, host: str, port: int) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     ledger = Ledger(settings.database_url)
     names = settings.own_names()
-    any_host = not names and not is_loopback(host)  # behind what it is reached by then, only the operator knows
+    any_host = not names and not is_loopback(host)  # only the operator knows by which name it is reached then
     receiver = application(ledger, secret, settings, names=names, any_host=any_host)
     try:
         try:

@@ -1,6 +1,6 @@
-"""The loop that delivers: send what is pending, look up what is unknown, send again what may be, withdraw what must not go.
+"""The loop that delivers: send what is pending, look up what is unknown, repeat what may be, withdraw what must not go.
 
-It decides what happens next. How a single step is carried out is handed in as ``Steps``: plain, or as Prefect tasks with
+It decides what happens next. The single steps are handed in as ``Steps``: plain functions, or Prefect tasks with
 their retries and limits (``tasks/deliver.py``). The flows, the drills and the bench all run this loop.
 """
 
@@ -50,7 +50,7 @@ async def look_up(run: CampaignRun, logger: Logger = _logger) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """How the loop's single steps are carried out. Each may be repeated at any time: the ledger knows what is left.
+    """The loop's single steps. Each may be repeated at any time: the ledger knows what is left.
 
     ``check_not_restored`` says whether the run may send at all, before its first claim. ``send`` sends one batch.
     ``look_up``, ``withdraw`` and ``find_copies`` look after what was sent. ``limit`` is held while sending.
@@ -92,7 +92,7 @@ async def deliver_event(run: TicketRun, steps: Steps = PLAIN) -> int:
 
 
 async def send_all(run: CampaignRun, steps: Steps = PLAIN) -> int:
-    """Send every pending chunk of a campaign, and see to it that whatever other processes claimed of it is over.
+    """Send every pending chunk of a campaign, and wait until everything that other processes claimed of it is over.
 
     Returns how many requests this process made.
     """
@@ -144,7 +144,7 @@ async def send_pending(run: AnyRun, exchange: Exchange, steps: Steps = PLAIN) ->
 async def settle_all(run: CampaignRun, steps: Steps = PLAIN) -> None:
     """Settle what is unknown as far as the campaign's file allows: look, wait, look again, send again what is absent.
 
-    A held campaign that has sent anything again stays until a last look, close before the provider dispatches it.
+    A held campaign that has sent anything again waits for a last look, close before the provider dispatches it.
     """
     while True:
         begun = time.time()
@@ -158,7 +158,7 @@ async def settle_all(run: CampaignRun, steps: Steps = PLAIN) -> None:
 
 
 async def settle_once(run: CampaignRun, steps: Steps = PLAIN) -> None:
-    """Settle what one look proves, withdraw what is not to go out, find second copies; send nothing."""
+    """Settle what one look proves, withdraw what must not go out, find second copies. Sends nothing."""
     begun = time.time()
     await steps.look_up(run)
     await _withdraw_if_kept(run, steps)
@@ -181,7 +181,7 @@ async def _settle(run: CampaignRun, steps: Steps) -> None:
 
 
 async def _withdraw_if_kept(run: CampaignRun, steps: Steps) -> None:
-    """Only where the provider may hold messages back: a step for nothing is one too many."""
+    """Only if the provider may hold messages back; otherwise the step would do nothing."""
     if not await run.do(sending.may_be_kept, run.delivery):
         return
     if run.delivery.cancelled_at is not None or bool(await run.do(copies.suspects, run.delivery, 1)):
@@ -189,7 +189,7 @@ async def _withdraw_if_kept(run: CampaignRun, steps: Steps) -> None:
 
 
 async def _others_are_at_work(run: CampaignRun) -> bool:
-    """Whether there is something to wait for: a chunk that another process has under way, or has given back."""
+    """Whether there is something to wait for: a chunk that another process is sending, or has given back."""
     if run.sending_lock_key != run.delivery.lock_key:
         return False  # a helper does not wait for anybody
     await run.refresh()

@@ -1,4 +1,4 @@
-"""Housekeeping: what is kept for a while only."""
+"""Housekeeping: what is kept only for a while is erased."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PARKED_DAYS = 30
 
 @dataclass(frozen=True, slots=True)
 class Tidied:
-    """Campaigns and events whose numbers were erased, messages of theirs; news that was nobody's; unfinished plans."""
+    """How many deliveries were erased, and how many of their messages; news about unknown ids; unfinished plans."""
 
     campaigns: int
     messages: int
@@ -31,7 +31,7 @@ class Tidied:
 def tidy(settings: Settings) -> Tidied:
     """Erase the numbers of what ended ``retention_days`` ago, with its rejects file; the counts stay.
 
-    What an interrupted plan left behind is not a campaign, and goes after a day. Proofs go with their delivery, or as late.
+    What an interrupted plan left behind is not a campaign: it goes after a day. Proofs go with their delivery, or as late.
     What is running, waits for news, or needs a person is left alone, however old it is.
     """
     now = time.time()
@@ -54,7 +54,7 @@ def tidy(settings: Settings) -> Tidied:
 def _erase(settings: Settings, ledger: Ledger, delivery: Delivery) -> int:
     """Erase a campaign's numbers, its rejects file, and the fingerprints in this machine's mark.
 
-    Whatever interrupts that, the next round goes on.
+    If something interrupts it, the next round goes on.
     """
     erased = erasing.erase(ledger, delivery)
     try:

@@ -1,4 +1,4 @@
-"""The card of one delivery, in Markdown: what it came to, in how many words a person needs, with a bar and a chart."""
+"""The card of one delivery, in Markdown: how it stands, in a few words, with a bar and a chart."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from posthorn.views.overview import OVERVIEW, overview
 from posthorn.views.status import artifact_key, codes_in_words, go_on, status_rows
 
 _ASKS = {
-    "needs_attention": "Somebody has to look: what is unknown or was refused does not go on by itself",
+    "needs_attention": "Somebody has to look: what is unknown or was refused does not settle itself",
     "stopped": "It stopped before its end",
 }
 _FORMS = {
@@ -112,7 +112,7 @@ def _first_line(status: Mapping[str, Any]) -> str:
 
 
 def _what_next(status: Mapping[str, Any]) -> str:
-    """Why it is as it is, and what to do, where there is anything to say."""
+    """Why it stands so, and what to do, if there is anything to say."""
     said = [prose(status["because"])] if status["because"] and status["state"] != "finished" else []
     if status["state"] in _ASKS and not said:
         said.append(_ASKS[status["state"]])
@@ -148,7 +148,7 @@ def _links(delivery: Delivery, status: Mapping[str, Any]) -> str:
 
 
 def until(status: Mapping[str, Any], pace: float, zone: str) -> str:
-    """``; about 12 min left, until 2026-11-22 14:05 CET``; empty for one that does not run."""
+    """``; about 12 min left, until 2026-11-22 14:05 CET``; empty for a delivery that does not run."""
     left = status["totals"]["pending"] + status["totals"]["sending"]
     if not left or status["state"] != "running":
         return ""

@@ -27,7 +27,7 @@ COLOURS = {
     "duplicate": "#d0d0d0",
     "invalid": "#bcbcbc",
 }
-"""A colour per state: green has arrived, blue is under way, red wants a person, grey was not to be sent."""
+"""A colour per state: green has arrived, blue is under way, red needs a person, grey was not to be sent."""
 
 _WIDTH, _BAR, _COLUMNS = 720, 26, 48
 _TEXT = 'font-family="sans-serif" font-size="12" fill="#333"'
@@ -82,7 +82,7 @@ def _clock(seconds: float, zone: str) -> str:
 
 
 def _image(said: str, shapes: Sequence[str], height: int) -> str:
-    """On white, for one of the two UIs is dark."""
+    """On white, because one of the two UIs is dark."""
     drawn = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH + 20}" height="{height + 20}">'
         f'<rect width="100%" height="100%" fill="#fff"/><g transform="translate(10 10)">{"".join(shapes)}</g></svg>'

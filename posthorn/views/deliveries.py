@@ -23,8 +23,8 @@ _COUNTS = _HEADERS[4:]
 def listed(kind: str | None = None, state: str | None = None) -> list[dict[str, Any]]:
     """An entry for each delivery, of that kind and in that state if they are given, the newest first; JSON values.
 
-    ``delivered_share`` is how many of those that the provider took are reported as delivered, 0 to 1, ``cost`` what those
-    that it took cost; both None where that cannot be told.
+    ``delivered_share`` is the part (0 to 1) of the messages taken by the provider that is reported as delivered. ``cost`` is
+    what the taken ones cost. Both are None where that cannot be told.
     """
     settings = load_settings()
     with open_ledger(settings) as ledger:
@@ -60,7 +60,7 @@ def _entry(one: Summary, settings: Settings) -> dict[str, Any]:
 def _price(gateway: str, settings: Settings) -> Decimal | None:
     try:
         return by_name(gateway).account(settings).price_per_message
-    except SettingsError:  # one of a gateway that this installation does not have any more is listed all the same
+    except SettingsError:  # also listed if this installation no longer has its gateway
         return None
 
 
@@ -82,7 +82,7 @@ def _row(one: dict[str, Any], zone: ZoneInfo, paint: Paint) -> tuple[str, ...]:
 
 
 def _when(one: dict[str, Any], zone: ZoneInfo) -> str:
-    """Its last run, or when it was planned where it never ran."""
+    """When its last run began, or when it was planned if it never ran."""
     moment = datetime.fromisoformat(one["run_started_at"] or one["planned_at"]).astimezone(zone)
     return f"{moment:%Y-%m-%d %H:%M %Z}" + ("" if one["run_started_at"] else " (planned)")
 

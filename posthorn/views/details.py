@@ -42,17 +42,17 @@ def unknown_page(name: str) -> str:
 _CAMPAIGN = """These requests left, and no clear answer came: each may have been taken, so none is sent again by itself.
 
 - The schedule `reconcile` asks the provider every 15 minutes and settles what its answer proves. Nothing has to be done.
-- Or look a number up in the provider's panel and say what is there: the form `settle` (Deployments → settle → Run) takes the
-  name `NAME` and the lines below; at a terminal, `posthorn campaign resolve NAME --phone NUMBER --sent --why "…"`, or
-  `--not-sent`: the next run sends it.
+- Or look a number up in the provider's panel and say what is there. In the form `settle` (Deployments → settle → Run), give
+  the name `NAME` and the lines below. At a terminal, run `posthorn campaign resolve NAME --phone NUMBER --sent --why "…"`,
+  or with `--not-sent`: then the next run sends it.
 - Or leave it: an unknown message is accounted for, and nobody gets it twice."""
 
 _EVENT = """These tickets left, and no clear answer came: each may have been taken, so none is sent again by itself.
 
 - A postback of the provider settles a ticket by itself.
-- Else ask the attendee and say what they have: the form `settle` (Deployments → settle → Run) takes the name `NAME` and the
-  lines below; at a terminal, `posthorn tickets resolve NAME CODE --sent --why "…"`, or `--not-sent`: the next run sends it.
-  `posthorn tickets status NAME` lists the codes."""
+- Else ask the attendee and say what they have. In the form `settle` (Deployments → settle → Run), give the name `NAME` and
+  the lines below. At a terminal, run `posthorn tickets resolve NAME CODE --sent --why "…"`, or with `--not-sent`: then the
+  next run sends it. `posthorn tickets status NAME` lists the codes."""
 
 _REJECTED = """Nothing was sent for these rows. All of them, in full, are in `FILE` on the machine that planned it, readable
 by its owner."""
@@ -81,5 +81,5 @@ def rejects_page(name: str, file: Path) -> str | None:
 
 
 def _masked(value: str) -> str:
-    """Enough to find it in the list, and not enough to call it."""
+    """As much of a value as finds it in the list, and too little to call it."""
     return value if len(value) <= _READABLE else f"*** {value[-3:]}"

@@ -14,7 +14,7 @@ from posthorn.models import MessageState, may_be_same_number
 from posthorn.views.erased import refuse_incomplete
 
 COLUMNS = ("line", "phone", "code", "valid", "state", "note")
-"""Our columns; the list's own stand between the first two."""
+"""Our columns; the list's own columns stand between the first two."""
 
 _Row: TypeAlias = tuple[str | int | None, ...]
 
@@ -31,7 +31,7 @@ def door_list(ledger: Ledger, event: PlannedEvent) -> tuple[tuple[str, ...], Ite
 
 
 def _own_columns(ledger: Ledger, event: PlannedEvent) -> list[str]:
-    """The columns that any attendee has, in the list's order, but for those that repeat number or code for everybody."""
+    """The columns that any attendee has, in the list's order, without those that only repeat number or code."""
     repeats: dict[str, bool] = {}
     for ticket in tickets.all_tickets(ledger, event):
         for column, value in ticket.fields.items():

@@ -1,4 +1,4 @@
-"""What is left to say of a delivery whose rows are erased: that they are, instead of a list that looks whole."""
+"""A delivery whose rows are erased: it is refused, so that no list looks whole that is not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from posthorn.ledger.deliveries import Delivery
 
 
 def refuse_incomplete(delivery: Delivery, count: int) -> None:
-    """Refuse where fewer messages were read than were planned: its numbers were erased, or are being.
+    """Refuse if fewer messages were read than were planned: its numbers were erased, or are being erased.
 
     Raises:
         InputError: they were.

@@ -45,7 +45,7 @@ class Table:
 def export_csv(kind: Kind, name: str, out: Path, *, test: bool = False, plain: bool = False) -> int:
     """Write every message, or the door list, as CSV; returns the rows.
 
-    For spreadsheets: UTF-8 with its mark, formulas defused, codes and numbers as text. ``plain``: each value as it is.
+    For spreadsheets: a byte-order mark, formulas defused, codes and numbers as text. ``plain``: each value as it is.
 
     Raises:
         DeliveryNotFound: there is none of that name and kind.

@@ -1,4 +1,4 @@
-"""What was sent to one number, masked: for whoever answers a call about it."""
+"""What was sent to one number, masked, for a person who answers a call about it."""
 
 from __future__ import annotations
 

@@ -13,12 +13,12 @@ _CODE = re.compile(r"(`[^`|]*`)")
 
 
 def written(text: str) -> str:
-    """Text of a person on one line, with every sign of Markdown and HTML as itself."""
+    """A person's text on one line; every Markdown and HTML sign in it is shown as itself."""
     return _MARKUP.sub(lambda found: _ENTITIES.get(found[1], f"\\{found[1]}"), plain(text))
 
 
 def prose(text: str) -> str:
-    """``written``, but for what stands between backticks: a command stays a command."""
+    """As ``written``, except between backticks: a command stays a command."""
     return "".join(plain(part) if _CODE.fullmatch(part) else written(part) for part in _CODE.split(text))
 
 

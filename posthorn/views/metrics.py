@@ -38,7 +38,7 @@ class CreditWatch:
     """Asks each campaign gateway for the account's credit once an hour, in a thread of its own: no scrape waits for it.
 
     Without credentials nothing is asked and nothing is shown. ``answers`` is what is left and when that was said (seconds),
-    by gateway; the last answer stands while a provider does not answer.
+    by gateway. The last answer stays while a provider does not answer.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -153,13 +153,13 @@ class LedgerCollector(Collector):
         return family
 
     def _never_less(self, *key: str, now: float) -> float:
-        """A counter must not fall; an attempt whose answer comes late does change its outcome, though."""
+        """A counter must not fall, although an attempt whose answer comes late changes its outcome."""
         highest = self._highest[key] = max(now, self._highest.get(key, now))
         return highest
 
 
 def _with_zeros(counted: Sequence[Requests]) -> list[Requests]:
-    """With a line for what has not happened yet: Prometheus sees no increase where a series begins above zero."""
+    """Also a line for what has not happened yet: Prometheus sees no increase if a series begins above zero."""
     found = {(one.gateway, one.outcome) for one in counted}
     gateways = [one.name for one in registry.GATEWAYS]
     wanted = [(gateway, outcome) for gateway in gateways for outcome in _OUTCOMES]

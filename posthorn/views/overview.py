@@ -1,4 +1,4 @@
-"""All deliveries on one page, what wants a person first."""
+"""All deliveries on one page; those that need a person come first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CALLS = ("needs_attention", "stopped", "waiting")
 
 
 def overview(ledger: Ledger, settings: Settings) -> str:
-    """The newest deliveries in Markdown: first those that want a person, each newest first."""
+    """The newest deliveries in Markdown: those that need a person come first, the newest at the top of each part."""
     newest = [(one, totals.status(ledger, one)) for one in reversed(deliveries.all_records(ledger)[-NEWEST:])]
     calling = [(one, status) for one, status in newest if status["state"] in _CALLS]
     others = [(one, status) for one, status in newest if status["state"] not in _CALLS]

@@ -1,4 +1,4 @@
-"""Shows the news that was kept and not applied: what contradicts a message, and what names an id that no message has."""
+"""Shows the news that was kept and not applied: it contradicts a message, or names an id that no message has."""
 
 from __future__ import annotations
 

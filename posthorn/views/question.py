@@ -1,4 +1,4 @@
-"""What a person is shown who decides whether something is sent: a table for a terminal, a page with the pictures."""
+"""What is shown to a person who decides whether to send: a table for a terminal, a page with the pictures."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from posthorn.views.markdown import table, written
 from posthorn.views.tables import facts
 
 _HOW = """**To decide**: Resume (⋮ → Resume in the menu of this run), choose *send it* or *do not send it*, and give a name.
-Or use the form `approve`, or at a terminal `COMMAND approve NAME` (`--refuse` for a no). The word is for exactly
-what is shown here: what changes afterwards is asked about again."""
+Or use the form `approve`, or at a terminal `COMMAND approve NAME` (`--refuse` for a no). The decision covers exactly
+what is shown here: whatever changes afterwards is asked about again."""
 
 
 _GUESSED_SECONDS = 1.0
-"""What a request may take, where none of this ledger tells."""
+"""How many seconds a request is assumed to take if this ledger has none to go by."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A delivery that waits for a person's word; ``rows`` are (what, value) for a table, without any number of a person."""
+    """A delivery that waits for a person's decision; ``rows`` are (what, value) for a table, without phone numbers."""
 
     kind: Kind
     name: str
@@ -56,7 +56,7 @@ class Question:
 
 
 def question_now(kind: Kind, name: str) -> Question:
-    """A delivery of that kind as whoever decides has to see it, whether or not an approval is asked for."""
+    """A delivery of that kind as the person who decides has to see it, whether or not an approval is asked for."""
     settings = load_settings()
     with open_ledger(settings) as ledger:
         delivery = deliveries.get(ledger, name, kind=kind)
@@ -117,7 +117,7 @@ def _message_rows(content: CampaignContent, items: Sequence[Media]) -> list[tupl
 
 
 def _ticket_rows(content: EventContent) -> list[tuple[str, str]]:
-    """What each ticket of an event is; the words are the attendees' own columns where a placeholder stands."""
+    """What each ticket of an event is; a placeholder stands for the attendee's own column."""
     rows = [("stored MMS", content.mms_id), ("from", content.sender)]
     rows += [("campaign", content.campaign_ref)] if content.campaign_ref else []
     rows += [("subject", content.custom_subject)] if content.custom_subject else []

@@ -33,7 +33,7 @@ _MEANINGS = {
 }
 
 BY_A_PERSON = ("the run was cancelled", "the run was interrupted", "a person set the run to")
-"""How the reasons begin of a run that a person stopped: there is no cause to remove."""
+"""How the reason begins if a person stopped the run: then there is no cause to remove."""
 
 _LEFT_BEHIND = "in a request when the run was killed; the next run looks them up"
 
@@ -85,13 +85,13 @@ def status_table(status: Mapping[str, Any], paint: Paint = unpainted) -> str:
         codes = [(code, f"{count:,}", words) for code, count, words in codes_in_words(status)]
         lines += ["", table(("code", "messages", "meaning"), codes, right=("messages",))]
     if status["contradictory_news"]:
-        seen = "not applied, for it contradicts the messages it names; `posthorn webhooks --parked` lists it"
+        seen = "not applied, because it contradicts the messages it names; `posthorn webhooks --parked` lists it"
         lines += ["", f"contradictory news: {status['contradictory_news']:,} ({seen})"]
     return "\n".join(lines)
 
 
 def go_on(status: Mapping[str, Any]) -> str:
-    """What to do about a delivery that stopped before its end, where its reason does not say so itself."""
+    """What to do about a delivery that stopped before its end, if its reason does not say so itself."""
     command = f"{Kind[status['kind'].upper()].command} send"
     again = f"run `{command}` with the same file: it sends the rest"
     because = status["because"]

@@ -27,7 +27,7 @@ COLUMNS = ("phone", "scope", "source", "why", "by", "since")
 
 
 def shown(one: Suppression) -> dict[str, Any]:
-    """An entry as it may be shown: numbers masked, also in what people wrote, moments in UTC."""
+    """An entry as it may be shown: numbers masked, even in what people wrote, and moments in UTC."""
     return {
         "phone": mask_phone(one.phone),
         "scope": one.scope.name.lower(),
@@ -71,7 +71,7 @@ def _story(ledger: Ledger, phone: Phone) -> dict[str, Any]:
 
 
 def listing(most: int, source: str | None) -> dict[str, Any]:
-    """How many entries hold, by scope and source, and the newest of them, masked.
+    """How many entries are in force, by scope and source, and the newest of them, masked.
 
     Raises:
         InputError: there is no such source.
@@ -124,7 +124,7 @@ def counts_table(found: Mapping[str, Any]) -> str:
 
 
 def export_csv(out: Path) -> int:
-    """Write every entry that holds as CSV, numbers in full, digits without a plus; returns how many.
+    """Write every entry in force as CSV, numbers in full, digits without a plus; returns how many.
 
     Raises:
         InputError: the file cannot be written; an earlier one stays as it is.
@@ -136,7 +136,7 @@ def export_csv(out: Path) -> int:
 
 
 def export_jsonl(out: Path) -> int:
-    """Write every entry that holds as JSON lines, numbers as E.164; returns how many.
+    """Write every entry in force as JSON lines, numbers as E.164; returns how many.
 
     Raises:
         InputError: as ``export_csv``.

@@ -11,7 +11,7 @@ Paint = Callable[[str, str], str]
 
 
 def unpainted(_state: str, text: str) -> str:
-    """The text as it is: for files, pipes, and whoever wants no colours."""
+    """The text unchanged, for files, pipes, and people who want no colours."""
     return text
 
 
@@ -34,5 +34,5 @@ def table(
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> str:
-    """What is said of one thing: a name and a value to a line, without a frame, for values are long."""
+    """Facts about one thing: a name and a value on each line. No frame, because values are long."""
     return tabulate(list(rows), tablefmt="plain", disable_numparse=True)

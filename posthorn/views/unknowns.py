@@ -1,4 +1,4 @@
-"""What is unknown of a delivery: each message with its evidence, which a person decides by. Numbers are masked."""
+"""The unknown messages of a delivery, each with the evidence for a person's decision. Numbers are masked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHOWN = 50
 
 
 def unknown_table(name: str) -> str:
-    """Every message of unknown outcome on a line with its evidence; of an event with the code that it is settled by."""
+    """Every message of unknown outcome, on a line with its evidence; a ticket also with the code that settles it."""
     with open_ledger() as ledger:
         delivery = deliveries.get(ledger, name)
         evidence = reconciling.evidence_of(ledger, delivery)

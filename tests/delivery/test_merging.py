@@ -160,7 +160,7 @@ def test_a_file_with_news_is_not_merged_beside_a_run(settings: Settings, tmp_pat
     write_list(tmp_path, numbers(11))
     with open_ledger(settings) as ledger:
         assert ledger.locks.acquire(delivery.lock_key)
-        with pytest.raises(NotMerged, match="was not merged, it is running"):
+        with pytest.raises(NotMerged, match="was not merged, because it is running"):
             plan_file(file, settings)
         ledger.locks.release(delivery.lock_key)
     assert merged(file, settings) == {"pending": 11}

@@ -1,4 +1,4 @@
-"""What a person changes of one recipient: taken out for good, a new code for a leaked one, another number for a ticket.
+"""What a person changes for one recipient: taken out for good, a new code for a leaked one, another number.
 
 Sends nothing itself: what is to go out is pending, and the next run sends it.
 """
@@ -33,13 +33,13 @@ class Replaced:
 def take_out(
     kind: Kind, name: str, *, numbers: Sequence[str] = (), codes: Sequence[str] = (), by: str, why: str
 ) -> TakenOut:
-    """Take recipients out for good: nothing more goes to them, whatever a later run, resend or word says; all or none.
+    """Take recipients out for good, all or none. Nothing more goes to them, whatever a later run, resend or word says.
 
-    It may be said while the delivery is being sent: whoever is in a request right then may still get it.
+    This is allowed while the delivery is being sent. A recipient who is in a request right then may still get it.
 
     Raises:
         DeliveryNotFound: there is none of that name and kind.
-        InputError: a number cannot be read, or what is named is none of it; nothing was changed.
+        InputError: a number cannot be read, or is none of this delivery; nothing was changed.
     """
     _refuse_without_reason(why)
     which = named(numbers, codes, load_settings())
@@ -83,7 +83,7 @@ def readdress(name: str, code: str, number: str, *, by: str, why: str) -> str:
 
 
 def _refuse(event: PlannedEvent, code: str, ticket: Meant | None) -> None:
-    """Refuse where there was no such ticket, or it was left alone."""
+    """Refuse if there was no such ticket, or if it could not be changed."""
     if ticket is None:
         refuse_others(event, Word(strangers=(code,)), "no ticket", "changed", "status")
     elif not amending.may_be_amended(ticket):

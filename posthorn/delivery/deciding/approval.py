@@ -1,7 +1,7 @@
-"""Approval: which delivery has to be shown to a person before it is sent, and what their word is good for.
+"""Approval: which delivery a person has to see before it is sent, and what the decision covers.
 
-The word is for exactly what was shown. The content is hashed (what is sent, to how many, the moment, the options), and a
-delivery whose hash is another waits again.
+A decision covers exactly what was shown. The content is hashed (what is sent, to how many, the moment, the options). A
+delivery whose hash has changed waits again.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.settings import Settings, load_settings
 
 SEND, REFUSE = "send it", "do not send it"
-"""The words of a decision, as the form of Prefect's Resume dialog has them."""
+"""The choices in the form of Prefect's Resume dialog."""
 
 _Q = TypeVar("_Q")
 Show: TypeAlias = Callable[[Ledger, Delivery, str, Settings], _Q]
-"""Makes of a delivery and the hash of its content what a person is shown; whoever asks hands it in."""
+"""Turns a delivery and the hash of its content into what a person is shown. The caller hands it in."""
 
 
 def ask(name: str, show: Show[_Q], *, test: bool = False, flow_run_id: str | None = None) -> _Q | None:
     """What has to be approved before the delivery of that name sends anything more, as ``show`` shows it, or None.
 
-    Asking is written down, with the flow run that waits, so that an approval can wake it.
+    The question is recorded with the flow run that waits, so that an approval can wake it.
 
     Raises:
         DeliveryNotFound: it was never planned.
@@ -53,9 +53,9 @@ def ask(name: str, show: Show[_Q], *, test: bool = False, flow_run_id: str | Non
 
 
 def decide(name: str, *, approved: bool, by: str, note: str = "", content: str | None = None) -> list[str]:
-    """Write down a person's word about the delivery as it is now; returns the flow runs that wait for it.
+    """Record a person's decision about the delivery as it is now; returns the flow runs that wait for it.
 
-    A no stops a run that is under way: what has left has left, nothing more does.
+    A no stops a run that is under way: what has left has left, and nothing more leaves.
 
     Raises:
         InputError: ``content``, what the person was shown, is not what it is now; nobody is named; or nothing
@@ -74,13 +74,13 @@ def decide(name: str, *, approved: bool, by: str, note: str = "", content: str |
         waiting = approvals.decide(ledger, delivery, now, approved=approved, by=by.strip(), note=note.strip())
         if approved and delivery.halted_because is not None:
             waves.go_on(ledger, delivery)
-        if not approved:  # whoever sends, for a run or after its death, claims nothing more
+        if not approved:  # no process claims anything more, for a run or after its death
             deliveries.stop_run(ledger, delivery, because=_refusal(by.strip(), note.strip()))
         return waiting
 
 
 def is_decided(name: str, *, approved: bool, flow_run_id: str | None) -> bool:
-    """Whether that is the word on the delivery as it is now, and the flow run's own question is answered, too."""
+    """Whether that is the decision on the delivery as it is now; then the flow run's own question is answered, too."""
     with _planned(load_settings(), name) as (ledger, delivery):
         content = content_of(delivery)
         decision, _ = _word(ledger, delivery)
@@ -105,10 +105,10 @@ def was_refused(name: str) -> bool:
 
 
 async def refuse_refused(run: AnyRun) -> None:
-    """Stop a run that somebody refused in the moment before it began, or whose list grew in it beyond what was approved.
+    """Stop a run that was refused just before it began, or whose list has grown beyond what was approved.
 
     Raises:
-        Stopped: with who refused it, and why; or that somebody has to be asked first.
+        Stopped: who refused it and why, or that somebody has to be asked first.
     """
     decision, covered = await run.do(_word, run.delivery)
     counted = await run.do(totals.totals, run.delivery)
@@ -122,7 +122,7 @@ async def refuse_refused(run: AnyRun) -> None:
 
 
 async def apply_approval(run: AnyRun) -> None:
-    """Have the run send in hours that go beyond those of the house, where a person approved that."""
+    """Let the run send in hours that go beyond the settings', if a person approved that."""
     if is_wider(run.settings.hours(), own_hours(run.delivery.options)):
         decision, _ = await run.do(_word, run.delivery)
         if decision is not None and decision.approved:
@@ -130,7 +130,7 @@ async def apply_approval(run: AnyRun) -> None:
 
 
 def may_ask(wish: Wish) -> bool:
-    """Whether somebody may have to be asked about a delivery, by its file and the rules of the house; a look tells."""
+    """Whether somebody may have to be asked about a delivery, by its file and the settings; the ledger tells for certain."""
     settings = wish.settings
     is_ruled = wish.asks_approval or settings.approve_above is not None or is_wider(settings.hours(), wish.hours)
     return not wish.test and (is_ruled or was_refused(wish.name) or _is_halted(wish.name))
@@ -146,7 +146,7 @@ def _is_halted(name: str) -> bool:
 
 
 async def ask_about_halt(run: AnyRun) -> None:
-    """Ask, in the ledger, whether a halted campaign may go on: `campaign approve` answers, and shows what went wrong."""
+    """Record the question whether a halted campaign may go on. `campaign approve` shows what went wrong, and answers it."""
     await run.do(approvals.ask, run.delivery, content_of(run.delivery))
 
 
@@ -162,7 +162,7 @@ def approver() -> str:
 def content_of(delivery: Delivery, planned: int | None = None) -> str:
     """The hash of what a delivery sends and to how many: everything a person is asked to approve.
 
-    ``planned`` is how many messages its waves had planned then, today's where it is not given.
+    ``planned`` is how many messages its waves had planned then; today's number if it is not given.
     """
     options = {key: value for key, value in delivery.options.items() if key not in ("approve", "reading")}
     count = delivery.input - delivery.invalid - delivery.duplicate if planned is None else planned
@@ -172,7 +172,7 @@ def content_of(delivery: Delivery, planned: int | None = None) -> str:
 
 
 def _word(ledger: Ledger, delivery: Delivery) -> tuple[Decision | None, int]:
-    """The newest word on the delivery's content, and how many of its messages were planned when it was given.
+    """The newest decision on the delivery's content, and how many of its messages were planned at that time.
 
     A wave that was planned later is not covered by it.
     """
@@ -185,9 +185,9 @@ def _word(ledger: Ledger, delivery: Delivery) -> tuple[Decision | None, int]:
 def _needs_approval(
     ledger: Ledger, delivery: Delivery, decision: Decision | None, covered: int, *, settings: Settings
 ) -> bool:
-    """Whether somebody has to be asked: by its file, by the rule of the house, or because somebody said no.
+    """Whether somebody has to be asked: by its file, by the settings, or because somebody said no.
 
-    What was planned after the last word is asked about once it is more than the house lets go unasked.
+    What was planned after the last decision is asked about once it is more than POSTHORN_APPROVE_ABOVE.
     """
     if delivery.test or delivery.cancelled_at is not None:  # a test sends nothing
         return False
@@ -206,7 +206,7 @@ def _needs_approval(
 
 
 def to_send_again(ledger: Ledger, delivery: Delivery, counted: dict[str, int]) -> int:
-    """How many messages of unknown outcome a run may send again, where the provider does not list them."""
+    """How many messages of unknown outcome a run may send again if the provider does not list them."""
     if not counted["unknown"] or not by_name(delivery.gateway).looks_up:
         return 0
     is_held = isinstance(delivery, PlannedCampaign) and delivery.content.hold_minutes

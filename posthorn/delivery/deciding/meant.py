@@ -29,7 +29,7 @@ _WAY_ON = {
         " `posthorn suppress remove PHONE --why …` takes it off the list first"
     ),
 }
-"""What is to be known, or done, about a message of that state of which a person has said something."""
+"""What to know, or to do, about a message of that state when a person names it."""
 
 
 @overload
@@ -38,7 +38,7 @@ def looked_after(kind: Literal[Kind.EVENT], name: str) -> AbstractContextManager
 def looked_after(kind: Kind, name: str) -> AbstractContextManager[tuple[Ledger, Delivery]]: ...
 @contextmanager
 def looked_after(kind: Kind, name: str) -> Iterator[tuple[Ledger, Any]]:
-    """A delivery of that kind, with what a dead process left of it made known, and nobody else at it.
+    """A delivery of that kind. What a dead process left of it is unknown first, and no other process is at work on it.
 
     Raises:
         AlreadyRunning: it is being sent, or looked after by another process.
@@ -67,10 +67,10 @@ def named(numbers: Sequence[str], codes: Sequence[str], settings: Settings) -> W
 
 
 def refuse_others(delivery: Delivery, word: Word, wanted: str, undone: str, look: str) -> None:
-    """Refuse where a word names what it is not good for: all of it is left as it was.
+    """Refuse if some of the named messages cannot be meant. Nothing is changed then.
 
-    ``wanted`` is what they would have to be, as in ``no unknown message``; ``undone`` what was not done, as in ``settled``;
-    ``look`` the command that shows more.
+    ``wanted`` says what they are not, such as ``no unknown message``. ``undone`` is what was not done, such as ``settled``.
+    ``look`` is the command that shows more.
 
     Raises:
         InputError: who is meant, masked, why not, and what to do.
@@ -86,7 +86,7 @@ def refuse_others(delivery: Delivery, word: Word, wanted: str, undone: str, look
 
 
 def _why(one: Meant, delivery: Delivery) -> str:
-    """``It is accepted``, or what there is to know and to do about that state."""
+    """``It is accepted``, or what to know and to do about that state."""
     if one.is_absent and not one.is_out:
         return (
             "Its row has left the list, so nothing more goes there: put it back, run"

@@ -1,4 +1,4 @@
-"""A second send on purpose: a person has messages sent again, of what failed, or to numbers and codes they name.
+"""A second send on purpose: a person has messages sent again that failed, or that they name by number or code.
 
 Sends nothing itself: they are pending, and the next run sends them. What is unknown is never among them.
 """
@@ -17,7 +17,7 @@ from posthorn.models import Kind, MessageState
 from posthorn.settings import load_settings
 
 _NOT_TAKEN_TWICE = (*FAILED, MessageState.NO_REPORT)
-"""From these a message is sent again without further words: nobody has said that it arrived."""
+"""From these states a message is sent again without --although-taken: nobody has said that it arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def resend_failed(kind: Kind, name: str, *, by: str, why: str) -> Resent:
 
 
 def resend_all(kind: Kind, name: str, *, by: str, why: str) -> Resent:
-    """Have everything sent again but for what is unknown, still kept, cancelled or suppressed.
+    """Have everything sent again, except what is unknown, still scheduled, cancelled or suppressed.
 
     Raises:
         AlreadyRunning, DeliveryNotFound, InputError: as ``resend_failed``.

@@ -1,6 +1,6 @@
 """A person's word on messages of unknown outcome: what was looked up in the provider's panel, or asked of the recipient.
 
-Sends nothing. While the delivery is being sent, nobody's word is taken: its run may settle the same messages.
+Sends nothing. While the delivery is being sent, this is refused: its run may settle the same messages.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from posthorn.models import Kind, MessageState
 from posthorn.settings import load_settings
 
 _MAX_LINE_LENGTH = 9
-"""Digits: what is longer is a number of a phone, which has no place in a form."""
+"""Digits. Anything longer is a phone number, which does not belong in a form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a person's word did: how many messages are settled, the state they have now, how many are unknown still."""
+    """What a person's word did: how many messages are settled, their state now, and how many are still unknown."""
 
     kind: Kind
     name: str
@@ -44,9 +44,9 @@ class Resolved:
 def resolve(
     kind: Kind, name: str, *, numbers: Sequence[str] = (), codes: Sequence[str] = (), taken: bool, by: str, why: str
 ) -> Resolved:
-    """Settle unknown messages: those to ``numbers``, those with ``codes``, or all where neither is given; all or none.
+    """Settle unknown messages: those to ``numbers``, those with ``codes``, or all if neither is given. All or none.
 
-    What was taken is accepted; what was not is pending, or cancelled where the delivery was.
+    What was taken becomes accepted. What was not becomes pending, or cancelled if the delivery was cancelled.
 
     Raises:
         AlreadyRunning: the delivery is being sent, or looked after by another process.
@@ -78,7 +78,7 @@ def kind_of(name: str) -> Kind:
 
 
 def resolve_lines(name: str, lines: str, *, taken: bool, by: str, why: str) -> Resolved:
-    """``resolve`` for the messages on these lines of the list (``12, 15``): whoever names them need not type a number.
+    """``resolve`` for the messages on these lines of the list (``12, 15``), so that nobody has to type a phone number.
 
     Raises:
         AlreadyRunning, DeliveryNotFound: as ``resolve``.
@@ -107,5 +107,5 @@ def _lines(said: str) -> list[int]:
 
 
 def _look(kind: Kind) -> str:
-    """The command that lists what is unknown: of tickets every status does, for nobody can be asked about them."""
+    """The command that lists what is unknown. For tickets, `status` always does, because no provider can be asked."""
     return "status" if kind is Kind.EVENT else "reconcile"

@@ -1,4 +1,4 @@
-"""What a delivery may spend, and how often a number may be written to: the rules of house and file, at each claim."""
+"""What a delivery may spend, and how often a number may be messaged: the settings' and the file's rules, at each claim."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Budget:
-    """The limits of one delivery's claims. ``news`` is what somebody should be told, until it is taken."""
+    """The limits of one delivery's claims. ``news`` is what somebody should be told; taking it clears it."""
 
     def __init__(self, delivery: Delivery, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self._delivery = delivery
@@ -53,10 +53,10 @@ class Budget:
         return Limits(rate, caps, self._tariff, self._tell)
 
     def make_room(self, ledger: Ledger, reached: CapReached) -> None:
-        """Count anew what is spent of a cap that seems reached; return where the claim fits after all.
+        """Count anew what is spent of a cap that seems reached. Return if the claim fits after all.
 
         Raises:
-            Stopped: it does not; with the amounts.
+            Stopped: it does not fit; with the amounts.
         """
         cap = reached.cap
         spent = costs.count_anew(ledger, cap, _tariffs(self._settings))
@@ -90,9 +90,7 @@ class Budget:
         return self._day
 
     def _tell(self, nearing: Nearing) -> None:
-        said = (
-            f"{nearing.cap.name} of {_money(nearing.cap.most)} is used up but for little: {_money(nearing.spent)} is spent"
-        )
+        said = f"{nearing.cap.name} of {_money(nearing.cap.most)} is nearly used up: {_money(nearing.spent)} is spent"
         _logger.warning("%s: %s", self._delivery.name, said)
         self.news.append(said)
 
@@ -115,7 +113,7 @@ def refuse_unpriced(settings: Settings, gateway: str, max_cost: Decimal | None) 
 
 
 def beyond(settings: Settings, cost: Decimal | None, max_cost: Decimal | None) -> str | None:
-    """That it will stop at a cap before its end, by what it costs in all; None: it will not, as far as can be told."""
+    """A sentence if a cap will stop it before its end, judged by its whole cost; None if none will, as far as known."""
     if cost is None:
         return None
     for cap, name in ((max_cost, "its max_cost"), (settings.daily_cost_cap, "the day's cap (POSTHORN_DAILY_COST_CAP)")):

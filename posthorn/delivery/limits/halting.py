@@ -1,6 +1,6 @@
-"""Watching a run while it goes on: too many that were refused, or that did not arrive, stop it before its end.
+"""Watching a run while it goes on: it is stopped early if too many messages are refused or do not arrive.
 
-What is unknown is not counted here: a lookup may find it yet. It counts where a wave that is over is judged.
+What is unknown is not counted here, because a lookup may still find it. It counts when a finished wave is judged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LOOK_EVERY_SECONDS = 30.0
 
 
 class Halting:
-    """Says of one run whether too much goes wrong, by where its campaign is to stop. Without waves nothing does."""
+    """Says whether too much goes wrong in one run, by the campaign's ``halt_at``. Without waves nothing is watched."""
 
     def __init__(self, waves: Waves | None) -> None:
         self._halt = waves.halt if waves is not None else None
@@ -28,9 +28,9 @@ class Halting:
         self._looked_at = -LOOK_EVERY_SECONDS
 
     def saw(self, receipts: Sequence[Receipt]) -> Halted | None:
-        """Count what was answered to a request of this process; why nothing more is to be sent, where too much was refused.
+        """Count the answers to a request of this process. If too much was refused: why nothing more is to be sent.
 
-        What is pending again was not sent. What was taken may still fail, and counts as gone well here.
+        What is pending again was not sent. What was taken may still fail, but counts as gone well here.
         """
         if self._halt is None:
             return None
@@ -41,7 +41,7 @@ class Halting:
         return Halted(f"{self._rejected:,} of {self._answered:,} were rejected; halt_at is {self._halt}")
 
     def look(self, ledger: Ledger, delivery: Delivery) -> Halted | None:
-        """Now and then, what the reports say of what was sent since this run began, whoever asked for them."""
+        """Look now and then at the reports on what was sent since this run began, whoever asked for them."""
         now = time.monotonic()
         if self._halt is None or now - self._looked_at < LOOK_EVERY_SECONDS:
             return None

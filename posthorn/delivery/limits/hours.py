@@ -1,7 +1,7 @@
-"""When a delivery may send: the hours of the house, narrowed by its file, against the moment at which messages reach people.
+"""When a delivery may send: the settings' hours, narrowed by its file, compared with the moment when messages reach people.
 
-That moment is the request's, or the one at which the provider dispatches what it keeps. Nothing is claimed close before
-the hours end. Whoever may not send now is told until when to wait; nothing here waits.
+That is the moment of the request, or the moment when the provider dispatches what it keeps. Nothing is claimed close to the
+end of the hours. A caller that may not send now is told until when to wait; nothing here waits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from posthorn.models import WaitsFor
 from posthorn.settings import Settings
 
 MARGIN_SECONDS = 60.0
-"""So close before the hours end nothing is claimed; longer where an answer is waited for longer than that."""
+"""Nothing is claimed this close to the end of the hours; longer if an answer is waited for longer than that."""
 
 Clock = Callable[[], float]
 
@@ -42,12 +42,12 @@ class Gate:
         self._hours = None if delivery.test else effective_hours(self._house, self._own, is_approved=False)
 
     def widen(self) -> None:
-        """Heed the hours of the delivery's file although they go beyond the house's: a person has approved them."""
+        """Use the hours of the delivery's file although they go beyond the settings': a person has approved them."""
         if self._hours is not None:
             self._hours, self._span = effective_hours(self._house, self._own, is_approved=True), (0.0, 0.0)
 
     def refresh(self, delivery: Delivery) -> None:
-        """Heed the delivery as it is now: another of its waves may be open."""
+        """Use the delivery as it is now: another of its waves may be open."""
         self._dispatch, self._span = Dispatch.of(delivery), (0.0, 0.0)
 
     def refuse_claim(self) -> None:
@@ -86,7 +86,7 @@ class Gate:
 
 
 class Dispatch:
-    """When messages of a request reach people: with it, so many minutes later, or at a moment of their own."""
+    """When messages of a request reach people: at once, so many minutes later, or at a set moment."""
 
     def __init__(self, send_at: datetime | None = None, hold_minutes: int | None = None) -> None:
         self._send_at = send_at.timestamp() if send_at is not None else None
@@ -94,7 +94,7 @@ class Dispatch:
 
     @classmethod
     def of(cls, delivery: Delivery) -> Dispatch:
-        """That of what may be claimed of a delivery now; a ticket reaches its attendee with its request."""
+        """The dispatch of what may be claimed of a delivery now; a ticket reaches its attendee with its request."""
         if isinstance(delivery, PlannedCampaign):
             return cls(delivery.named_moment, delivery.content.hold_minutes)
         return cls()
@@ -102,7 +102,7 @@ class Dispatch:
     def is_inside(self, hours: Hours, zone: ZoneInfo, at: float) -> bool:
         """Whether messages of a request at that moment reach people in these hours.
 
-        A request with a moment of its own may leave at any time before: nobody is woken by it. A held one leaves inside.
+        A request with a set moment may leave at any time before it: that wakes nobody. A held one leaves inside the hours.
         """
         if self._send_at is not None:
             return hours.is_open(self._send_at, zone) and (at <= self._send_at or hours.is_open(at, zone))
@@ -125,14 +125,14 @@ def own_hours(options: Mapping[str, Any]) -> Hours | None:
 
 
 def effective_hours(house: Hours | None, own: Hours | None, *, is_approved: bool) -> Hours | None:
-    """The hours that hold: the file's where they are narrower or approved, else what is in both; None: any time."""
+    """The hours in force: the file's if they are narrower or approved, else what is in both; None: any time."""
     if house is None or own is None:
         return own or house
     return own if is_approved else house & own
 
 
 def is_wider(house: Hours | None, own: Hours | None) -> bool:
-    """Whether a file's hours go beyond those of the house."""
+    """Whether a file's hours go beyond those of the settings."""
     return house is not None and own is not None and not own.is_within(house)
 
 
@@ -171,7 +171,7 @@ def refuse_outside(
 
 
 class ShownHours(NamedTuple):
-    """The hours that hold for a delivery, for whoever looks at it. ``opens``: when sending begins, where that is not now."""
+    """The hours in force for a delivery, as they are shown. ``opens``: when sending begins, if that is not now."""
 
     hours: str
     timezone: str
@@ -184,7 +184,7 @@ class ShownHours(NamedTuple):
 
 
 def shown_hours(settings: Settings, own: Hours | None, now: datetime, dispatch: Dispatch | None = None) -> ShownHours | None:
-    """The hours that hold for a delivery with such a file; None: any time."""
+    """The hours in force for a delivery with this file; None: any time."""
     hours = effective_hours(settings.hours(), own, is_approved=True)
     if hours is None:
         return None

@@ -1,4 +1,4 @@
-"""A moment of dispatch that has passed before everything had left: nobody decides by himself what becomes of the rest."""
+"""A moment of dispatch that passed before everything had left: only a person decides what becomes of the rest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WENT = ("pending", "invalid", "duplicate", "input")
 
 
 def has_passed(delivery: Delivery) -> bool:
-    """Whether what is still to be sent would be dispatched at a moment that is over; a test is dispatched to nobody."""
+    """Whether what is still to be sent has a moment of dispatch that is over. Never of a test: it reaches nobody."""
     moment = _moment(delivery)
     return moment is not None and moment <= time.time() and not delivery.test
 

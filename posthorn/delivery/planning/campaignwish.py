@@ -1,4 +1,4 @@
-"""What a campaign file wishes for: a row of its list is its number."""
+"""What a campaign file asks for. A row of its list is identified by its number."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _refuse_other_waves(planned: Delivery, campaign: Campaign) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CampaignWish:
-    """A campaign file. A row of its list is its number."""
+    """A campaign file. A row of its list is identified by its number."""
 
     campaign: Campaign
     settings: Settings
@@ -97,7 +97,7 @@ class CampaignWish:
 
     @property
     def waves(self) -> Waves | None:
-        """How it goes out; None where all goes at once and nothing halts it."""
+        """Its waves; None if everything goes at once and nothing halts it."""
         return self.campaign.waves
 
     @property
@@ -147,7 +147,7 @@ class CampaignWish:
     def refuse_unsendable(self, planned: Delivery | None, *, is_new: bool, is_late: bool = False) -> None:
         """Refuse what its gateway cannot do, a moment that has passed or is outside the hours, media that cannot be used.
 
-        What is planned with this content was asked then, and its canary is cut.
+        Content that is planned already was checked then, and its canary is fixed.
 
         Raises:
             InputError: every problem, with the key to change.

@@ -18,9 +18,9 @@ from posthorn.settings import Settings
 def campaign_cautions(
     campaign: Campaign, file: CsvFile, settings: Settings, now: datetime, *, loopback: bool, look_at_urls: bool
 ) -> list[Caution]:
-    """What is probably a slip in a campaign, its media and the columns of its list.
+    """What is probably a mistake in a campaign, its media and the columns of its list.
 
-    The hosts of media URLs are asked where ``look_at_urls``, and with ``strict``: what blocks has to be the same everywhere.
+    The hosts of media URLs are asked if ``look_at_urls`` or ``strict``: what blocks must be the same everywhere.
     """
     found = campaign.warnings(allow_loopback=loopback) + list_cautions(file, settings.default_region)
     if campaign.send_at is not None:
@@ -42,11 +42,11 @@ class CodeLengths:
             self._codes.setdefault(len(one.barcode), one.barcode)
 
     def cautions(self) -> list[Caution]:
-        """Draw, shrink and recompress each, and say which cannot be read any more."""
+        """Draw, shrink and recompress each code, and say which can no longer be read."""
         sentences = (survival_warning(self._codes[length]) for length in sorted(self._codes))
         return [Caution("code_survival", sentence) for sentence in sentences if sentence]
 
 
 def event_cautions(rows: AttendeeIntake, lengths: CodeLengths, settings: Settings) -> list[Caution]:
-    """What is probably a slip in an event's list, and codes that may not survive; the rows have been read."""
+    """What is probably a mistake in an event's list, and codes that may not survive. The rows have been read."""
     return [*rows.warnings(), *list_cautions(rows.file, settings.default_region), *lengths.cautions()]

@@ -37,7 +37,7 @@ from posthorn.models import Kind, Phone
 from posthorn.prices import Tariff, amount
 from posthorn.settings import Settings, load_settings
 
-MAX_REJECTS = 100_000  # whoever has more needs another file, not a longer list
+MAX_REJECTS = 100_000  # a file with more than that is the wrong file
 _FIRST_ROWS = 10
 NOTHING_ACCEPTED = Consent()
 
@@ -67,7 +67,7 @@ def check_event(path: Path, consent: Consent = NOTHING_ACCEPTED) -> Checked:
 
 
 def refuse_without_credentials(checked: Checked, settings: Settings) -> None:
-    """Refuse what `send` would refuse for want of credentials.
+    """Refuse what `send` would refuse because credentials are missing.
 
     Raises:
         SettingsError: the message names the variables.
@@ -76,7 +76,7 @@ def refuse_without_credentials(checked: Checked, settings: Settings) -> None:
 
 
 def examine(wish: Wish, consent: Consent = NOTHING_ACCEPTED) -> Checked:
-    """All that sending a file would do. One whose list was read as it is now is only looked up.
+    """Everything that sending a file would do. If its list is as it was last read, it is only looked up.
 
     Raises:
         InputError: it could not be sent; every problem is named.
@@ -142,7 +142,7 @@ def _skipped(merge: Merge) -> Sequence[Caution]:
 
 
 def none_valid(reading: Reading, path: Path) -> str:
-    """That no row can be sent to: the column, why, and the first rows."""
+    """The error that no row can be sent to: the column, why, and the first rows."""
     said = f"none of the {reading.rows:,} rows of {path} is a valid number; {reading.column_line()}"
     if reading.left_out:
         said += f"; only_where left out {reading.left_out:,} rows"
@@ -184,7 +184,7 @@ def planned_already(ledger: Ledger, planned: Delivery) -> int:
 
 
 def _planned(ledger: Ledger, planned: Delivery, wish: Wish) -> Checked:
-    """One whose list was read last as it is now: it is not read again, so nothing about it can be refused."""
+    """A file whose list is as it was last read. It is not read again, so nothing about it can be refused."""
     reading = Reading(
         rows=planned.input,
         valid=planned.input - planned.invalid - planned.duplicate,
@@ -203,7 +203,7 @@ def _planned(ledger: Ledger, planned: Delivery, wish: Wish) -> Checked:
 
 
 def _read(ledger: Ledger, merge: Merge, listed: ListReading) -> Reading:
-    """Read the whole list once beside the ledger, and count what is in it."""
+    """Read the whole list once, compare it with the ledger, and count what is in it."""
     intake = listed.intake
     intake.keep_rejects = MAX_REJECTS
     tariff = None if merge.wish.test else merge.wish.gateway.account(merge.wish.settings).tariff
@@ -237,14 +237,14 @@ def _beyond_cap(wish: Wish, reading: Reading) -> Sequence[Caution]:
 
 
 def _hold(ledger: Ledger, wish: Wish) -> tuple[int, bool, str] | None:
-    """For how many minutes the provider keeps its messages, and how sure it is that it does."""
+    """For how many minutes the provider keeps its messages, and how sure that is."""
     if not isinstance(wish, CampaignWish) or not wish.campaign.hold_minutes or wish.test:
         return None
     return wish.campaign.hold_minutes, *hold_words(ledger, wish.gateway, wish.settings)
 
 
 def _suppressed(ledger: Ledger, wish: Wish) -> Container[int]:
-    """Who would be suppressed if it were planned now: the list, and what refusals would add to it."""
+    """Who would be suppressed if it were planned now: by the list, and by what refusals would add to it."""
     listed = suppression.codes(ledger, suppression.scope_for(wish.kind, wish.options()))
     return {*listed, *(one.phone for one in unheard_refusals(ledger))}
 
@@ -270,7 +270,7 @@ class _Counted:
             yield batch
 
     def cautions(self) -> list[Caution]:
-        """What is probably a slip; complete once the rows have been read."""
+        """Warnings about what is probably a mistake; complete once the rows have been read."""
         return self._listed.cautions()
 
 

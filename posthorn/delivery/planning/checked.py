@@ -20,9 +20,9 @@ _SHOWN_REASONS = 8
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read in a list: which column, how many rows of what kind, and what is odd.
+    """What was read in a list: which column, how many rows of which kind, and what is odd.
 
-    ``rows`` is ``valid + invalid + duplicate``; ``left_out`` are rows that ``only_where`` leaves out, which are not in it.
+    ``rows`` is ``valid + invalid + duplicate``. Not in it are the ``left_out`` rows that ``only_where`` leaves out.
     ``suppressed`` of the valid ones must not be messaged; ``cost`` is without them.
     """
 
@@ -67,8 +67,9 @@ class Reading:
 class Merged:
     """What a list does to what is planned: rows that are new, known (``still_out`` of them were taken out, and stay so).
 
-    ``taken_out`` are missing from it, and accepted as that; of ``numbers`` and ``columns`` the known row has others now.
-    ``content`` says what else changes; ``still_scheduled`` messages stay at the old moment of dispatch.
+    ``taken_out`` rows are missing from it, and a person has accepted that. ``numbers`` and ``columns`` count known rows
+    whose number or columns have changed. ``content`` says what else changes. ``still_scheduled`` messages keep the old
+    moment of dispatch.
     """
 
     new: int = 0
@@ -85,8 +86,8 @@ class Merged:
 class Checked:
     """A campaign or event that can be sent, and how. ``already`` is how many messages an earlier run has dealt with.
 
-    ``merged`` is what the list does to what is planned, None where nothing is, or where the list is as it was.
-    ``hold`` is for how many minutes the provider keeps the messages, whether that is proven of this account, and in words.
+    ``merged`` is what the list does to what is planned; None if nothing is planned, or if the list is as it was.
+    ``hold`` is for how many minutes the provider keeps the messages, whether that is proven for this account, and in words.
     """
 
     kind: Kind
@@ -114,7 +115,7 @@ class Checked:
 
     @property
     def cost(self) -> Decimal | None:
-        """What all of it costs; None where there is no price. Of one that is planned already, at the usual price."""
+        """What all of it costs; None if there is no price. At the usual price if it is planned already."""
         if self.price is None or self.reading.cost is not None:
             return self.reading.cost
         return self.price * self.reading.to_send

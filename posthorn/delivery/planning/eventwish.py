@@ -1,4 +1,4 @@
-"""What an event file wishes for: a row of its list is its code, its key, or its number and other columns."""
+"""What an event file asks for. A row of its list is identified by its code, its key, or its number and other columns."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from posthorn.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class EventWish:
-    """An event file. A row of its list is its code, its key, or its number and other columns."""
+    """An event file. A row of its list is identified by its code, its key, or its number and other columns."""
 
     event: TicketEvent
     settings: Settings

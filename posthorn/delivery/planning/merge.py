@@ -1,6 +1,6 @@
-"""The merge: a file beside what the ledger has of it. `check` reads it through and tells, `send` does the same and plans.
+"""The merge: a file compared with what the ledger has of it. `check` reads it and tells; `send` does the same and plans.
 
-One rule for campaigns and events. A new row is planned, a known one stays as it is, a missing one is a person's to accept.
+One rule for campaigns and events: a new row is planned, a known one stays as it is, a missing one needs a person's word.
 Never twice is proven by the recipient, not by the list: what is planned is never planned again.
 """
 
@@ -30,9 +30,9 @@ _MISSING = "its row was missing from the list, and that was accepted"
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What a person accepts with this run, and who that is: that rows are missing from the list.
+    """What a person accepts with this run, such as rows that are missing from the list, and who that person is.
 
-    ``late``: what should have been dispatched at a moment that has passed goes at once.
+    ``late``: what should have been dispatched at a moment that has passed is sent at once.
     """
 
     accept_missing: bool = False
@@ -45,7 +45,7 @@ class MissingRows(InputError):
 
 
 class Merge:
-    """One file beside the ledger. ``planned`` is what the ledger has under its name, None where that is nothing.
+    """One file compared with the ledger. ``planned`` is what the ledger has under its name, or None.
 
     Raises:
         DeliveryChanged: the name is taken by something that this file cannot be merged into.
@@ -65,7 +65,7 @@ class Merge:
             refuse_changes(ledger, planned, wish, self.content)
 
     def _accepted_late(self) -> str | None:
-        """The passed moment in the file that was, or is, accepted as that: what is pending goes at once."""
+        """The passed moment in the file that a person has accepted as passed: what is pending goes at once."""
         content, planned = self.content, self.planned
         if not isinstance(content, CampaignContent) or content.send_at is None:
             return None
@@ -88,17 +88,17 @@ class Merge:
 
     @property
     def is_content_new(self) -> bool:
-        """Whether it was never asked if this content can be sent."""
+        """Whether this content was never checked."""
         return self.planned is None or self.planned.content != self.content
 
     @property
     def is_new(self) -> bool:
-        """Whether the file says anything that the ledger does not: else its list need not be read."""
+        """Whether the file says anything that the ledger does not. If not, its list need not be read."""
         return self.planned is None or self.is_content_new or self.planned.list_hash != self.list_hash
 
     @property
     def changes(self) -> list[str]:
-        """What the content differs in from what is planned, a sentence each."""
+        """How the content differs from what is planned, a sentence for each difference."""
         if not self.is_content_new or self.planned is None:
             return []
         return inputfile.differences(self.planned.content.in_full(), self.content.in_full())
@@ -120,7 +120,7 @@ class Merge:
         """Refuse what only a person can decide.
 
         Raises:
-            InputError: rows are missing, ambiguous, or changed the number of what has left; with their lines.
+            InputError: rows are missing or ambiguous, or a row that has left has another number now; with their lines.
         """
         differences, key = self.differences, self.wish.list_key
         name, command = self.wish.name, self.wish.kind.command
@@ -150,11 +150,11 @@ class Merge:
         return {**self.options(), "reading": read}
 
     def options(self) -> dict[str, Any]:
-        """What may change between runs, and a moment that was accepted as passed."""
+        """What may change between runs, and a moment that a person accepted as passed."""
         return {**self.wish.options(), **({_LATE: self._late} if self._late else {})}
 
     def cautions(self, reading: ListReading, further: Sequence[Caution] = ()) -> list[Caution]:
-        """What is probably a slip in the file and its list; the rows have been read.
+        """What is probably a mistake in the file and its list. The rows have been read.
 
         Raises:
             InputError: there is something, and the file says ``strict``.
@@ -173,7 +173,7 @@ def refuse_closed(planned: Delivery) -> None:
     if planned.closed_at is not None:
         raise InputError(
             "name",
-            f"{planned.name} was erased by housekeeping: who had it is not known any more, so nothing is sent under this"
+            f"{planned.name} was erased by housekeeping: it is no longer known who had it, so nothing is sent under this"
             " name. Give the file another name, and leave only those who are new in its list",
         )
     if planned.cancelled_at is not None:
@@ -183,8 +183,8 @@ def refuse_closed(planned: Delivery) -> None:
 def refuse_changes(ledger: Ledger, planned: Delivery, wish: Wish, content: Content) -> None:
     """Refuse a file whose content cannot become that of what is planned under its name.
 
-    Content is free while nothing has left. Then it is frozen, but for the moment of dispatch and a file that the provider
-    has refused.
+    The content may change while nothing has left. After that it is frozen, except the moment of dispatch and a file that the
+    provider has refused.
 
     Raises:
         DeliveryChanged: with each difference, one a line.
@@ -213,7 +213,7 @@ def _changed(planned: Delivery, sentences: Sequence[str]) -> DeliveryChanged:
 
 
 def _replaces_refused(ledger: Ledger, planned: Delivery, content: Content) -> bool:
-    """Whether the files are the same but for such as the provider has refused; an event has none."""
+    """Whether the files are the same, apart from those that the provider has refused. An event has none."""
     if not (isinstance(planned, PlannedCampaign) and isinstance(content, CampaignContent)):
         return False
     items, old, new = media.of(ledger, planned), planned.content.media, content.media
@@ -222,7 +222,7 @@ def _replaces_refused(ledger: Ledger, planned: Delivery, content: Content) -> bo
 
 
 def missing_words(missing: Sequence[KnownRow]) -> str:
-    """That planned rows are not in the list: how many, in what states, and which lines they had."""
+    """The error that planned rows are not in the list: how many, in which states, and which lines they had."""
     states: dict[str, int] = {}
     for row in missing:
         word = row.state.name.lower()

@@ -32,7 +32,7 @@ async def plan_campaign(path: Path, *, workers: int = 1, consent: Consent = NOTH
     """Plan the campaign of that file, or merge it into what is planned. See ``plan_file``.
 
     Raises:
-        SettingsError: several worker processes are to send it, and the ledger is not for that.
+        SettingsError: several worker processes are to send it, and the ledger cannot serve them.
     """
     settings = load_settings()
     if workers > 1 and settings.database_url.startswith("sqlite"):
@@ -53,8 +53,8 @@ def plan_file(
     """Plan the campaign or event of that file, or merge it into what is planned; a test is planned anew each time.
 
     New rows are a wave of their own, known ones stay, missing ones are refused. Rejected rows go to ``<name>.rejects.csv``
-    beside the file; they never stop the rest. Codes that are to be made are made here, once, and stored before anything is
-    sent. Killed anywhere, it leaves nothing.
+    beside the file; they never stop the rest. Codes are generated here, once, and stored before anything is sent. If it is
+    killed at any point, it leaves nothing behind.
 
     Raises:
         InputError: the file, its media or its list cannot be used, or its list needs a person's word; nothing was planned.
@@ -110,7 +110,7 @@ def _plan(ledger: Ledger, wish: Wish, rejects: Path, consent: Consent) -> Delive
 
 
 def refuse_changed_meanwhile(wish: Wish, merge: Merge, reading: ListReading) -> None:
-    """Refuse a list that somebody writes while it is read.
+    """Refuse a list that was changed while it was read.
 
     Raises:
         FileChanged: it is not the one whose hash was taken.
@@ -143,7 +143,7 @@ def refuse_if_running(wish: Wish) -> None:
 
     Raises:
         AlreadyRunning: with since when and by whom.
-        NotMerged: that, and the file is another than the one that is running.
+        NotMerged: the same, and the file has changed since that run read it.
     """
     with open_ledger(wish.settings) as ledger:
         planned = deliveries.find(ledger, wish.name, test=wish.test)
@@ -155,12 +155,12 @@ def refuse_if_running(wish: Wish) -> None:
             if not _has_news(wish, planned):
                 raise
             raise NotMerged(
-                f"{error}. What is new in the file was not merged, it is running: send it again once that is over"
+                f"{error}. What is new in the file was not merged, because it is running: send it again once that is over"
             ) from None
 
 
 def _has_news(wish: Wish, planned: Delivery) -> bool:
-    """Whether the file is another than the one that was read last."""
+    """Whether the file has changed since it was last read."""
     return planned.list_hash != wish.list_hash() or planned.content != wish.content()
 
 
@@ -168,11 +168,11 @@ def _has_news(wish: Wish, planned: Delivery) -> bool:
 def planning_lock(
     ledger: Ledger, name: str, *, test: bool = False, has_news: Callable[[Delivery], bool] = lambda _: False
 ) -> Iterator[None]:
-    """Hold the lock of a campaign or event while it is planned. While somebody looks after it, what ``has_news`` waits.
+    """Hold the lock of a campaign or event while it is planned. With ``has_news``, wait while somebody looks after it.
 
     Raises:
         AlreadyRunning: another process plans or sends it.
-        LedgerError: it has been looked after for ten minutes.
+        LedgerError: another process has looked after it for ten minutes.
     """
     key = deliveries.lock_key(name, test=test)
     planned = deliveries.find(ledger, name, test=test)

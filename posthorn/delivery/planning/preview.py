@@ -1,4 +1,4 @@
-"""Drawing one attendee's code: a likeness, for the provider draws the real one from its own template."""
+"""Drawing one attendee's code. Only a likeness: the provider draws the real one from its own template."""
 
 from __future__ import annotations
 

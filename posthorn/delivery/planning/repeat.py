@@ -1,7 +1,7 @@
-"""The same message under another name: a slip that neither a lock nor a ledger row would catch, so it is asked for.
+"""The repeat check: the same message under another name is a slip that neither a lock nor a row of the ledger would catch.
 
-It is asked of the new rows of a file, and again of all that is pending when a run is about to send: one at a time, so that
-of two that start at once one sees the other.
+It looks at the new rows of a file, and again at all that is pending when a run is about to send. Only one run checks at a
+time, so that of two that start at once one sees the other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
 
 REPEAT_DAYS = 7
-"""How far back the same message to the same numbers under another name is taken for a slip."""
+"""For how many days the same message to the same numbers under another name counts as a slip."""
 
 _LINES_NAMED = 10
 _WAIT_SECONDS = 600
@@ -31,7 +31,7 @@ _REPEATED = {
 
 
 class Repeats:
-    """Asks, of the new rows of a file, who has had the same lately under another name, and whose its codes are."""
+    """Finds which new rows of a file have had the same lately under another name, and whose its codes are."""
 
     def __init__(self, ledger: Ledger, wish: Wish, content: Content) -> None:
         self._wish = wish
@@ -52,7 +52,7 @@ class Repeats:
             self._repeats.add_codes(rows)
 
     def refuse(self) -> None:
-        """Refuse where others with the same content have numbers or codes in common.
+        """Refuse if other deliveries with the same content have numbers or codes in common.
 
         Raises:
             InputError: they are named, with lines.
@@ -65,12 +65,12 @@ class Repeats:
 
 
 async def apply_on_repeat(run: AnyRun) -> None:
-    """Ask, before a run sends, who of its pending has had the same under another name, and do what its file says.
+    """Before a run sends: find who of its pending has had the same under another name, and do what its file says.
 
     Raises:
         Stopped: some have, and its file does not say what is to be done.
     """
-    if not run.delivery.test and run.sending_lock_key == run.delivery.lock_key:  # a helper was let through with its run
+    if not run.delivery.test and run.sending_lock_key == run.delivery.lock_key:  # a helper's run was checked already
         await run.do(_apply, run.delivery.name)
 
 
@@ -100,7 +100,7 @@ def _ask(ledger: Ledger, delivery: deliveries.Delivery, *, skips: bool) -> None:
 
 
 def repeat_since() -> float:
-    """Since when the same message to the same numbers is taken for a slip."""
+    """Since when the same message to the same numbers counts as a slip."""
     return time.time() - REPEAT_DAYS * 86_400
 
 

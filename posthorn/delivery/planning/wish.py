@@ -1,6 +1,6 @@
-"""What a file wishes for, of a campaign or an event in one shape: the merge and the check know no other.
+"""What a campaign or event file asks for, in one shape: the merge and the check know no other.
 
-Where the two differ is in ``campaignwish`` and ``eventwish``: what identifies a row, what it sends, what cannot be sent.
+``campaignwish`` and ``eventwish`` hold what differs: what identifies a row, what is sent, what cannot be sent.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ListReading(Protocol):
         """The accepted rows, as the ledger takes them."""
 
     def cautions(self) -> list[Caution]:
-        """What is probably a slip; complete once the rows have been read."""
+        """Warnings about what is probably a mistake; complete once the rows have been read."""
 
 
 class Wish(Protocol):
@@ -52,7 +52,7 @@ class Wish(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """What holds for this machine."""
+        """This machine's settings."""
 
     @property
     def list_key(self) -> str:
@@ -92,7 +92,7 @@ class Wish(Protocol):
 
     @property
     def waves(self) -> Waves | None:
-        """How it goes out; None where all goes at once and nothing halts it."""
+        """Its waves; None if everything goes at once and nothing halts it."""
 
     @property
     def repeat(self) -> OnRepeat:
@@ -116,10 +116,10 @@ class Wish(Protocol):
         """Its files."""
 
     def list_hash(self, sha256: str | None = None) -> str:
-        """What tells its list from another; ``sha256`` of its bytes, where they were read already."""
+        """What tells its list from another; ``sha256`` of its bytes, if they were read already."""
 
     def refuse_unsendable(self, planned: Delivery | None, *, is_new: bool, is_late: bool = False) -> None:
-        """Refuse what cannot be sent, whoever it is for; what is not new was asked already.
+        """Refuse content that cannot be sent to anybody. If it is not new, it was checked before.
 
         ``is_late``: a person has accepted that its moment has passed.
         """
@@ -132,7 +132,7 @@ class Wish(Protocol):
 
 
 def repeat_option(chosen: OnRepeat) -> dict[str, Any]:
-    """What a file says of repeats, as an option; none where it says nothing."""
+    """What a file says about repeats, as an option; empty if it says nothing."""
     return {} if chosen == "refuse" else {"on_repeat": chosen}
 
 

@@ -1,4 +1,4 @@
-"""Tickets: what one ticket's request is made of, and whether the provider knows what it names."""
+"""Tickets: how one ticket's request is made, and whether the provider knows what it names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def refuse_unsendable_event(event: TicketEvent, intake: AttendeeIntake) -> None:
 
 
 async def preflight_event(run: TicketRun) -> Sequence[str]:
-    """Ask the provider whether the stored MMS (and the campaign) exist; returns warnings where the account may not ask.
+    """Ask the provider whether the stored MMS (and the campaign) exist; returns warnings if the account may not ask.
 
     Raises:
         StopRun: they do not exist, or the account is refused; nothing was sent.

@@ -1,7 +1,7 @@
-"""Uploading: every media item gets an id at the provider, an old one where the provider still keeps the same content.
+"""Uploading: every media item gets an id at the provider; an old one if the provider still keeps the same content.
 
-Where a provider's pages leave open how a file is encoded, each of its encodings is tried until one is seen to be
-understood; which one that was is remembered for the account. To store a file twice harms nobody.
+If a provider's pages leave open how a file is encoded, each of its encodings is tried until one is seen to be understood.
+That one is remembered for the account. Storing a file twice does no harm.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ async def upload_media(run: CampaignRun) -> int:
 
 
 async def upload_files(run: AtCampaign, items: Sequence[MediaRecord]) -> tuple[list[MediaRecord], int]:
-    """``upload_media`` of these items: they with their ids, and how many had to be uploaded.
+    """``upload_media`` of these items: returns them with their ids, and how many had to be uploaded.
 
     Raises:
         TryAgain, StopRun: as ``upload_media``.
@@ -47,7 +47,7 @@ async def upload_files(run: AtCampaign, items: Sequence[MediaRecord]) -> tuple[l
     uploaded = 0
     for item in items:
         known = item.file_id
-        if known is None and item.media.sha256 is not None:  # what stands behind a URL may have changed since
+        if known is None and item.media.sha256 is not None:  # what is behind a URL may have changed since
             known = await run.do(media.known_file_id, run.delivery.gateway, item.fingerprint)
         if known is None or not (await seen(run.gateway, item.media, known, listed)).will_do:
             try:
@@ -69,7 +69,7 @@ def by_id(files: Sequence[StoredFile]) -> Mapping[str, StoredFile]:
 
 
 async def seen(gateway: CampaignGateway, item: Media, file_id: str, listed: Mapping[str, StoredFile]) -> Look:
-    """What the provider shows of the file: in its list, or where that does not hold it, when asked for it by its id."""
+    """What the provider shows of the file: in its list, or if it is not there, when asked by its id."""
     file = listed.get(file_id)
     if file is None:
         with suppress(RequestRefused, PermissionMissing, TryAgain):  # no page documents it: the list is what counts
@@ -78,10 +78,10 @@ async def seen(gateway: CampaignGateway, item: Media, file_id: str, listed: Mapp
 
 
 async def store(place: Place, item: Media) -> str:
-    """Upload one file in the first encoding that is seen to be understood; its id at the provider.
+    """Upload one file in the first encoding that is understood; returns its id at the provider.
 
     Raises:
-        RequestRefused: it is understood in none.
+        RequestRefused: no encoding is understood.
         GatewayError: as any upload.
     """
     encodings = place.account.encodings if item.path is not None else ()

@@ -1,8 +1,8 @@
-"""Verifying, before anything is sent: the provider has every file, and the account's credit will do.
+"""Verifying, before anything is sent: the provider has every file, and the account's credit suffices.
 
-The provider's list proves a file. Some accounts list none, so there are further doors: the file asked for by its id; a send
-that is only checked, to the operator's own number; the operator's word (``verify = "trust"``). An account that was never
-seen to list a file of ours goes on with a warning, for a list that is always empty says nothing.
+The provider's list proves a file. Some accounts list none, so there are other proofs: asking for the file by its id; a send
+to the operator's own number that is only checked; the operator's word (``verify = "trust"``). An account that was never
+seen to list a file of ours goes on with a warning, because a list that is always empty says nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 
 class NotListed(TryAgain):
-    """A file that the provider took is not to be seen there (yet), or is garbled."""
+    """A file that the provider took is not visible there (yet), or is garbled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ async def verify_media(run: CampaignRun) -> int:
     """Check that the provider has every file of the campaign; returns how many were checked.
 
     Raises:
-        NotListed: one is not to be seen, or is garbled; may be asked again, the list may lag behind.
+        NotListed: one is not visible or is garbled. It may be asked again, because the list may lag behind.
         StopRun: a send that was only checked was refused because of them.
     """
     return await verify_files(run, await run.do(media.of, run.delivery))
@@ -98,13 +98,13 @@ async def _note_listing(run: AtCampaign, listed: Mapping[str, StoredFile]) -> No
 
 
 async def _second_door(run: AtCampaign, unseen: Sequence[_Seen], listed: Mapping[str, StoredFile]) -> str | None:
-    """Why files that no list shows may be sent all the same, in words; None where nothing speaks for it.
+    """Why files that no list shows may be sent all the same, in words; None if nothing speaks for it.
 
     Raises:
         StopRun: a send that was only checked was refused, so they are not there.
     """
     if run.delivery.options.get("verify") == "trust":
-        return 'sent all the same, for the campaign says verify = "trust"'
+        return 'sent all the same, because the campaign says verify = "trust"'
     known = await run.do(accounts.findings, run.delivery.gateway, run.account.key)
     proves = known[Known.TEST_PROVES].value != "no" if Known.TEST_PROVES in known else True
     if run.account.test_number is not None and run.descriptor.tests and proves:
@@ -142,10 +142,10 @@ def _what_to_do(run: AtCampaign) -> str:
 
 
 async def verify_credit(run: CampaignRun) -> None:
-    """Check that the account may send as many messages as are still to be sent (account/limits); it is kept for the audit.
+    """Check that the account may still send all that is pending (account/limits); the answer is kept for the audit.
 
     Raises:
-        CreditExhausted: it may not; nothing was sent, and running again after a top-up goes on.
+        CreditExhausted: it may not. Nothing was sent; after a top-up the same run goes on.
         PermissionMissing: the account has no MMS at all.
     """
     if run.delivery.test:  # a test sends nothing, so it costs nothing

@@ -26,7 +26,7 @@ def teller(gateway: str | None) -> Descriptor:
     """The gateway that tells of its account.
 
     Raises:
-        InputError: there is none of that name that does.
+        InputError: no gateway of that name does.
     """
     return able(gateway, lambda one: one.tells_account, "tells of its account")
 
@@ -69,7 +69,7 @@ async def blacklisted(descriptor: Descriptor, out: Path | None) -> Mapping[str, 
 
 
 async def _pages(api: AccountApi) -> AsyncIterator[BlacklistPage]:
-    """Page after page, until one shows nothing new."""
+    """Every page, until one shows nothing new."""
     page = pages = 1
     seen: set[Phone | None] = set()
     while page <= pages:
@@ -91,7 +91,7 @@ def _date(moment: datetime | None) -> str:
 
 
 async def explained(code: str, gateway: str | None) -> list[dict[str, str]]:
-    """What a code means, by each gateway that knows it: in our words, and in the provider's where it can be asked.
+    """What a code means to each gateway that knows it: in our words, and in the provider's if it can be asked.
 
     Raises:
         InputError: nobody knows it.
@@ -109,7 +109,7 @@ async def explained(code: str, gateway: str | None) -> list[dict[str, str]]:
 
 
 async def _their_words(descriptor: Descriptor, code: str) -> str:
-    """The provider's own words; none where it cannot be asked, or does not know the code."""
+    """The provider's own words; none if it cannot be asked or does not know the code."""
     settings = load_settings()
     if not (descriptor.tells_account and code.isascii() and code.isdecimal() and len(code) <= 6):
         return ""

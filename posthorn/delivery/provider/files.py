@@ -19,7 +19,7 @@ from posthorn.settings import load_settings
 
 
 def keeper(gateway: str | None, kind: str | None) -> tuple[Descriptor, str]:
-    """The gateway that keeps files of that type, and the type; its first one where none is named.
+    """The gateway that keeps files of that type, and the type; its first type if none is named.
 
     Raises:
         InputError: no such gateway, or it does not keep such files.
@@ -53,10 +53,10 @@ async def viewed(descriptor: Descriptor, kind: str, file_id: str) -> StoredFile:
 
 
 async def added(descriptor: Descriptor, kind: str, source: str, name: str | None) -> tuple[str, str]:
-    """Store a file from disk or by its URL; its id, and how it is seen there.
+    """Store a file from disk or by its URL; returns its id, and how the provider shows it.
 
     Raises:
-        InputError: it is not there, of no type that messages may hold, or not to be had for that kind of file.
+        InputError: it does not exist, no message may hold its type, or that kind of file cannot be stored this way.
         StopRun: the provider refuses it.
     """
     async with at(descriptor) as place:

@@ -1,4 +1,4 @@
-"""Probing an account: what we rely on of a provider is tried, shown, and kept in the ledger for whoever goes by it."""
+"""Probing an account: what we rely on is tried, shown, and kept in the ledger for the code that relies on it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def probe(
 ) -> list[Observation]:
     """Probe the account, and keep what was found out. ``more`` is what ``ProbeOrder`` takes beside the numbers.
 
-    Sends only to the numbers that are given: with ``test=true`` to the first, in earnest to the second.
+    Sends only to the given numbers: with ``test=true`` to the first, for real to the second.
 
     Raises:
         SettingsError: credentials are missing.
@@ -66,7 +66,7 @@ async def probe(
 
 @contextmanager
 def recording(descriptors: Sequence[Descriptor], settings: Settings, save: Path | None) -> Iterator[Any]:
-    """A tap that keeps every exchange, masked, and writes it also where an error ends the block; None without a file.
+    """A tap that keeps every exchange, masked, and writes it even if an error ends the block; None without a file.
 
     Raises:
         InputError: the file cannot be written.
@@ -77,7 +77,7 @@ def recording(descriptors: Sequence[Descriptor], settings: Settings, save: Path 
     from posthorn.gateways.record import Record  # httpx, which nobody else here needs
 
     record = Record(secret for one in descriptors for secret in one.secrets(settings))
-    with written_privately(save) as file:  # what cannot be written is found before anything is asked
+    with written_privately(save) as file:  # find out that it cannot be written before anything is asked
         problem: Exception | None = None
         try:
             yield record.keep
@@ -89,7 +89,7 @@ def recording(descriptors: Sequence[Descriptor], settings: Settings, save: Path 
 
 
 def _keep(descriptor: Descriptor, settings: Settings, found: Sequence[Observation]) -> None:
-    """What was told for certain; what could not be told leaves what was known before."""
+    """What is certain now; what could not be told leaves the older knowledge in place."""
     key = descriptor.account(settings).key
     ledger = Ledger(settings.database_url)
     try:
@@ -106,7 +106,7 @@ def as_json(descriptor: Descriptor, found: Sequence[Observation]) -> list[dict[s
 
 
 def hold_words(ledger: Ledger, descriptor: Descriptor, settings: Settings) -> tuple[bool, str]:
-    """Whether it is proven of this account that it keeps and withdraws messages, and that in words."""
+    """Whether it is proven for this account that it keeps and withdraws messages; also in words."""
     found = known_of(ledger, descriptor, descriptor.account(settings)).get(Known.HOLD)
     if found is not None and found.verdict == Verdict.CONFIRMED:
         return True, f"proven for this account on {_day(found)}"
@@ -116,7 +116,7 @@ def hold_words(ledger: Ledger, descriptor: Descriptor, settings: Settings) -> tu
 
 
 def refuse_ignored_test(ledger: Ledger, descriptor: Descriptor, settings: Settings) -> None:
-    """Refuse a test where a probe saw the account send what is to be checked only.
+    """Refuse a test if a probe saw that the account sends what it should only check.
 
     Raises:
         InputError: it would go out.

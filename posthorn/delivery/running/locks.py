@@ -23,7 +23,7 @@ _MAX_LOOKUP_SECONDS = 600.0
 
 
 def wait_for_lock(ledger: Ledger, delivery: Delivery) -> None:
-    """Become the one that plans this delivery; while somebody only looks after it, wait for that to end.
+    """Take the lock to plan this delivery. While another process only looks after it, wait for that to end.
 
     Raises:
         AlreadyRunning: another process runs it; with since when and by whom.
@@ -58,7 +58,7 @@ def for_lookup(delivery: Delivery) -> tuple[str, float]:
 
 
 def try_lock(ledger: Ledger, delivery: Delivery) -> bool:
-    """Become the one that runs this delivery; False while somebody looks after it who sends nothing.
+    """Take the lock to run this delivery; False while a process that sends nothing looks after it.
 
     Raises:
         AlreadyRunning: another process runs it; with since when and by whom.
@@ -73,7 +73,7 @@ def try_lock(ledger: Ledger, delivery: Delivery) -> bool:
 
 
 def lock_for_lookup(ledger: Ledger, delivery: Delivery) -> None:
-    """Look after a delivery or event without running it: a run that is started meanwhile waits.
+    """Look after a delivery without running it. A run that is started meanwhile waits.
 
     Raises:
         AlreadyRunning: another process runs it, or looks after it.

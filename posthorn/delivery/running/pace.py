@@ -35,7 +35,7 @@ class Pace:
         self._board = board()
 
     async def wait(self) -> None:
-        """Wait until the next request may leave, or until ``wake``; each waiter gets a moment of its own."""
+        """Wait until the next request may leave, or until ``wake``. Each waiter gets its own moment."""
         while not self._woken.is_set() and (seconds := self.waiting_seconds) > 0:
             with contextlib.suppress(TimeoutError), self._shown(seconds):
                 await asyncio.wait_for(self._woken.wait(), seconds)
@@ -43,17 +43,17 @@ class Pace:
             self._not_before = max(self._not_before, time.monotonic() + self._min_interval_seconds)
 
     def _shown(self, seconds: float) -> contextlib.AbstractContextManager[None]:
-        """Show a pause that the provider asked for; the ordinary distance between two requests is none."""
+        """Show a pause that the provider asked for. The ordinary distance between two requests is not shown."""
         if self._slowed_since is None:
             return contextlib.nullcontext()
         return self._board.waiting("because the provider asks for a pause", time.time() + seconds)
 
     def wake(self) -> None:
-        """Wait no more: the run has stopped."""
+        """End all waits: the run has stopped."""
         self._woken.set()
 
     def slow(self, asked_seconds: float | None) -> None:
-        """The provider asks for a pause: as long as it said (capped), else doubling from one second, with jitter."""
+        """The provider asks for a pause: as long as it said (capped), or else doubling from one second, with jitter."""
         own = min(_FIRST_WAIT_SECONDS * 2**self._slowdowns, MAX_WAIT_SECONDS) * random.uniform(0.75, 1.25)  # noqa: S311
         seconds = min(asked_seconds if asked_seconds is not None else own, MAX_WAIT_SECONDS)
         now = time.monotonic()
@@ -79,7 +79,7 @@ class Pace:
 
     @property
     def is_broken(self) -> bool:
-        """Whether so many outcomes in a row were unknown that nothing more should be sent."""
+        """Whether too many outcomes in a row were unknown, so that nothing more should be sent."""
         return self._unknown_in_a_row >= self._breaker_after
 
     @property

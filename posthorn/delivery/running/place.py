@@ -30,7 +30,7 @@ class Place(Protocol):
 
     @property
     def descriptor(self) -> Descriptor:
-        """The gateway, as everybody may know it."""
+        """What everybody may know of the gateway."""
 
     @property
     def account(self) -> Account:
@@ -45,7 +45,7 @@ class Place(Protocol):
 
 
 class AtCampaign(Place, Protocol):
-    """A place where something is done for a campaign, such as a run, or for a proof of one."""
+    """A place where something is done for a campaign: a run, or a proof."""
 
     @property
     def delivery(self) -> PlannedCampaign:
@@ -63,15 +63,15 @@ class AtProvider:
     ledger: Ledger
 
     async def do(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run one of the ledger's verbs, here and now: nothing else is under way."""
+        """Run one of the ledger's verbs in this thread: nothing else is under way."""
         return verb(self.ledger, *args, **kwargs)
 
 
 def able(name: str | None, has: Callable[[Descriptor], object], what: str) -> Descriptor:
-    """The gateway of that name, or without a name the first that can do it.
+    """The gateway of that name; without a name, the first that can do it.
 
     Raises:
-        InputError: it cannot, or there is none of that name; those that can are named.
+        InputError: it cannot do it, or there is none of that name. The message names those that can.
     """
     those = [one for one in registry.GATEWAYS if has(one)]
     for one in those:

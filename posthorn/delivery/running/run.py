@@ -44,7 +44,7 @@ _G = TypeVar("_G", bound=CampaignGateway | TicketGateway)
 _D_co = TypeVar("_D_co", bound=Delivery, covariant=True)
 
 INTERRUPTED = "the run was interrupted"
-"""Why a run ended that was broken off by Ctrl-C, before it could say more."""
+"""The reason of a run that Ctrl-C broke off before it could say more."""
 
 
 class CreditBefore(NamedTuple):
@@ -121,11 +121,11 @@ class Run(Generic[_G, _D_co]):
         return await self._writer.do(verb, *args, **kwargs)
 
     async def record(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """``do`` for a verb that concerns one claim of this run and nothing else: several may run at once."""
+        """``do`` for a verb that touches only one claim of this run: several may run at once."""
         return await self._writer.record(verb, *args, **kwargs)
 
     async def refresh(self) -> None:
-        """Read the campaign anew, and stop where another process has stopped or cancelled it meanwhile."""
+        """Read the campaign anew, and stop if another process has stopped or cancelled it meanwhile."""
         self.delivery = await self.do(deliveries.refreshed, self.delivery)
         self.gate.refresh(self.delivery)
         if self.delivery.cancelled_at is not None:
@@ -151,7 +151,7 @@ class Run(Generic[_G, _D_co]):
         return self._board.waiting(reason, until)
 
     def close(self) -> None:
-        """End the ledger's thread, after what it was given, and the spool."""
+        """Let the ledger's thread finish its work, then end it, and close the spool."""
         self._writer.close()
         self.spool.close()
         if self.mark is not None:
@@ -164,7 +164,7 @@ AnyRun: TypeAlias = Run[Any, Delivery]
 
 
 def can_look_up(run: AnyRun) -> TypeGuard[CampaignRun]:
-    """Whether the provider can be asked what it has of the delivery; of tickets none can."""
+    """Whether the provider can be asked what it has of the delivery. No provider of tickets can."""
     return isinstance(run.delivery, PlannedCampaign) and run.descriptor.looks_up
 
 
@@ -197,7 +197,7 @@ async def open_ticket_run(
 
 @asynccontextmanager
 async def open_lookup(name: str, *, settings: Settings | None = None) -> AsyncIterator[CampaignRun]:
-    """Look after a campaign that nobody runs, without running it: why it was stopped stands, and nothing may be sent.
+    """Look after a campaign that nobody runs, without running it. Its reason for having stopped stays, nothing is sent.
 
     Chunks that a dead process left in the middle of a request become unknown first. A run that is started meanwhile waits.
 
@@ -217,7 +217,7 @@ async def open_lookup(name: str, *, settings: Settings | None = None) -> AsyncIt
 async def open_helper(
     name: str, *, settings: Settings | None = None, clock: Clock = time.time
 ) -> AsyncIterator[CampaignRun]:
-    """Send for a campaign whose run is another process's: no lock but one's own, no beginning and no end of the run.
+    """Help another process's run to send. The helper has only a lock of its own, and neither begins nor ends the run.
 
     It goes on when the other process dies. Whatever stops it stops the whole run, and the other way round.
 
@@ -248,7 +248,7 @@ async def open_helper(
 async def open_delivery(
     name: str, *, test: bool = False, settings: Settings | None = None, clock: Clock = time.time
 ) -> AsyncIterator[CampaignRun]:
-    """What the steps need of a planned campaign, without being the one that runs it: enough to pull its reports.
+    """What the steps need of a planned campaign without running it: enough to pull its reports.
 
     Raises:
         DeliveryNotFound: it was never planned.
@@ -308,7 +308,7 @@ async def _take_over(run: AnyRun) -> None:
 
 
 async def _wait_for_lock(run: AnyRun) -> None:
-    """Become the one that runs this campaign; while somebody only looks after it, wait for that to end.
+    """Take the lock to run this campaign. While another process only looks after it, wait for that to end.
 
     Raises:
         AlreadyRunning: another process runs it; with since when and by whom.

@@ -1,4 +1,4 @@
-"""What a run waits for, and until when: said by whoever waits, read by whoever shows it (a terminal, Prefect's UI).
+"""What a run waits for, and until when. The code that waits says it; a terminal or Prefect's UI shows it.
 
 A board belongs to one run of a flow or command and to everything it starts; it is read from any thread. It decides nothing.
 """
@@ -31,7 +31,7 @@ def clock_time(seconds: float) -> str:
 
 
 class Board:
-    """The waits that are under way; ``now`` is the one that began last."""
+    """The waits that are under way. ``now`` is the one that began last."""
 
     def __init__(self) -> None:
         self._waits: dict[object, Waiting] = {}
@@ -56,13 +56,13 @@ _board: ContextVar[Board] = ContextVar("board")
 
 
 def board() -> Board:
-    """The board of whoever watches this run; one that nobody looks at where nobody does."""
+    """The board of this run's watcher; without a watcher, a board that nobody looks at."""
     return _board.get(None) or Board()
 
 
 @contextmanager
 def watched() -> Iterator[Board]:
-    """The board of everything that the block starts: the one there is, or a new one."""
+    """The board of everything that the block starts: the present one, or a new one."""
     there = _board.get(None)
     if there is not None:
         yield there

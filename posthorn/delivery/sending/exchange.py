@@ -1,4 +1,4 @@
-"""What one request is made of: a campaign's chunk, or an event's ticket."""
+"""How one request is made: for a campaign's chunk, or for an event's ticket."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ class TicketExchange:
         ((barcode, fields),) = claimed.tickets
         (phone,) = claimed.phones
         request = ticket_request(self._content, phone, barcode, fields)
-        has_waited = self._under_way[phone] > 0  # a lock that was just freed for the next in line looks free
+        has_waited = self._under_way[phone] > 0  # a lock that was just freed for the next waiter looks free
         self._under_way[phone] += 1
         try:
             async with self._one_at_a_time[phone]:
-                if has_waited:  # the ticket before it may have been a reason to wait, or to stop
+                if has_waited:  # the ticket before it may have given a reason to wait or to stop
                     await self._run.pace.wait()
                     if self._run.is_stopped():
                         raise SlowDown(

@@ -1,4 +1,4 @@
-"""Whether a claimed request may still leave: asked as late as possible, when its connection stands and no byte is written.
+"""Whether a claimed request may still leave. Asked as late as possible: the connection stands, no byte is written.
 
 A process may sleep between its claim and its request, and lose its lock to another one meanwhile. So a request leaves only
 within moments of a proof that its claim is ours, on a clock that goes on while the machine is suspended.
@@ -28,15 +28,15 @@ def clock_seconds() -> float:
 
 
 async def let_leave(run: AnyRun, claimed: Claim, proven_at: float) -> None:
-    """Return at once if the claim was proven to be ours moments ago (``proven_at``, on our clock); else prove it anew.
+    """Return at once if the claim was proven to be ours moments ago (``proven_at``, on our clock). Else prove it anew.
 
-    A proof asks the lock's session and the claim's chunk, one round trip each: on most requests it is not needed, for the
-    claim itself was one, and a session that was ended has said so on its socket.
+    A proof asks the lock's session and the claim's chunk, one round trip each. Most requests do not need it: the claim
+    itself was a proof, and a session that was ended says so on its socket.
 
     Raises:
         ClaimGone: it is not ours any more, it stands in no mark, or the ledger is gone. Nothing may leave.
         HeldBack: its hours have ended since.
-        Unreachable: it cannot be told in time; the request may be made again.
+        Unreachable: the ledger did not answer in time; the request may be made again.
     """
     try:
         run.gate.refuse_to_leave()

@@ -1,7 +1,7 @@
-"""A proof: the real message, now, to an operator's own number, of a file that is planned already or not.
+"""A proof: the real message of a file, planned or not, sent now to an operator's own number.
 
-It takes the way of every message: files uploaded and verified, claimed before its request leaves, recorded after. It is
-never repeated by itself. A ticket's proof has a code of its own, which is void on the door list.
+It goes the way of every message: its files are uploaded and verified, it is claimed before its request leaves, and
+recorded after. It is never repeated by itself. A ticket's proof has a code of its own, which is void on the door list.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ _D = TypeVar("_D", bound=Delivery)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What proofs are asked for: of what, to whom, and what they cost (None: no price is known)."""
+    """The proofs that are asked for: of which file, to whom, and at what cost (None: no price is known)."""
 
     wish: Wish
     phones: Sequence[Phone]
@@ -104,7 +104,7 @@ class Proofs:
 
 @dataclass(frozen=True, slots=True)
 class _Place(AtProvider, Generic[_D]):
-    """Where the proofs are sent from. Its delivery is the file's: no row of the ledger, so nothing planned is touched."""
+    """Where the proofs are sent from. Its delivery comes from the file, not from the ledger: nothing planned is touched."""
 
     delivery: _D
     owner: str
@@ -118,7 +118,7 @@ _AnyPlace: TypeAlias = _Place[Delivery]
 
 @dataclass(frozen=True, slots=True)
 class _Common:
-    """What every proof of the file has in common: of a campaign its files, of an event an attendee's other columns."""
+    """What all proofs of the file share: a campaign's files, or an attendee's other columns."""
 
     file_ids: Sequence[str] = ()
     fields: Mapping[str, str] | None = None
@@ -170,7 +170,7 @@ def _planned(ledger: Ledger, wish: Wish) -> Delivery | None:
 
 
 async def send_proofs(wanted: Wanted, *, by: str, clock: Clock = time.time) -> Proofs:
-    """Send each proof once, one after the other. What stops one of them for all leaves the others unsent.
+    """Send each proof once, one after the other. An error that concerns all of them leaves the rest unsent.
 
     Raises:
         Waits: it is outside the delivery's hours; with the next moment inside. Nothing was sent.
@@ -252,7 +252,7 @@ def _somebodys_fields(wish: Wish) -> Mapping[str, str]:
 
 
 async def _patiently(step: Callable[[], Awaitable[_T]]) -> _T:
-    """A step that harms nobody when it is repeated, as often as a run's task would repeat it: a list may lag."""
+    """A harmless step, repeated as often as a run's task would repeat it: a list may lag."""
     for pause in _PAUSES_SECONDS:
         try:
             return await step()
@@ -304,7 +304,7 @@ def _claim(place: _AnyPlace, phone: Phone, code: str | None) -> ProofClaim:
 
 
 async def _send_one(place: _AnyPlace, claimed: ProofClaim, common: _Common) -> tuple[Sent, GatewayError | None]:
-    """Make the one request of a proof and record what it came to; also what keeps the others from being sent."""
+    """Make the one request of a proof and record its outcome; also returns what keeps the others from being sent."""
     to, code = mask_phone(claimed.new.phone), claimed.new.code
     try:
         answer: Answer = await place.gateway.send(
@@ -338,7 +338,7 @@ def _request(place: _AnyPlace, new: NewProof, common: _Common) -> MmsRequest | T
 
 
 async def _let_leave(place: _AnyPlace, claimed: ProofClaim) -> None:
-    """Hold a request back whose hours have ended, or that others may hold for dead by now."""
+    """Hold a request back if its hours have ended, or if others may think by now that its process is dead."""
     try:
         place.gate.refuse_to_leave()
     except Stopped as because:

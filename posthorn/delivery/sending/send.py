@@ -27,13 +27,13 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer
 
 MAX_BATCHES = 16
-"""However large a campaign: each batch is a task run, which costs Prefect's server work and says no more than the progress.
+"""The most batches of a campaign, however large. Each is a task run: it costs Prefect's server work and only shows progress.
 
-A retry needs no smaller ones, for the ledger knows what is left; and with thousands of task runs the server loses some.
+A retry needs no smaller ones, because the ledger knows what is left. Of thousands of task runs the server loses some.
 """
 
 _LEAST_PER_SLOT = 4
-"""Chunks of a batch for each request in flight, at least: starting a batch is to cost little beside its work."""
+"""The fewest chunks of a batch for each request in flight: starting a batch must cost little beside its work."""
 
 _PATIENCE_SECONDS = 1.0
 _MAX_ID_LENGTH = 64  # as the ledger's column has it
@@ -42,7 +42,7 @@ _Outcome = Answer | GatewayError | InputError
 
 
 class Exchange(Protocol):
-    """What a request for a claim is made of, and what a gateway without documents for it may still know."""
+    """How the request for a claim is made, and how an unclear HTTP 429 is settled."""
 
     async def send(self, claimed: Claim, before: Before) -> Answer:
         """Make the one request for this claim, if ``before``, awaited right before its first byte, does not hold it back.
@@ -51,7 +51,7 @@ class Exchange(Protocol):
         """
 
     async def confirm_refused(self, claimed: Claim) -> None:
-        """Settle a claim that is unknown only because a bare HTTP 429 is nowhere explained, if the provider can be asked."""
+        """Settle a claim that is unknown only because no page explains a bare HTTP 429, if the provider can be asked."""
 
 
 def batches(chunks: Sequence[int], concurrency: int) -> Iterator[tuple[int, int]]:
@@ -108,7 +108,7 @@ async def _worker(run: AnyRun, exchange: Exchange, batch: _Batch) -> int:
             claimed, proven_at = held
             requests += 1
             outcome = await _outcome(run, exchange, claimed, proven_at)
-            _notice(run, outcome)  # before the slot is free: the next request may have to wait, or not to leave at all
+            _notice(run, outcome)  # before the slot is free: the next request may have to wait, or must not leave at all
         await _record(run, exchange, claimed, outcome)
         if not isinstance(outcome, Answer):
             batch.is_claimed = False  # its chunk may be pending again
@@ -116,21 +116,21 @@ async def _worker(run: AnyRun, exchange: Exchange, batch: _Batch) -> int:
 
 
 async def _claimed(run: AnyRun, batch: _Batch) -> tuple[Claim, float] | None:
-    """``_claim`` in the ledger's thread; None where there is nothing to claim, or no more may be: the run stops then."""
+    """``_claim`` in the ledger's thread. None if there is nothing to claim, or nothing may be: then the run stops."""
     try:
         return await run.do(_claim, run, batch.first, batch.last)
     except Stopped as reason:
         if not run.is_stopped():
             run.stop(reason)
-            if isinstance(reason, Waits):  # at once: whoever is killed before its end is gone on with all the same
+            if isinstance(reason, Waits):  # at once: if this process is killed before its end, the delivery still goes on
                 await run.do(deliveries.note_going_on, run.delivery, reason.reason, reason.until)
         return None
 
 
 def _claim(ledger: Ledger, run: AnyRun, first: int, last: int) -> tuple[Claim, float] | None:
-    """Claim a chunk, if this process still has its lock: a database may have dropped the session that held it.
+    """Claim a chunk if this process still has its lock; a database may have dropped the session that held it.
 
-    Returns the claim, and since when it is known to be ours (``permit.clock_seconds``). Once it is durable it is marked.
+    Returns the claim, and the moment it was known to be ours (``permit.clock_seconds``). It is marked once it is durable.
     """
     proven_at = clock_seconds()
     if run.mark is None and not run.delivery.test:
@@ -158,7 +158,7 @@ def _claim_within_budget(ledger: Ledger, run: AnyRun, first: int, last: int) -> 
 
 
 async def _outcome(run: AnyRun, exchange: Exchange, claimed: Claim, proven_at: float) -> _Outcome:
-    """Make the one request for a claim, and catch what it came to."""
+    """Make the one request for a claim; returns its outcome, errors included."""
     try:
         return await exchange.send(claimed, partial(let_leave, run, claimed, proven_at))
     except (GatewayError, InputError) as error:
@@ -170,7 +170,7 @@ async def _outcome(run: AnyRun, exchange: Exchange, claimed: Claim, proven_at: f
 
 
 def _notice(run: AnyRun, outcome: _Outcome) -> None:
-    """What an outcome means for the requests that have not left yet: stop, wait, or go on."""
+    """Act on an outcome for the requests that have not left yet: stop, wait, or go on."""
     if isinstance(outcome, Answer):
         run.pace.answered()
         if outcome.stop is not None:
@@ -200,17 +200,17 @@ def _slow_or_break(run: AnyRun, error: GatewayError) -> None:
 
 
 async def _record(run: AnyRun, exchange: Exchange, claimed: Claim, outcome: _Outcome) -> None:
-    """Write down what became of a claim. Raises an error that allows a retry, for whoever holds the retries."""
+    """Record what became of a claim. Raises an error that allows a retry; the caller's caller retries."""
     if isinstance(outcome, Answer):
         outcome = _with_usable_ids(outcome)
         hold_answer(run.spool, claimed, outcome)
-        await asyncio.sleep(0)  # whoever waits for the slot asks for its claim first, and both share a commit
+        await asyncio.sleep(0)  # a worker that waits for the slot asks for its claim first, and both share a commit
         await _durably(run, run.record(keep_answer, run.spool, claimed, outcome))
     elif isinstance(outcome, InputError):  # refused here, before any request
         await run.record(sending.release, claimed)
     elif isinstance(outcome, ClaimGone):
         hold_not_taken(run.spool, claimed, outcome)
-        with suppress(ClaimLost):  # whoever took it over has the say
+        with suppress(ClaimLost):  # the process that took it over decides
             await _durably(run, run.record(keep_not_taken, run.spool, claimed, outcome))
     elif outcome.maybe_sent:
         await run.record(sending.record_unknown, claimed, outcome)
@@ -225,12 +225,12 @@ async def _record(run: AnyRun, exchange: Exchange, claimed: Claim, outcome: _Out
 
 
 def _with_usable_ids(answer: Answer) -> Answer:
-    """The answer with only such ids as the ledger can keep; a message that was taken under another one was taken."""
+    """The answer with only those ids that the ledger can keep. A message taken under an unusable id was still taken."""
     ids = [one.provider_id for one in answer.receipts if one.provider_id is not None]
     if max(map(len, ids), default=0) <= _MAX_ID_LENGTH and "".join(ids).isprintable():  # nearly always, so it must be quick
         return answer
     receipts = [one if _is_usable(one.provider_id or "") else one._replace(provider_id=None) for one in answer.receipts]
-    return replace(answer, receipts=receipts, anomalies=[*answer.anomalies, "an id that is not an id: left out"])
+    return replace(answer, receipts=receipts, anomalies=[*answer.anomalies, "an unusable id was left out"])
 
 
 def _is_usable(provider_id: str) -> bool:

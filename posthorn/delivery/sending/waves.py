@@ -18,16 +18,16 @@ from posthorn.ledger.waves import Outcomes
 from posthorn.models import WaitsFor
 
 PATIENCE = 3.0
-"""So many times its wait a wave may be too silent to be judged; then a person is asked."""
+"""For this many times its wait a wave may lack the reports to be judged; then a person is asked."""
 
 MAX_ASKED = 10_000
-"""Of so many messages a run asks for the reports itself; those of larger waves come by the schedule."""
+"""A run asks for the reports of up to this many messages itself; those of larger waves come by the schedule."""
 
 _LEAST_WAIT_SECONDS = 60.0
 
 
 async def opened_next(run: CampaignRun) -> bool:
-    """Open the next wave of a campaign where the last one has gone well; False where there is nothing more to send now.
+    """Open the next wave of a campaign if the last one went well; False if there is nothing more to send now.
 
     The run is stopped with why: until when it waits, or what went wrong, which is kept for a person to decide.
     """
@@ -57,7 +57,7 @@ async def opened_next(run: CampaignRun) -> bool:
 
 
 async def _told_now(run: CampaignRun, plan: Waves, wave: int) -> Outcomes:
-    """What became of a wave; where its wait is over, what the provider knows by now is asked for first."""
+    """What became of a wave. If its wait is over, the provider is asked first."""
     told = await run.do(waves.outcomes, run.delivery, wave)
     is_over = run.clock() - (told.ended_at or 0.0) >= plan.wait_seconds
     if is_over and told.known < told.sent <= MAX_ASKED:
@@ -68,9 +68,9 @@ async def _told_now(run: CampaignRun, plan: Waves, wave: int) -> Outcomes:
 
 
 def judged(plan: Waves, told: Outcomes, waited_seconds: float) -> str | None:
-    """What is wrong with a wave, for a person to decide; None while nothing is, or it is too early to tell.
+    """What is wrong with a wave, for a person to decide; None if nothing is, or if it is too early to tell.
 
-    A share of what is known counts, and only of enough; too few reports after a long time are wrong as well.
+    The share of what is known counts, once enough is known. Too few reports after a long time are wrong as well.
     """
     if plan.halt.is_reached(told.bad, told.known):
         return f"{_told(told)}; halt_at is {plan.halt}"
@@ -80,7 +80,7 @@ def judged(plan: Waves, told: Outcomes, waited_seconds: float) -> str | None:
 
 
 def _enough(halt: Halt, told: Outcomes) -> int:
-    """Of how many messages the outcome has to be known; a wave of fewer is judged by all of it."""
+    """How many outcomes have to be known; a smaller wave is judged by all of its messages."""
     return min(halt.least, told.sent)
 
 
@@ -92,7 +92,7 @@ def _told(told: Outcomes) -> str:
 
 
 def _next_look(plan: Waves, told: Outcomes, now: float) -> float:
-    """When to look again: once its wait is over, and then some times until patience ends."""
+    """When to look again: once its wait is over, then a few times until patience ends."""
     over = (told.ended_at or now) + plan.wait_seconds
     return over if over > now else now + max(_LEAST_WAIT_SECONDS, plan.wait_seconds / 4)
 

@@ -9,12 +9,11 @@ from posthorn.models import taken_of
 
 
 async def audit_credit(run: CampaignRun) -> str | None:
-    """What is odd about the account's credit, in words; None where nothing is, or nothing can be told.
+    """What is odd about the account's credit, in words; None if nothing is, or nothing can be told.
 
-    A coarse check: others may send with the same account, and somebody may top it up. So it speaks only where the credit is,
-    to the message, what it was before the run. What is dispatched later may be charged then. That the MMS limit of
-    account/limits falls with each message is inferred, not documented. What was unknown before may be found now, and was
-    paid for then.
+    A coarse check: others may send with the same account, and somebody may top it up. So it speaks only if the credit is
+    exactly what it was before the run. Messages dispatched later may be charged later. It is inferred, not documented, that
+    the MMS limit of account/limits falls with each message. What was unknown before may be found now, and was paid then.
     """
     before, delivery = run.credit, run.delivery
     is_later = delivery.named_moment is not None or delivery.content.hold_minutes
@@ -30,6 +29,6 @@ async def audit_credit(run: CampaignRun) -> str | None:
     if left != before.left:
         return None
     return (
-        f"the account's MMS limit is {before.left:,} as before the run, although {taken:,} messages were taken: look in its"
-        " panel whether they go out"
+        f"the account's MMS limit is {before.left:,} as before the run, although {taken:,} messages were taken: look in the"
+        " provider's panel whether they go out"
     )

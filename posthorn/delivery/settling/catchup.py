@@ -1,7 +1,7 @@
-"""Catching up: what makes of a ledger that was restored from an older copy one that may be sent from again.
+"""Catching up: a ledger that was restored from an older copy becomes one that may send again.
 
-Requests that the mark knows and the ledger has forgotten are entered again, their messages unknown; what the provider lists
-is booked as taken. Nothing is sent here, and nothing that may have been sent stays pending.
+Requests that the mark knows and the ledger has forgotten are entered again, with their messages unknown. What the provider
+lists is booked as taken. Nothing is sent here, and nothing that may have been sent stays pending.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _UNSTEADY = "the provider's listing changed each time it was read: what it lacks
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """What made a ledger catch up: forgotten requests, found with the provider, unknown now, still to be sent.
+    """What catching up did: forgotten requests, messages found at the provider, unknown now, still to be sent.
 
-    ``is_proven``: the provider was seen to list what it surely took. Where it has nothing of this ledger from the last week,
-    what it does not list is taken for unsent on its word alone.
+    ``is_proven``: the provider was seen to list what it surely took. If it took nothing of this ledger in the last week, a
+    message that it does not list counts as unsent on its word alone.
     """
 
     forgotten: int
@@ -88,7 +88,7 @@ async def catch_up_campaign(
 
 
 def catch_up_event(name: str, *, settings: Settings | None = None) -> CaughtUp:
-    """Make unknown what the mark says was claimed of an event and its ledger has forgotten: nobody else can be asked.
+    """Make unknown what the mark says was claimed of an event and the ledger has forgotten. No provider can be asked.
 
     Raises:
         AlreadyRunning: it is being sent, or looked after.
@@ -116,7 +116,7 @@ def _caught_up(ledger: Ledger, delivery: Delivery, forgotten: int, looked_up: in
 
 
 def _since(forgotten: Sequence[MarkedClaim]) -> float:
-    """Since when the provider is asked: a week ago, or the first forgotten claim where that is earlier."""
+    """From when on the provider is asked: a week ago, or the first forgotten claim if that is earlier."""
     earliest = min((claim.claimed_at for claim in forgotten), default=time.time())
     return min(time.time() - LISTED_SECONDS, earliest - PROVIDER_SKEW_SECONDS)
 
@@ -164,7 +164,7 @@ async def _book_pending(run: CampaignRun, since: float, told: Callable[[int, int
 
 
 async def _book(run: CampaignRun, page: Sequence[PendingMessage], listing: Mapping[Phone, Sequence[Report]]) -> int:
-    """Book what is listed of a page: taken under its id where the title is the campaign's, else unknown; how many taken."""
+    """Book what is listed for a page: taken if the title is the campaign's, else unknown. Returns how many were taken."""
     hits = [one for one in page if one.phone in listing]
     if not hits:
         return 0
@@ -187,7 +187,7 @@ async def _book(run: CampaignRun, page: Sequence[PendingMessage], listing: Mappi
 
 
 def _suspect_all(ledger: Ledger, delivery: Delivery, unmatched: Sequence[MarkedClaim]) -> None:
-    """Requests left that this plan cannot be matched with: any of the rest may be theirs."""
+    """The reason if requests are left that match nothing in this plan: they may have been for any of the rest."""
     problem = f"{len(unmatched):,} forgotten requests may have been for any number of this plan"
     since = min(claim.claimed_at for claim in unmatched)
     while page := restored.pending(ledger, delivery, _PAGE, (0, 0)):
@@ -195,7 +195,7 @@ def _suspect_all(ledger: Ledger, delivery: Delivery, unmatched: Sequence[MarkedC
 
 
 def _refuse_later_waves(ledger: Ledger, delivery: Delivery, unmatched: Sequence[MarkedClaim]) -> None:
-    """Refuse to call a ledger caught up that lacks rows which were sent to: their list would plan them as new.
+    """Refuse if the ledger lacks rows that were sent to: their list would plan them as new.
 
     Raises:
         Stopped: it does; the list has to be merged first, and the restore check still stops it then.

@@ -1,7 +1,7 @@
-"""Second copies: ask the provider whether a message that a look has settled was taken more than once; keep the answer.
+"""Second copies: ask the provider whether a message that a look has settled was taken more than once, and keep the answer.
 
-What is proven: the same number, the campaign's title, queued while a request of that message may have arrived, and an id
-that is nobody's. This sends nothing and withdraws nothing.
+The proof of a copy: the same number, the campaign's title, queued while a request of that message may have arrived, and an
+id that no message has. This sends nothing and withdraws nothing.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Found:
 
 
 async def find_second_copies(lookup: AtCampaign, now: float | None = None) -> int:
-    """Look for copies of every message that was settled by a look, keep them; how many count at present.
+    """Look for copies of every message that a look has settled, and keep them; returns how many count at present.
 
-    ``now`` (seconds) is when that is said to be; else the clock says it.
+    ``now`` (seconds) is recorded as the time of the look; else the clock's time is.
 
     Raises:
         TryAgain: the provider could not be asked; what was found so far is kept.
@@ -95,9 +95,9 @@ async def all_pages(gateway: CampaignGateway, **query: Any) -> list[Report]:
 
 
 async def _without_adopted(lookup: AtCampaign, suspect: Suspect, strays: Sequence[Report]) -> list[Report]:
-    """The copies but for one that the message stands for from now on.
+    """The copies without the one that the message stands for from now on.
 
-    One that went out while the message's own is still kept at the provider, or was refused: it is what reached the person.
+    That is a copy that went out while the message's own is still kept or was refused: the copy reached the person.
     """
     if suspect.state == MessageState.SCHEDULED:
         fit = [report for report in strays if report.state in LEFT_STATES]
@@ -124,9 +124,9 @@ def _is_copy(lookup: AtCampaign, suspect: Suspect, report: Report) -> bool:
 
 
 def _is_while_under_way(moment: datetime, suspect: Suspect, lookup: AtCampaign) -> bool:
-    """Whether a request of the message may be dated so: the clocks differ, a request may be delayed, or kept and then sent.
+    """Whether a request of the message may have this date: clocks differ, and a request may be delayed, or kept first.
 
-    In the hour that autumn repeats, either reading of the provider's date counts.
+    In the hour that repeats in autumn, either reading of the provider's date counts.
     """
     after = lookup.delivery.content.hold_seconds + PROVIDER_SKEW_SECONDS + lookup.account.settle_seconds
     return any(

@@ -1,4 +1,4 @@
-"""Which campaigns there is something to do for: a look that may settle something, a moment that has come."""
+"""Which campaigns need something: a look that may settle more, or an action whose moment has come."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from posthorn.models import Kind, MessageState
 
 
 def names_to_settle() -> list[str]:
-    """The names of the campaigns, tests aside, that another look may settle something of.
+    """The names of the campaigns, except tests, for which another look may settle something.
 
     They have messages of unknown outcome, or the provider still keeps what is not to go out. Messages that a dead process
     left in the middle of a request are of unknown outcome, too.
@@ -22,13 +22,13 @@ def names_to_settle() -> list[str]:
 
 
 def looks_due(within_seconds: float) -> list[str]:
-    """The names of the campaigns whose last look is due within so many seconds, or was."""
+    """The names of the campaigns whose last look is overdue, or due within so many seconds."""
     with open_ledger() as ledger:
         return [record.name for record in deliveries.looks_due(ledger, time.time() + within_seconds)]
 
 
 def going_on() -> list[Delivery]:
-    """The deliveries whose rest may be sent by now, and that nobody runs."""
+    """The deliveries whose rest may be sent by now and that nobody runs."""
     with open_ledger() as ledger:
         return [one for one in deliveries.going_on(ledger, time.time()) if ledger.locks.is_free(one.lock_key)]
 

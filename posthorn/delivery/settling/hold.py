@@ -1,7 +1,7 @@
 """When a held campaign is looked at for the last time: close before the provider dispatches what was sent again.
 
-A copy that arrives late is only withdrawn by a look after it. The moment is kept in the ledger, so that somebody else takes
-the look where the run that should have taken it is gone.
+A late copy is only withdrawn by a look that comes after it. The moment is kept in the ledger, so that another process takes
+the look if the run that should have taken it is gone.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _SHARE_OF_WAIT = 0.1
 
 
 async def note_last_look(run: CampaignRun, *, after: float = 0.0) -> float | None:
-    """Find and keep the moment of the next last look (seconds) that comes after ``after``; None where none is due any more.
+    """Find and keep the moment (seconds) of the next last look after ``after``; None if no more is due.
 
-    Each request that a surplus copy may come of has a moment of its own, for the provider dispatches each at its own time.
+    Each request that may leave a surplus copy has its own moment, because the provider dispatches each at its own time.
     """
     hold_seconds = run.delivery.content.hold_seconds
     moment = None

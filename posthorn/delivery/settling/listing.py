@@ -1,7 +1,7 @@
-"""The provider's listing as evidence: read whole and unmoved, and every row of it held to the same tests.
+"""The provider's listing as evidence: it is read whole and must not change meanwhile; every row passes the same tests.
 
 A row is a message's own only if number, title, time and id fit. The same tests decide whether a listing proves anything:
-messages that we know were taken (controls) must be listed in it and pass them, each by the time of its own claim.
+messages that we know were taken (controls) must be listed and pass them, each by the time of its own claim.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LISTED_SECONDS = 7 * 86_400.0
 """For how long a message is surely listed: some of the provider's listings forget after 14 days (reference, inferred)."""
 
 _AROUND_SECONDS = 26 * 3600.0
-"""Whatever zone the provider's dates are in, this far around the window a copy of ours is listed, and seen to be odd."""
+"""Whatever the zone of the provider's dates: this far around the window a copy of ours is found, and seen to be odd."""
 
 _CONTROLS = 3
 _MAX_READINGS = 4
@@ -53,7 +53,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Why a listing proves nothing about what is not in it. ``kind`` is one of ``reconciling.DOUBTS``."""
+    """Why a listing proves nothing about what it lacks. ``kind`` is one of ``reconciling.DOUBTS``."""
 
     kind: str
     words: str
@@ -61,10 +61,10 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What the provider lists for some numbers. ``doubt`` is None where what is missing from it was surely not taken.
+    """What the provider lists for some numbers. ``doubt`` is None if what is missing from it was surely not taken.
 
-    ``bound`` are the ids in it that are messages' of this ledger already, ``window`` the time it covers, in words. A row
-    of a number ``in_proof`` may be that of a proof whose outcome is not known.
+    ``bound`` are the listed ids that already belong to messages of this ledger, ``window`` is the covered time in words. A
+    row of a number ``in_proof`` may belong to a proof whose outcome is not known.
     """
 
     by_phone: Mapping[Phone, Sequence[Report]]
@@ -75,7 +75,7 @@ class Listing:
 
 
 async def read_listing(run: CampaignRun, messages: Sequence[Unconfirmed]) -> Listing:
-    """All the provider lists for the messages' numbers, from well before the first of them may have been taken until now.
+    """All that the provider lists for the messages' numbers, from well before the first may have been taken until now.
 
     Raises:
         TryAgain: the provider could not be asked.
@@ -101,9 +101,9 @@ async def read_all(
 ) -> tuple[list[Report], bool]:
     """Every row that any reading showed, and whether one was the whole listing: in one page, or twice alike.
 
-    Between two pages rows may move, so that one is shown twice and another not at all.
+    Rows may move between two pages, so that one is shown twice and another not at all.
 
-    Where the provider lists more than it shows at once, it is asked about half of the numbers, and so on.
+    If the provider lists more than it shows at once, it is asked about half of the numbers, and so on.
 
     Raises:
         TryAgain: the provider could not be asked.
@@ -138,8 +138,8 @@ async def _read_once(
 ) -> tuple[dict[str, Report], int, bool]:
     """Every page once: the rows by their ids, how many pages, and whether they are the pages of one listing.
 
-    They are not if their number changes, a page shows rows of another, one in the middle is shorter than the first, or a row
-    has no id.
+    They are not if the number of pages changes, a page repeats rows of another, a middle page is shorter than the first, or
+    a row has no id.
     """
     rows: dict[str, Report] = {}
     page = pages = size = 1
@@ -163,8 +163,8 @@ async def _read_once(
 def candidates(run: CampaignRun, message: Unconfirmed, listing: Listing) -> list[Report]:
     """Rows that can only be this message: its number, its campaign's title, its time, and an id nobody else has.
 
-    A message of another campaign with that title, days later, is none of them.
-    A refusal says nothing of a later attempt: it may be that of the first (the credit ran out, and was topped up).
+    A message of another campaign with that title, days later, is not among them. A refusal says nothing about a later
+    attempt: it may belong to the first one (the credit ran out, and was topped up).
     """
     if message.phone in listing.in_proof:
         return []
@@ -179,9 +179,9 @@ def candidates(run: CampaignRun, message: Unconfirmed, listing: Listing) -> list
 
 
 def stray(run: CampaignRun, message: Unconfirmed, listing: Listing) -> Doubt | None:
-    """A row of the message's number that nobody accounts for: it may be this very message, listed not as it was sent.
+    """A row of the message's number that nobody accounts for. It may be this very message, listed differently than sent.
 
-    Any row in its window, and one with its title at whatever time. Refused ones reached nobody.
+    That is any row in its window, or one with its title at any time. Refused rows reached nobody.
     """
     if message.phone in listing.in_proof:
         return Doubt("stray", _IN_PROOF)
@@ -210,7 +210,7 @@ def settle_seconds(account: Account, hold_minutes: int | None) -> float:
 def _doubt_of(
     account: Account, controls: Sequence[Control], reports: Sequence[Report], bound: frozenset[str], *, is_steady: bool
 ) -> Doubt | None:
-    """Why what is not listed may have been taken all the same."""
+    """Why a message that is not listed may still have been taken."""
     checked = [_doubt_by(account, control, reports, bound) for control in controls]
     doubts = [doubt for doubt in checked if doubt is not None]
     mismatch = next((doubt for doubt in doubts if doubt.kind == MISMATCH), None)
@@ -226,7 +226,7 @@ def _doubt_of(
 
 
 def _doubt_by(account: Account, control: Control, reports: Iterable[Report], bound: frozenset[str]) -> Doubt | None:
-    """What a message that was surely taken says against the listing; None if it is listed as it has to be."""
+    """What a message that was surely taken says against the listing; None if it is listed as it must be."""
     which = f"a message of {control.campaign} that was taken at {moment(control.since)}"
     sent_as = _SentAs(control.title, control.hold_minutes, [control.send_at])
     expected = _window(account, sent_as, control.phone, control.since, control.until)
@@ -241,7 +241,7 @@ def _doubt_by(account: Account, control: Control, reports: Iterable[Report], bou
 
 
 def _expected(run: CampaignRun, message: Unconfirmed) -> Expected:
-    """By what its own requests named: the campaign's moment may have been moved since, earlier or later."""
+    """Expected by what its own requests named: the campaign's moment may have been moved since."""
     content = run.delivery.content
     moments = [message.send_at, content.send_at.timestamp() if content.send_at else None]
     sent_as = _SentAs(message.title or content.title, content.hold_minutes, moments)
@@ -249,7 +249,7 @@ def _expected(run: CampaignRun, message: Unconfirmed) -> Expected:
 
 
 class _SentAs(NamedTuple):
-    """What a request named; of several, every moment of dispatch (seconds) that one of them may have had."""
+    """What the request named; for several requests, every moment of dispatch (seconds) that one may have had."""
 
     title: str
     hold_minutes: int | None
@@ -295,7 +295,7 @@ def _queued(report: Report, account: Account) -> list[float]:
 
 
 def by_our_clock(moment: datetime, account: Account) -> list[float]:
-    """When it was by our clock, in seconds; in the hour that autumn repeats, either reading of the provider's date counts.
+    """When it was by our clock, in seconds. In the hour that repeats in autumn, either reading of the date counts.
 
     How far its clock is ahead is known where the account was probed.
     """

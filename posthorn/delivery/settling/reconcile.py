@@ -37,7 +37,7 @@ _TOO_MANY_REQUESTS = 429
 _HEED_SECONDS = 1.0
 _DOUBTS_SAID = 3
 _MAY_PASS = ("no control", "unsteady", "stray")
-"""Doubts that time may end; a mismatch and a wrong clock are a person's to mend."""
+"""Doubts that time may end. A mismatch and a wrong clock need a person."""
 
 _logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Reconciled:
 
 
 def findings(name: str | None = None, *, settings: Settings | None = None) -> list[str]:
-    """Why lookups prove nothing of late, of one campaign or of all: one sentence each. Asks the ledger, not the provider."""
+    """Why lookups prove nothing at present, for one campaign or all: a sentence each. Asks the ledger, not the provider."""
     with open_ledger(settings) as ledger:
         campaign = None if name is None else deliveries.get(ledger, name, kind=Kind.CAMPAIGN)
         return [
@@ -64,7 +64,7 @@ def findings(name: str | None = None, *, settings: Settings | None = None) -> li
 
 
 async def seconds_to_next_look(run: CampaignRun) -> float | None:
-    """How long until looking again can settle more by itself; None when nothing is unknown or only a person can."""
+    """How long until another look can settle more; None if nothing is unknown, or only a person can settle it."""
     if not run.descriptor.looks_up:
         return None
     now = time.time()
@@ -81,7 +81,7 @@ NEXT_LOOK = "to look again at messages of unknown outcome; nothing else is left 
 
 
 async def wait_unless_stopped(run: CampaignRun, seconds: float, what_for: str = NEXT_LOOK) -> bool:
-    """Wait so long, and say what for; False as soon as the run is to stop, by this process or another."""
+    """Wait that long, and show what for; False as soon as this or another process has stopped the run."""
     until = time.monotonic() + seconds
     with run.waiting_for(what_for, time.time() + seconds):
         while not run.is_stopped() and (left := until - time.monotonic()) > 0:
@@ -93,7 +93,7 @@ async def wait_unless_stopped(run: CampaignRun, seconds: float, what_for: str = 
 def _next_moment(run: CampaignRun, message: Unconfirmed, now: float) -> float | None:
     """When looking again may settle this message by itself, or None.
 
-    Where the listing proved nothing there is one more look when the settle time is over: it may have lagged.
+    If the listing proved nothing, there is one more look when the settle time is over: it may have lagged.
     """
     if message.last_decision == "look":
         return next_look(run, message)
@@ -126,7 +126,7 @@ async def reconcile(run: CampaignRun) -> Reconciled:
 
 
 async def _name_ids(run: CampaignRun) -> None:
-    """Find the ids of messages that were taken by count, without ids: later reports can only name ids."""
+    """Find the ids of messages that were taken but not named, because later reports name only ids."""
     async for messages in _pages(run, reconciling.without_id):
         listing = await read_listing(run, messages)
         decisions = [_found(own, message) for message in messages if (own := candidates(run, message, listing))]
@@ -141,7 +141,7 @@ async def _pages(run: CampaignRun, verb: Callable[..., list[Unconfirmed]]) -> As
 
 
 async def confirm_refused(run: CampaignRun, claimed: Claim) -> None:
-    """Look up a chunk whose request was answered with a bare HTTP 429; what the provider lists was taken all the same.
+    """Look up a chunk whose request was answered with a bare HTTP 429. What the provider lists was taken anyway.
 
     No page of the provider says that such a request was not carried out, and its listing may lag: only the second look,
     which comes with the reconciliation, makes the rest pending again.
@@ -167,13 +167,13 @@ async def _look_up(run: CampaignRun, messages: Sequence[Unconfirmed]) -> list[Se
 
 
 def _warn(run: CampaignRun, doubts: Counter[str]) -> None:
-    """Say in the run's log why what was not found was not called absent."""
+    """Say in the run's log why messages that were not found are not called absent."""
     for words, count in doubts.most_common(_DOUBTS_SAID):
         _logger.warning("%s: %d unknown messages cannot be settled: %s", run.delivery.name, count, words)
 
 
 def _decision(run: CampaignRun, message: Unconfirmed, listing: Listing, now: float) -> Settlement:
-    """What to make of a message that no report is about."""
+    """The decision on a message that no report is about."""
     doubt = _doubt_about(message, now) or listing.doubt or stray(run, message, listing)
     if doubt is not None:
         return Settlement(message, doubt.kind, MessageState.UNKNOWN, doubt.words)
@@ -188,7 +188,7 @@ def _decision(run: CampaignRun, message: Unconfirmed, listing: Listing, now: flo
 
 
 def _doubt_about(message: Unconfirmed, now: float) -> Doubt | None:
-    """Why no listing says anything of this message: it was claimed too long ago, or at a time that has not come yet."""
+    """Why no listing says anything about this message: it was claimed too long ago, or in the future."""
     if message.since > now + PROVIDER_SKEW_SECONDS:
         return Doubt("wrong clock", f"claimed at {moment(message.since)}, which has not come yet: a clock is or was wrong")
     if now - message.since > LISTED_SECONDS:
@@ -202,10 +202,10 @@ def _may_be_sent_again(run: CampaignRun, message: Unconfirmed) -> bool:
 
 
 def most_resends(run: CampaignRun) -> int:
-    """How often a message may be sent again that the provider does not list.
+    """How often a message that the provider does not list may be sent again.
 
-    Never, unless a person chose: ``resend_unconfirmed`` allows one more attempt; a held campaign a few, for what turns out
-    to be a second copy is withdrawn before it is dispatched. Not where a probe saw that nothing is.
+    Never, unless a person chose so. ``resend_unconfirmed`` allows one more attempt. A held campaign may have a few: a second
+    copy is withdrawn before it is dispatched. Not if a probe saw that nothing can be withdrawn.
     """
     if run.delivery.cancelled_at is not None:
         return 0

@@ -1,7 +1,7 @@
 """Reporting: pull what the provider knows of the messages that wait for news, in few requests.
 
-The younger a message, the sooner its report may come, and the more often it is asked about: a chunk is due once the time
-since its last question is a quarter of its age. That makes some twenty questions in 72 hours, then it ends as no_report.
+The younger a message, the sooner its report may come, so the more often it is asked about. A chunk is due when the time
+since its last question is a quarter of its age. That makes about twenty questions in 72 hours; then it ends as no_report.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from posthorn.models import UNREPORTED_STATES, Kind, MessageState
 from posthorn.settings import Settings, SettingsError, load_settings
 
 NO_REPORT_AFTER_SECONDS = 72 * 3600
-"""Reports come for up to about 72 hours; what is silent longer ends as no_report (and a late report is still taken)."""
+"""Reports come for up to about 72 hours. What is silent longer ends as no_report; a late report still counts."""
 
 SHARE_OF_AGE = 0.25
 LEAST_SECONDS_BETWEEN = 9 * 60
@@ -49,7 +49,7 @@ class Pulled:
     """What a pull did: requests made, messages that moved on, messages that ended without a report.
 
     ``open`` is how many still wait, ``problems`` says which requests failed; what they asked about stays due.
-    ``second_copies`` is how many count in the campaigns that were looked at for them.
+    ``second_copies`` is how many there are in the campaigns that were searched for them.
     """
 
     requests: int = 0
@@ -123,7 +123,7 @@ def is_due(chunk: OpenChunk, delivery: Delivery, now: float) -> bool:
 
 
 def is_search_due(campaign: PlannedCampaign, newest_attempt: float, now: float) -> bool:
-    """Whether it is time to look for second copies again: as for reports, the older the last request the more rarely."""
+    """Whether it is time to look for second copies again. As for reports: the older the last request, the more rarely."""
     age = now - newest_attempt
     sought_at = max(newest_attempt, campaign.copies_sought_at or 0.0)
     if age > NO_REPORT_AFTER_SECONDS:
@@ -198,7 +198,7 @@ class _Round:
         return delivery.kind == Kind.CAMPAIGN and is_due(chunk, delivery, self._now)
 
     async def _ask_gateway(self, descriptor: Descriptor, due: Sequence[int], suspected: Sequence[PlannedCampaign]) -> None:
-        """Ask one gateway about all that is due there. One that cannot be asked answers nothing: its push routes may."""
+        """Ask one gateway about all that is due there. A gateway that cannot be asked is skipped; it may push."""
         if not descriptor.looks_up:
             return
         gateway = descriptor.open(self._settings)
@@ -212,7 +212,7 @@ class _Round:
         """Ask about all of it; a chunk counts as asked about once all of it was.
 
         Side by side, as the account allows, for as long as answers come; one after the other before the first and after a
-        failure, so that a provider that is away is asked no more often than has to be.
+        failure, so that a provider that is away is not asked more often than needed.
         """
         most, at_once = descriptor.bounds.ids_per_report, descriptor.account(self._settings).concurrency
         questions = reporting.questions(self._ledger, due, most)
@@ -231,7 +231,7 @@ class _Round:
                     failures = _FAILURES_IN_A_ROW if getattr(error, "stops_run", False) else failures + 1
 
     async def _suspected(self) -> list[PlannedCampaign]:
-        """The campaigns that may have been taken twice in part, and whose turn it is, whether or not a report is open."""
+        """The campaigns whose turn it is and of which some messages may have been taken twice, even if no report is open."""
         newest = await self._do(copies.newest_attempts)
         known = ((self._records.get(one), at) for one, at in newest.items())
         campaigns = [(one, at) for one, at in known if isinstance(one, PlannedCampaign)]
@@ -249,7 +249,7 @@ class _Round:
                 self._pulled.problems.append(str(error))
 
     async def _end_silent(self, waiting: Sequence[OpenChunk]) -> None:
-        """End what was silent for too long, but of no campaign that the provider could not be asked about just now."""
+        """End what was silent for too long, except in campaigns about which the provider could not be asked just now."""
         unheard = {chunk.campaign_id for chunk in waiting if chunk.id in self._missed}
         silent = {chunk.campaign_id for chunk in waiting if self._age(chunk) > NO_REPORT_AFTER_SECONDS}
         for campaign_id in sorted(silent - unheard):
@@ -275,7 +275,7 @@ async def _ask_side_by_side(
 async def _ask(gateway: CampaignGateway, do: _Do, ids: Sequence[str], pulled: Pulled, most: int) -> None:
     """Ask about these, every page of the answer, and move the messages. What was not asked about is passed over.
 
-    Where the provider does not show so many at once, it is asked about half of them, and so on.
+    If the provider does not show that many at once, it is asked about half of them, and so on.
     """
     try:
         await _ask_at_once(gateway, do, ids, pulled, most)

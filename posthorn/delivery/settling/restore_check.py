@@ -1,8 +1,8 @@
 """The restore check: before the first claim of every run, is this ledger older than what was sent? Then nothing is sent.
 
-Two witnesses are outside the ledger: this machine's mark of its claims, and the provider's list. The mark is exact; where it
-says nothing (it was deleted, or another machine sent), a sample of the pending numbers is looked up with a provider that can
-be asked. See docs/decisions/005.
+Two witnesses are outside the ledger: this machine's mark of its claims, and the provider's list. The mark is exact. If it
+says nothing (it was deleted, or another machine sent), a sample of the pending numbers is looked up, if the provider can be
+asked. See docs/decisions/005.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from posthorn.models import PROVIDER_SKEW_SECONDS, MessageState, Phone, Report
 from posthorn.settings import Settings
 
 LISTED_SECONDS = 7 * 86_400.0
-"""How far back that is looked up; a message of a week ago is surely listed, if it was taken."""
+"""How far back the look goes. A message of a week ago is surely listed if it was taken."""
 
 _LEAST_OF_A_TITLE = 8
 
@@ -34,7 +34,7 @@ async def check_not_restored(run: AnyRun) -> None:
     """Let the run send, unless its ledger is, or seems, older than what was sent. A test sends nothing and is not checked.
 
     Raises:
-        Stopped: it is, or no mark can be kept; what to do is said.
+        Stopped: it is, or no mark can be kept. The message says what to do.
         TryAgain, StopRun: the provider could not be asked.
     """
     if run.delivery.test or run.mark is not None:
@@ -72,7 +72,7 @@ def _behind(delivery: Delivery, mark: Mark, forgotten: Sequence[MarkedClaim]) ->
     last = datetime.fromtimestamp(max(claim.claimed_at for claim in forgotten)).astimezone()
     return (
         f"this ledger is older than what was sent: it does not know {len(forgotten):,} requests of {delivery.name} that"
-        f" {mark.path} notes, the last of {last:%Y-%m-%d %H:%M:%S %Z}. It was restored from a copy, it seems."
+        f" {mark.path} notes, the last of {last:%Y-%m-%d %H:%M:%S %Z}. It seems to have been restored from a copy."
     )
 
 
@@ -81,10 +81,10 @@ def _way_on(delivery: Delivery, then: str = "send it again") -> str:
 
 
 def refuse_to_cancel(settings: Settings, ledger: Ledger, delivery: Delivery) -> None:
-    """Refuse where this machine's mark shows that the ledger is older than what was sent: that would not be withdrawn.
+    """Refuse if this machine's mark shows that the ledger is older than what was sent: that part would not be withdrawn.
 
     Raises:
-        Stopped: it is; nothing is sent by such a ledger, either.
+        Stopped: it is. Nothing is sent from that ledger either.
     """
     try:
         mark = open_mark(settings, ledger, delivery)
@@ -104,7 +104,7 @@ async def _refuse_if_listed(run: CampaignRun) -> None:
     try:
         found, _ = await listed(run, [one.phone for one in some], time.time() - LISTED_SECONDS)
     except InputError as error:  # more than the provider shows: nothing is concluded from that
-        raise Stopped(f"it cannot be looked up whether this ledger is up to date: {error}. Nothing was sent") from None
+        raise Stopped(f"no look can tell whether this ledger is up to date: {error}. Nothing was sent") from None
     except PermissionMissing as error:
         raise Stopped(
             f"the account may not read reports ({error}), so nobody can tell whether some of these numbers have had the"
@@ -122,9 +122,9 @@ async def _refuse_if_listed(run: CampaignRun) -> None:
 
 
 async def listed(run: CampaignRun, phones: Sequence[Phone], since: float) -> tuple[dict[Phone, list[Report]], bool]:
-    """What the provider lists for these numbers that is like this campaign's message and is nobody's in this ledger.
+    """What the provider lists for these numbers that is like this campaign's message and belongs to nothing in this ledger.
 
-    Also whether that listing was whole. It has no end: what is kept, or dated by a clock that is ahead, lies in the future.
+    Also whether that listing was whole. It has no end date: a kept message, or a date by a fast clock, is in the future.
     """
     reports, is_whole = await read_all(run, phones, since)
     like = [one for one in reports if _is_like(one, run.delivery) and one.state != MessageState.REJECTED]
@@ -141,7 +141,7 @@ async def listed(run: CampaignRun, phones: Sequence[Phone], since: float) -> tup
 
 
 def _not_of_others(run: CampaignRun, rows: list[Report], spans: Sequence[tuple[float, float]]) -> list[Report]:
-    """The rows but for those that another campaign of this title waits for: at most one for each of its open requests."""
+    """The rows without those that another campaign of this title waits for: at most one for each of its open requests."""
     late = PROVIDER_SKEW_SECONDS + run.account.settle_seconds
     theirs = [
         row

@@ -27,15 +27,15 @@ from posthorn.models import LEFT_STATES, Kind, MessageState, Report
 from posthorn.settings import load_settings
 
 _CONTROLS = 3
-"""Messages that are withdrawn last: until then a listing that does not show one of them proves nothing."""
+"""How many messages are withdrawn last: until then, a listing that shows none of them proves nothing."""
 _PAUSES_SECONDS = (0.0, 1.0, 3.0)
-"""Before each round: a listing may show for a moment what was withdrawn."""
+"""The wait before each round: a listing may still show for a moment what was withdrawn."""
 _WAIT_FOR_RUN_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """What a cancellation did: never sent, withdrawn at the provider, already out, still kept there, of unknown outcome.
+    """What a cancellation did: never sent, withdrawn at the provider, already out, still kept there, unknown.
 
     ``problem`` is why the provider could not be asked for all of it.
     """
@@ -50,7 +50,7 @@ class Cancelled:
 
 @dataclass(slots=True)
 class _Asked:
-    """What was asked to be withdrawn: ids that were listed at some time, and the error that a request ended with."""
+    """What was to be withdrawn: the ids that were listed at some time, and the error that a request ended with."""
 
     seen: set[str] = field(default_factory=set)
     problem: GatewayError | None = None
@@ -59,8 +59,8 @@ class _Asked:
 async def cancel_delivery(kind: Kind, name: str) -> Cancelled:
     """Stop a campaign or an event for good: claim nothing more, withdraw everything the provider still holds.
 
-    A run in another process stops by itself at its next claim; this waits until it has. Where the provider holds nothing
-    back, what has left has left.
+    A run in another process stops by itself at its next claim; this waits for that. If the provider holds nothing back,
+    what has left has left.
 
     Raises:
         AlreadyRunning: the run did not stop within two minutes; what is pending is cancelled all the same.
@@ -87,7 +87,7 @@ async def cancel_delivery(kind: Kind, name: str) -> Cancelled:
 
 
 async def _look_and_withdraw(run: CampaignRun) -> GatewayError | InputError | None:
-    """Look up what is unknown and withdraw everything, as far as the provider can be asked; why not all of it, if so."""
+    """Look up what is unknown and withdraw everything; returns why the provider could not be asked for all, if so."""
     await note_last_look(run)
     begun = time.time()
     problem: GatewayError | InputError | None = None
@@ -102,7 +102,7 @@ async def _look_and_withdraw(run: CampaignRun) -> GatewayError | InputError | No
 
 
 async def reconcile_named(name: str) -> Reconciled:
-    """Look up what is unknown in the campaign of that name, look for second copies, and withdraw what is not to go out.
+    """Look up what is unknown in the campaign of that name, look for second copies, and withdraw what must not go out.
 
     Nothing is sent, and what was stopped stays stopped.
 
@@ -119,7 +119,7 @@ async def reconcile_named(name: str) -> Reconciled:
 
 
 async def withdraw_unwanted(run: CampaignRun) -> int:
-    """Withdraw what is not to go out: all of a cancelled campaign, and surplus copies where the provider keeps them.
+    """Withdraw what must not go out: all of a cancelled campaign, and surplus copies that the provider still keeps.
 
     Returns how many were.
 
@@ -194,10 +194,10 @@ async def withdraw_surplus(run: CampaignRun) -> int:
 
 
 async def _withdraw_beside(run: CampaignRun, ids: Sequence[str], controls: Sequence[str], asked: _Asked) -> list[str]:
-    """Have these messages withdrawn; those that surely were.
+    """Have these messages withdrawn; returns those that surely were.
 
-    The provider counts but does not name what it withdrew. Where its listing shows a control, those are gone that it listed
-    before and does not list any more; or all that it does not list, if it withdrew as many.
+    The provider counts what it withdrew but does not name it. If its listing shows a control, those are gone that it listed
+    before and no longer lists; or all that it does not list, if it withdrew that many.
     """
     count = await _ask(run, ids, asked)
     after = await _reports_of(run, [*ids, *controls])
@@ -210,10 +210,10 @@ async def _withdraw_beside(run: CampaignRun, ids: Sequence[str], controls: Seque
 
 
 async def _withdraw_viewed(run: CampaignRun, ids: Sequence[str], asked: _Asked) -> list[str]:
-    """Have these messages withdrawn, with nothing beside them that a listing could be measured by; those that surely were.
+    """Have these messages withdrawn without a control beside them; returns those that surely were.
 
-    Each that is not listed any more is asked about by its id: only the provider's word that it has none counts, and only of
-    one that it has listed, or that was sent so long ago that its listing has caught up.
+    Each one that is no longer listed is asked about by its id. Only the provider's word that it has none counts, and only
+    for a message that it listed before, or that was sent so long ago that the listing has caught up.
     """
     await _ask(run, ids, asked)
     after = await _reports_of(run, ids)
@@ -236,7 +236,7 @@ async def _withdraw_viewed(run: CampaignRun, ids: Sequence[str], asked: _Asked) 
 
 
 async def _ask(run: CampaignRun, ids: Sequence[str], asked: _Asked) -> int:
-    """Remember which of these are listed, then have them withdrawn; how many the provider says it withdrew."""
+    """Remember which of these are listed, then have them withdrawn; returns how many the provider says it withdrew."""
     asked.seen.update(report.provider_id for report in await _reports_of(run, ids))
     try:
         count, _ = await run.gateway.withdraw(ids)
@@ -247,12 +247,12 @@ async def _ask(run: CampaignRun, ids: Sequence[str], asked: _Asked) -> int:
 
 
 async def _apply(run: CampaignRun, reports: Sequence[Report], ids: Sequence[str]) -> None:
-    """Move the messages that were asked about; what else the answer holds is passed over."""
+    """Move the messages that were asked about; other entries of the answer are ignored."""
     await run.do(reporting.apply_reports, [report for report in reports if report.provider_id in ids])
 
 
 async def _is_caught_up(run: CampaignRun) -> bool:
-    """Whether what was sent is old enough to be listed, and young enough to be listed still."""
+    """Whether it was sent long ago enough to be listed, and recently enough to be still listed."""
     span = await run.do(copies.span_of_attempts, run.delivery)
     now = time.time()
     return (

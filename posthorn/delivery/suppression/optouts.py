@@ -1,4 +1,4 @@
-"""Pulling opt-outs: whom the providers know not to want messages goes onto the suppression list. Sends nothing."""
+"""Pulling opt-outs: numbers that, as the providers know, want no messages go onto the suppression list. Sends nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LOCK = "opt-outs"
 class PulledOptOuts:
     """What a pull did: which gateways were asked, how many entries they told of, how many are new.
 
-    ``refused`` is how many are new by refusals that the ledger holds, ``problems`` says which gateway could not be asked.
+    ``refused`` is how many are new because of refusals in the ledger. ``problems`` says which gateway could not be asked.
     """
 
     asked: list[str] = field(default_factory=list)
@@ -40,7 +40,7 @@ class PulledOptOuts:
 
 
 async def pull_opt_outs(settings: Settings | None = None, clock: Callable[[], float] = time.time) -> PulledOptOuts:
-    """Ask every gateway that can tell, and whose credentials are set; what one has told stands although another fails.
+    """Ask every gateway that can tell and whose credentials are set. What one has told stays although another fails.
 
     Raises:
         AlreadyRunning: another process is at it.
@@ -75,13 +75,13 @@ async def _pull(settings: Settings, ledger: Ledger, descriptor: Descriptor, pull
 
 
 def take_refusals(ledger: Ledger) -> int:
-    """Put numbers on the list of which a provider has said, to an earlier message, that they are blacklisted; how many."""
+    """Put numbers on the list that a provider has called blacklisted when it refused a message; returns how many."""
     found = unheard_refusals(ledger)
     return suppression.add(ledger, found, by="posthorn") if found else 0
 
 
 def unheard_refusals(ledger: Ledger) -> list[OptOut]:
-    """Those numbers, as far as they are not on the list."""
+    """Those numbers that are not on the list yet."""
     return [
         one
         for descriptor in registry.GATEWAYS

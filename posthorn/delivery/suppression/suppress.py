@@ -25,7 +25,7 @@ _STILL_LISTED = ("blacklist", "refusal")
 
 
 def scopes_of(name: str | None) -> list[Scope]:
-    """The scopes that an operator names; both where none is named.
+    """The scopes that an operator names; both if none is named.
 
     Raises:
         InputError: there is no such scope.
@@ -51,7 +51,7 @@ def add(numbers: Sequence[str], scope: str, *, why: str, by: str) -> dict[str, A
 
 
 def import_file(path: Path, scope: str, *, column: str | None, why: str, by: str) -> dict[str, Any]:
-    """Put every number of a file on the list, whatever kind it is of; rows without one go to ``<name>.rejects.csv``.
+    """Put every number of a file on the list, of whatever kind. Rows without a number go to ``<name>.rejects.csv``.
 
     Raises:
         InputError: the file cannot be used, or there is no such scope.
@@ -75,7 +75,7 @@ def _said(phones: Sequence[Phone], scope: Scope, source: str, why: str) -> list[
 
 
 class Removed(NamedTuple):
-    """What was taken off the list for a number: entries that hold no longer, how many were deleted.
+    """What was taken off the list for a number: entries no longer in force, and how many were deleted.
 
     ``still`` are the sources that may list it again: the provider's own blacklist, or its refusals.
     """
@@ -87,7 +87,7 @@ class Removed(NamedTuple):
 
 
 def remove(number: str, scope: str | None, *, by: str, why: str, erase: bool) -> Removed:
-    """Have entries of a number hold no longer, or delete all that is known of it.
+    """End entries of a number, or delete all that is known of it.
 
     Raises:
         InputError: no reason is given, the number cannot be read, or it is not on the list.
