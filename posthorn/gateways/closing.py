@@ -1,4 +1,4 @@
-"""What is closed when the block ends that opened it."""
+"""What is closed at the end of the block that opened it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The small contract every gateway keeps. What a method may raise is in ``posthorn.errors``; the class carries the decision.
+"""The small contract of every gateway. What a method may raise is in ``posthorn.errors``; the class carries the decision.
 
 A send either returns an ``Answer`` (the provider answered for each recipient) or raises a ``GatewayError`` that says whether
-it may have been carried out. Nothing here retries: whoever holds the ledger decides that.
+it may have been carried out. Nothing here retries: the caller, who has the ledger, decides that.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class CampaignGateway(Protocol):
     async def upload(self, media: Media, *, encoding: str | None = None) -> str:
         """Store one file with the provider and return its id there. ``encoding`` is one of the account's.
 
-        Raises ``FileRefused`` where another encoding may do.
+        Raises ``FileRefused`` if another encoding may work.
         """
 
     async def list_files(self) -> Sequence[StoredFile]:
         """Every file the provider holds for MMS."""
 
     async def view_file(self, file_id: str) -> StoredFile | None:
-        """One file, which the list may not show; None where the provider says that it has none of that id."""
+        """One file, even if the list does not show it; None if the provider says that it has no file with that id."""
 
     async def delete_file(self, file_id: str) -> bool:
         """Delete one file; whether it was deleted."""
@@ -69,7 +69,7 @@ class CampaignGateway(Protocol):
         """One page of at most ``limit`` delivery reports, by ids, or by numbers and time of queueing."""
 
     async def view_message(self, message_id: str) -> Report | None:
-        """What is known of one message; None where the provider says that it has none of that id."""
+        """What is known of one message; None if the provider says that it has none with that id."""
 
     async def withdraw(self, ids: Sequence[str]) -> tuple[int, int]:
         """Withdraw scheduled messages; ``(withdrawn, not withdrawn)``."""
@@ -82,13 +82,13 @@ class CampaignGateway(Protocol):
 
 
 class FileStore(Protocol):
-    """The files of an account: what a gateway with ``file_types`` has beside its contract. ``type`` is one of them."""
+    """The files of an account, for a gateway with ``file_types``. ``type`` is one of them."""
 
     async def list_files(self, *, type: str) -> Sequence[StoredFile]:  # noqa: A002 - the field's word
         """Every file of that type."""
 
     async def add_file(self, *, type: str, url: str, name: str | None = None) -> str:  # noqa: A002 - see above
-        """Have the provider fetch a file; its id there. One from disk is uploaded with ``upload``."""
+        """Have the provider fetch a file; returns its id there. A file from disk is uploaded with ``upload``."""
 
     async def view_file(self, file_id: str, *, type: str) -> StoredFile | None:  # noqa: A002 - see above
         """One file, or None where there is none of that id."""
@@ -98,7 +98,7 @@ class FileStore(Protocol):
 
 
 class AccountApi(Protocol):
-    """What a gateway with ``tells_account`` says of its account."""
+    """What a gateway with ``tells_account`` says about its account."""
 
     async def limits(self) -> Sequence[AccountLimit]:
         """What may still be sent, by kind of message."""
@@ -114,7 +114,7 @@ class OptOutSource(Protocol):
     """What a gateway with ``tells_opt_outs`` knows of who must not be messaged."""
 
     def opt_outs(self, *, since: datetime | None, stop_words: StopWords) -> AsyncIterator[Sequence[OptOut]]:
-        """Page after page: its whole blacklist, and whoever has answered with a stop word since that moment."""
+        """Page after page: its whole blacklist, and everybody who has answered with a stop word since that moment."""
 
 
 class TicketGateway(Protocol):

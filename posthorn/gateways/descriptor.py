@@ -22,15 +22,15 @@ _MAX_FORM_FIELDS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """The pace and the clock of an account, from whatever settings its gateway has. Times are in seconds.
+    """The pace and the clock of an account, from its gateway's settings. Times are in seconds.
 
-    ``key`` tells accounts of one gateway apart in the ledger, and tells nothing of their credentials. ``encodings`` are
-    those in which a file from disk may be uploaded, in the order in which they are tried; none where there is one way only.
-    ``test_number`` is the operator's own, to which a send that is only checked may go. ``clock_offset_seconds`` is how far
-    the provider's dates are known to be ahead. ``takes_back`` is False where it was seen not to keep messages until a
-    moment, or not to withdraw them.
-    ``account_concurrency`` bounds the requests in flight of all processes, ``concurrency`` those of one. ``timezone`` is
-    that of the provider's dates. ``chunk_size`` is how many numbers a request has where the file says nothing.
+    ``key`` tells accounts of one gateway apart in the ledger, without revealing their credentials. ``encodings`` are
+    those in which a file from disk may be uploaded, in the order in which they are tried; empty if there is only one way.
+    ``test_number`` is the operator's own number, for sends that are only checked. ``clock_offset_seconds`` is how far the
+    provider's dates are known to be ahead. ``takes_back`` is False if the account was seen not to keep messages until a
+    moment, or not to withdraw them. ``account_concurrency`` bounds the requests in flight of all processes,
+    ``concurrency`` those of one. ``timezone`` is that of the provider's dates. ``chunk_size`` is how many numbers a
+    request has unless the file says otherwise.
     """
 
     base_url: str
@@ -54,12 +54,12 @@ class Account:
 
     @property
     def tariff(self) -> Tariff | None:
-        """What it charges by country prefix; None where no price is known."""
+        """What it charges by country prefix; None if no price is known."""
         return None if self.price_per_message is None else Tariff.of(self.price_per_message, self.prices)
 
     @property
     def is_local(self) -> bool:
-        """Whether the provider is a stand-in on this machine: settings allow plain http for nothing else."""
+        """Whether the provider is a stand-in on this machine: settings allow plain http only for that."""
         return self.base_url.startswith("http://")
 
 
@@ -72,7 +72,7 @@ class Push:
     query: Mapping[str, str] = field(default_factory=dict)
 
     def form(self) -> Mapping[str, str]:
-        """The fields of a form in the body, the last of a name; none where the body is not a form.
+        """The fields of a form in the body, the last one of each name; empty if the body is not a form.
 
         Raises:
             Unreadable: it is not UTF-8, or has more fields than a form of a provider has.
@@ -115,7 +115,7 @@ class Route:
 
 
 def account_key(*parts: str) -> str:
-    """A short name for an account, made of its address and its login, that gives neither away."""
+    """A short name for an account, derived from its address and its login, that reveals neither."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -135,10 +135,10 @@ def _any_ticket(_: TicketRequest) -> None:
 class Descriptor:
     """One gateway. ``name`` is stored with every campaign or event that goes through it: never change it.
 
-    ``open`` makes a ``CampaignGateway`` or a ``TicketGateway``, by its ``kind``; it raises ``SettingsError`` where
+    ``open`` makes a ``CampaignGateway`` or a ``TicketGateway``, by its ``kind``; it raises ``SettingsError`` if
     credentials are missing. ``variables`` is the prefix of its settings, ``credentials`` names those of its login.
 
-    ``secrets`` are those of the settings, to be kept out of whatever is shown.
+    ``secrets`` are those of the settings, to be kept out of everything that is shown.
 
     The abilities: ``looks_up`` (it can be asked what became of a message), ``holds`` (it keeps messages until a moment),
     ``withdraws`` (it takes back what it keeps), ``uploads`` (it takes files), ``tests`` (it checks a request without
@@ -171,7 +171,7 @@ class Descriptor:
     secrets: Callable[[Settings], Sequence[str]] = _no_secrets
 
     def check_credentials(self, settings: Settings) -> None:
-        """Refuse early where the credentials are missing.
+        """Refuse early if the credentials are missing.
 
         Raises:
             SettingsError: the message names the variables.

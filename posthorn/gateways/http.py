@@ -1,6 +1,6 @@
 """HTTP as a sender of paid messages needs it: one request, once, and the truth about whether it may have been carried out.
 
-Knows no provider's words. Never retries, never follows a redirect, and calls no request unsent without proof.
+It knows no provider's words, never retries, never follows a redirect, and never calls a request unsent without proof.
 
 What becomes of an exchange::
 
@@ -15,8 +15,9 @@ What becomes of an exchange::
     1xx, 408, other 4xx, 5xx                               -> OutcomeUnknown (TryAgain where harmless)
     2xx                                                    -> an HttpAnswer; what it says is the gateway's business
 
-Every connection serves one request unless a gateway asks otherwise. A server that closes an idle connection just as we write
-to it leaves an outcome nobody can tell: with httpx's default of 5 s, a third of the requests in that window ended so.
+Every connection serves one request unless a gateway asks otherwise. If a server closes an idle connection just as we
+write to it, nobody can tell the outcome: with httpx's default of 5 s, a third of the requests in that window ended like
+that.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from posthorn.errors import (
 from posthorn.gateways.closing import Closing
 
 MAX_ANSWER_BYTES = 1024 * 1024
-"""Longest answer that is read, unless a call names its own bound: parsed, an answer can take twenty times its size."""
+"""The longest answer that is read, unless a call names its own bound. Parsed, it can take twenty times its size."""
 
 MAX_EVIDENCE_BYTES = 64 * 1024
 """How much of an answer is kept with an error."""
@@ -90,7 +91,7 @@ class HttpAnswer:
 
 
 Tap: TypeAlias = Callable[[httpx.Request, HttpAnswer | Exception], None]
-"""Told of each exchange when it is over: the request, and its answer or what came instead."""
+"""Called with each exchange when it is over: the request, and its answer or what came instead."""
 
 
 class AnswerTooLong(Exception):
@@ -102,11 +103,11 @@ class AnswerEncoded(Exception):
 
 
 class Trace:
-    """Follows one request out of the machine; pass your own to learn how far it got, even when the task is cancelled.
+    """Follows one request out of the machine. Pass your own to learn how far it got, even if the task is cancelled.
 
     ``last`` is the last stage seen: ``none``, ``headers`` (writing began), ``body`` (all of it written), ``answer`` (the
-    answer's headers came). ``left`` is True as soon as any byte may have been written. Exception classes are not asked:
-    httpx raises the same ones whether the server executed nothing or everything.
+    answer's headers came). ``left`` is True as soon as any byte may have been written. Exception classes do not
+    tell: httpx raises the same ones whether the server executed nothing or everything.
 
     ``before`` is awaited when the connection stands, right before the first byte is written: what it raises holds the
     request back, and nothing was sent.
@@ -161,7 +162,7 @@ class Trace:
             self.last = "answer"
 
     async def may_leave(self) -> None:
-        """Ask ``before``; after an exception of it the request is held back, also where that was a cancellation."""
+        """Ask ``before``. If it raises, the request is held back, even if that was a cancellation."""
         if self.before is None:
             return
         self.is_held_back = True
@@ -186,7 +187,7 @@ class Trace:
 
 
 class HttpClients(Closing):
-    """As many connections as there may be requests in flight, each in a pool of its own; they share one TLS context.
+    """One connection for each request that may be in flight, each in its own pool; they share one TLS context.
 
     httpx's pool walks all its connections several times for each request, so a pool of one is the cheapest.
 
@@ -242,15 +243,15 @@ class HttpClients(Closing):
     ) -> HttpAnswer:
         """One request and its complete answer, whatever its status.
 
-        ``repeatable`` says that carrying the request out twice harms nobody: then a lost answer is ``TryAgain`` instead of
-        ``OutcomeUnknown``. So is one of more than ``max_bytes``, or in a content encoding: it is not read to its end.
+        ``repeatable`` says that carrying the request out twice does no harm: then a lost answer is ``TryAgain`` instead of
+        ``OutcomeUnknown``. An answer of more than ``max_bytes``, or in a content encoding, counts as lost: it is not read.
         ``request`` is what ``httpx.Request`` takes. Cancellation passes through unchanged; ``trace.left`` then says whether
         the request may have gone out.
 
         Raises:
             Unreachable: nothing was written.
             RequestRefused: the request cannot be written at all (a header or URL that HTTP does not allow).
-            OutcomeUnknown: written, and no complete answer came. ``TryAgain`` instead where ``repeatable``.
+            OutcomeUnknown: written, and no complete answer came. ``TryAgain`` instead if ``repeatable``.
         """
         trace = trace if trace is not None else Trace()
         trace.visible, trace.tunnelled = self._traced, self._tunnels
@@ -346,7 +347,7 @@ def _request(method: str, url: str, *, headers: Mapping[str, str] | None = None,
 
 @functools.lru_cache(maxsize=64)
 def _url(url: str) -> httpx.URL:
-    """Parsed once: a gateway has a handful, and what is particular to a request stands elsewhere."""
+    """Parsed once: a gateway has only a handful, and nothing particular to a request is in them."""
     return httpx.URL(url)
 
 
@@ -393,7 +394,7 @@ def _tls() -> Any:
 
 
 def _quieten() -> None:
-    """Keep them silent: httpx logs each URL at INFO (a key may be in it), httpcore each header at DEBUG (a token is)."""
+    """Silence them: httpx logs each URL at INFO (it may hold a key), httpcore each header at DEBUG (it holds a token)."""
     for name in ("httpx", "httpcore"):
         logger = logging.getLogger(name)
         logger.setLevel(max(logger.level, logging.WARNING))

@@ -1,4 +1,4 @@
-"""What a probe of an account is asked and tells: a gateway's package holds the probe, everybody else iterates over it.
+"""What a probe of an account is asked and tells. The gateway's package has the probe; everybody else iterates over it.
 
 By default a probe makes only calls that cost nothing and send nothing to anybody.
 """
@@ -45,22 +45,22 @@ Probe: TypeAlias = Callable[[Settings, ProbeOrder], AsyncIterator[Observation]]
 
 @dataclass(frozen=True, slots=True)
 class Reliance:
-    """One thing that we rely on, and where it comes from; what was seen of it makes it an ``Observation``."""
+    """One thing that we rely on, and where it comes from. What was seen of it makes an ``Observation``."""
 
     subject: str
     relies: str
     source: str
 
     def confirmed(self, seen: str, value: str = "") -> Observation:
-        """It is so."""
+        """It holds."""
         return Observation(self.subject, self.relies, self.source, Verdict.CONFIRMED, seen, value)
 
     def other(self, seen: str, value: str = "") -> Observation:
-        """It is otherwise."""
+        """It does not hold."""
         return Observation(self.subject, self.relies, self.source, Verdict.OTHER, seen, value)
 
     def unclear(self, seen: str) -> Observation:
-        """It cannot be told."""
+        """Nobody can tell."""
         return Observation(self.subject, self.relies, self.source, Verdict.UNCLEAR, seen)
 
     def judged(self, is_so: bool, seen: str, value: str = "") -> Observation:
@@ -68,6 +68,6 @@ class Reliance:
         return (self.confirmed if is_so else self.other)(seen, value)
 
     def failed(self, error: GatewayError) -> Observation:
-        """What an error says of it: nothing where no answer came, otherwise where the provider refused."""
+        """What an error says about it: unclear if no answer came, other if the provider refused."""
         is_silent = isinstance(error, (TryAgain, OutcomeUnknown))
         return self.unclear(str(error)) if is_silent else self.other(str(error))

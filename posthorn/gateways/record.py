@@ -1,6 +1,6 @@
-"""An exchange with a provider as it may be shown to anybody: without secrets, and without a number of anybody's.
+"""An exchange with a provider as it may be shown to anybody: without secrets and phone numbers.
 
-Everything that looks like a phone number is masked, whosever it is; what only looks like one is a small loss.
+Everything that looks like a phone number is masked. It is a small loss if something only looked like one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _EITHER = re.compile(f"({_DATE})|{_LIKE_A_NUMBER}")
 
 
 class Record:
-    """Keeps each exchange, masked. ``secrets`` are replaced wherever they stand, however they are escaped."""
+    """Keeps each exchange, masked. ``secrets`` are replaced wherever they are, however they are escaped."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets if secret for form in _forms(secret)}

@@ -15,7 +15,7 @@ GATEWAYS: tuple[Descriptor, ...] = (
     SERWERSMS,
     SKYCORE,
 )
-"""The first of a kind is the one that campaigns, or events, go through if their file names none."""
+"""The first of each kind is the default, for files that name none."""
 
 
 def for_kind(kind: Kind) -> tuple[Descriptor, ...]:
@@ -24,7 +24,7 @@ def for_kind(kind: Kind) -> tuple[Descriptor, ...]:
 
 
 def bounds_of(kind: Kind) -> Mapping[str, Bounds]:
-    """What a file of that kind may name as its ``gateway``, and the bounds that follow; the default one first."""
+    """The names that a file of that kind may give as its ``gateway``, with their bounds; the default one first."""
     return {one.name: one.bounds for one in for_kind(kind)}
 
 
@@ -55,7 +55,7 @@ def chosen(kind: Kind, name: str | None) -> Descriptor:
 
 
 def code_words(gateway: str, code: str) -> str:
-    """What a code, or a report's reason, of that gateway or our own means; empty where that is not known."""
+    """What a code or a report's reason means, of that gateway or our own; empty if that is not known."""
     if code in SUPPRESSED_CODES:
         return SUPPRESSED_CODES[code]
     return next((one.code_words(code) for one in GATEWAYS if one.name == gateway), "")

@@ -1,7 +1,7 @@
-"""What an entry of the provider's list says of a file of ours: whole, saved anew by the provider, or garbled on its way.
+"""What an entry of the provider's list says about our file: whole, saved anew by the provider, or garbled on its way.
 
-A picture in an encoding that the provider does not read is stored all the same: as the base64 text, or as escaped bytes.
-Its size gives that away. A size that is none of these is the provider's own doing: it makes pictures smaller.
+A picture in an encoding that the provider does not understand is still stored: as the base64 text, or as escaped bytes. Its
+size gives that away. Any other size is the provider's own doing: it makes pictures smaller.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Condition(enum.Enum):
 
 
 class Look(NamedTuple):
-    """What one look at a stored file came to, and that in words for the operator."""
+    """What one look at a stored file found, also in words for the operator."""
 
     condition: Condition
     words: str
@@ -37,7 +37,7 @@ class Look(NamedTuple):
 
 
 def look_at(media: Media, file: StoredFile | None) -> Look:
-    """What the provider's entry says of the file; None is not an entry."""
+    """What the provider's entry says about the file; ``None`` means that there is no entry."""
     if file is None:
         return Look(Condition.UNSEEN, "the provider does not list it")
     if file.size == 0:
@@ -55,7 +55,7 @@ def _garbled_sizes(media: Media) -> dict[int, str]:
     """The size that the file has in each form it may be stored in by mistake, with that form in words."""
     try:
         content = Path(media.path or "").read_bytes()
-    except OSError:  # it has been moved since: its base64 text can be reckoned all the same
+    except OSError:  # it has been moved since: the size of its base64 text can still be calculated
         content = bytes(media.size or 0)
     text = base64.b64encode(content)
     return {

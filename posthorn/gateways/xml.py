@@ -1,4 +1,4 @@
-"""Reads XML from outside: no DTD, no entities, and neither more nor deeper elements than an honest document has."""
+"""Reads XML from outside: no DTD, no entities, no more and no deeper elements than an honest document has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_DEPTH = 20
 
 
 class Unreadable(ValueError):
-    """It is not a complete document, or none that is read; the message says why, without the document."""
+    """It is not a complete document, or not one that we read. The message says why, without quoting the document."""
 
 
 class _BoundedBuilder(TreeBuilder):

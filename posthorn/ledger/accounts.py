@@ -20,7 +20,7 @@ _KEEP = """
 
 @dataclass(frozen=True, slots=True)
 class AccountFinding:
-    """One thing that was found out. ``verdict`` is confirmed, other or unclear; ``value`` is what the program goes by."""
+    """One thing that was found out. ``verdict`` is confirmed, other or unclear; ``value`` is what the program uses."""
 
     subject: str
     verdict: str
@@ -41,7 +41,7 @@ def findings(ledger: Ledger, gateway: str, account: str) -> dict[str, AccountFin
 
 
 def keep(ledger: Ledger, gateway: str, account: str, subject: str, *, verdict: str, value: str, seen: str) -> None:
-    """Remember what was found out now; what was known of it before is gone."""
+    """Remember what was found out now; it replaces what was known before."""
     key = {"gateway": gateway, "account": account, "subject": subject}
     found = {"verdict": verdict, "value": value, "seen": seen, "found_at": time.time()}
     with ledger.write() as connection:

@@ -1,6 +1,6 @@
-"""A person's word that changes what is planned of one recipient: taken out for good, another code, another number.
+"""A person's changes to one planned recipient: taken out for good, another code, another number.
 
-The ledger keeps the row as its list says it beside what is sent, so no later run of the file stumbles over the decision. A
+The ledger keeps the row as the list has it beside what is sent, so no later run of the file undoes the decision. A
 message whose request is under way keeps its code and its number.
 """
 
@@ -27,7 +27,7 @@ AMENDABLE = (MessageState.PENDING, *RESENDABLE)
 
 @dataclass(frozen=True, slots=True)
 class TakenOut:
-    """How many messages never go out now, and how many had left, or may have; who is named and is nobody's."""
+    """How many messages will never go out, how many had left or may have, and which names match no message."""
 
     never: int = 0
     left: int = 0
@@ -35,7 +35,7 @@ class TakenOut:
 
 
 def take_out(ledger: Ledger, delivery: Delivery, which: Which, *, by: str, why: str) -> TakenOut:
-    """Note for good that nothing more goes to these messages, also beside a run; nothing where one is nobody's."""
+    """Note for good that nothing more goes to these recipients, even during a run. Nothing is, if one has no message."""
     with ledger.write() as connection:
         found = resolving.named(connection, delivery, which)
         known = {row.code if which.codes else row.phone for row in found}
@@ -53,7 +53,7 @@ def take_out(ledger: Ledger, delivery: Delivery, which: Which, *, by: str, why: 
 def replace_code(ledger: Ledger, event: PlannedEvent, code: str, new: str, *, by: str, why: str) -> Meant | None:
     """Give the ticket with that code another one, which the next run sends; the old one is void for good.
 
-    Returns the ticket as it was, which was left alone if ``may_be_amended`` says no; None where there is none.
+    Returns the ticket as it was; None if there is none. It is left alone if ``may_be_amended`` says no.
     """
     with ledger.write() as connection:
         row = _held(connection, event, code)
@@ -72,7 +72,7 @@ def replace_code(ledger: Ledger, event: PlannedEvent, code: str, new: str, *, by
 def readdress(ledger: Ledger, event: PlannedEvent, code: str, phone: Phone, *, by: str, why: str) -> Meant | None:
     """Have the ticket with that code sent to another number by the next run.
 
-    Returns the ticket as it was, which was left alone if ``may_be_amended`` says no; None where there is none.
+    Returns the ticket as it was; None if there is none. It is left alone if ``may_be_amended`` says no.
     """
     message = tables.message
     with ledger.write() as connection:
@@ -111,7 +111,7 @@ def _held(connection: Connection, event: PlannedEvent, code: str) -> Meant | Non
 
 
 def _send_again(connection: Connection, event: PlannedEvent, row: Meant, decision: str, by: str, why: str) -> None:
-    """Make it pending, and bind the id of what left before: news of that is old."""
+    """Make it pending, and bind the id of what left before: news about that is old."""
     message, pending = tables.message, MessageState.PENDING
     here = sa.and_(message.c.chunk_id == row.chunk_id, message.c.position == row.position)
     new = {"state": int(pending), "provider_id": None, "error": None, "epoch": None}

@@ -1,6 +1,6 @@
 """Who approved what: each question, what it was about, and a person's answer.
 
-An approval names a hash of all that was shown. Whatever changes that content, no approval is for it any more.
+An approval names a hash of all that was shown. Once the content changes, no approval covers it any more.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Decision:
 def ask(ledger: Ledger, delivery: Delivery, content: str, *, flow_run_id: str | None = None) -> None:
     """Note that somebody (or this flow run, which is paused) waits for a decision on this content.
 
-    Questions about other content of the campaign are void from here on, and so is a refusal: asked again is asked anew.
+    Questions about other content of the campaign are void from now on, and so is a refusal: a new question starts anew.
     """
     with ledger.write() as connection:
         connection.execute(
@@ -51,7 +51,7 @@ def ask(ledger: Ledger, delivery: Delivery, content: str, *, flow_run_id: str | 
 
 
 def decide(ledger: Ledger, delivery: Delivery, content: str, *, approved: bool, by: str, note: str = "") -> list[str]:
-    """Write down what a person decided about this content; returns the flow runs that wait for it."""
+    """Record what a person decided about this content; returns the flow runs that wait for it."""
     decision = {"decided_at": time.time(), "approved": approved, "by": by, "note": note}
     is_open = sa.and_(_approval.campaign_id == delivery.id, _approval.content == content, _approval.decided_at.is_(None))
     with ledger.write() as connection:
@@ -95,7 +95,7 @@ def decision_on(ledger: Ledger, delivery: Delivery, *contents: str) -> Decision 
 def newest(ledger: Ledger, delivery: Delivery) -> Decision | float | None:
     """What was decided last on this campaign, or since when a decision is awaited.
 
-    None where nobody was asked since it last ran: what has become of it then is the run's to say.
+    None if nobody was asked since it last ran: then the run itself says what became of it.
     """
     query = (
         sa.select(_approval.asked_at, _approval.decided_at, _approval.approved, _approval.by, _approval.note)
@@ -114,7 +114,7 @@ def newest(ledger: Ledger, delivery: Delivery) -> Decision | float | None:
 
 
 def awaited(ledger: Ledger) -> dict[int, float]:
-    """Since when a decision is awaited (seconds), by the id of each delivery whose newest question is not answered."""
+    """Since when a decision is awaited (seconds), by the id of each delivery whose newest question is unanswered."""
     newest = sa.select(sa.func.max(_approval.id)).group_by(_approval.campaign_id)
     query = sa.select(_approval.campaign_id, _approval.asked_at).where(
         _approval.id.in_(newest), _approval.decided_at.is_(None)

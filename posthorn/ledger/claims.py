@@ -11,7 +11,7 @@ from posthorn.models import Phone
 class ClaimLost(LedgerError):
     """The claim is over: its outcome is recorded already, or the chunk has been claimed again since.
 
-    What a late answer said then stands in its attempt (outcome ``late``), for it may prove a second copy.
+    What a late answer said is then kept in its attempt (outcome ``late``), because it may prove a second copy.
     """
 
 
@@ -19,7 +19,7 @@ class ClaimLost(LedgerError):
 class Claim:
     """One chunk, claimed: ``phones`` at ``positions`` are what its request must name, exactly.
 
-    ``tickets`` holds each one's barcode and the attendee's other columns, where the chunk is an event's.
+    ``tickets`` holds each ticket's barcode and the attendee's other columns, if the chunk is an event's.
     """
 
     chunk_id: int

@@ -1,7 +1,7 @@
 """Second copies: which messages may have one, what was found of them, and which still count.
 
-A copy is a message at the provider that no message of ours accounts for. It counts while its id is nobody's and it was not
-withdrawn. Both are asked anew each time, so an id that turns out to be another message's stops counting by itself.
+A copy is a message at the provider that no message of ours accounts for. It counts while no message has its id and it was
+not withdrawn. Both are checked anew each time, so an id that turns out to be another message's stops counting by itself.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _TAKEN_WITHOUT_ID = f"provider_id IS NULL AND m.state IN ({states.UNREPORTED})"
 class Suspect:
     """A message that may have been taken twice: it was looked up and settled, or an answer came after its claim was over.
 
-    ``attempts`` holds the beginning and the end (seconds, our clock) of each request that may have named it: the end is the
-    moment of dispatch that it named, where that is later.
+    ``attempts`` holds the beginning and the end (seconds, our clock) of each request that may have named it. If the request
+    named a later moment of dispatch, that is the end.
     """
 
     chunk_id: int
@@ -71,7 +71,7 @@ _ATTEMPTS = sql(
 def suspects(ledger: Ledger, campaign: PlannedCampaign, size: int, after: tuple[int, int] = (0, -1)) -> list[Suspect]:
     """Up to ``size`` messages that may have been taken twice, in order, behind ``after`` (chunk, position).
 
-    Left out is what cannot be told yet: a message that is unknown or in flight, or whose own id is not known.
+    Left out is what cannot be decided yet: a message that is unknown or in flight, or whose own id is not known.
     """
     rows = page(ledger, _SETTLED, {"campaign": campaign.id}, size, after)
     with ledger.read() as connection:
@@ -94,10 +94,10 @@ def suspects(ledger: Ledger, campaign: PlannedCampaign, size: int, after: tuple[
 def open_elsewhere(
     ledger: Ledger, campaign: PlannedCampaign, phones: Sequence[Phone]
 ) -> dict[Phone, list[tuple[float, float]]]:
-    """Those of the numbers that another campaign of the same title, or a proof, has something open with.
+    """Those of the numbers for which another campaign of the same title, or a proof, has something open.
 
-    A stray row of such a number may be that campaign's own message, whose answer is not known or not recorded yet. With each
-    goes when the requests of those messages were under way (seconds, our clock): one span for each message.
+    A stray row of such a number may be that campaign's own message, whose answer is not known or not recorded yet. Each
+    number comes with the spans in which the requests of those messages were under way (seconds, our clock), one for each.
     """
     message, chunk, other, attempt = tables.message.c, tables.chunk.c, tables.campaign.c, tables.attempt.c
     is_open = sa.or_(
@@ -138,7 +138,7 @@ def keep(ledger: Ledger, campaign: PlannedCampaign, copies: Sequence[Copy]) -> N
 
 
 def keep_within(connection: Connection, campaign_id: int, copies: Iterable[Copy]) -> None:
-    """``keep`` in a transaction that is under way. One that is listed again was not withdrawn."""
+    """``keep`` in a transaction that is under way. A copy that is listed again was not withdrawn."""
     connection.execute(
         sql(
             "INSERT INTO second_copy (provider_id, campaign_id, chunk_id, position, state, found_at, evidence)"
@@ -161,7 +161,7 @@ def keep_within(connection: Connection, campaign_id: int, copies: Iterable[Copy]
 
 
 def mark_withdrawn(ledger: Ledger, ids: Sequence[str]) -> None:
-    """Count these copies no more: the provider has withdrawn them."""
+    """Stop counting these copies: the provider has withdrawn them."""
     copy = tables.second_copy
     if ids:
         with ledger.write() as connection:
@@ -192,9 +192,9 @@ def count_by_delivery(ledger: Ledger) -> dict[int, int]:
 
 
 def adopt(ledger: Ledger, campaign: PlannedCampaign, suspect: Suspect, copy: Copy) -> bool:
-    """Have the message stand for this copy instead of its own, for what reached the person is the truth; whether it does.
+    """Let the message stand for this copy, which reached the person, instead of its own; returns whether it does.
 
-    The copy it stood for before, where the provider keeps that one still, is the surplus from then on.
+    If the provider still keeps the copy that it stood for before, that one is the surplus from then on.
     """
     with ledger.write() as connection:
         hold_chunks(connection, "id = :chunk", chunk=suspect.chunk_id)
@@ -243,10 +243,10 @@ _BEGUN = sql(
 
 
 def begun(ledger: Ledger, campaign: PlannedCampaign) -> list[float]:
-    """When each request began that a copy may still come of which is not to go out (seconds).
+    """When each request began (seconds) that may still leave a copy which must not go out.
 
-    Those are the requests of chunks of which something was sent again; of a cancelled campaign, every one whose answer was
-    lost.
+    Those are the requests of chunks of which something was sent again. Of a cancelled campaign, it is every request whose
+    answer was lost.
     """
     values = {"campaign": campaign.id, "cancelled": campaign.cancelled_at is not None}
     with ledger.read() as connection:
@@ -274,6 +274,6 @@ _NEWEST = sql(
 
 
 def newest_attempts(ledger: Ledger) -> dict[int, float]:
-    """Of each campaign of which something was settled by a look: when the newest of those requests began, by campaign id."""
+    """For each campaign of which a look has settled something: when the newest of those requests began, by campaign id."""
     with ledger.read() as connection:
         return {row.campaign_id: row.newest for row in connection.execute(_NEWEST)}

@@ -1,8 +1,8 @@
 """What may be spent: reserved in the transaction of a claim, against caps that are kept by every process together.
 
-The sum kept for a cap is never below the truth: each claim adds to it, and nothing is taken off. Where it seems to reach its
-cap it is counted anew from the messages: those that were surely not taken, or were withdrawn, then count no more. What is
-unknown, and what is under way, counts as spent.
+The sum kept for a cap is never below the truth: each claim adds to it, and nothing is taken off. When it seems to reach the
+cap, it is counted anew from the messages: those that were surely not taken, or were withdrawn, no longer count. What is
+unknown or under way counts as spent.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _REPLACED = (
     " WHERE s.decision IN ('resend', 'replaced') AND s.replaced_id IS NOT NULL"
     " AND s.evidence NOT LIKE '%; was rejected as ' || s.replaced_id AND NOT c.test AND {which} GROUP BY c.gateway, 2"
 )
-"""What a person had sent again was paid before, too; its message tells of the last attempt only."""
+"""A message that a person had sent again was also paid before; its row tells only of the last attempt."""
 _PROOFS = (
     "SELECT p.gateway, substr(CAST(p.phone AS TEXT), 1, :longest) AS digits, count(*) AS messages FROM proof p"
     " WHERE p.outcome IN ('sending', 'taken', 'unknown') AND {which} GROUP BY p.gateway, 2"
@@ -70,7 +70,7 @@ _LATELY = (
     f" WHERE mine.chunk_id = :chunk AND mine.state = {MessageState.PENDING} AND c.kind = {Kind.CAMPAIGN} AND NOT c.test"
     f" AND {_IS_SPENT} AND a.outcome <> 'not_taken' AND {_DISPATCHED} > :after AND {_DISPATCHED} < :before"
 )
-"""When messages of other campaigns reach a chunk's numbers: at both moments, where part of their chunk was sent again."""
+"""When messages of other campaigns reach a chunk's numbers. Both moments, if part of their chunk was sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Cap:
 
 
 class CapReached(LedgerError):
-    """The claim would go beyond a cap; nothing was claimed. ``spent`` is in millionths, None where nothing was kept yet."""
+    """The claim would go beyond a cap; nothing was claimed. ``spent`` is in millionths, None if nothing was kept yet."""
 
     def __init__(self, cap: Cap, spent: int | None, cost: int) -> None:
         super().__init__(f"{cap.name} would be exceeded")
@@ -100,7 +100,7 @@ class CapReached(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class Nearing:
-    """A cap of which a claim has just used up the part at which somebody is told."""
+    """A cap that a claim has just brought to the level at which somebody is told."""
 
     cap: Cap
     spent: int
@@ -121,10 +121,10 @@ FREE = Limits()
 
 
 def reserve(connection: Connection, caps: Sequence[Cap], cost: int) -> list[Nearing]:
-    """Reserve what a claim costs, in its transaction; the caps of which much is used up by it.
+    """Reserve what a claim costs, in its transaction; returns the caps that are nearly used up now.
 
     Raises:
-        CapReached: it would go beyond one of them, as far as what is kept tells.
+        CapReached: it would go beyond one of them, as far as the kept sums tell.
     """
     nearing = []
     for cap in caps:
@@ -175,10 +175,10 @@ def pending_cost(ledger: Ledger, delivery: Delivery, tariff: Tariff) -> int:
 
 
 def too_often(connection: Connection, chunk: int, rate: Rate, dispatch: float) -> list[int]:
-    """Those numbers of a chunk's pending messages that other campaigns write to as often as may be around that moment.
+    """Those numbers of a chunk's pending messages that other campaigns already write to as often as allowed at that time.
 
-    ``dispatch`` is when the provider sends them on (seconds since 1970). What it is to send on later counts as what it has
-    sent on before: no span of the rate's length that holds the moment has more than the rate allows.
+    ``dispatch`` is when the provider sends them on (seconds since 1970). Later messages count like earlier ones: no span of
+    the rate's length that contains the moment holds more than the rate allows.
     """
     if connection.dialect.name != "sqlite":
         connection.exec_driver_sql(_OFTEN_LOCK)
@@ -190,7 +190,7 @@ def too_often(connection: Connection, chunk: int, rate: Rate, dispatch: float) -
 
 
 def _is_full(others: Sequence[tuple[int, float]], rate: Rate, dispatch: float) -> bool:
-    """Whether a span of the rate's length that holds ``dispatch`` has so many others that nothing more may be in it."""
+    """Whether a span of the rate's length that contains ``dispatch`` is full already."""
     begins = [dispatch, *(moment for _, moment in others if moment <= dispatch)]
     spans = ({campaign for campaign, moment in others if begin <= moment < begin + rate.seconds} for begin in begins)
     return any(len(span) >= rate.most for span in spans)

@@ -22,11 +22,10 @@ from posthorn.models import ChunkState, Kind, MessageState, WaitsFor
 class Delivery:
     """A planned campaign or event. ``content`` is what it sends, ``options`` what may change between runs.
 
-    ``revision`` rises with each change of the content, ``list_hash`` is of its list as it was last read. Nothing is merged
-    into one that is closed: its rows are erased.
-    ``waiting_until`` is the moment of a last look at what was sent again, ``goes_on_at`` the one from which its rest is
-    sent by itself. Waves above ``open_wave`` are not claimed; None: all may be. ``halted_because``: what a person has to
-    decide on first.
+    ``revision`` rises with each change of the content. ``list_hash`` is the hash of its list as it was last read. Nothing
+    is merged into a closed delivery: its rows are erased. ``waiting_until`` is the moment of a last look at what was sent
+    again. ``goes_on_at`` is the moment from which its rest is sent by itself. Waves above ``open_wave`` are not claimed;
+    None: all may be. ``halted_because``: what a person has to decide on first.
     """
 
     id: int
@@ -63,12 +62,12 @@ class Delivery:
 
     @property
     def lock_key(self) -> str:
-        """The name of the lock that whoever runs it holds."""
+        """The name of the lock that the process running it holds."""
         return lock_key(self.name, test=self.test)
 
     @property
     def lookup_key(self) -> str:
-        """The lock that a process which only looks after it holds besides: a lookup, a person's word on its tickets."""
+        """The second lock of a process that only looks after it: a lookup, or a person's word on its tickets."""
         return lookup_key(self.lock_key)
 
 
@@ -117,7 +116,7 @@ def lookup_key(run_key: str) -> str:
 
 
 def is_run(ledger: Ledger, run_key: str) -> bool:
-    """Whether somebody holds that delivery to run or plan it. A lookup holds it as well, and a second lock that says so."""
+    """Whether a process holds that delivery to run or plan it. A lookup holds it too, and a second lock that says so."""
     return not ledger.locks.is_free(run_key) and ledger.locks.is_free(lookup_key(run_key))
 
 
@@ -178,7 +177,7 @@ def all_records(ledger: Ledger, kind: Kind | None = None) -> list[Delivery]:
 
 
 def start_run(ledger: Ledger, delivery: Delivery, *, by: str) -> float:
-    """Note who runs it, and since when, which is returned; the reason of an earlier stop is forgotten."""
+    """Note who runs it and since when; returns that moment. The reason of an earlier stop is forgotten."""
     now = time.time()
     _update(ledger, delivery.id, run_started_at=now, run_ended_at=None, run_by=by, stopped_because=None)
     return now
@@ -190,7 +189,7 @@ def change_options(ledger: Ledger, delivery: Delivery, options: dict[str, Any]) 
 
 
 def note_last_look(ledger: Ledger, delivery: Delivery, at: float | None) -> None:
-    """Keep the moment (seconds) of the last look at what was sent again; None: none is to come."""
+    """Keep the moment (seconds) of the last look at what was sent again; None if none is to come."""
     _update(ledger, delivery.id, waiting_for=None if at is None else WaitsFor.LAST_LOOK, waiting_until=at)
 
 
@@ -208,7 +207,7 @@ def looks_due(ledger: Ledger, before: float) -> list[Delivery]:
 def going_on(ledger: Ledger, before: float) -> list[Delivery]:
     """The deliveries of which the rest may be sent from a moment before that time (seconds), the earliest first.
 
-    One that was stopped or cancelled meanwhile does not go on by itself.
+    A delivery that was stopped or cancelled meanwhile does not go on by itself.
     """
     row = tables.campaign.c
     is_open = sa.and_(row.stopped_because.is_(None), row.cancelled_at.is_(None))
@@ -221,7 +220,7 @@ def note_sought(ledger: Ledger, delivery: Delivery, at: float) -> None:
 
 
 def stop_run(ledger: Ledger, delivery: Delivery, *, because: str) -> None:
-    """Have every process that sends for its run claim nothing more. The first reason stands."""
+    """Make every process that sends for its run stop claiming. The first reason stays."""
     with ledger.write() as connection:
         connection.execute(
             tables.campaign.update()
@@ -239,9 +238,9 @@ def end_run(
     goes_on_for: str | None = None,
     goes_on_at: float | None = None,
 ) -> None:
-    """Note that the run that started then is over: why it stopped early, or when and for what reason it goes on by itself.
+    """Note that the run that started then is over: why it stopped early, or when and why it goes on by itself.
 
-    A run that took over is not concerned.
+    A run that has taken over is not affected.
     """
     with ledger.write() as connection:
         connection.execute(
@@ -259,8 +258,8 @@ def end_run(
 def cancel(ledger: Ledger, delivery: Delivery) -> int:
     """Stop it for good: nothing more is claimed, and what is pending is cancelled. Returns how many messages that were.
 
-    Chunks in flight are left alone; their answers are recorded as ever. What had left before, and was only to be sent again,
-    is what it was: somebody has it.
+    Chunks in flight are left alone; their answers are recorded as always. A message that had left before, and was only to be
+    sent again, is what it was: somebody has it.
     """
     with ledger.write() as connection:
         connection.execute(
@@ -309,8 +308,8 @@ _CANCEL_TAKEN_OUT = (
 def hold_chunks(connection: Connection, where: str, **values: object) -> list[int]:
     """The ids of the chunks that ``where`` picks, kept from every other writer until the transaction ends.
 
-    Every verb that moves messages holds their chunks first, in the order of their ids: so two of them cannot wait for each
-    other, and each counts what the other has committed. SQLite has one writer at a time anyway.
+    Every verb that moves messages holds their chunks first, in the order of their ids. So two of them cannot wait for each
+    other, and each counts what the other has committed. SQLite has only one writer at a time anyway.
     """
     lock = "" if connection.dialect.name == "sqlite" else " FOR UPDATE"
     return list(connection.execute(sql(f"SELECT id FROM chunk WHERE {where} ORDER BY id{lock}"), values).scalars())
@@ -319,10 +318,10 @@ def hold_chunks(connection: Connection, where: str, **values: object) -> list[in
 def recount(connection: Connection, where: str, *, ends_sending: bool = False, **values: object) -> None:
     """Count the messages of the chunks that ``where`` picks anew, and give the chunks the state that follows.
 
-    Whoever was taken out is cancelled first, where nothing is in flight: every way back to pending ends here.
+    Messages that were taken out are cancelled first, if nothing is in flight: every way back to pending ends here.
 
-    The chunks are held already. One that is being sent keeps that state, for its pending messages are in flight, unless
-    its sending ends here.
+    The chunks are held already. A chunk that is being sent keeps that state, because its pending messages are in flight,
+    unless its sending ends here.
     """
     values["keeps_sending"] = not ends_sending
     change(connection, _CANCEL_TAKEN_OUT.format(where=where), values)

@@ -1,4 +1,4 @@
-"""Erasing what may not be kept for ever: the numbers of campaigns that ended long ago. The counts stay, and the name.
+"""Erasing what may not be kept for ever: the numbers of campaigns that ended long ago. The counts and the name stay.
 
 A campaign is never forgotten altogether: running its file again must find that everything was sent.
 """
@@ -23,9 +23,9 @@ _OF_MESSAGES = (tables.message, tables.ticket, tables.settlement, tables.taken_o
 
 
 def erasable(ledger: Ledger, *, ended_before: float) -> list[int]:
-    """The ids of campaigns, events and tests that were last run before that time, and of which nothing is open.
+    """The ids of campaigns, events and tests that last ran before that time and have nothing open.
 
-    What a test had accepted waits for no report: nothing was sent.
+    Accepted messages of a test wait for no report: nothing was sent.
     """
     with ledger.read() as connection:
         return list(connection.scalars(_erasable(ended_before)))
@@ -38,7 +38,7 @@ def is_erasable(ledger: Ledger, delivery: Delivery, *, ended_before: float) -> b
 
 
 def shares_rejects_file(ledger: Ledger, delivery: Delivery) -> bool:
-    """Whether another campaign that is kept has the same rejects file: a test and what it was a test for have."""
+    """Whether another campaign that is kept has the same rejects file, as a test and its campaign have."""
     other = tables.campaign.c
     query = sa.select(other.id).where(
         other.id != delivery.id, other.rejects_file == delivery.rejects_file, other.erased_at.is_(None)
@@ -62,8 +62,8 @@ def _erasable(ended_before: float) -> sa.Select[int]:
 def erase(ledger: Ledger, delivery: Delivery) -> int:
     """Delete the campaign's messages, tickets, settlements, proofs and kept answers; returns how many messages those were.
 
-    It is closed first: with rows missing, a merge would take everybody for new. Of its codes hashes stay.
-    The caller holds its lock. It may be interrupted, and be called again.
+    It is closed first: with rows missing, a merge would plan everybody as new. Hashes of its codes stay. The caller holds
+    its lock. It may be interrupted and called again.
     """
     erased = 0
     now = sa.func.coalesce(tables.campaign.c.closed_at, time.time())
@@ -88,7 +88,7 @@ def erase(ledger: Ledger, delivery: Delivery) -> int:
 
 
 def code_hash(ledger: Ledger, code: str) -> str:
-    """A code as an erased event keeps it: enough to know it again in this ledger, and no more."""
+    """A code as an erased event keeps it: enough to recognise it in this ledger, and no more."""
     return hashlib.blake2b(code.encode(), digest_size=16, key=ledger.uuid.encode()).hexdigest()
 
 
@@ -107,7 +107,7 @@ def _forget_news(chunks: Sequence[int]) -> sa.Delete:
 
 
 def _chunks(ledger: Ledger, delivery: Delivery) -> Iterator[Sequence[int]]:
-    """The campaign's chunks, as many at once as one transaction should erase."""
+    """The campaign's chunks, in groups of as many as one transaction should erase."""
     chunk = tables.chunk.c
     last = 0
     while True:
@@ -127,7 +127,7 @@ def mark_erased(ledger: Ledger, delivery: Delivery) -> None:
 
 
 def erase_parked(ledger: Ledger, *, received_before: float) -> int:
-    """Delete news about ids that turned out to be nobody's; returns how many."""
+    """Delete news about ids that no message turned out to have; returns how many."""
     with ledger.write() as connection:
         return connection.execute(
             tables.parked_report.delete().where(tables.parked_report.c.received_at < received_before)

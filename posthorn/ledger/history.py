@@ -1,4 +1,4 @@
-"""What was: one number's history over every campaign and event of the ledger; how long requests took lately."""
+"""One number's history over every campaign and event of the ledger, and how long requests took lately."""
 
 from __future__ import annotations
 

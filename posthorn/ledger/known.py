@@ -1,7 +1,7 @@
-"""What of a list is planned already: the rows of a campaign or an event that the ledger knows, beside those of its file.
+"""Which rows of a list are planned already: the rows that the ledger knows, compared with those of the file.
 
-A campaign's row is its number. An event's is its code; without one, the value of its key column, or its number and its other
-columns. What identifies a row is all in which the two differ: ``KnownNumbers`` and ``KnownTickets`` answer alike.
+A campaign's row is identified by its number. An event's row is identified by its code; without one, by its key column, or by
+its number and other columns. ``KnownNumbers`` and ``KnownTickets`` differ only in that, and answer alike.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from posthorn.models import ChunkState, MessageState, Phone
 _CHUNKS_PER_PAGE = 1_000
 _PHONES_PER_QUERY = 500
 _NEEDS_NO_WORD = (MessageState.REJECTED, MessageState.SUPPRESSED, MessageState.CANCELLED)
-"""States from which a row may leave its list without a word: nothing went to it, and nothing will."""
+"""States in which a row may leave its list without anybody's word: nothing went to it, and nothing will."""
 _MAY_BE_RESENT = (MessageState.REJECTED, MessageState.SUPPRESSED)
-"""Those of them from which a person may have it sent again: that it has left its list is remembered."""
+"""Those of them from which a person may have it sent again, so it is remembered that it left its list."""
 _CORRIGIBLE = (MessageState.PENDING, MessageState.REJECTED, MessageState.SUPPRESSED)
-"""States in which a new number is simply the number: nothing has left. What was refused is pending again with it."""
+"""States in which a new number simply replaces the old one: nothing has left. What was refused is pending again."""
 
 
 _RowKey = tuple[int, tuple[str, ...]]
@@ -38,7 +38,7 @@ _RowKey = tuple[int, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class KnownRow:
-    """A planned row: where it stood in the file when it was planned, and what became of it. ``code`` is a ticket's."""
+    """A planned row: its line in the file when it was planned, and what became of it. ``code`` is a ticket's."""
 
     place: Position
     line: int
@@ -51,10 +51,10 @@ class KnownRow:
 class Differences:
     """How a list differs from what is planned, complete once all its batches were given.
 
-    ``known`` rows are planned, ``still_out`` of them were taken out and stay so. ``numbers`` and ``fields`` are changes of
-    rows that have not left; ``left`` are changed numbers of rows that have, ``ambiguous`` pairs of lines that may be one
-    row: (line in the file, line it may be, whether that other one is in the file, too). ``absent`` are rows that left
-    the list without a word, ``back`` those that had and are in it again.
+    ``known`` rows are planned; ``still_out`` of them were taken out and stay so. ``numbers`` and ``fields`` are changes
+    of rows that have not left; ``left`` are changed numbers of rows that have. ``ambiguous`` are pairs of lines that may
+    be one row: (line in the file, line it may be, whether that other one is in the file, too). ``absent`` rows left the
+    list without anybody's word; ``back`` rows had left and are in it again.
     """
 
     new: int = 0
@@ -78,10 +78,10 @@ class KnownRows(Protocol):
         """The rows of a batch that are not planned yet."""
 
     def code_of(self, row: Row) -> str | None:
-        """The code that a row has in the ledger, None where it is not planned."""
+        """The code that a row has in the ledger; None if it is not planned."""
 
     def finish(self) -> None:
-        """All batches were given: find what is missing."""
+        """To be called after the last batch: finds what is missing."""
 
 
 class KnownNumbers:
@@ -110,8 +110,8 @@ class KnownNumbers:
     def _known_of(self, phones: Sequence[Phone]) -> set[int]:
         """Those of the numbers that are planned; each is asked for once.
 
-        A list that was only added to begins as it was planned, so it is compared as it stands as long as that is so: a set
-        of all numbers would take ten times their room.
+        A list that only grew begins as it was planned, so it is compared row by row as long as that holds: a set of all
+        numbers would take ten times the memory.
         """
         if self._unseen is None:
             ahead = self._in_order[self._at : self._at + len(phones)]
@@ -139,7 +139,7 @@ class KnownNumbers:
 
 
 def _numbers(ledger: Ledger, delivery: Delivery) -> Iterator[int]:
-    """Every planned number; in JSON where the driver takes its time over each row."""
+    """Every planned number; in JSON if the driver is slow with each row."""
     of_chunks = (
         "FROM message WHERE chunk_id IN (SELECT id FROM chunk WHERE campaign_id = :campaign AND id > :after AND id <= :last)"
     )
@@ -159,7 +159,7 @@ def _numbers(ledger: Ledger, delivery: Delivery) -> Iterator[int]:
 
 
 def _noted(ledger: Ledger, delivery: Delivery, noted: sa.Table) -> dict[int, Position]:
-    """The numbers of a campaign's rows that stand in that table of places."""
+    """The numbers of a campaign's rows that are in that table of places."""
     message = tables.message.c
     here = sa.and_(noted.c.chunk_id == message.chunk_id, noted.c.position == message.position)
     query = sa.select(message.phone, message.chunk_id, message.position).join(noted, here)
@@ -176,7 +176,7 @@ _OF_PHONES = sql(
 
 
 def _rows_of(ledger: Ledger, delivery: Delivery, phones: Sequence[int]) -> list[KnownRow]:
-    """The planned rows of these numbers but for those that were taken out, in the order of their lines."""
+    """The planned rows of these numbers without those that were taken out, in the order of their lines."""
     found = []
     with ledger.read() as connection:
         for at in range(0, len(phones), _PHONES_PER_QUERY):
@@ -250,7 +250,7 @@ class KnownTickets:
                     self._by_code.setdefault(row.code, its)
 
     def _index(self, ticket: _Ticket) -> None:
-        """Make a ticket whose row has no code findable by its key, or by its number and other columns."""
+        """Index a ticket whose row has no code by its key, or by its number and other columns."""
         if self._key is not None and (value := ticket.fields.get(self._key, "").strip()):
             self._by_key[value] = ticket
         columns = tuple(sorted(set(ticket.fields) - self._own))
@@ -269,7 +269,7 @@ class KnownTickets:
         return new
 
     def code_of(self, row: Row) -> str | None:
-        """The code that a row has in the ledger, None where it is not planned."""
+        """The code that a row has in the ledger; None if it is not planned."""
         ticket = self._find(row)
         return None if ticket is None else ticket.row.code
 
@@ -327,7 +327,7 @@ class KnownTickets:
         known = ticket.row
         has_left = known.state not in (*_CORRIGIBLE, MessageState.CANCELLED)
         if ticket.is_out and has_left:
-            return  # it stays with the number that it went to, and goes to no other
+            return  # it stays with the number that it went to
         if ticket.is_sending or has_left:
             self.differences.left.append((row.line, known))
             return

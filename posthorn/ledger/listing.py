@@ -23,7 +23,7 @@ _NEVER_SENT = (MessageState.PENDING, MessageState.SUPPRESSED)
 class Listed(NamedTuple):
     """One message. ``state`` is a key of the totals, ``error`` the provider's code or reason, times seconds since 1970.
 
-    ``sent_at`` is when its request was last made; None where none was, or where the message waits to be sent again.
+    ``sent_at`` is when its request was last made; None if none was, or if the message waits to be sent again.
     """
 
     line: int

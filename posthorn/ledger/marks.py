@@ -1,4 +1,4 @@
-"""A delivery's mark: what this machine has claimed of it, kept outside the ledger, to tell an older copy of that.
+"""A delivery's claim mark: what this machine has claimed of it, kept outside the ledger, to notice a restored older copy.
 
 One small file per ledger and delivery, in a folder that no restore of the ledger touches. Every process of this machine
 appends a line for each claim, after the claim's commit and before its request. Lines are never changed. A line holds no
@@ -43,9 +43,9 @@ class MarkedClaim:
 
 
 class Mark:
-    """The mark of one delivery on this machine, open for more. Usable from several threads and processes.
+    """The mark of one delivery on this machine, open for more lines. Usable from several threads and processes.
 
-    What it held when it was opened is what its questions are about. ``problem`` is set once a line could not be written:
+    Its answers are about what it held when it was opened. ``problem`` is set once a line could not be written:
     nothing may leave after that.
 
     Raises:
@@ -80,7 +80,7 @@ class Mark:
         self._append(marked.line())
 
     def note_settled(self, token: str) -> None:
-        """Append that the ledger has caught up with every line above, which it has if it holds the token.
+        """Append that the ledger has caught up with every line above: a ledger that holds the token has.
 
         Raises:
             LedgerError: it cannot be written.
@@ -99,7 +99,7 @@ class Mark:
         return [words[1] for words in self._lines if words[0] == "settled"]
 
     def open_claims(self, held: Collection[str]) -> list[MarkedClaim]:
-        """The claims that the ledger must know, given the tokens that it holds: those after the last of them."""
+        """The claims that the ledger must know, given the tokens that it holds: those after the last token."""
         claims: list[MarkedClaim] = []
         for words in self._lines:
             if words[0] == "settled" and words[1] in held:

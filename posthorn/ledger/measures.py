@@ -1,4 +1,4 @@
-"""What is measured of the ledger for the metrics: from the counters of chunks and from attempts, never a message's row."""
+"""What the metrics measure: read from the counters of chunks and from attempts, never from a message's row."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ from posthorn.models import ChunkState, Kind
 SHOWN_DAYS = 30
 """For how long a campaign is measured after its last run. One with something pending or unknown is always measured."""
 MAX_SHOWN = 100
-"""How many campaigns with nothing pending or unknown are measured at most, the newest first."""
+"""At most this many campaigns with nothing pending or unknown are measured, the newest first."""
 
 BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """The upper bounds of the histogram of requests; one more has none."""
 
 _SETTLED_SECONDS = 3600
-"""So long after a run's end nothing of it sends any more: its attempts need not be counted again."""
+"""This long after a run's end nothing of it sends any more, so its attempts need not be counted again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How one campaign or event stands.
 
-    ``asks_since``: since when it waits for a person's approval. ``oldest_unknown_at``: when the request left whose outcome
-    is open for longest. ``goes_on_at``: when its rest is sent by itself, where it waits for that; it is
-    not stopped then.
+    ``asks_since``: since when it waits for a person's approval. ``oldest_unknown_at``: when the oldest request
+    of unknown outcome left. ``goes_on_at``: when its rest is sent by itself, if it waits for that; then it is not stopped.
     """
 
     name: str
@@ -111,7 +110,7 @@ def standings(ledger: Ledger) -> list[Standing]:
 
 
 class RequestCount:
-    """Counts the requests of all campaigns and events, tests aside; what can no longer change is counted once."""
+    """Counts the requests of all campaigns and events except tests; what can no longer change is counted once."""
 
     def __init__(self) -> None:
         self._settled: dict[tuple[int, float, float], Sequence[Requests]] = {}

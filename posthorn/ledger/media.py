@@ -88,7 +88,7 @@ def used_by(ledger: Ledger, gateway: str, file_ids: Sequence[str]) -> list[str]:
 def keep_file_id(ledger: Ledger, campaign: PlannedCampaign, item: MediaRecord, file_id: str) -> None:
     """Remember the provider's id for this item, for the campaign and for later campaigns with the same content.
 
-    Two campaigns may have the same file uploaded at the same time: the later one's id is kept.
+    If two campaigns upload the same file at the same time, the later id is kept.
     """
     values = {"gateway": campaign.gateway, "fingerprint": item.fingerprint, "file": file_id, "now": time.time()}
     with ledger.write() as connection:
@@ -97,7 +97,7 @@ def keep_file_id(ledger: Ledger, campaign: PlannedCampaign, item: MediaRecord, f
 
 
 def keep_refused(ledger: Ledger, campaign: PlannedCampaign, item: MediaRecord, why: str) -> None:
-    """Remember that the provider refuses this file: its campaign may have another one instead, whatever has left."""
+    """Remember that the provider refuses this file: its campaign may have another one, even if something has left."""
     with ledger.write() as connection:
         connection.execute(_item(campaign, item).values(refused=why))
 

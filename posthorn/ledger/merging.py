@@ -1,6 +1,6 @@
-"""What a merge changes of rows that are planned: numbers and columns that were corrected, people who were taken out.
+"""What a merge changes in planned rows: corrected numbers and columns, people who were taken out.
 
-All of it happens in the commit that shows the new wave, judged while the chunks are held.
+All of it is decided while the chunks are held, and happens in the commit that shows the new wave.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class NewFields:
 class Change:
     """What a merge changes of planned rows, who takes people out, and why; ``options`` says how it is run from now on.
 
-    ``absent`` rows have left the list without a word, those that are ``back`` are in it again.
+    ``absent`` rows have left the list without anybody's word; ``back`` rows are in it again.
     """
 
     numbers: Sequence[NewNumber] = ()
@@ -93,9 +93,9 @@ def restore_left(connection: Connection, campaign_id: int, chunks: Sequence[int]
 
 
 def take_out(connection: Connection, campaign_id: int, places: Sequence[Position], *, by: str, why: str) -> None:
-    """Note for good that nothing more is to go to these messages; what is pending of them is cancelled.
+    """Note for good that nothing more goes to these messages' recipients; pending messages are cancelled.
 
-    One that is being sent may leave all the same: it is cancelled only if it turns out not to have left.
+    A message that is being sent may still leave. It is cancelled only if it turns out not to have left.
     """
     carry_out(connection, campaign_id, Change(out=places, by=by, why=why))
 
@@ -106,7 +106,7 @@ _RENUMBER = (
     " THEN :pending ELSE state END WHERE chunk_id = :chunk AND position = :position AND state = :seen"
     f" AND NOT EXISTS ({_IS_SENDING})"
 )
-"""What was refused for its number, or not messaged for it, is pending with another one."""
+"""A message that was refused or suppressed because of its number is pending again with the new one."""
 
 
 def _renumber(connection: Connection, one: NewNumber) -> None:

@@ -1,4 +1,4 @@
-"""News that providers push: applied where it fits its message, parked where it does not (yet), harmless when repeated."""
+"""News that providers push: applied if it fits its message, parked if it does not (yet), harmless when repeated."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _PARKED_AT_ONCE = 1_000
 def take_news(ledger: Ledger, news: Sequence[News], *, now: float | None = None) -> int:
     """Apply or park news, durably; returns how many messages it moved.
 
-    A final state never goes back. News of an unknown ticket settles it; news with an id of no message is parked, for it may
-    have come before the answer of the send was recorded. News that contradicts the message that has its id (another number,
+    A final state never goes back. News of an unknown ticket settles it. News with an id of no message is parked: it may have
+    come before the answer of the send was recorded. News that contradicts the message that has its id (another number,
     template or provider, a time before it was sent) is parked for good. ``now`` is when it came, as of the epoch.
     """
     now = time.time() if now is None else now
@@ -44,11 +44,11 @@ def take_news(ledger: Ledger, news: Sequence[News], *, now: float | None = None)
 
 
 def apply_parked(ledger: Ledger, ids: Sequence[str] | None = None) -> int:
-    """Apply parked news (with these ids, or all) whose message can be told by now; returns how many moves it made.
+    """Apply parked news (with these ids, or all) whose message is known by now; returns how many moves it made.
 
-    Its answer was recorded meanwhile; or it was lost, and the news settles the ticket that is unknown since then. What
-    contradicts its message is marked and stays parked.
-    Each settlement and each batch is a transaction of its own, and so holds its chunks in order.
+    Either the message's answer was recorded meanwhile, or it was lost and the news settles the unknown ticket. News that
+    contradicts its message is marked and stays parked. Each settlement and each batch is a transaction of its own, and so
+    holds its chunks in order.
 
     Raises:
         RuntimeError: it is called in a group.
@@ -108,7 +108,7 @@ def _rows(ledger: Ledger, query: sa.Select[Any]) -> Sequence[Row[Any]]:
 
 
 def _apply(ledger: Ledger, known: dict[str, Subject], told: Sequence[tuple[News, MessageState]], now: float) -> int:
-    """Apply what fits its message, and park what contradicts it; how many messages moved."""
+    """Apply what fits its message, and park what contradicts it; returns how many messages moved."""
     reports = []
     for one, state in told:
         said = _why(known[one.provider_id], one, now)
@@ -143,7 +143,7 @@ def _report(news: News | Row[Any], state: MessageState) -> Report:
 
 
 def _settle_or_park(ledger: Ledger, news: News, state: MessageState, now: float) -> int:
-    """What to do with an id of no message, unless an earlier piece of the same news has just made it one."""
+    """What to do with an id of no message, unless an earlier piece of the same news has just given it to one."""
     if known := subjects(ledger, [news.provider_id]):
         return _apply(ledger, known, [(news, state)], now)
     if (

@@ -12,7 +12,7 @@ from posthorn.models import ChunkState, MessageState
 
 
 def behind(chunk: str) -> str:
-    """What a paged query of messages ``m`` demands, whose chunk is the column ``chunk``: the one that its index starts with.
+    """The condition of a paged query of messages ``m``; ``chunk`` is the column of their chunk that its index starts with.
 
     Its first half tells SQLite where to start. Among the columns of the query are ``chunk_id`` and ``position``.
     """
@@ -25,7 +25,7 @@ def in_order(chunk: str) -> str:
 
 
 BEHIND, IN_ORDER = behind("k.id"), in_order("k.id")
-"""Of a query that begins with chunks ``k``, as most do."""
+"""For a query that begins with chunks ``k``, as most do."""
 PENDING = sql(
     "SELECT m.chunk_id, m.position, m.line, m.phone FROM chunk k JOIN message m ON m.chunk_id = k.id"
     f" WHERE k.campaign_id = :campaign AND k.state = {ChunkState.PENDING} AND m.state = {MessageState.PENDING}"

@@ -1,6 +1,6 @@
-"""News that is kept apart: its id is not a message's (yet), or it contradicts the message that has its id.
+"""News that is kept apart: no message has its id (yet), or it contradicts the message that has its id.
 
-Contradictory news is never applied. A person sees it in the status and by ``posthorn webhooks --parked``.
+Contradictory news is never applied. A person sees it in the status and with ``posthorn webhooks --parked``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _SUBJECTS = (
 
 
 def subjects(ledger: Ledger, ids: Sequence[str]) -> dict[str, Subject]:
-    """Those of the ids that are messages', with what is known of each."""
+    """Those of the ids that messages have, with what is known of each."""
     with ledger.read() as connection:
         rows = connection.execute(_SUBJECTS, {"ids": list(ids)}).all()
     return {
@@ -79,7 +79,7 @@ def contradiction(
     happened_at: float | None,
     received_at: float,
 ) -> str | None:
-    """What of the news does not fit the message that has its id; None where it fits."""
+    """What in the news does not fit the message that has its id; None if it fits."""
     if gateway is not None and gateway != subject.gateway:
         return "another provider"
     if phone is not None and not may_be_same_number(phone, subject.phone):
@@ -95,9 +95,9 @@ def contradiction(
 def park(
     connection: Connection, news: News, state: MessageState, *, contradicts: str | None = None, now: float | None = None
 ) -> None:
-    """Keep the news once, however often it is pushed; what differs in anything is another piece.
+    """Keep the news once, however often it is pushed. News that differs in anything is another piece.
 
-    So is what comes again much later: the first may be too old for a message that the second is about.
+    So is the same news that comes again much later: the first may be too old for the message that the second is about.
     """
     parked = tables.parked_report
     now = time.time() if now is None else now

@@ -1,4 +1,4 @@
-"""Planning: a campaign and every one of its recipients, written once.
+"""Planning: a campaign and all its recipients are written once.
 
 An interrupted plan is not a campaign: the next plan of that name starts afresh.
 """
@@ -34,7 +34,7 @@ _PLANNING_WAIT_SECONDS = 600
 class Row:
     """One accepted row of the operator's file. All but line and number belong to tickets only.
 
-    ``is_generated``: the row has no code, ``barcode`` was made for it.
+    ``is_generated``: the row has no code; ``barcode`` was generated for it.
     """
 
     line: int
@@ -63,7 +63,7 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NewDelivery:
-    """What is to be planned. A sample of ``canary`` rows is the first wave, the rest follows in waves as ``ramp`` says."""
+    """What is to be planned. A sample of ``canary`` rows is the first wave; the rest follows in waves as ``ramp`` says."""
 
     name: str
     gateway: str
@@ -87,10 +87,10 @@ def plan(
 ) -> Delivery | None:
     """Write a campaign and every one of its recipients, once, or merge new rows into a planned one as its next wave.
 
-    ``check`` is called with the campaign's id once the rows are written, and before anybody sees them: where it raises, or
-    does not come back, nothing is planned. What it returns is changed in the same commit. One plan at a time, so no other
-    plan slips by. A test campaign replaces an earlier test of that name: it sends nothing, so nothing can be repeated.
-    Returns None when no row was valid and nothing was planned before. The caller holds the campaign's lock.
+    ``check`` is called with the campaign's id once the rows are written and before anybody sees them. If it raises or does
+    not return, nothing is planned. The changes that it returns are made in the same commit. Only one plan runs at a time, so
+    none can slip by. A test campaign replaces an earlier test of that name: it sends nothing, so nothing can be repeated.
+    Returns None if no row was valid and nothing was planned before. The caller holds the campaign's lock.
 
     Raises:
         LedgerError: the name is planned already, or another plan has kept the ledger for ten minutes.
@@ -125,7 +125,7 @@ def _update(
     planned: Delivery | None,
     change: Change | None,
 ) -> None:
-    """Enter what the list and the file say now. Its input is everybody ever planned, and what was rejected this time."""
+    """Enter what the list and the file say now. The input is everybody ever planned, plus what was rejected this time."""
     wave, campaign = tables.wave.c, tables.campaign
     ever = connection.execute(sa.select(sa.func.sum(wave.messages)).where(wave.campaign_id == campaign_id)).scalar_one()
     options = new.options if change is None or change.options is None else change.options
@@ -151,7 +151,7 @@ def _update(
 
 
 def forget_unfinished(ledger: Ledger, *, begun_before: float) -> int:
-    """Delete what plans left that were begun before that time and never finished; returns how many those were."""
+    """Delete what is left of plans that began before that time and never finished; returns how many there were."""
     campaign = tables.campaign.c
     with ledger.locks.hold("planning") as held:
         if not held:  # one is under way: the next time
@@ -193,7 +193,7 @@ def _begin(ledger: Ledger, new: NewDelivery) -> int:
 
 
 def _set_media(connection: Connection, campaign_id: int, items: Sequence[Media]) -> None:
-    """Make these the campaign's media. What they are at the provider is found out by the next upload."""
+    """Make these the campaign's media. The next upload finds out what the provider has of them."""
     connection.execute(tables.media.delete().where(tables.media.c.campaign_id == campaign_id))
     media = [
         {
@@ -222,7 +222,7 @@ def _forget(connection: Connection, campaign_id: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Staged:
-    """Messages that are written, and whose chunks are not: ``sizes`` of the chunks with ids from ``first`` on.
+    """Messages that are written but whose chunks are not yet: ``sizes`` of the chunks with ids from ``first`` on.
 
     ``suppressed`` is how many of each chunk must not be messaged.
     """
@@ -246,7 +246,7 @@ def _newest_chunk(connection: Connection) -> int:
 
 
 def _stage_waves(ledger: Ledger, campaign_id: int, new: NewDelivery, rows: Rows, *, canary: int) -> list[_Staged]:
-    """Stage the rows as the waves in which they are to go; those without a row are left out."""
+    """Stage the rows as the waves in which they will go; empty waves are left out."""
     scope = suppression.scope_for(new.content.kind, new.options)
     if not canary:
         staged = _stage(ledger, campaign_id, new.chunk_size, rows, scope)
@@ -272,9 +272,9 @@ def _stage(
     scope: Scope,
     first: int | None = None,
 ) -> _Staged:
-    """Write the rows as the messages of chunks of ``chunk_size`` that are not there yet: nobody sees them.
+    """Write the rows as messages of chunks of ``chunk_size`` that do not exist yet, so that nobody sees them.
 
-    Who must not get what respects that scope is suppressed from the beginning.
+    Recipients whose opt-outs this scope respects are suppressed from the beginning.
     """
     out = suppression.codes(ledger, scope)
     if first is None:
@@ -312,7 +312,7 @@ def _show(ledger: Ledger, connection: Connection, campaign_id: int, staged: _Sta
 
 
 def _whole_chunks(rows: Iterable[Sequence[Any]], size: int) -> Iterator[list[Any]]:
-    """The rows in lists of as many as one transaction should write, each but the last a whole number of chunks."""
+    """The rows in lists as long as one transaction should write; each but the last holds a whole number of chunks."""
     wanted = max(size, _ROWS_PER_TRANSACTION // size * size)
     gathered: list[Any] = []
     for batch in rows:
@@ -367,7 +367,7 @@ def _json(fields: dict[str, str] | None) -> str:
 
 
 def _insert(ledger: Ledger, connection: Connection, into: str, values: Iterable[tuple[Any, ...]]) -> None:
-    """Many rows, by the fastest way the database has; ``into`` is ``table (columns)`` in this module's own words."""
+    """Insert many rows by the database's fastest way; ``into`` is ``table (columns)``, written in this module only."""
     if ledger.is_sqlite:
         marks = ", ".join("?" * (into.count(",") + 1))
         connection.exec_driver_sql(f"INSERT INTO {into} VALUES ({marks})", list(values))

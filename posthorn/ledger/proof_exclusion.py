@@ -1,6 +1,6 @@
-"""What keeps proofs apart from recipients' messages: their ids are bound, and their codes are void.
+"""Keeps proofs apart from recipients' messages: a proof's id belongs to no message, and its code is void.
 
-While the id of one is not known, nothing is concluded from what is listed of its number.
+While a proof's id is not known, nothing is concluded from rows that are listed for its number.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _VOID = sql(
 
 
 def void_within(connection: Connection, name: str) -> None:
-    """Make the codes of an event's proofs void; asked again whenever it is planned or a proof of it ends."""
+    """Make the codes of an event's proofs void; called whenever it is planned or a proof of it ends."""
     connection.execute(_VOID, {"name": name})
 
 
 def is_open() -> sa.ColumnElement[bool]:
-    """Of a proof: it may be listed under an id that nobody here knows."""
+    """Whether a proof may be listed under an id that nobody here knows."""
     proof = tables.proof.c
     in_doubt = proof.outcome.in_([ProofOutcome.SENDING.value, ProofOutcome.UNKNOWN.value])
     return sa.or_(in_doubt, sa.and_(proof.outcome == ProofOutcome.TAKEN.value, proof.provider_id.is_(None)))
@@ -41,7 +41,7 @@ def open_with(
 ) -> dict[Phone, list[tuple[float, float]]]:
     """Those of the numbers to which a proof of unknown outcome went since then, with when each was under way (seconds).
 
-    Of that title only, where one is given.
+    Only those of that title, if one is given.
     """
     proof = tables.proof.c
     query = sa.select(proof.phone, proof.title, proof.claimed_at, sa.func.coalesce(proof.ended_at, time.time()))
@@ -55,7 +55,7 @@ def open_with(
 
 
 def ids_among(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """Those of the provider's ids that are proofs'."""
+    """Those of the provider's ids that belong to proofs."""
     proof = tables.proof.c
     return set(connection.execute(sa.select(proof.provider_id).where(proof.provider_id.in_(ids))).scalars())
 
@@ -74,7 +74,7 @@ def erase_within(connection: Connection, kind: Kind, name: str) -> None:
 
 
 def erase_unplanned(ledger: Ledger, *, claimed_before: float) -> int:
-    """Delete old proofs of what was never planned; how many."""
+    """Delete old proofs of files that were never planned; returns how many."""
     proof, campaign = tables.proof, tables.campaign.c
     is_planned = sa.exists().where(campaign.name == proof.c.name)
     with ledger.write() as connection:

@@ -1,7 +1,7 @@
-"""Proofs: real messages to an operator's own number. They are not a recipient's, and so in no total and no repeat check.
+"""Proofs: real messages to an operator's own number. They are no recipient's, so no total and no repeat check has them.
 
-A proof is claimed and committed before its request leaves, as every message is. Its provider's id is bound to it. While its
-outcome is not known, no row of its number may be taken for a recipient's message: see ``proof_exclusion``.
+A proof is claimed and committed before its request leaves, as every message is. The provider's id is bound to it. While its
+outcome is not known, no listed row of its number counts as a recipient's message: see ``proof_exclusion``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from posthorn.models import Kind, Phone, ProofOutcome, Scope
 
 @dataclass(frozen=True, slots=True)
 class NewProof:
-    """What is to be sent to whom: a campaign's has a title, a ticket's a stored MMS and a code of its own."""
+    """What is to be sent to whom. A campaign's proof has a title, a ticket's a stored MMS and a code of its own."""
 
     kind: Kind
     name: str
@@ -39,7 +39,7 @@ class NewProof:
 
 @dataclass(frozen=True, slots=True)
 class ProofClaim:
-    """One proof that may be sent by this process, once."""
+    """One proof that this process may send, once."""
 
     id: int
     owner: str
@@ -57,11 +57,11 @@ def suppressed(ledger: Ledger, phones: Sequence[Phone]) -> set[int]:
 
 
 def claim(ledger: Ledger, new: NewProof, owner: str, limits: Limits) -> ProofClaim:
-    """Enter a proof before its request leaves, and reserve what it costs; its code is void from now on.
+    """Enter a proof before its request leaves, and reserve its cost. Its code is void from now on.
 
     Raises:
         Suppressed: its number must get nothing.
-        CapReached: it would go beyond a cap.
+        CapReached: its cost would exceed a cap.
     """
     with ledger.write() as connection:
         if not ledger.is_sqlite:
@@ -80,7 +80,7 @@ def claim(ledger: Ledger, new: NewProof, owner: str, limits: Limits) -> ProofCla
 
 
 def stands(ledger: Ledger, claimed: ProofClaim) -> bool:
-    """Whether the proof is still this process's to send."""
+    """Whether this process may still send the proof."""
     proof = tables.proof.c
     query = sa.select(proof.id).where(
         proof.id == claimed.id, proof.owner == claimed.owner, proof.outcome == ProofOutcome.SENDING.value
@@ -98,7 +98,7 @@ def record(
     error: str | None = None,
     problem: str | None = None,
 ) -> None:
-    """Record what became of a proof. A late answer to one that was given up for dead still says what it was."""
+    """Record what became of a proof. A late answer still counts, even if the proof was already called unknown."""
     proof = tables.proof
     is_open = proof.c.outcome.in_([ProofOutcome.SENDING.value, ProofOutcome.UNKNOWN.value])
     said = {"outcome": outcome.value, "provider_id": provider_id, "error": error, "problem": problem}
@@ -132,7 +132,7 @@ def to(ledger: Ledger, phone: Phone) -> list[KeptProof]:
 
 
 def abandon_dead(ledger: Ledger) -> int:
-    """Call every proof unknown whose process has died in the middle of its request; how many. None is ever sent again."""
+    """Make every proof unknown whose process died in the middle of its request; returns how many. None is sent again."""
     proof = tables.proof
     is_sending = proof.c.outcome == ProofOutcome.SENDING.value
     with ledger.read() as connection:

@@ -1,6 +1,6 @@
 """What is written of an answer: each message of a claim moves as its receipt says, and the attempt is closed.
 
-Every write is a compare-and-set: it names the claim's epoch, and happens only while nobody else has had the last word.
+Every write is a compare-and-set: it names the claim's epoch, and happens only while that claim is the current one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _MOVE = (
     f" WHERE chunk_id = :chunk AND message.position = new.position AND message.state IN ({_IN_FLIGHT})"
 )
 _IDS_PER_STATEMENT = 500
-"""SQLite walks a JSON array from its beginning for each element."""
+"""SQLite walks a JSON array from its start for each element, so short arrays are quicker."""
 _LATE = "the answer came after the claim was over; what was taken by it may have been taken twice"
 _logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def move_messages(ledger: Ledger, connection: Connection, claimed: Claim, receip
 
 
 def _ids_only(claimed: Claim, receipts: Sequence[Receipt]) -> list[str | None]:
-    """The ids of what is usual, a whole chunk taken in one state, each message under an id; empty for anything else."""
+    """The ids in the usual case: a whole chunk taken in one state, each message under an id. Empty in any other case."""
     state = receipts[0].state
     ids = [receipt.provider_id for receipt in receipts if receipt.state == state and receipt.error is None]
     is_usual = (
@@ -119,12 +119,12 @@ def _needs_lookup(receipt: Receipt) -> bool:
 
 
 def is_clean(answer: Answer) -> bool:
-    """Whether the answer says everything about everyone: its text is worth nothing then."""
+    """Whether the answer says everything about everyone. Then its text need not be kept."""
     return not answer.anomalies and all(receipt.state != MessageState.UNKNOWN for receipt in answer.receipts)
 
 
 def without_bound_ids(ledger: Ledger, claimed: Claim, receipts: Sequence[Receipt]) -> list[Receipt]:
-    """The receipts, unknown where their provider id is another message's (or another receipt's) already."""
+    """The receipts; those whose provider id another message (or another receipt) has already become unknown."""
     ids = [receipt.provider_id for receipt in receipts if receipt.provider_id]
     message = tables.message.c
     query = sa.select(message.provider_id, message.chunk_id, message.position)
@@ -143,7 +143,7 @@ def without_bound_ids(ledger: Ledger, claimed: Claim, receipts: Sequence[Receipt
 
 
 def keep_late(ledger: Ledger, claimed: Claim, answer: Answer) -> None:
-    """Keep an answer that came after its claim was over, unless it is the very one that is recorded."""
+    """Keep an answer that came after its claim was over, unless it is the one that was recorded."""
     attempt = tables.attempt.c
     of_claim = sa.and_(attempt.chunk_id == claimed.chunk_id, attempt.epoch == claimed.epoch, attempt.owner == claimed.owner)
     with ledger.write() as connection:
@@ -161,7 +161,7 @@ def keep_late(ledger: Ledger, claimed: Claim, answer: Answer) -> None:
 
 
 def _copies_of(claimed: Claim, answer: Answer) -> list[Copy]:
-    """What a late answer says was taken, by ids. Those that a lookup has bound meanwhile do not count as copies."""
+    """What was taken according to a late answer, by ids. Ids that a lookup has bound meanwhile do not count as copies."""
     evidence = f"named in an answer that came after the claim was over (chunk {claimed.chunk_id}, epoch {claimed.epoch})"
     return [
         Copy(receipt.provider_id, claimed.chunk_id, position, receipt.state, evidence)
@@ -185,7 +185,7 @@ def close_failed(connection: Connection, claimed: Claim, outcome: str, error: Ga
 def close_attempt(
     connection: Connection, claimed: Claim, outcome: str, *, problem: str | None, evidence: Evidence, code: str | None = None
 ) -> None:
-    """Write into the attempt how it ended, with the evidence that is kept."""
+    """Record in the attempt how it ended, with the evidence."""
     change(
         connection,
         _CLOSE,

@@ -1,6 +1,6 @@
 """Settling what is unknown: which messages wait for it, what lookups found, and the decisions, each with its evidence.
 
-A decision moves a message only while it is still unknown, so two who reconcile at once cannot undo each other.
+A decision moves a message only while it is still unknown, so two processes that reconcile cannot undo each other.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Unconfirmed:
 
     It may have been taken between ``since`` and ``until`` (seconds, our clock).
 
-    ``absent_since`` is when a lookup first did not find it, ``resends`` how often it was sent again already,
-    ``last_decision`` what was decided last, ``status`` the HTTP status that its request was answered with, if any,
-    ``last_evidence`` why, ``attempts`` how many requests of its chunk may have reached the provider, ``title`` and
-    ``send_at`` what those named: the latest moment (seconds).
+    ``absent_since`` is when a lookup first did not find it, ``resends`` how often it was sent again. ``last_decision`` and
+    ``last_evidence`` are what was decided last, and why. ``status`` is the HTTP status that answered its request, if any.
+    ``attempts`` is how many requests of its chunk may have reached the provider; ``title`` and ``send_at`` (seconds, the
+    latest) are what those named.
     """
 
     chunk_id: int
@@ -62,8 +62,8 @@ class Unconfirmed:
 class Control:
     """A message that the provider surely took under ``provider_id``: its request was under way from ``since`` to ``until``.
 
-    ``title``, ``send_at`` (seconds) and ``hold_minutes`` are as it was sent, by a campaign that need not be the one that is
-    looked up.
+    ``title``, ``send_at`` (seconds) and ``hold_minutes`` are as it was sent. Its campaign need not be the one that is looked
+    up.
     """
 
     provider_id: str
@@ -89,7 +89,7 @@ class Settlement:
 
     @property
     def is_news(self) -> bool:
-        """Whether it says something that is not kept already."""
+        """Whether it says anything new."""
         last = self.message
         says_why = self.decision in DOUBTS and self.evidence != last.last_evidence
         return self.state != MessageState.UNKNOWN or self.decision != last.last_decision or says_why
@@ -110,7 +110,7 @@ def without_id(ledger: Ledger, campaign: PlannedCampaign, size: int, after: tupl
 
 
 def _unconfirmed_query(where: str, chunk: str) -> sa.TextClause:
-    """Messages with what is known of the requests that named them; ``chunk`` is the column whose index is read on."""
+    """Messages with what is known of the requests that named them. ``chunk`` is the column whose index is read."""
     return sql(
         "SELECT m.chunk_id, m.position, m.phone, m.state, own.status, coalesce(own.ended_at, own.started_at) AS until,"
         " (SELECT min(started_at) FROM attempt a WHERE a.chunk_id = m.chunk_id AND a.outcome <> :unsent) AS since,"
@@ -192,11 +192,11 @@ _CONTROLS_OF = [
 def controls(ledger: Ledger, campaign: PlannedCampaign, near: float, size: int, *, not_before: float) -> list[Control]:
     """Messages that the provider surely took, each of another chunk: a listing without them proves nothing.
 
-    First those whose request began at ``near`` or later, the nearest first: a listing that lags may show all that was taken
-    before, and not yet what is looked for. Then the latest before it.
+    First come those whose request began at ``near`` or later, the nearest first: a listing that lags may show all that was
+    taken before, but not yet what is looked for. Then come the latest before it.
 
-    Of other campaigns of the same gateway where this one has none. Only of chunks with one request that may have been
-    carried out, made after ``not_before``: nobody could say when a message of another was taken.
+    If this campaign has none, those of other campaigns of the same gateway count. Only chunks count that had one request
+    which may have been carried out, made after ``not_before``: with more, nobody could say when a message was taken.
     """
     values = {
         "campaign": campaign.id,
@@ -224,7 +224,7 @@ def controls(ledger: Ledger, campaign: PlannedCampaign, near: float, size: int, 
 
 
 def bound_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
-    """Those of the provider's ids that are, or were, another message's, or a proof's; an unknown one's own settles it."""
+    """Those of the provider's ids that another message or a proof has or had; an unknown message's own id settles it."""
     message, settlement = tables.message.c, tables.settlement.c
     now = sa.select(message.provider_id).where(message.provider_id.in_(ids), message.state != int(MessageState.UNKNOWN))
     once = sa.select(settlement.replaced_id).where(settlement.replaced_id.in_(ids))
@@ -236,7 +236,7 @@ def bound_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
 def settle(ledger: Ledger, campaign: PlannedCampaign, decisions: Iterable[Settlement], *, by: str) -> int:
     """Carry out decisions and keep them with their evidence; returns how many messages are no longer unknown.
 
-    A decision whose provider id another message has got meanwhile is dropped: the next lookup decides anew.
+    A decision is dropped if another message has got its provider id meanwhile: the next lookup decides anew.
     """
     news = [one for one in decisions if one.is_news]
     try:
@@ -262,7 +262,7 @@ def _settle(ledger: Ledger, campaign: PlannedCampaign, news: Sequence[Settlement
 
 
 def _move(connection: Connection, decision: Settlement) -> bool:
-    """Move a message as decided, if it still is as it was when that was decided; whether it was."""
+    """Move a message as decided, if it has not changed since the decision; returns whether it moved."""
     if decision.message.is_taken:
         still = f"provider_id IS NULL AND state IN ({states.UNREPORTED})"
     else:
@@ -281,7 +281,7 @@ def _move(connection: Connection, decision: Settlement) -> bool:
 
 
 def _without_bound_ids(ledger: Ledger, decisions: Sequence[Settlement]) -> list[Settlement]:
-    """The decisions, but for those whose provider id is another message's (or another decision's) already."""
+    """The decisions without those whose provider id another message (or another decision) has already."""
     message = tables.message.c
     ids = [decision.provider_id for decision in decisions if decision.provider_id]
     with ledger.read() as connection:
@@ -314,7 +314,7 @@ _FINDINGS = (
 
 
 def findings(ledger: Ledger, campaign: PlannedCampaign | None = None) -> list[Finding]:
-    """What the last lookups found to differ between the provider's listing and what was sent; of one campaign, or of all."""
+    """The differences that the last lookups found between the listing and what was sent; for one campaign, or for all."""
     values = {"unknown": MessageState.UNKNOWN, "mismatch": MISMATCH, "campaign": campaign.id if campaign else 0}
     with ledger.read() as connection:
         return [Finding(row.name, row.evidence, row.messages) for row in connection.execute(sql(_FINDINGS), values)]

@@ -1,7 +1,7 @@
-"""The same message under another name: who of some numbers has had it lately, or will; and whose a code is already.
+"""The same message under another name: which numbers have had it lately, or will, and who has a code already.
 
-What went or may have gone counts, and what is pending in a delivery that runs or waits. What is only planned, or stopped,
-does not: whoever starts it asks the same question again. What never will leave does not, either.
+What left or may have left counts, and what is pending in a delivery that runs or waits. What is only planned or stopped
+does not: the same question is asked again when it starts. What will never leave does not count either.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Repeat:
 
 
 class Repeats:
-    """Asks, of rows that are to be sent, who has had the same since then under another name, or waits for it."""
+    """Finds out which of the rows to be sent have had the same since then under another name, or wait for it."""
 
     def __init__(self, ledger: Ledger, name: str, content: Content, *, since: float) -> None:
         self._ledger, self._since = ledger, since
@@ -64,7 +64,7 @@ class Repeats:
         return bool(self._others)
 
     def add(self, rows: Sequence[Asked]) -> set[Phone]:
-        """Ask about a batch of rows; the numbers of those that have had it."""
+        """Ask about a batch of rows; returns the numbers that have had it."""
         if not self._others or not rows:
             return set()
         lines: defaultdict[int, list[int]] = defaultdict(list)
@@ -97,7 +97,7 @@ class Repeats:
         return [Repeat(one.name, one.created_at, count, sorted(self._lines[one.id])) for one, count in counted if count]
 
     def add_codes(self, rows: Sequence[Asked]) -> None:
-        """Ask about the codes of a batch of rows: whose they are in other events of the same stored MMS, erased ones too."""
+        """Ask who has the codes of a batch of rows in other events of the same stored MMS, erased ones included."""
         lines = {row.code: row for row in rows if row.code}
         if not lines or not (self._others or self._erased):
             return
@@ -124,13 +124,13 @@ class Repeats:
 
 
 def _same_content(ledger: Ledger, name: str, content: Content) -> list[Delivery]:
-    """Others of that kind, tests aside, with the same content."""
+    """Others of that kind with the same content, except tests."""
     others = (other for other in all_records(ledger, content.kind) if other.name != name and not other.test)
     return [other for other in others if other.content.repeats == content.repeats]
 
 
 def _runs_or_waits(ledger: Ledger, other: Delivery) -> bool:
-    """Whether what is pending of it goes out by itself; one that has only begun has not asked yet, and will see us."""
+    """Whether what is pending of it goes out by itself. A run that has only begun has not asked yet, and will see us."""
     if other.cancelled_at is not None:
         return False
     if is_run(ledger, other.lock_key):

@@ -42,7 +42,7 @@ class OpenChunk:
 class ReportQuery:
     """One request's worth of open messages: their provider ids, their chunks, and the chunks that are asked about in full.
 
-    A chunk may reach over into the next question; it stands in ``completes`` of the one that asks about its last message.
+    A chunk may extend into the next question. It stands in ``completes`` of the question about its last message.
     """
 
     ids: list[str]
@@ -69,7 +69,7 @@ def open_chunks(ledger: Ledger, delivery: Delivery | None = None) -> list[OpenCh
 
 
 def questions(ledger: Ledger, chunks: Sequence[int], size: int) -> Iterator[ReportQuery]:
-    """The open messages of these chunks, ``size`` to a question, whatever chunk they are in: few requests.
+    """The open messages of these chunks, ``size`` to a question, from any of the chunks, so that there are few requests.
 
     The messages are read as they are asked for, so moves made meanwhile shorten the list.
     """
@@ -158,9 +158,9 @@ def newest_ids_in(ledger: Ledger, delivery: Delivery, state: MessageState, count
 
 
 def mark_cancelled(ledger: Ledger, ids: Sequence[str]) -> int:
-    """Call cancelled what the provider held and has withdrawn; returns how many messages that were.
+    """Cancel what the provider held and has withdrawn; returns how many messages that were.
 
-    Where that was a second attempt, and the first had left, the message is what it was before.
+    If that was a second attempt, and the first had left, the message is what it was before.
     """
     if not ids:
         return 0
@@ -187,7 +187,7 @@ def _restore_left(connection: Connection, chunks: Sequence[int]) -> None:
 
 
 def hold_messages(ledger: Ledger, ids: Sequence[str]) -> None:
-    """Hold the chunks of all these messages first, where several verbs of one group will move them one after the other."""
+    """Hold the chunks of all these messages first, if several verbs of one group will move them one after the other."""
     if ids:
         with ledger.write() as connection:
             _hold_chunks_of(connection, "provider_id IN :ids", {"ids": list(ids)})
@@ -196,7 +196,7 @@ def hold_messages(ledger: Ledger, ids: Sequence[str]) -> None:
 def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:
     """Move messages as their reports say; returns how many changed. Unknown ids and stale news change nothing.
 
-    A report of another number than the message's that has its id is about something else: it is parked, and not applied.
+    If a report has another number than the message with its id, it is about something else: it is parked, not applied.
     """
     if not reports:
         return 0
@@ -235,7 +235,7 @@ def expire(
     sent_before: float,
     states: Sequence[MessageState] = (MessageState.ACCEPTED,),
 ) -> int:
-    """Call ``no_report`` what is in ``states`` and was sent before that time; a later report is news all the same."""
+    """Set what is in ``states`` and was sent before that time to ``no_report``; a later report still counts."""
     counted = " + ".join(state.name.lower() for state in states)
     where = f"campaign_id = :campaign AND state <> {ChunkState.SENDING} AND {counted} > 0 AND finished_at < :before"
     query = sql("UPDATE message SET state = :to WHERE chunk_id = :chunk AND state IN :states").bindparams(
@@ -266,7 +266,7 @@ def _recount(connection: Connection, chunks: Sequence[int]) -> None:
 
 
 def _of_its_number(connection: Connection, reports: Sequence[Report], phones: dict[str, int]) -> list[Report]:
-    """The reports that are not of another number than their message's; those that are, are parked."""
+    """The reports whose number is their message's; the others are parked."""
     fitting = []
     for report in reports:
         if report.phone is None or may_be_same_number(report.phone, phones.get(report.provider_id, report.phone)):
@@ -278,7 +278,7 @@ def _of_its_number(connection: Connection, reports: Sequence[Report], phones: di
 
 
 def _most_telling(reports: Sequence[Report]) -> dict[str, Report]:
-    """One report for each id: of several, the first final one, for nothing that is said after it moves the message."""
+    """One report for each id. Of several, the first final one: nothing after it moves the message."""
     news: dict[str, Report] = {}
     for report in sorted(reports, key=_rank):
         news.setdefault(report.provider_id, report)

@@ -1,7 +1,7 @@
-"""A person's word on single messages: what became of one that is unknown, or that one is to be sent again.
+"""A person's word on single messages: what became of an unknown one, or that one is to be sent again.
 
-It is kept with who and why, and is carried out for everything that it names or for nothing. A message whose request is under
-way is never moved.
+It is kept with who said it and why, and is carried out for everything that it names or for nothing. A message whose
+request is under way is never moved.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FAILED = (MessageState.REJECTED, MessageState.UNDELIVERED)
 RESENDABLE = (*FAILED, MessageState.NO_REPORT, MessageState.ACCEPTED, MessageState.DELIVERED)
 """States from which a person may have a message sent again. An unknown one has to be resolved first.
 
-One that was suppressed may be, too, where it is named and its number is on the suppression list no more.
+A suppressed message may be, too, if it is named and its number is no longer on the suppression list.
 """
 
 _NAMED_PER_QUERY = 500
@@ -31,7 +31,7 @@ _NAMED_PER_QUERY = 500
 
 @dataclass(frozen=True, slots=True)
 class Which:
-    """The messages that are meant: to these numbers, with these codes, or all of them where neither is given."""
+    """The messages that are meant: to these numbers, with these codes, or all of them if neither is given."""
 
     phones: Sequence[Phone] = ()
     codes: Sequence[str] = ()
@@ -62,9 +62,9 @@ class Meant(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What a person's word did: how many messages were moved; who is meant and could not be, in which case nothing was.
+    """What a person's word did: how many messages moved. If some that it names could not, those, and nothing moved.
 
-    ``strangers`` are numbers and codes without any message, ``others`` messages in another state than the word is good for.
+    ``strangers`` are numbers and codes without any message, ``others`` are messages in a state that does not allow it.
     """
 
     moved: int = 0
@@ -93,9 +93,9 @@ def resolve(ledger: Ledger, delivery: Delivery, which: Which, *, taken: bool, by
 def resend(ledger: Ledger, delivery: Delivery, which: Which, states: Sequence[MessageState], *, by: str, why: str) -> Word:
     """A person has messages sent again that are in one of these states: they are pending.
 
-    A code stays the same. Which attempt the new one replaces stands in the evidence, and its id is bound for ever: news of
-    it is old. Whoever was taken out, has left the list, or must not be messaged, is none of them: it would not go out, and
-    what is known of the first attempt would be lost.
+    A code stays the same. The evidence says which attempt the new one replaces; that one's id is bound for ever, so news
+    about it is old. Excluded are recipients who were taken out, have left the list, or must not be messaged: nothing
+    would go out, and what is known of the first attempt would be lost.
     """
     with ledger.write() as connection:
         found, word = _chosen(connection, delivery, which, states, may_be_out=False)
@@ -119,7 +119,7 @@ def _chosen(
     *,
     may_be_out: bool = True,
 ) -> tuple[list[Meant], Word]:
-    """The messages to move, their chunks held, and what is to be said; none where one that is named cannot be."""
+    """The messages to move, their chunks held, and what to say; none if one that is named cannot move."""
     for chunk in sorted({row.chunk_id for row in _meant(connection, delivery, which, states)}):
         hold_chunks(connection, "id = :chunk", chunk=chunk)
     found = list(_meant(connection, delivery, which, states))  # as it is now that nobody else can change it
@@ -139,7 +139,7 @@ def _chosen(
 
 
 def _with_barred(connection: Connection, delivery: Delivery, found: Sequence[Meant]) -> list[Meant]:
-    """The same, those barred whose numbers are on the suppression list."""
+    """The same, with those marked as barred whose numbers are on the suppression list."""
     scope = suppression.scope_for(delivery.kind, delivery.options)
     listed: set[int] = set()
     for at in range(0, len(found), _NAMED_PER_QUERY):
@@ -159,14 +159,14 @@ _MEANT = (
 
 
 def _meant(connection: Connection, delivery: Delivery, which: Which, states: Sequence[MessageState]) -> Iterator[Meant]:
-    """The messages that are meant in whatever state; where all are, those in ``states``."""
+    """The messages that are meant, in any state; if all are meant, only those in ``states``."""
     named: Sequence[str | int]
     if which.codes:
         where, named = "t.campaign_id = :delivery AND t.barcode IN :some", which.codes
     elif which.phones:
         where, named = "m.phone IN :some", which.phones
     else:
-        counters = " + ".join(f"c.{state.name.lower()}" for state in states)  # so that few chunks are looked into
+        counters = " + ".join(f"c.{state.name.lower()}" for state in states)  # so that few chunks are read
         where, named = f"{counters} > 0 AND m.state IN :some", [int(state) for state in states]
     query = sql(f"{_MEANT}{where} ORDER BY m.chunk_id, m.position").bindparams(sa.bindparam("some", expanding=True))
     for at in range(0, len(named), _NAMED_PER_QUERY):

@@ -1,7 +1,7 @@
 """What the restore check asks of the ledger and tells it: which marked claims it has forgotten, and what becomes of them.
 
-A ledger that was restored from an older copy lacks the attempts that were made since. They are entered again as far as the
-mark knows them, and what they may have sent is unknown: looked up, or settled by a person, and never simply sent.
+A ledger that was restored from an older copy lacks the attempts made since. They are entered again as far as the mark knows
+them. What they may have sent is unknown: it is looked up, or settled by a person, and never simply sent.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class PendingMessage:
 def forgotten(ledger: Ledger, mark: Mark) -> list[MarkedClaim]:
     """The marked claims that the ledger does not know; none unless it is older than its mark.
 
-    A copy of a ledger holds what was committed until some moment, so it knows the last claim of each process only if it
-    knows all of them: that is asked first.
+    A copy of a ledger holds what was committed until some moment. So it knows the last claim of each process only if it
+    knows all of them; that is checked first.
     """
     claims = mark.open_claims(_tokens(ledger, mark.tokens()))
     last = list({claim.owner: claim for claim in claims}.values())
@@ -76,7 +76,7 @@ def _unknown_to(ledger: Ledger, claims: Sequence[MarkedClaim]) -> list[MarkedCla
 def sample(ledger: Ledger, delivery: Delivery, size: int) -> list[PendingMessage]:
     """At most ``size`` pending messages that were never claimed, spread over the chunks, from the beginning of each.
 
-    Chunks are claimed in their order, so what a copy has forgotten begins at the first of them: that one is always asked.
+    Chunks are claimed in order, so what a copy has forgotten begins at the first of them: that one is always looked up.
     """
     with ledger.read() as connection:
         chunks = list(connection.execute(sql(_NEVER_CLAIMED), {"campaign": delivery.id}).scalars())
@@ -97,7 +97,7 @@ def pending(ledger: Ledger, delivery: Delivery, size: int, after: tuple[int, int
 
 
 def still_waiting(ledger: Ledger, some: Sequence[PendingMessage]) -> list[PendingMessage]:
-    """Those of them that are pending now and were never claimed: no process of this ledger has sent them meanwhile."""
+    """Those of them that are still pending and were never claimed: no process of this ledger has sent them meanwhile."""
     chunk = tables.chunk.c
     query = sa.select(chunk.id).where(chunk.id.in_({one.chunk_id for one in some}), chunk.state == 0, chunk.epoch == 0)
     with ledger.read() as connection:
@@ -106,7 +106,7 @@ def still_waiting(ledger: Ledger, some: Sequence[PendingMessage]) -> list[Pendin
 
 
 def known_ids(ledger: Ledger, ids: Sequence[str]) -> set[str]:
-    """Those of the provider's ids that are, or were, some message's of this ledger, a second copy of one, or a proof's."""
+    """Those of the provider's ids that a message of this ledger has or had, or a second copy, or a proof."""
     message, settlement, copy = tables.message.c, tables.settlement.c, tables.second_copy.c
     found: set[str] = set()
     with ledger.read() as connection:
@@ -125,8 +125,8 @@ def matched(
 ) -> tuple[dict[int, list[MarkedClaim]], list[MarkedClaim]]:
     """The forgotten claims by the chunk of this ledger that each was for, and those for which there is none (any more).
 
-    A wave that is older than the claim still has its chunks, also those that it holds for sent or under way. One that was
-    planned anew has others: the same numbers tell.
+    A wave that is older than the claim still has its chunks, even those that it believes sent or under way. A wave that was
+    planned anew has others: there, the same numbers identify the chunk.
     """
     claims = _not_remembered(ledger, delivery, claims)
     by_place: dict[int, list[MarkedClaim]] = defaultdict(list)
@@ -190,8 +190,7 @@ def _other_chunks(ledger: Ledger, delivery: Delivery, ids: Iterable[int]) -> lis
 def of_later_waves(ledger: Ledger, delivery: Delivery, unmatched: Sequence[MarkedClaim]) -> list[MarkedClaim]:
     """Those of the unmatched claims that were made after the newest wave was planned, and for no chunk of this plan.
 
-    They were for rows that were merged after the copy was made: the ledger has not even planned them, and would take them
-    for new.
+    They were for rows merged after the copy was made. The ledger has not planned those rows and would treat them as new.
     """
     chunk, wave = tables.chunk.c, tables.wave.c
     newest = sa.select(sa.func.max(wave.planned_at)).where(wave.campaign_id == delivery.id)
@@ -202,7 +201,7 @@ def of_later_waves(ledger: Ledger, delivery: Delivery, unmatched: Sequence[Marke
 
 
 def remember(ledger: Ledger, chunk: int, claims: Sequence[MarkedClaim]) -> int:
-    """Enter forgotten claims of a chunk again; what is pending of it is unknown. Returns how many messages that were.
+    """Enter forgotten claims of a chunk again; its pending messages become unknown. Returns how many those were.
 
     The caller holds the delivery's lock.
     """
@@ -224,7 +223,7 @@ def remember(ledger: Ledger, chunk: int, claims: Sequence[MarkedClaim]) -> int:
 
 
 def suspect(ledger: Ledger, some: Sequence[PendingMessage], *, since: float, problem: str = _LISTED) -> list[Unconfirmed]:
-    """Make pending messages unknown that a request nobody here remembers may have been for, made at ``since`` or later.
+    """Make those pending messages unknown that a forgotten request, made at ``since`` or later, may have been for.
 
     Returns those that were still pending, to be settled.
     """
@@ -272,7 +271,9 @@ def _enter(connection: Connection, chunk: int, epoch: int, owner: str, started_a
             problem=problem,
         )
     )
-    claimed_at = tables.chunk.c.claimed_at  # the first stands: news of a ticket that was sent then does not contradict it
+    claimed_at = (
+        tables.chunk.c.claimed_at
+    )  # the first claim stays: news of a ticket that was sent then does not contradict it
     first = sa.case((claimed_at < started_at, claimed_at), else_=started_at)
     connection.execute(
         tables.chunk.update()
@@ -282,7 +283,7 @@ def _enter(connection: Connection, chunk: int, epoch: int, owner: str, started_a
 
 
 def count_settled(ledger: Ledger, delivery: Delivery, *, by: str) -> int:
-    """How many messages were found taken so far ``by`` that."""
+    """How many messages ``by`` has found taken so far."""
     settlement = tables.settlement.c
     query = sa.select(sa.func.count()).where(
         settlement.campaign_id == delivery.id, settlement.by == by, settlement.decision == "found"
@@ -293,9 +294,9 @@ def count_settled(ledger: Ledger, delivery: Delivery, *, by: str) -> int:
 
 
 def catch_up(ledger: Ledger, delivery: Delivery, *, by: str) -> str:
-    """Note that everything its mark knows was settled, also where it says why it stopped; returns the token for the mark.
+    """Note, also as the reason why it stopped, that all its mark knows was settled; returns the token for the mark.
 
-    A ledger that is restored from a copy of before has no such token, and is behind again.
+    A ledger that is restored from an earlier copy has no such token, and is behind again.
     """
     token = uuid.uuid4().hex
     stopped = tables.campaign.update().where(

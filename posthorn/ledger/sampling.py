@@ -1,4 +1,4 @@
-"""A random sample of a list that is read once: a canary, which has to be like the rest. The same list gives the same one."""
+"""A random sample of a list that is read once, for a canary, which has to be like the rest. The same list gives the same."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class Sampled:
-    """The rows without a sample of ``count``, which is complete once the iteration has ended. The seed decides who is in it.
+    """The rows except a sample of ``count``, which is complete when the iteration ends. The seed decides who is in it.
 
-    Reservoir sampling: each row is as likely to be in it, however long the list, and only the sample is kept in memory. A
-    row that is put out of it by a later one comes in that one's place.
+    Reservoir sampling: each row is equally likely to be in it, however long the list, and only the sample is kept in memory.
+    A row that a later one displaces is yielded in its place.
     """
 
     def __init__(self, rows: Iterable[Sequence[Any]], count: int, seed: str) -> None:

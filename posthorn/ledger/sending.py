@@ -1,7 +1,7 @@
 """Claim, record, release: the verbs around one request. A claim is committed before the request leaves.
 
-Every later write names the claim's epoch, so a process that slept through its own replacement cannot overwrite what is
-known since.
+Every later write names the claim's epoch. So a process that slept while another took over cannot overwrite what became
+known meanwhile.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _CLAIM = (
     " OR revision <> :revision))"
     " ORDER BY id LIMIT 1{skip_locked}) RETURNING id, epoch{lock}"
 )
-"""That it is not done says nothing new, but lets SQLite use the index of the chunks that are not done."""
+""""Not done" adds nothing, but it lets SQLite use the index of the chunks that are not done."""
 _CLAIMS = {
     True: _CLAIM.format(skip_locked="", lock=""),
     False: _CLAIM.format(skip_locked=" FOR UPDATE SKIP LOCKED", lock=f", {suppression.CLAIM_LOCK}"),
@@ -84,14 +84,14 @@ def claim(
 ) -> Claim | None:
     """Claim the next pending chunk with an id from ``first`` to ``last``, durably; None when there is none left.
 
-    Nothing is claimed of a campaign that is cancelled or halted, whose run has stopped in whatever process, or whose content
-    is another by now than what this process would send, nor of a wave that is not open. Who must not be
-    messaged is suppressed in the same transaction; a chunk of which nobody is left is closed, and the next one claimed.
-    ``watch`` is what this process has read of the suppression list, ``limits`` what may be spent, and how often a number
-    may be written to: what is spent is reserved in the same transaction.
+    Nothing is claimed of a campaign that is cancelled or halted, whose run has stopped in any process, or whose content
+    is no longer what this process would send; nor of a wave that is not open. Recipients who must not be messaged are
+    suppressed in the same transaction. If nobody is left in a chunk, it is closed and the next one claimed. ``watch`` is
+    what this process has read of the suppression list. ``limits`` says what may be spent and how often a number may be
+    messaged; the cost is reserved in the same transaction.
 
     Raises:
-        CapReached: what it costs is not to be spent; nothing is claimed.
+        CapReached: its cost would exceed a cap; nothing is claimed.
     """
     watch = watch or Watch()
     claimed = _claim(ledger, delivery, owner, (first, last), watch, limits)
@@ -103,7 +103,7 @@ def claim(
 def _claim(
     ledger: Ledger, delivery: Delivery, owner: str, chunks: tuple[int, int], watch: Watch, limits: Limits
 ) -> Claim | None:
-    """The next claim; of a chunk in which nobody was left, one of nobody, and the chunk is done."""
+    """The next claim. If nobody was left in the chunk, the claim is empty and the chunk is done."""
     now = time.time()
     with ledger.write() as connection:
         with pipelined(connection):
@@ -148,7 +148,7 @@ def _dispatch(delivery: Delivery, now: float) -> float:
 
 
 def _as_sent(delivery: Delivery) -> dict[str, object]:
-    """What of the content a lookup goes by; an event's tickets are not looked up."""
+    """The part of the content that a lookup compares; an event's tickets are not looked up."""
     if not isinstance(delivery, PlannedCampaign):
         return {"title": None, "send_at": None, "hold_minutes": None}
     content, send_at = delivery.content, _seconds(delivery.named_moment)
@@ -162,7 +162,7 @@ def _seconds(moment: datetime | None) -> float | None:
 def _pending(ledger: Ledger, connection: Connection, chunk: int) -> tuple[tuple[int, ...], tuple[Phone, ...], int]:
     """Positions and numbers of a chunk's pending messages, and the number of the suppression list's newest entry.
 
-    As one row, for the driver takes its time over each.
+    In one row, because the driver is slow with each row.
     """
     if ledger.is_sqlite:
         ((listed, numbers, newest),) = rows(connection, _PENDING_JSON, {"chunk": chunk})
@@ -184,7 +184,7 @@ def _tickets(connection: Connection, chunk: int, positions: Sequence[int]) -> tu
 
 
 def stands(ledger: Ledger, claimed: Claim) -> bool:
-    """Whether the claim is the chunk's, and nothing has become of it yet."""
+    """Whether the claim is still the chunk's current one, and has no outcome yet."""
     is_ours = f"id = :id AND state = {ChunkState.SENDING} AND epoch = :epoch AND owner = :owner"
     query = sql(f"SELECT count(*) FROM chunk WHERE {is_ours}")
     values = {"id": claimed.chunk_id, "epoch": claimed.epoch, "owner": claimed.owner}
@@ -240,7 +240,7 @@ def release(ledger: Ledger, claimed: Claim, error: GatewayError | None = None) -
 def abandon_dead(ledger: Ledger, delivery: Delivery) -> int:
     """Make every chunk that a dead process left ``sending`` unknown; returns how many chunks that were.
 
-    An owner is dead when nobody holds its lock: the operating system or the database frees it, no clock is asked.
+    An owner is dead when nobody holds its lock. The operating system or the database frees it; no clock is involved.
     """
     with ledger.read() as connection:
         owners = list(
@@ -267,7 +267,7 @@ def pending_chunks(ledger: Ledger, delivery: Delivery) -> list[int]:
 
 
 def may_be_kept(ledger: Ledger, delivery: Delivery) -> bool:
-    """Whether a request of it named a moment or a hold, so that the provider may keep messages of it."""
+    """Whether any of its requests named a moment or a hold, so that the provider may keep its messages."""
     attempt, chunk = tables.attempt.c, tables.chunk.c
     dated = sa.or_(attempt.send_at.is_not(None), attempt.hold_minutes > 0)
     of_it = attempt.chunk_id.in_(sa.select(chunk.id).where(chunk.campaign_id == delivery.id))
@@ -276,7 +276,7 @@ def may_be_kept(ledger: Ledger, delivery: Delivery) -> bool:
 
 
 def has_left(ledger: Ledger, delivery: Delivery) -> bool:
-    """Whether anything of it has left or may have: content that reached somebody is not changed for the others."""
+    """Whether anything of it has left or may have. Content that reached somebody is not changed for the others."""
     with ledger.read() as connection:
         return bool(connection.execute(_HAS_LEFT, {"campaign": delivery.id}).scalar_one())
 
@@ -315,9 +315,9 @@ def _abandon(ledger: Ledger, delivery: Delivery, owner: str) -> int:
 
 
 def _record_free(ledger: Ledger, claimed: Claim, answer: Answer) -> None:
-    """Record the answer without such ids as are bound; asked for only when the unique index has spoken, which is rare.
+    """Record the answer without the ids that are bound already. Needed only when the unique index refused one: rare.
 
-    Others bind ids meanwhile: where a provider gives many messages one id, their answers are recorded at the same time.
+    Others bind ids meanwhile: if a provider gives many messages the same id, their answers are recorded at the same time.
     """
     receipts, deadlocks = list(answer.receipts), 0
     while True:

@@ -52,7 +52,7 @@ def keep(
     why: str,
     replaced_id: str | None = None,
 ) -> None:
-    """Keep a decision on the message at this place. News about ``replaced_id``, a former attempt's, is old from then on."""
+    """Keep a decision on the message at this place. News about ``replaced_id``, of a former attempt, is old from then on."""
     connection.execute(
         tables.settlement.insert().values(
             campaign_id=delivery_id,
@@ -74,10 +74,10 @@ def before(state: MessageState, provider_id: str | None) -> str:
 
 
 def restore(connection: Connection, chunk: int, positions: Iterable[int], why: str, *, by: str = "send") -> set[int]:
-    """Undo a person's resend of pending messages that are not to go after all; the positions of those that had left before.
+    """Undo a person's resend of pending messages that will not go after all; returns the positions that had left before.
 
-    Each is again what it was, under its id: the id is not replaced, and its news counts. Where that attempt was refused, an
-    older one counts that was taken. Of a message whose code or number has changed since, no former attempt says anything.
+    Each is again what it was, under its id: the id is not replaced, and its news counts. If that attempt was refused, an
+    older one that was taken counts. If a message's code or number has changed since, no former attempt says anything of it.
     """
     kept = tables.settlement.c
     query = sa.select(tables.settlement).where(kept.chunk_id == chunk, kept.position.in_(list(positions)))

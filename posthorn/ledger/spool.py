@@ -1,11 +1,10 @@
-"""What the provider answered, on disk before the ledger is written: a ledger that is away then costs no knowledge.
+"""What the provider answered, on disk before the ledger is written. So nothing is forgotten if the ledger is away.
 
 One append-only file per ledger and sending process (mode 0600), a JSON line per request. A line is written as soon as the
-answer is here, so no death of the process loses it. It is fsynced where the ledger fails or is slow; otherwise the ledger's
-own commit, which follows at once, makes the outcome durable, and a power cut in the milliseconds before it finds what it
-would have found in the milliseconds before an fsync: a claim without an outcome, which is unknown and looked up. Lines whose
-outcome the ledger holds are worthless; a file is deleted when it holds no others. What a dead process left is imported by
-the next run.
+answer is here, so the death of the process loses nothing. It is fsynced if the ledger fails or is slow. Otherwise the
+ledger's own commit follows at once and makes the outcome durable. A power cut in the milliseconds before it leaves what it
+would leave before an fsync: a claim without an outcome, which is unknown and looked up. Lines whose outcome the ledger holds
+are not needed any more; a file that holds no others is deleted. The next run imports what a dead process left.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ class Spool:
             raise LedgerError(f"the spool {self.folder} cannot be written ({problem.strerror}); nothing more is sent")
 
     def hold(self, claimed: Claim, line: Callable[[], dict[str, Any]]) -> None:
-        """Have the claim's line in the spool, where it outlives this process; ``sync`` makes it outlive the machine.
+        """Put the claim's line into the spool, where it outlives this process; ``sync`` makes it outlive a power cut.
 
         Raises:
             OSError: the disk is full or the folder cannot be written.
@@ -97,7 +96,7 @@ class Spool:
             try:
                 _write(self._descriptors[path], data)
             except OSError:
-                self._current = None  # it may end in half a line: the next one goes to a file of its own
+                self._current = None  # it may end in half a line: the next line goes to a new file
                 raise
             self._open_lines[path].add((claimed.chunk_id, claimed.epoch))
 
@@ -107,7 +106,7 @@ class Spool:
         Raises:
             OSError: the disk failed.
         """
-        with self._mutex:  # copies, for a file may be closed meanwhile: when its last line is recorded
+        with self._mutex:  # copies: a file may be closed meanwhile, when its last line is recorded
             descriptors = [os.dup(self._descriptors[path]) for path, lines in self._open_lines.items() if lines]
         try:
             for descriptor in descriptors:
@@ -117,7 +116,7 @@ class Spool:
                 os.close(descriptor)
 
     def recorded(self, claimed: Claim) -> None:
-        """The ledger holds the claim's outcome; its line is worthless, and so may be the file."""
+        """The ledger holds the claim's outcome: its line, and perhaps its file, is no longer needed."""
         with self._mutex:
             for path, lines in list(self._open_lines.items()):
                 lines.discard((claimed.chunk_id, claimed.epoch))
@@ -125,7 +124,7 @@ class Spool:
                     self._forget(path)
 
     def close(self) -> None:
-        """Close the files, what they hold being durable; delete those of which the ledger has recorded everything."""
+        """Make the files durable and close them; delete those of which the ledger has recorded everything."""
         with suppress(OSError):
             self.sync()
         with self._mutex:
@@ -181,9 +180,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 def hold_answer(spool: Spool, claimed: Claim, answer: Answer) -> None:
-    """Have the provider's answer in the spool before anything is asked of the ledger, which may be away altogether.
+    """Put the provider's answer into the spool before the ledger is asked for anything: it may be away.
 
-    What goes wrong here is said by ``keep_answer``, which tries again.
+    ``keep_answer`` tries again, and reports what goes wrong.
     """
     with suppress(OSError):
         spool.hold(claimed, lambda: _answer_line(answer))

@@ -1,8 +1,8 @@
 """Who must not be messaged: the list, and what planning and claiming ask of it. It never moves a message itself.
 
-A number that was removed stays in the list as removed: what it had said before that is past, however often it is told
-again. On PostgreSQL an opt-out waits for the claims that are being committed, and a claim for an opt-out that is: so whoever
-has opted out before a claim's commit begins is seen by that claim. SQLite has one writer at a time anyway.
+A number that was removed stays in the list as removed: opt-outs from before the removal no longer count, however often
+they are told again. On PostgreSQL an opt-out waits for claims that are being committed, and a claim waits for opt-outs.
+So a claim sees everybody who opted out before its commit began. SQLite has only one writer at a time anyway.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from posthorn.ledger.store.engine import Ledger, rows, sql
 from posthorn.models import OPT_OUT, OPT_OUT_SOURCES, Kind, MessageState, OptOut, Phone, Scope
 
 _PER_TRANSACTION = 5_000
-"""Few enough that a claim does not wait long for it."""
+"""Few enough that a claim does not wait long."""
 
 _PAGE = 5_000
 _NUMBERS_PER_QUERY = 1_000
@@ -48,7 +48,7 @@ _ADD_ARRAYS = (
 )
 
 NEWEST = "(SELECT suppressions FROM identity)"
-"""The number of the newest entry; in a claim's transaction it tells whether there is anything to read on."""
+"""The number of the newest entry; in a claim's transaction it tells whether there is anything new to read."""
 
 _HELD = "SELECT phone, source FROM suppression WHERE {which} AND scope >= :scope AND removed_at IS NULL ORDER BY scope"
 """The widest scope comes last, and so gives the reason."""
@@ -66,7 +66,7 @@ _SUPPRESS = sql(
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """One entry of the list. Times are seconds since 1970; what is None does not apply."""
+    """One entry of the list. Times are seconds since 1970; None: does not apply."""
 
     phone: Phone
     scope: Scope
@@ -85,9 +85,9 @@ def scope_for(kind: Kind, options: Mapping[str, Any]) -> Scope:
 
 
 def add(ledger: Ledger, opt_outs: Sequence[OptOut], *, by: str, now: float | None = None) -> int:
-    """Put numbers on the list, durably; returns how many entries are new, or hold again.
+    """Put numbers on the list, durably; returns how many entries are new, or in force again.
 
-    What is listed stays as it is. What was removed holds again only if it was said after the removal.
+    What is listed stays as it is. A removed entry is in force again only if the new opt-out came after the removal.
 
     Raises:
         RuntimeError: it is called in a group, whose claims the lock would wait for.
@@ -99,7 +99,7 @@ def add(ledger: Ledger, opt_outs: Sequence[OptOut], *, by: str, now: float | Non
 
 
 def add_unknown(ledger: Ledger, opt_outs: Sequence[OptOut], *, by: str, now: float | None = None) -> int:
-    """``add`` of those that are not on the list: whoever is told of a whole blacklist again holds up nobody for it."""
+    """``add`` only those that are not on the list, so that reading a whole blacklist again holds nobody up."""
     listed = tables.suppression.c
     query = sa.select(listed.phone, listed.scope).where(listed.removed_at.is_(None))
     held: set[tuple[int, int]] = set()
@@ -134,14 +134,14 @@ def _add(ledger: Ledger, entries: Sequence[tuple[Any, ...]]) -> int:
 def hold_list(connection: Connection) -> None:
     """Wait for the claims that are being committed, and keep others waiting until this commit. SQLite does so by itself.
 
-    So the numbers of entries are in the order of their commits, too: whoever has read up to one has missed none before it.
+    So entries are numbered in the order of their commits: a reader who has read up to one has missed none before it.
     """
     if connection.dialect.name != "sqlite":
         connection.exec_driver_sql(_ADD_LOCK)
 
 
 def remove(ledger: Ledger, phone: Phone, scopes: Sequence[Scope], *, by: str, why: str) -> list[Suppression]:
-    """Have entries of a number hold no longer; returns those that did. Messages that are suppressed already stay so."""
+    """End entries of a number; returns those that were in force. Messages that are suppressed already stay so."""
     listed = tables.suppression
     with ledger.write() as connection:
         held = [one for one in _of(connection, phone) if one.removed_at is None and one.scope in scopes]
@@ -163,7 +163,7 @@ def erase(ledger: Ledger, phone: Phone) -> int:
 
 
 def of(ledger: Ledger, phone: Phone) -> list[Suppression]:
-    """What the list knows of a number, what was removed included; the widest scope first."""
+    """What the list knows of a number, removed entries included; the widest scope first."""
     with ledger.read() as connection:
         return _of(connection, phone)
 
@@ -189,7 +189,7 @@ def _entry(row: sa.Row[Any]) -> Suppression:
 
 
 def entries(ledger: Ledger) -> Iterator[Suppression]:
-    """Every entry that holds, in the order of the numbers; read in pages, so nobody is kept waiting."""
+    """Every entry in force, in the order of the numbers; read in pages, so nobody is kept waiting."""
     listed = tables.suppression
     key = sa.tuple_(listed.c.phone, listed.c.scope)
     query = sa.select(listed).where(listed.c.removed_at.is_(None)).order_by(listed.c.phone, listed.c.scope).limit(_PAGE)
@@ -204,7 +204,7 @@ def entries(ledger: Ledger) -> Iterator[Suppression]:
 
 
 def newest(ledger: Ledger, most: int, *, source: str | None = None) -> list[Suppression]:
-    """The entries that hold, the newest first: at most so many."""
+    """The entries in force, the newest first, at most this many."""
     listed = tables.suppression
     query = sa.select(listed).where(listed.c.removed_at.is_(None))
     if source is not None:
@@ -221,7 +221,7 @@ def newest_word(ledger: Ledger) -> int:
 
 
 def counted(ledger: Ledger) -> dict[tuple[Scope, str], int]:
-    """How many entries hold, by scope and source."""
+    """How many entries are in force, by scope and source."""
     listed = tables.suppression.c
     query = sa.select(listed.scope, listed.source, sa.func.count()).where(listed.removed_at.is_(None))
     with ledger.read() as connection:
@@ -230,15 +230,15 @@ def counted(ledger: Ledger) -> dict[tuple[Scope, str], int]:
 
 
 def codes(ledger: Ledger, scope: Scope) -> dict[int, str]:
-    """Every number that must not get what respects ``scope``, with the code that its message is to carry."""
+    """Every number that must not get messages that respect ``scope``, with the code that its message will carry."""
     with ledger.read() as connection:
         return {phone: _CODES[source] for phone, source in rows(connection, _EVERYBODY, {"scope": int(scope)})}
 
 
 class Watch:
-    """Whom one process knows to be on the list: all of it is read once, and then what is new. About 100 bytes a number.
+    """The numbers that one process knows to be on the list: read once in full, then only what is new. About 100 bytes each.
 
-    It may hold numbers that were removed since: who finds one here asks the list itself.
+    It may hold numbers that were removed since, so a hit here is checked in the list itself.
     """
 
     def __init__(self) -> None:
@@ -247,7 +247,7 @@ class Watch:
         self._number = 0
 
     def finds(self, connection: Connection, phones: Sequence[int], scope: Scope, newest: int) -> bool:
-        """Whether one of the numbers may be on the list, whose newest entry has that number, in this transaction."""
+        """Whether one of the numbers may be on the list in this transaction; ``newest`` numbers its newest entry."""
         if scope != self._scope:
             self._known, self._scope, self._number = set(), scope, 0
         if newest > self._number:
@@ -258,7 +258,7 @@ class Watch:
 
 
 def among(connection: Connection, phones: Sequence[int], scope: Scope) -> dict[int, str]:
-    """Those of the numbers that must not get what respects ``scope``, each with the code that its message is to carry."""
+    """Those of the numbers that must not get messages that respect ``scope``, with the code that each message will carry."""
     if connection.dialect.name == "sqlite":
         found = rows(connection, _AMONG_JSON, {"phones": orjson.dumps(phones).decode(), "scope": int(scope)})
     else:
@@ -269,19 +269,19 @@ def among(connection: Connection, phones: Sequence[int], scope: Scope) -> dict[i
 def leave_out(
     connection: Connection, scope: Scope, chunk: int, positions: Sequence[int], phones: Sequence[Phone]
 ) -> tuple[tuple[int, ...], tuple[Phone, ...]]:
-    """Suppress those of a chunk's pending messages that must not go; the positions and numbers of the others."""
+    """Suppress a chunk's pending messages that must not go; returns the positions and numbers of the others."""
     return suppress(connection, chunk, positions, phones, among(connection, phones, scope))
 
 
 def suppress(
     connection: Connection, chunk: int, positions: Sequence[int], phones: Sequence[Phone], out: Mapping[int, str]
 ) -> tuple[tuple[int, ...], tuple[Phone, ...]]:
-    """Suppress a chunk's pending messages to those in ``out``, each with its code; positions and numbers of the others.
+    """Suppress a chunk's pending messages to those in ``out``, each with its code; the others' positions and numbers.
 
-    One that had left before, and was only to be sent again, is what it was.
+    A message that had left before, and was only to be sent again, is again what it was.
     """
     told = [(position, phone) for position, phone in zip(positions, phones, strict=True) if phone in out]
-    if not told:  # removed from the list in this instant
+    if not told:  # removed from the list just now
         return tuple(positions), tuple(phones)
     restored: set[int] = set()
     for code in sorted({out[phone] for _, phone in told}):

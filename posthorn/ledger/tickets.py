@@ -26,7 +26,7 @@ _MACHINE_SKEW_SECONDS = 60.0
 class Ticket:
     """One attendee's ticket as the ledger holds it; ``fields`` are the attendee's other columns.
 
-    ``listed_code`` and ``listed_phone`` are as the list says them, ``is_out`` is whether nothing more is to go to it.
+    ``listed_code`` and ``listed_phone`` are those of the list; ``is_out`` says that nothing more goes to it.
     """
 
     place: tuple[int, int]
@@ -44,7 +44,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class VoidCode:
-    """A code that lets nobody in any more, and why; ``place`` is that of the ticket that had it, None for a proof's."""
+    """A code that no longer lets anybody in, and why. ``place`` is that of the ticket that had it, None for a proof's."""
 
     code: str
     place: tuple[int, int] | None
@@ -98,11 +98,11 @@ def settle_by_postback(
     received_at: float,
     happened_at: float | None = None,
 ) -> bool:
-    """Give the id to the one ticket without one that a postback can only be about: it was taken. False if there is none.
+    """Give the id to the only ticket without one that a postback can be about: it was taken. False if there is none.
 
-    It is unknown, or a person said that it was taken. It must be the only one of that number and template that was sent by
-    then: of two, nobody can tell which is meant, and one that is in flight will say its id by itself. A postback that says
-    that it happened before the ticket was sent (or in a time to come) is not about it.
+    The ticket is unknown, or a person said that it was taken. It must be the only one of that number and template that was
+    sent by then: of two, nobody can tell which is meant, and a ticket in flight will get its id from its own answer. A
+    postback dated before the ticket was sent, or in the future, is not about it.
     """
     with ledger.write() as connection:
         if _is_anybodys(connection, provider_id):
@@ -122,7 +122,7 @@ def settle_by_postback(
 
 
 def _bind(connection: Connection, place: Any, provider_id: str) -> None:
-    """Call the ticket at this place taken, under this id."""
+    """Record that the ticket at this place was taken, under this id."""
     message = tables.message
     connection.execute(
         message.update()
@@ -133,7 +133,7 @@ def _bind(connection: Connection, place: Any, provider_id: str) -> None:
 
 
 def _is_anybodys(connection: Connection, provider_id: str) -> bool:
-    """Whether the id is a proof's, or a ticket's, or was one's before it was sent again: the new attempt has another."""
+    """Whether the id is a proof's or a ticket's, or was a ticket's before it was sent again with a new id."""
     message, settlement = tables.message.c, tables.settlement.c
     has_it = sa.exists().where(message.provider_id == provider_id)
     had_it = sa.exists().where(settlement.replaced_id == provider_id)
@@ -171,7 +171,7 @@ _RESOLVED = sql(
 
 
 def _may_be_of_another(connection: Connection, about: Any, phone: Phone, mms_id: str) -> bool:
-    """Whether it may be about a proof, or another ticket's attempt that a person called not taken: no id of it is known."""
+    """Whether it may be about a proof, or about an attempt that a person called not taken: their ids are not known."""
     return proof_exclusion.may_be_about_one(connection, phone, mms_id) or any(
         _is_of(row, mms_id) and (row.chunk_id, row.position) != (about.chunk_id, about.position)
         for row in connection.execute(_RESOLVED, {"phone": phone})
@@ -179,5 +179,5 @@ def _may_be_of_another(connection: Connection, about: Any, phone: Phone, mms_id:
 
 
 def _is_of(row: Any, mms_id: str) -> bool:
-    """Whether the row's ticket is of that stored MMS."""
+    """Whether the row's ticket uses that stored MMS."""
     return mms_number(EventContent.read(row.definition).mms_id) == mms_number(mms_id)

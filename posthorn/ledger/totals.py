@@ -19,7 +19,7 @@ from posthorn.models import TOTALS, ChunkState, MessageState, WaitsFor, taken_of
 
 _IDS_SHOWN = 10
 _MISSED_AFTER_SECONDS = 120.0
-"""So late after its moment nobody goes on any more: the schedule looks every minute."""
+"""This long after its moment nobody will go on: the schedule looks every minute."""
 _ASKED = "waiting"
 """The state of what waits for a person's approval."""
 _OWN_COUNTERS = [name for name in tables.COUNTERS if name != "pending"]
@@ -68,7 +68,7 @@ _OF_THE_RUN = sql(
 
 
 def messages_per_second(ledger: Ledger, delivery: Delivery) -> float | None:
-    """The pace of its last (or current) run, from the first claim to the last outcome; None where it has sent nothing."""
+    """The pace of its last (or current) run, from the first claim to the last outcome; None if it has sent nothing."""
     with ledger.read() as connection:
         row = connection.execute(_OF_THE_RUN, {"campaign": delivery.id}).one()
     return row.done / (row.until - row.since) if row.done and row.until > row.since else None
@@ -119,7 +119,7 @@ def status(ledger: Ledger, delivery: Delivery) -> dict[str, Any]:
 def _state_and_reason(
     ledger: Ledger, delivery: Delivery, counted: dict[str, int], second: dict[str, MessageState]
 ) -> tuple[str, str | None]:
-    """How it stands, and why it is stopped or what it waits for; a person's word and an open question come first."""
+    """How it stands, and why it is stopped or what it waits for. A person's decision and an open question come first."""
     keys = [delivery.lock_key, delivery.lookup_key]
     state = _state(ledger, delivery, counted, len(second), ledger.locks.held(keys))
     because = delivery.stopped_because
@@ -183,7 +183,7 @@ _GOES_ON_FOR = {WaitsFor.HOURS: "for its hours", WaitsFor.CANARY: "for the repor
 
 
 def _rest_words(delivery: Delivery) -> str | None:
-    """When the rest of it is sent, and by whom; None where it waits for no moment to send."""
+    """When the rest of it is sent, and by whom; None if it waits for no moment to send."""
     if delivery.goes_on_at is None or delivery.goes_on_for is None:
         return None
     moment, waits_for = _moment(delivery.goes_on_at), _GOES_ON_FOR[WaitsFor(delivery.goes_on_for)]
@@ -194,12 +194,14 @@ def _rest_words(delivery: Delivery) -> str | None:
 
 
 def _look_words(delivery: Delivery) -> str | None:
-    """When its last look is due, and who takes it; None where none is to come."""
+    """When its last look is due, and who takes it; None if none is to come."""
     if delivery.waiting_until is None:
         return None
     moment, command = _moment(delivery.waiting_until), f"`posthorn campaign reconcile {delivery.name}`"
     if is_missed(delivery.waiting_until):
-        return f"the last look before the dispatch was due at {moment}, and nobody took it; {command} looks what went out"
+        return (
+            f"the last look before the dispatch was due at {moment}, and nobody took it; {command} finds out what went out"
+        )
     return (
         f"waits until {moment} for the last look at what was sent again, close before its dispatch;"
         f" `make serve` takes it by itself, else run {command} at that time"
@@ -221,7 +223,7 @@ def _moment(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How one delivery stands, in few words: what ``status`` says of it, without looking at any single message."""
+    """How one delivery stands, briefly: what ``status`` says of it, without reading any single message."""
 
     delivery: Delivery
     state: str
@@ -254,7 +256,7 @@ def summaries(ledger: Ledger) -> list[Summary]:
 
 
 def _state(ledger: Ledger, delivery: Delivery, counted: dict[str, int], second: int, held: Container[str]) -> str:
-    """``held`` are those of its locks that somebody holds, ``second`` is how many second copies count."""
+    """``held`` are those of its locks that some process holds, ``second`` is how many second copies count."""
     is_run = delivery.lock_key in held and delivery.lookup_key not in held
     if is_run or (counted["sending"] and somebody_sends(ledger, delivery.id)):
         return "running"
@@ -272,7 +274,7 @@ def _state(ledger: Ledger, delivery: Delivery, counted: dict[str, int], second: 
 
 
 def somebody_sends(ledger: Ledger, campaign_id: int) -> bool:
-    """Whether a process that has claimed a chunk lives: a helper goes on after the end of the run that started it."""
+    """Whether a process that has claimed a chunk is alive: a helper goes on after the end of the run that started it."""
     chunk = tables.chunk.c
     query = sa.select(chunk.owner).distinct()
     query = query.where(chunk.campaign_id == campaign_id, chunk.state == int(ChunkState.SENDING))

@@ -1,4 +1,4 @@
-"""Which waves of a delivery may be claimed, what became of one, what halted it. Without a canary all of them are open."""
+"""Which waves of a delivery may be claimed, what became of each, what halted it. Without a canary all waves are open."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SINCE = sql(f"{_COUNTED} AND claimed_at >= :since")
 class Outcomes:
     """What became of one wave: counts of messages, and when its last request ended (seconds since 1970), if one did.
 
-    ``silent`` are those that were taken and of which no report tells.
+    ``silent`` messages were taken, and no report tells about them.
     """
 
     pending: int
@@ -38,7 +38,7 @@ class Outcomes:
     ended_at: float | None
 
     def as_rows(self, what: str) -> list[tuple[str, str]]:
-        """The rows of a table for who decides."""
+        """The rows of a table for the person who decides."""
         counts = {
             "delivered": self.delivered,
             "undelivered": self.undelivered,
@@ -56,12 +56,12 @@ class Outcomes:
 
     @property
     def known(self) -> int:
-        """Of how many it is known whether they went wrong."""
+        """For how many it is known whether they went wrong."""
         return self.bad + self.delivered
 
     @property
     def sent(self) -> int:
-        """How many there were to judge by at most."""
+        """How many there are to judge by at most."""
         return self.known + self.silent
 
 
@@ -71,7 +71,7 @@ def outcomes(ledger: Ledger, delivery: Delivery, wave: int) -> Outcomes:
 
 
 def outcomes_since(ledger: Ledger, delivery: Delivery, since: float) -> Outcomes:
-    """What became so far of what was claimed since then."""
+    """What became so far of everything claimed since then."""
     return _outcomes(ledger, _SINCE, {"campaign": delivery.id, "since": since})
 
 
@@ -98,7 +98,7 @@ def last_wave(ledger: Ledger, campaign: PlannedCampaign) -> int:
 
 
 def open_next(ledger: Ledger, campaign: PlannedCampaign) -> None:
-    """Let the wave after the open one be claimed, too. Said twice of the same wave it is done once."""
+    """Let the wave after the open one be claimed, too. Calling it twice for the same wave does it once."""
     row = tables.campaign.c
     with ledger.write() as connection:
         connection.execute(
@@ -109,7 +109,7 @@ def open_next(ledger: Ledger, campaign: PlannedCampaign) -> None:
 
 
 def halt(ledger: Ledger, campaign: PlannedCampaign, because: str) -> None:
-    """Have nothing more of it claimed until somebody has decided on what went wrong."""
+    """Stop all claims of it until somebody has decided on what went wrong."""
     row = tables.campaign.c
     with ledger.write() as connection:
         connection.execute(
@@ -120,7 +120,7 @@ def halt(ledger: Ledger, campaign: PlannedCampaign, because: str) -> None:
 
 
 def go_on(ledger: Ledger, delivery: Delivery) -> None:
-    """Let a halted delivery go on by itself: a person has decided that. Its open wave has passed."""
+    """Let a halted delivery go on: a person has decided so. Its open wave counts as passed."""
     row = tables.campaign.c
     with ledger.write() as connection:
         connection.execute(

@@ -1,6 +1,6 @@
-"""Run ``python …`` such that it ends with the process that started it (Linux): ``python bound.py PARENT_PID -m module …``.
+"""Run ``python …`` so that it ends with the process that started it (Linux): ``python bound.py PARENT_PID -m module …``.
 
-Becomes that program; does nothing else, and imports nothing of Posthorn so as to be quick.
+It becomes that program and does nothing else. It imports nothing of Posthorn, to be quick.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Ask the kernel for the parent's end, and become the program."""
+    """Ask the kernel for a signal when the parent ends, and become the program."""
     parent, *args = sys.argv[1:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,6 +1,6 @@
 """The last line of defence: an error that nobody foresaw becomes one sentence, and a private file with what happened.
 
-No substitute for a message of its own: whatever an operator can cause deserves one.
+It does not replace proper messages: every error that an operator can cause deserves its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LOGIN = re.compile(r"://[^/\s@]+@")
 
 
 def crashed(error: BaseException) -> str:
-    """Write down what happened; returns the sentence for the operator, with where it stands."""
+    """Write down what happened; returns the sentence for the operator, which names the file."""
     first = _masked(str(error)).partition("\n")[0][:_MAX_SENTENCE_LENGTH]
     said = f"{type(error).__name__}{f': {first}' if first else ''}"
     place = _write(_masked("".join(traceback.format_exception(error))))
@@ -29,7 +29,7 @@ def crashed(error: BaseException) -> str:
 
 
 def run_to_exit_code(command: Callable[[], int]) -> int:
-    """Run the command; an error that nobody foresaw ends with its sentence and exit code 1."""
+    """Run the command; returns its exit code. An error that nobody foresaw becomes a sentence and exit code 1."""
     from posthorn.process.terminal import say
 
     take_thread_errors()
@@ -41,7 +41,7 @@ def run_to_exit_code(command: Callable[[], int]) -> int:
 
 
 def take_thread_errors() -> None:
-    """Have errors of threads end the same way: in a file and a sentence."""
+    """Make errors of threads end the same way: in a file and a sentence."""
     from posthorn.process.terminal import say
 
     def hook(args: threading.ExceptHookArgs) -> None:
@@ -52,12 +52,12 @@ def take_thread_errors() -> None:
 
 
 def _masked(text: str) -> str:
-    """Without what could be a number of somebody, or a login."""
+    """The text without anything that could be a phone number or a login."""
     return _LOGIN.sub("://***@", _NUMBER.sub("***", text))
 
 
 def _write(text: str) -> Path | None:
-    """Into the state folder, or the folder for temporary files; mode 0600. None where neither takes it."""
+    """Write it into the state folder, or the folder for temporary files; mode 0600. None if neither works."""
     state = Path(os.environ.get("POSTHORN_STATE_DIR") or ".posthorn")
     name = f"crash-{time.strftime('%Y%m%d-%H%M%S')}-"
     for folder in (state / "crashes", Path(tempfile.gettempdir())):

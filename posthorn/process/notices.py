@@ -1,6 +1,6 @@
-"""Telling people: one short message by e-mail, Slack or a webhook, to whoever the settings name. No phone number in it.
+"""Telling people: one short message by e-mail, Slack or a webhook, to those whom the settings name. No phone number in it.
 
-Where to, and with what secrets, stands in the settings alone: nothing of it is ever given to Prefect.
+Addresses and secrets are only in the settings: Prefect never gets them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SECONDS = 20.0
 
 
 class NotTold(PosthornError):
-    """Somebody could not be told; the message says which way, and why. No secret is in it."""
+    """Somebody could not be told. The message says by which way, and why. It holds no secret."""
 
 
 def ways(settings: NotifySettings) -> list[str]:
@@ -31,7 +31,7 @@ def ways(settings: NotifySettings) -> list[str]:
 
 
 def tell_people(settings: NotifySettings, subject: str, text: str, *, only: str | None = None) -> list[str]:
-    """Send it by every way that is set, or by one; the ways it went. One that fails keeps no other from being tried.
+    """Send it by every way that is set, or by one; returns the ways it went. If one fails, the others are still tried.
 
     Raises:
         NotTold: one of them failed.
@@ -84,7 +84,7 @@ class _Refused(Exception):
 
 
 def _post(url: SecretStr | None, variable: str, content: dict[str, str]) -> None:
-    import httpx  # a command that tells nobody need not wait for it
+    import httpx  # imported only here: a command that tells nobody need not wait for it
 
     if url is None:
         raise ValueError(f"POSTHORN_NOTIFY__{variable} must be set")

@@ -1,4 +1,4 @@
-"""An empty Prefect database, made once for an installation: Prefect's first start in a new folder then has none to make.
+"""An empty Prefect database, made once for an installation, so that Prefect's first start in a new folder need not make one.
 
 Its migrations take a dozen seconds. `make setup` runs them into a template, and a server of ours starts from a copy of it.
 """
@@ -42,9 +42,9 @@ def make_template(migrate: Callable[[Path], None]) -> bool:
 
 
 def database_from_template(database: Path) -> None:
-    """Begin a database as a copy of the template, where there is none yet. Without a template the server makes its own.
+    """Begin a database as a copy of the template, if there is none yet. Without a template the server makes its own.
 
-    It is whole when it has its name: a server that finds it runs whatever migrations it still lacks.
+    It gets its name only when it is whole. A server that finds it runs the migrations that it still lacks.
     """
     if database.exists() or not template().is_file():
         return
@@ -58,7 +58,7 @@ def database_from_template(database: Path) -> None:
 
 
 def fold_log(database: Path) -> None:
-    """Empty the write-ahead log into a database that no server uses: the log holds the bytes of what was deleted, too.
+    """Empty the write-ahead log into a database that no server uses: the log still holds the bytes of deleted rows.
 
     Raises:
         sqlite3.Error: it cannot be written, or is no database.

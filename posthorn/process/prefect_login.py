@@ -25,7 +25,7 @@ _RECORD = "served-at"
 class PrefectApi:
     """A Prefect API and the login that opens it.
 
-    ``login`` is what Prefect calls the auth string; None where Prefect's own settings say how to get in. ``is_ours`` is
+    ``login`` is what Prefect calls the auth string; None if Prefect's own settings say how to get in. ``is_ours`` says
     whether Posthorn started that server on this machine.
     """
 
@@ -34,7 +34,7 @@ class PrefectApi:
     is_ours: bool = False
 
     def variables(self) -> dict[str, str]:
-        """What a process that talks to it needs in its environment."""
+        """The environment of a process that talks to it."""
         if not self.is_ours or self.login is None:
             return {"PREFECT_API_URL": self.url}
         return {"PREFECT_API_URL": self.url, "PREFECT_API_AUTH_STRING": self.login, **_past_proxies(self.url)}
@@ -60,11 +60,11 @@ def new_login(environ: Mapping[str, str] = os.environ) -> str:
 
 @contextmanager
 def recorded(home: Path, api: PrefectApi) -> Iterator[None]:
-    """Let the commands of the same folder in for as long as the block runs."""
+    """Let the commands of the same folder in while the block runs."""
     descriptor, name = tempfile.mkstemp(dir=home, prefix=f".{_RECORD}.")  # its mode is 0600
     record = home / _RECORD
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        # Locked before it has its name: whoever finds it unlocked knows that its writer is gone, whoever holds other locks.
+        # Locked before it gets its name: a reader who finds it unlocked knows that its writer is gone.
         fcntl.flock(file, fcntl.LOCK_EX)
         json.dump({"url": api.url, "login": api.login}, file)
         file.flush()

@@ -51,9 +51,9 @@ SERVER_ENVIRONMENT = {
 
 
 def settle_prefect(state_dir: Path) -> None:
-    """Have Prefect keep its files in the state folder and tell nobody of us; before it is imported, which reads all that.
+    """Make Prefect keep its files in the state folder and send no telemetry. Call it before importing Prefect.
 
-    The profiles that the operator has at home still count, and so does whatever the environment says.
+    The profiles in the operator's home still count, and so does the environment.
     """
     profiles = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser() / "profiles.toml"
     if os.path.isfile(profiles):  # noqa: PTH113 - false, too, where nobody may look
@@ -90,9 +90,9 @@ def _active_profile() -> dict[str, Any]:
 
 
 def standing_api(state_dir: Path) -> PrefectApi | None:
-    """The server that is there whether or not a run is: the configured one, or that of `make serve`.
+    """The server that outlives a run: the configured one, or that of `make serve`.
 
-    The login of `make serve` is given to no other address, even where another is configured.
+    The login of `make serve` is given to no other address, even if another is configured.
 
     Raises:
         PrefectServerError: the configured server does not answer, or wants a login that is not set.
@@ -117,7 +117,7 @@ def required_api(state_dir: Path) -> PrefectApi:
 
 
 def _is_same_address(one: str, other: str) -> bool:
-    """Whether both mean this machine's same port; ``localhost`` counts, for the address itself is then used."""
+    """Whether both mean the same port of this machine. ``localhost`` counts, because the address itself is then used."""
     first, second = urlsplit(one), urlsplit(other)
     try:
         is_port = first.port == second.port
@@ -127,7 +127,7 @@ def _is_same_address(one: str, other: str) -> bool:
 
 
 def _await_configured(api: PrefectApi) -> None:
-    """Be sure that something answers there and lets us in; before a flow tries for minutes."""
+    """Make sure that something answers there and lets us in, before a flow tries for minutes."""
     import httpx  # see the package
 
     try:
@@ -164,7 +164,7 @@ _FOR_A_RUN = {
 def starting_prefect_server(state_dir: Path) -> Iterator[PrefectServer]:
     """A private Prefect server on loopback that is being started, and is stopped at the end.
 
-    What it is reached by is known at once; whoever has nothing else to do any more calls ``await_health``.
+    Its address is known at once. Call ``await_health`` when there is nothing else left to do.
     """
     with _home(state_dir) as home:
         database_from_template(home / DATABASE)
@@ -229,7 +229,7 @@ def _shared_home(state_dir: Path) -> Path:
 
 @contextmanager
 def _home(state_dir: Path) -> Iterator[Path]:
-    """The shared home, or one for this run alone while another run's server uses the shared one."""
+    """The shared home, or a separate one for this run while another run's server uses the shared one."""
     shared = _shared_home(state_dir)
     with (shared / "in-use.lock").open("w") as lock:
         try:
@@ -255,10 +255,10 @@ def _environment(home: Path, host: str, port: int, login: str) -> dict[str, str]
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """The server's socket, kept open here: nobody can take the port while the server is being started (again).
+    """The server's socket, kept open here, so that nobody can take the port while the server starts (again).
 
     Raises:
-        PrefectServerError: another program has the address, or it is none of this machine.
+        PrefectServerError: another program has the address, or it is not an address of this machine.
     """
     try:
         return socket.create_server(
@@ -272,7 +272,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 class PrefectServer:
-    """A Prefect server of ours on one address: ``api`` is how to reach it, ``log`` the file with what it says."""
+    """A Prefect server of ours on one address. ``api`` is how to reach it, ``log`` its log file."""
 
     def __init__(self, home: Path, listening: socket.socket, login: str, variables: Mapping[str, str]) -> None:
         host, port = listening.getsockname()[:2]  # its address, for a name the server may not know as its own
@@ -290,7 +290,7 @@ class PrefectServer:
         return self.process.poll() is not None
 
     def start_again(self) -> None:
-        """Put another process in the place of one that has ended; flows that run meanwhile find it by themselves.
+        """Start another process in place of one that has ended. Flows that run meanwhile find it by themselves.
 
         Raises:
             PrefectServerError: it did not answer in time.
@@ -302,7 +302,7 @@ class PrefectServer:
         """Wait until it answers.
 
         Raises:
-            PrefectServerError: it did not in time, or has ended.
+            PrefectServerError: it did not answer in time, or has ended.
         """
         import httpx  # see the package
 
@@ -327,7 +327,7 @@ class PrefectServer:
         number = self._listening.fileno()
         with self.log.open("ab") as output:
             return subprocess.Popen(  # noqa: S603 - our own command
-                # -P: no folder of the operator's that is called like one of ours is taken for it
+                # -P: or else an operator's folder with the name of one of ours would be imported instead
                 bound_command("-P", "-m", "deployments.server", "--socket", str(number)),
                 env=self._environment,
                 pass_fds=[number],
@@ -339,7 +339,7 @@ class PrefectServer:
 
 
 def _reached_at(host: str) -> str:
-    """What a client puts into an address for a server that listens there."""
+    """The host that a client uses in an address for a server that listens there."""
     anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
     host = anywhere.get(host, host)
     return f"[{host}]" if ":" in host else host
@@ -355,7 +355,7 @@ def _started_server(
             yield server
         finally:
             stop(server.process)
-            # A server that is ended in the middle of something leaves its log, with what people typed and it has deleted.
+            # A server that is killed leaves its log, which still holds what people typed and it has deleted.
             if (database := home / DATABASE).is_file():
                 with suppress(sqlite3.Error):
                     fold_log(database)
@@ -367,7 +367,7 @@ def _last_line(log: Path) -> str:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process of ours, kindly at first."""
+    """End a process of ours: politely first, then by force."""
     process.terminate()
     try:
         process.wait(_STOP_SECONDS)
@@ -377,8 +377,8 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def bound_command(*args: str) -> list[str]:
-    """The command for ``python args`` that ends with this process, even when this one is killed (Linux).
+    """The command for ``python args`` that ends with this process, even if this one is killed (Linux).
 
-    -P: else a module beside bound.py would stand in for one of Python's that has the same name.
+    -P: or else a module beside bound.py would replace one of Python's that has the same name.
     """
     return [sys.executable, "-P", str(Path(__file__).with_name("bound.py")), str(os.getpid()), *args]

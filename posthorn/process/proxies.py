@@ -1,6 +1,6 @@
-"""Proxies of the environment and the Prefect client, which respects them: never for this machine's own server.
+"""Proxies of the environment: the Prefect client uses them, but must not for this machine's own server.
 
-Posthorn's own calls ask no proxy of the environment: providers are called directly, or through POSTHORN_PROXY_URL.
+Posthorn's own calls use no proxy of the environment: providers are called directly, or through POSTHORN_PROXY_URL.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def names() -> list[str]:
 
 
 def spare_loopback(*hosts: str) -> None:
-    """Change this process's environment, which children inherit, such that loopback and ``hosts`` are called directly.
+    """Change this process's environment, which children inherit, so that loopback and ``hosts`` are called directly.
 
-    Where the HTTP client cannot use the proxies at all (socks without the library for it, a URL that is none), it would
-    refuse to call even those: then they are taken out of the environment.
+    If the HTTP client cannot use the proxies at all (socks without its library, a malformed URL), it would refuse even those
+    calls: then the proxies are removed from the environment.
     """
     _add_exceptions(*_LOOPBACK_NAMES, *hosts)
     if _problem() is not None:
@@ -59,7 +59,7 @@ def _is_other(name: str) -> bool:
 
 
 def _add_exceptions(*hosts: str) -> None:
-    """To both spellings: some clients read the one, some the other, and the small one wins where both are set."""
+    """Write both spellings: some clients read one, some the other, and the lower-case one wins if both are set."""
     for name in ("NO_PROXY", "no_proxy"):
         said = os.environ.get(name) or os.environ.get(name.swapcase()) or ""
         listed = [host.strip() for host in said.split(",") if host.strip()]
@@ -68,7 +68,7 @@ def _add_exceptions(*hosts: str) -> None:
 
 
 def _problem() -> str | None:
-    """What the HTTP client, made as Prefect makes it, says about the proxies; None where it takes them."""
+    """What the HTTP client, made as Prefect makes it, says about the proxies; None if it accepts them."""
     import httpx  # see the package
 
     try:

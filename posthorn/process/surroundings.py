@@ -1,7 +1,6 @@
-"""What a process of ours finds around it, made safe before anything else runs: streams, umask, warnings, home, folder.
+"""The surroundings of a process of ours, made safe before anything else runs: streams, umask, warnings, home, folder.
 
-Whoever starts us may have closed the output, lost the home or deleted the folder; none of that may stop a send half-way or
-end in a traceback.
+The output may be closed, the home missing, the folder deleted. None of that may stop a send half-way or end in a traceback.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def refusal(arguments: Sequence[str]) -> str | None:
 
 
 def lost_output() -> str | None:
-    """Why what was printed did not arrive, or None; a reader who has left, as `head` does, is not a reason."""
+    """Why the output did not arrive, or None. A reader that has left, as `head` does, is not a reason."""
     for stream in (sys.stdout, sys.stderr):
         raw = getattr(getattr(stream, "buffer", None), "raw", None)
         if isinstance(raw, _LastingOutput):
@@ -62,7 +61,7 @@ def lost_output() -> str | None:
 
 
 class _LastingOutput(io.RawIOBase):
-    """A descriptor that takes everything: after the first failure nothing is written, and the program goes on."""
+    """A stream that never fails: after the first error nothing more is written, and the program goes on."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -94,7 +93,7 @@ class _LastingOutput(io.RawIOBase):
         return len(data)
 
     def _when_ready(self, data: bytes | bytearray | memoryview) -> int:
-        """A terminal that another program left in non-blocking mode: wait until it takes more."""
+        """Another program left the terminal in non-blocking mode: wait until it takes more."""
         import select  # hardly ever needed
 
         select.select([], [self._descriptor], [])
@@ -102,7 +101,7 @@ class _LastingOutput(io.RawIOBase):
 
 
 def _lasting(stream: TextIO) -> TextIO:
-    """The stream, such that neither a character nor a reader that has left can stop the program."""
+    """The stream, made so that neither an odd character nor a reader that has left can stop the program."""
     stream.flush()
     raw = cast("io.RawIOBase", _LastingOutput(stream.fileno()))
     buffer = io.BufferedWriter(raw)
@@ -112,7 +111,7 @@ def _lasting(stream: TextIO) -> TextIO:
 
 
 def _open_standard_streams() -> None:
-    """Open /dev/null for each closed standard stream: else the next file gets its number, and is written to."""
+    """Open /dev/null for each closed standard stream. Otherwise the next file would get its number and be written to."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
@@ -122,14 +121,14 @@ def _open_standard_streams() -> None:
 
 
 def _speak_utf8() -> None:
-    """Start again where this locale cannot spell folders and arguments; Python settles its encoding when it starts."""
+    """Start again if this locale cannot spell folders and arguments: Python settles its encoding when it starts."""
     if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
         os.environ["PYTHONUTF8"] = "1"  # for children, too
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command
 
 
 def _have_home() -> None:
-    """Name some folder where the account has no home at all: libraries ask for one when they are imported."""
+    """Name some folder if the account has no home at all: libraries ask for one when they are imported."""
     try:
         Path.home()
     except RuntimeError:  # no HOME, and no entry for this account

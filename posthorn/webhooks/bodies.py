@@ -1,4 +1,4 @@
-"""Reads the body of a request within its bounds: so many bytes, all of them within a few seconds, and in no encoding."""
+"""Reads the body of a request within its bounds: a maximum of bytes, a few seconds, and no content encoding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PIECE_BYTES = 65_536
 
 
 async def read_body(request: web.Request, max_bytes: int) -> bytes:
-    """The body; of a multipart form, as one client of the provider sends, its field ``xml`` (or ``XML``).
+    """The body. Of a multipart form, which one client of the provider sends, it is the field ``xml`` (or ``XML``).
 
     Raises:
         HTTPException: 413 too large, 408 too slow, 415 encoded, 400 no such field, 411 a multipart form of no stated length.

@@ -1,6 +1,6 @@
-"""Listens with bounds: so many connections at once, and on each the first request's headers within a few seconds.
+"""Listens with bounds: a maximum of connections at once, and the first request's headers within a few seconds.
 
-aiohttp bounds neither. The bodies' bounds, in bytes and in time, stand in ``bodies``.
+aiohttp bounds neither. The bounds of bodies, in bytes and in time, are in ``bodies``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class BoundedSite(web.TCPSite):
 
 
 class _Bounded(asyncio.Protocol):
-    """Stands before aiohttp's own protocol, and hands everything on but a connection too many, or one that says nothing."""
+    """Stands before aiohttp's own protocol. It ends a connection too many, or a silent one, and passes on all else."""
 
     def __init__(self, site: BoundedSite, inner: asyncio.Protocol) -> None:
         self._site = site

@@ -1,4 +1,4 @@
-"""Takes what is pushed into the ledger: whatever waits shares one commit, and whoever brought it is told once it is durable.
+"""Takes pushed news into the ledger. What waits shares one commit; each sender is answered once its news is durable.
 
 A provider may push one message at a time, thousands in a minute; a commit for each would be too slow.
 """
@@ -24,7 +24,7 @@ _BY = "webhook"
 
 
 class NewsIntake:
-    """One writer for all requests. News of several is one verb of the ledger, so that their chunks are held in order."""
+    """One writer for all requests. The news of several requests is one verb, so that their chunks are held in order."""
 
     def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
         self._ledger = ledger
@@ -60,7 +60,7 @@ class NewsIntake:
             self._writing = None
 
     async def _sweep(self) -> None:
-        """Apply all parked news whose message can be told by now, at most once a minute, and with nobody waiting for it."""
+        """Apply all parked news whose message is known by now, at most once a minute, while nobody waits."""
         if time.monotonic() - self._swept_at < SWEEP_SECONDS:
             return
         self._swept_at = time.monotonic()
@@ -70,7 +70,7 @@ class NewsIntake:
             _logger.exception("parked news could not be applied; it is tried again")
 
     def _next(self) -> list[_Waiting]:
-        """What waits, as far as it fits into one commit; at least one request's."""
+        """As much of what waits as fits into one commit, but at least one request's."""
         size = count = 0
         for count, (news, _) in enumerate(self._waiting, start=1):  # noqa: B007 - used after the loop
             size += len(news)

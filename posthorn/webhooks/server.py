@@ -1,6 +1,6 @@
 """The HTTP receiver of what providers push: small requests only, one secret path, 200 only after the ledger holds the news.
 
-Nothing that is pushed is believed beyond the move it may make: it carries no signature.
+Pushed news carries no signature, so it is believed only as far as the move that it may make.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 
 
 async def listen(app: web.Application, host: str, port: int) -> web.AppRunner:
-    """Have the application listen, with bounds; no access log, for the path is the secret. Call ``cleanup`` to end it.
+    """Let the application listen, with bounds. No access log, because the path is the secret. Call ``cleanup`` to end it.
 
     Raises:
         OSError: the port is taken.
@@ -93,7 +93,7 @@ class _Receiver:
         self._secret = secret.encode()
 
     def taking(self, gateway: str, route: Route, read: Reader) -> Handler:
-        """What handles the requests of one gateway's route: read, kept, and only then answered."""
+        """Makes the handler of one gateway's route: each request is read, kept, and only then answered."""
 
         async def take(request: web.Request) -> web.StreamResponse:
             self._refuse_strangers(request)

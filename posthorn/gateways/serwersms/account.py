@@ -14,11 +14,11 @@ class AccountCalls(Connection):
     """The calls about the account. All may be repeated."""
 
     async def credit(self) -> Credit:
-        """account/limits: how many MMS the account may still send. The provider asks not to be asked every few seconds."""
+        """account/limits: how many MMS the account may still send. The provider does not want this every few seconds."""
         return next((limit.credit for limit in await self.limits() if limit.type == "mms"), Credit(left=0, available=False))
 
     async def limits(self) -> Sequence[AccountLimit]:
-        """account/limits: every line. With ``show_type``, which the vendor's clients always send."""
+        """account/limits: every line. Sends ``show_type``, as the vendor's clients always do."""
         data = await self._call("account/limits", {"show_type": True})
         return [answers.account_limit(item) for item in answers.items(data)]
 

@@ -108,7 +108,7 @@ def claims_taken(data: Plain) -> bool:
 
 
 def items(data: Plain) -> list[Plain]:
-    """The objects in ``items``, be it a list, an object of objects, a single object, or nothing."""
+    """The objects in ``items``: a list, an object of objects, a single object, or nothing."""
     found = data.get("items")
     if isinstance(found, dict):
         found = found.values() if all(isinstance(value, dict) for value in found.values()) else [found]
@@ -121,13 +121,13 @@ def is_true(value: Any) -> bool:
 
 
 def whole(value: Any) -> int | None:
-    """A number that may come as text (``6``, ``"6"``, ``"6.0"``); None where it is none or beyond any count."""
+    """A number that may come as text (``6``, ``"6"``, ``"6.0"``); None if it is not one, or too large for a count."""
     matched = _NUMBER.fullmatch(str(value)) if _is_short(value) else None
     return int(matched[1]) if matched else None
 
 
 def _is_short(value: Any) -> bool:
-    """Whether it may be a number: what is nested a thousand deep cannot even be shown as text."""
+    """Whether it may be a number. A value nested a thousand deep cannot even be shown as text."""
     return isinstance(value, (int, float)) or (isinstance(value, str) and len(value) <= _MAX_NUMBER_LENGTH)
 
 
@@ -143,7 +143,7 @@ def text(value: Any) -> str | None:
 
 
 def identifier(value: Any) -> str | None:
-    """An id as text; None where it is missing, or none that the ledger could hold."""
+    """An id as text; None if it is missing, or if the ledger could not hold it."""
     found = str(value) if _is_scalar(value) else ""
     return found if 0 < len(found) <= MAX_ID_LENGTH and found.isprintable() else None
 
@@ -158,7 +158,7 @@ def _is_scalar(value: Any) -> bool:
 def answer_of(data: Plain, request: MmsRequest, raw: bytes) -> Answer:
     """One receipt per phone of the request, in its order (sending-mms page).
 
-    Items are bound by number, not by order, which is undocumented. Whoever is not mentioned is unknown.
+    Items are bound by number, not by order, which is undocumented. A recipient who is not mentioned is unknown.
     """
     listed = items(data)
     taken = MessageState.SCHEDULED if request.send_at else MessageState.ACCEPTED
@@ -179,10 +179,10 @@ def _answer_by_count(data: Plain, count: int, taken: MessageState, raw: bytes) -
 
 
 def _ids_if_all_queued(listed: Sequence[Plain], phones: Sequence[Phone]) -> list[str]:
-    """The ids in the order of ``phones`` where the answer is what it nearly always is; empty where it is anything else.
+    """The ids in the order of ``phones`` if the answer is the usual one; empty if it is anything else.
 
-    That is: as many items as recipients, each recipient named once and exactly as asked, queued, under an id of its own.
-    It says the same as ``_Binding`` at a fifth of the cost.
+    The usual one has as many items as recipients; each recipient is named once, exactly as asked, queued, with an id of its
+    own. The result is that of ``_Binding`` at a fifth of the cost.
     """
     try:
         queued = {item["phone"]: item["id"] for item in listed if item["status"] == "queued"}
@@ -218,7 +218,7 @@ class _Binding:
         self._receipts[place] = receipt if earlier is None else self._again(place, earlier, receipt)
 
     def answer(self, raw: bytes) -> Answer:
-        """What came of it; recipients without an item are unknown."""
+        """The receipts; recipients without an item are unknown."""
         missing = self._receipts.count(None)
         if missing:
             self._note(f"{missing} of {len(self._phones)} recipients are not mentioned")
@@ -275,7 +275,7 @@ class _Binding:
 
 
 def _spellings(number: Any) -> list[str]:
-    """What a number of an answer may mean, as ``+…``, likeliest first; empty where it is not a number."""
+    """What a number of an answer may mean, as ``+…``, likeliest first; empty if it is not a number."""
     matched = _PHONE.fullmatch(str(number).translate(_SEPARATORS)) if _is_short(number) else None
     if matched is None:
         return []
@@ -331,7 +331,7 @@ def report_of(item: Plain, zone: ZoneInfo) -> Report | None:
 
 
 def may_be_of(kind: str, item: Plain, kinds: Sequence[str]) -> bool:
-    """Whether a report is of a message of that kind, or of none that is known."""
+    """Whether a report is about a message of that kind, or of an unknown kind."""
     word = (text(item.get("type")) or kind).strip().lower()
     return word == kind or word not in kinds
 
@@ -345,9 +345,8 @@ def phone_of(number: Any) -> Phone | None:
 def moment(value: Any, zone: ZoneInfo, *, fold: int = 0) -> datetime | None:
     """A naive local time of an answer, read in ``zone``, as UTC; None where it is absent.
 
-    The hour that the autumn change repeats is taken as its first passing, or as its second with ``fold=1``: the provider's
-    text cannot tell.
-    UTC, because Python calls a time in that hour unequal to every time of another zone.
+    The hour that repeats in autumn is read as its first passing, or with ``fold=1`` as its second: the provider's text
+    cannot tell. The result is in UTC, because Python calls a time in that hour unequal to every time of another zone.
     """
     return _moment(value[:_MAX_MOMENT_LENGTH], zone, fold) if isinstance(value, str) else None
 

@@ -4,7 +4,7 @@ Set in the panel as the address for delivery reports, in one line::
 
     https://your.host/SECRET/serwersms?id=#SMSID#&state=#STAN#&date=#DATA#&reason=#PRZYCZYNA#
 
-The provider puts values in the places of the words between the signs, so the names of the parameters are ours. Sources: the
+The provider replaces the words between the # signs with values, so the names of the parameters are ours. Sources: the
 NAT page's example and the panel's manual (reference, section 6). Neither says whether it is called for MMS, whether values
 are encoded, or what a receiver is to answer. Callbacks carry no signature, so they are hints: they move messages on and
 never back, and nothing else.
@@ -25,7 +25,7 @@ _MAX_REASON_LENGTH = 64
 
 
 def reader(timezone: str) -> Reader:
-    """What reads a callback: its parameters stand in the query, or in a form; the query's hold where both have one.
+    """Makes the reader of a callback. Its parameters are in the query or in a form; if both have one, the query's counts.
 
     ``timezone`` is that of the provider's dates.
     """
@@ -36,8 +36,8 @@ def reader(timezone: str) -> Reader:
 def read(parameters: Mapping[str, str], zone: ZoneInfo) -> News:
     """The news in the parameters of a callback, with the words of the delivery reports; the date is the provider's, local.
 
-    ``state`` is None for a word that reports do not know: then only asking tells. ``happened_at`` is the date of whatever
-    state; of the hour that autumn repeats, its second passing.
+    ``state`` is None for a word that reports do not know: then only asking tells. ``happened_at`` is the date of any state;
+    in the hour that repeats in autumn, its second passing.
 
     Raises:
         Unreadable: no id, or none that a message of this provider could have.

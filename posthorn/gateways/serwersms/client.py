@@ -1,7 +1,7 @@
 """SerwerSMS.pl, HTTPS API v2: sends campaigns. Every call the product needs, each made once; nothing here retries.
 
-Sources: the sending-mms page, and what ``codes`` and ``answers`` name. When a send is cancelled, nothing is converted: the
-ledger's claim already says *sending*, and a ``Trace`` passed in says whether the request went out.
+Sources: the sending-mms page, and what ``codes`` and ``answers`` name. The cancellation of a send is passed on unchanged:
+the ledger's claim already says *sending*, and a ``Trace`` passed in says whether the request went out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAX_PAGES = 10_000
 _REPORT_TYPES = ("eco", "full", "voice", "mms")
 _ORDERS = ("asc", "desc")
 _OF_CLIENTS = frozenset({"type", "page", "limit", "order"})
-"""Parameters of messages/reports that only the vendor's clients know."""
+"""Parameters of messages/reports that only the vendor's clients use."""
 
 _logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class SerwerSms(FileCalls, AccountCalls, OptOutCalls):
                 raise OutcomeUnknown(f"{codes.WHO} answered neither success nor error", evidence=http.evidence())
             return answers.answer_of(data, request, http.body)
         error = codes.whole_send_error(code, http.evidence())
-        if answers.items(data):  # refused, and yet something for single recipients: believe what binds
+        if answers.items(data):  # refused, and yet something about single recipients: believe what binds
             answer = answers.answer_of(data, request, http.body)
             return replace(answer, stop=answer.stop or error)
         if answers.claims_taken(data):
@@ -93,7 +93,7 @@ class SerwerSms(FileCalls, AccountCalls, OptOutCalls):
         test: bool = False,
         trace: Trace | None = None,
     ) -> dict[str, Any]:
-        """messages/send_mms with each parameter of the sending-mms page; the provider's answer as it is. Raises as ``send``.
+        """messages/send_mms with each parameter of the sending-mms page; returns the raw answer. Raises as ``send``.
 
         ``phone`` is one number or many, as ``Phone`` or in full (``+48500600700``). Without ``details`` only counters come
         back, and nothing can be told about single recipients.
@@ -116,9 +116,9 @@ class SerwerSms(FileCalls, AccountCalls, OptOutCalls):
         return data
 
     async def refusal_of(self, **parameters: Any) -> str | None:
-        """The code with which messages/send_mms refuses these parameters, or its one number; None where it takes them.
+        """The code with which messages/send_mms refuses these parameters or the only number; None if it takes them.
 
-        Always with ``test=true``. Nothing is checked here first: what the pages forbid can be asked for.
+        Always with ``test=true``. Nothing is checked here first, so requests that the pages forbid can be tried.
 
         Raises:
             OutcomeUnknown: no complete answer, or a refusal without a code.
@@ -147,9 +147,9 @@ class SerwerSms(FileCalls, AccountCalls, OptOutCalls):
     ) -> ReportPage:
         """messages/reports: one page; ``since`` and ``until`` bound the time of queueing. Read on to ``pages``.
 
-        ``type``, ``page``, ``limit`` and ``order`` are known from the vendor's clients alone: once a query with them was
-        refused and one without them was not, they are left out. How many reports a page holds is the provider's choice
-        without ``limit``. The hour repeated in autumn is asked for generously: reports from just outside may come, too.
+        ``type``, ``page``, ``limit`` and ``order`` are known only from the vendor's clients. They are left out after a query
+        with them was refused and one without them was not. Without ``limit`` the provider chooses how many reports a page
+        holds. Around the hour that repeats in autumn, reports from just outside the time may come, too.
 
         Raises:
             InputError: more than 500 ids, an unknown type or order, or more records than the provider shows (3331, or a
@@ -179,10 +179,10 @@ class SerwerSms(FileCalls, AccountCalls, OptOutCalls):
         return await self._documented_reports(asked)
 
     async def view_message(self, message_id: str) -> Report | None:
-        """messages/view: what is known of one message; None where the provider says that it has none of that id.
+        """messages/view: what is known of one message; None if the provider says that it has none with that id.
 
         Raises:
-            TryAgain: no complete answer, or one about nothing: silence is no word.
+            TryAgain: no complete answer, or one about no message: that proves nothing.
         """
         data, http = await self._exchange("messages/view", {"id": message_id}, repeatable=True)
         failed, code = answers.error_code(data)
@@ -197,7 +197,7 @@ class SerwerSms(FileCalls, AccountCalls, OptOutCalls):
     async def withdraw(self, ids: Sequence[str]) -> tuple[int, int]:
         """messages/delete: withdraw scheduled messages; ``(withdrawn, not withdrawn)``.
 
-        Messages already dispatched count as not withdrawn: the provider says ``success: false`` then, which is not an error.
+        Messages already dispatched count as not withdrawn. The provider then says ``success: false``, which is not an error.
         """
         withdrawn = 0
         for some in requests.slices(ids, BOUNDS.ids_per_report):
@@ -216,7 +216,7 @@ class SerwerSms(FileCalls, AccountCalls, OptOutCalls):
         return await self._exchange("messages/send_mms", parameters, repeatable=False, trace=trace, max_bytes=bound)
 
     async def _documented_reports(self, asked: Mapping[str, Any]) -> ReportPage:
-        """The whole answer to what the page documents; other kinds of messages are passed over here."""
+        """The whole answer to a query that the page documents; other kinds of messages are skipped here."""
         documented = {key: value for key, value in asked.items() if key not in _OF_CLIENTS}
         answer = await self._report_page(documented, 1, only=asked.get("type"))
         self.takes_pages = False

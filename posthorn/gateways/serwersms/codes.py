@@ -2,7 +2,7 @@
 
 A code can come for a whole request (``error.code``) or for one recipient of a send (``error_code``); the same code may
 prove less in the first place than in the second. Codes and texts: general-communications page and the vendor's Java tests
-(reference, section 7). Where a page says nothing of a partly carried out request, we assume there may be one.
+(reference, section 7). If a page says nothing about partly carried out requests, we assume that they exist.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ UNKNOWN = MessageState.UNKNOWN
 class Rule(NamedTuple):
     """One code.
 
-    ``error`` is raised where the request was surely not carried out, or does no harm when it was. ``proves_unsent``: for a
+    ``error`` is raised if the request was surely not carried out, or did no harm if it was. ``proves_unsent``: for a
     whole send, it proves that nobody was messaged. ``item`` is the state of one recipient whom the provider calls ``unsent``
     with this code; PENDING and UNKNOWN also stop the run with ``error``.
     """
@@ -147,7 +147,7 @@ _UNHEARD_OF = Rule("an error this version does not know", RequestRefused, item=U
 
 INVALID_ID = "1004"
 FILE_NOT_SEEN = frozenset({"2000", "4001", "4002"})
-"""What files/add says of a file that came in an encoding in which it is not seen: nothing, nowhere, no picture."""
+"""The codes of files/add for a file in an encoding that it does not understand: no data, not found, no picture."""
 NO_SUCH_FILE = frozenset({INVALID_ID, "4001"})
 NO_MESSAGES = "3330"
 TOO_MANY_RECORDS = "3331"
@@ -167,12 +167,12 @@ REPORT_STATES: dict[str, MessageState] = {
 
 
 def rule(code: str | None) -> Rule:
-    """The rule for a code, given as digits; a code nobody has heard of has one too."""
+    """The rule for a code, given as digits; an unknown code has one too."""
     return CODES.get(int(code), _UNHEARD_OF) if code else _UNHEARD_OF
 
 
 def whole_send_error(code: str | None, evidence: Evidence) -> GatewayError:
-    """What a top-level error says of a send: refused as a whole, or nobody knows."""
+    """The error for a top-level code that answers a send: refused as a whole, or unknown."""
     known = rule(code)
     if known.proves_unsent:
         return known.error(f"{_said(code)}; nothing was sent", code=code, evidence=evidence)
@@ -194,7 +194,7 @@ def contradicted(refused: GatewayError, evidence: Evidence) -> OutcomeUnknown:
 
 
 def call_error(code: str | None, evidence: Evidence) -> GatewayError:
-    """What a top-level error says of any call that is not a send; never ``maybe_sent``."""
+    """The error for a top-level code that answers any other call; never ``maybe_sent``."""
     return rule(code).error(_said(code), code=code, evidence=evidence)
 
 

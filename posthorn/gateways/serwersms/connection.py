@@ -1,7 +1,7 @@
-"""How a call reaches SerwerSMS: its address, its credentials, its body, and what comes of an answer that says nothing.
+"""How a call reaches SerwerSMS: address, credentials, body, and what an answer that says nothing means.
 
 A call other than a send may be repeated without harm, so its lost answer is ``TryAgain``; a send's is ``OutcomeUnknown``.
-No body is ever empty: the vendor's clients always send something, so nobody knows what an empty one would come to.
+No body is ever empty: the vendor's clients always send something, so nobody knows what an empty one would do.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ANSWER_BYTES = 256 * 1024
 LISTING_BYTES = 8 * 1024 * 1024
 """Of a page of reports or of the blacklist, or of all files, which come in no pages."""
 
-_KEEPALIVE_SECONDS = 0.1  # for requests that follow each other; far from the time a server may drop an idle connection
+_KEEPALIVE_SECONDS = 0.1  # for requests that follow each other; well before a server may drop an idle connection
 _TOKEN = "POSTHORN_SERWERSMS__TOKEN"  # noqa: S105 - a variable's name, not its value
 _LOGIN = "POSTHORN_SERWERSMS__USERNAME with POSTHORN_SERWERSMS__PASSWORD"
 _NOTHING_ELSE: Mapping[str, Any] = {"system": "posthorn"}
@@ -71,7 +71,7 @@ class Connection(Closing):
     async def _call(
         self, action: str, parameters: dict[str, Any], *, body: Body | None = None, max_bytes: int = ANSWER_BYTES
     ) -> answers.Plain:
-        """Any call that may be repeated: its answer, or the error it carries."""
+        """Any call that may be repeated; returns its answer, or raises the error that it carries."""
         data, http = await self._exchange(action, parameters, repeatable=True, body=body, max_bytes=max_bytes)
         failed, code = answers.error_code(data)
         if failed:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import orjson
 
 Body: TypeAlias = Callable[[Mapping[str, Any]], tuple[dict[str, str], dict[str, Any]]]
-"""Makes of a call's fields its headers and what ``httpx.Request`` takes for its body."""
+"""Turns a call's fields into its headers and what ``httpx.Request`` takes as its body."""
 
 
 def body_of(encoding: str, name: str, content: bytes, content_type: str) -> Body:

@@ -13,7 +13,7 @@ from posthorn.gateways.serwersms.encodings import ENCODINGS, body_of
 from posthorn.models import Media, StoredFile
 
 _ODD_BODY = frozenset({None, 200, 400, 415, 422})
-"""HTTP statuses of a refusal without a code; none where the answer was read, and named no id."""
+"""HTTP statuses of a refusal without a code; None: the answer was read and named no id."""
 
 
 class FileCalls(Connection):
@@ -50,8 +50,8 @@ class FileCalls(Connection):
         Raises:
             InputError: an unknown type or encoding, not exactly one of ``url`` and ``path``, or an unreadable file.
             TryAgain: no complete answer. The file may be there; storing it again costs nothing but a second copy.
-            FileRefused: nothing was made of the bytes from disk (2000, 4001, 4002, no id, HTTP 400, 415, 422): another
-                encoding may do.
+            FileRefused: the bytes from disk were not understood (2000, 4001, 4002, no id, HTTP 400, 415, 422): another
+                encoding may work.
             StopRun: refused (4000 too large, 4001 not found, 4002 invalid).
         """
         requests.one_of("type", type, FILE_TYPES)
@@ -81,7 +81,7 @@ class FileCalls(Connection):
         return [answers.stored_file(item) for item in answers.items(data)]
 
     async def view_file(self, file_id: str, *, type: str = "mms") -> StoredFile | None:  # noqa: A002 - the provider's word
-        """files/view: one file's entry; None where the provider says that it has none of that id."""
+        """files/view: one file's entry; None if the provider says that it has none with that id."""
         requests.one_of("type", type, FILE_TYPES)
         try:
             found = answers.stored_file(await self._call("files/view", {"id": file_id, "type": type}))
@@ -92,13 +92,13 @@ class FileCalls(Connection):
         return found if found.id else None
 
     async def delete_file(self, file_id: str, *, type: str = "mms") -> bool:  # noqa: A002 - the provider's word
-        """files/delete: whether the file was deleted. What becomes of a scheduled MMS that uses it is not documented."""
+        """files/delete: whether the file was deleted. It is not documented what happens to a scheduled MMS that uses it."""
         requests.one_of("type", type, FILE_TYPES)
         return answers.is_true((await self._call("files/delete", {"id": file_id, "type": type})).get("success"))
 
 
 def _may_be_the_encoding(error: GatewayError) -> bool:
-    """Whether a refusal of bytes from disk may be about how they came: by its code, or without one by its HTTP status."""
+    """Whether a refusal of bytes from disk may be about their encoding: by its code, or without one by its HTTP status."""
     if error.code is not None:
         return error.code in codes.FILE_NOT_SEEN
     return isinstance(error, RequestRefused) and error.evidence.status in _ODD_BODY

@@ -1,7 +1,7 @@
 """Who must not be messaged, as the provider knows it: the account's blacklist, and answers that are a stop word.
 
 Sources: the pages on the blacklist and on incoming messages; ``page`` and ``limit`` are known from the vendor's clients
-alone. ``read`` is never asked for: it would hide the answers from everybody else.
+alone. ``read`` is never set: it would hide the answers from everybody else.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class OptOutCalls(Connection):
             yield [one for item in stops if (one := self._answered(item)) is not None]
 
     def _blacklisted(self, item: answers.Plain) -> OptOut | None:
-        """A blacklist says what is, not what was said once: its entry counts as of now."""
+        """A blacklist says what holds now, not what was said once: its entry counts as of now."""
         phone = answers.phone_of(item.get("phone"))
         if phone is None:
             _logger.warning("an entry of the blacklist holds no number that can be read; it is passed over")
@@ -55,9 +55,9 @@ class OptOutCalls(Connection):
         return OptOut(phone, Scope.MARKETING, "reply", (_said(item) or "").strip(), came_at, codes.GATEWAY)
 
     async def _listed(self, action: str, asked: dict[str, Any]) -> AsyncIterator[list[answers.Plain]]:
-        """The items of every page, as far as a page brings any that are new.
+        """The items of every page, for as long as a page brings new ones.
 
-        Whoever takes no page number is asked without one: then the one answer is all there is.
+        A server that takes no page number is asked without one: then its one answer is all there is.
         """
         seen: set[tuple[str, ...]] = set()
         for page in range(1, _MAX_PAGES + 1):
@@ -86,7 +86,7 @@ class OptOutCalls(Connection):
 
 
 def _said(item: answers.Plain) -> str | None:
-    """What an answer says; of an MMS its title, where it has no text."""
+    """What an answer says; for an MMS without text, its title."""
     return answers.text(item.get("text")) or answers.text(item.get("title"))
 
 

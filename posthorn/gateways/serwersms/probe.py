@@ -1,4 +1,4 @@
-"""What a SerwerSMS account really does, where its pages leave a choice: each call that costs nothing, made once and judged.
+"""What a SerwerSMS account really does where its pages leave it open: each free call, made once and judged.
 
 Sends nothing, unless a number is given: ``probe_sending`` has those parts. What is uploaded is deleted again.
 """
@@ -69,7 +69,7 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 
 @dataclass(slots=True)
 class _Uploads:
-    """What became of the same picture in each encoding. ``seen`` is the provider's entry of the first that will do."""
+    """What became of the same picture in each encoding. ``seen`` is the provider's entry of the first one that works."""
 
     looks: dict[str, Look] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class _Uploads:
 
 
 async def observations(settings: Settings, order: ProbeOrder) -> AsyncIterator[Observation]:
-    """Everything that is relied on, one after the other.
+    """Everything that we rely on, one after the other.
 
     Raises:
         SettingsError: credentials are missing.
@@ -132,7 +132,7 @@ async def _account(gateway: SerwerSms, settings: Settings, watch: Watch) -> list
 
 
 def other_format(settings: Settings, watch: Watch) -> SerwerSms:
-    """The same account, asked in the format that the settings do not say."""
+    """The same account, asked in the format that the settings do not name."""
     ours = settings.serwersms
     other = ours.model_copy(update={"response_format": "json" if ours.response_format == "xml" else "xml"})
     return SerwerSms(other, proxy=settings.proxy_for(ours.base_url), tap=watch.notice)
@@ -169,7 +169,7 @@ async def _try_upload(gateway: SerwerSms, order: ProbeOrder, uploads: _Uploads, 
 
 
 async def _listed(gateway: SerwerSms, order: ProbeOrder, uploads: _Uploads, file_id: str) -> StoredFile | None:
-    """Its entry in the list, which may lag for some seconds: waited for once, as long as it was never seen to work."""
+    """Its entry in the list. The list may lag for some seconds: it is waited for once, until it was seen to work."""
     has_waited = bool(uploads.looks) and not uploads.is_listed
     for again in range(1 if has_waited else _LISTING_TRIES):
         if again:

@@ -1,4 +1,4 @@
-"""How far a provider's dates are ahead of ours, and whose clock or which zone that speaks of."""
+"""How far a provider's dates are ahead of ours, and which clock or zone is the cause."""
 
 from __future__ import annotations
 
@@ -41,10 +41,11 @@ class Watch:
 def clock_of(
     reliance: Reliance, moments: Sequence[datetime], asked: tuple[datetime, datetime], watch: Watch, zone: ZoneInfo
 ) -> Observation:
-    """What a date says of something that was asked for between two moments.
+    """What a date says about something that was asked for between two moments.
 
-    ``moments`` are its readings: two in the hour that autumn repeats. The ``Date`` of the answers tells a wrong clock from a
-    wrong zone. A zone that is wrong for dates of files need not be so for messages: of files that is told, and not gone by.
+    ``moments`` are its readings: two in the hour that repeats in autumn. The ``Date`` of the answers tells a wrong clock
+    from a wrong zone. A zone that is wrong for dates of files need not be wrong for messages: it is reported, but not
+    used.
     """
     offset = min((_ahead(one, asked) for one in moments), key=abs)
     is_of_files = reliance.subject == Known.FILE_CLOCK
@@ -59,6 +60,6 @@ def clock_of(
 
 
 def _ahead(moment: datetime, asked: tuple[datetime, datetime]) -> float:
-    """Seconds that a date lies after the request that it is about, or before it; 0 where it lies within."""
+    """By how many seconds a date is after its request, or before it (negative); 0 if it is within."""
     low, high = asked[0].replace(microsecond=0), asked[1]
     return min(0.0, (moment - low).total_seconds()) or max(0.0, (moment - high).total_seconds())

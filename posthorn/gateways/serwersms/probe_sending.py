@@ -1,4 +1,4 @@
-"""The parts of a probe that go to a number of the operator's own: sends that are only checked, and two real messages."""
+"""The parts of a probe that go to the operator's own number: sends that are only checked, and two real messages."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _TEXT = "A probe of Posthorn. Nothing has to be done."
 
 
 def _title() -> str:
-    """Different each time, with a letter that not every system keeps."""
+    """A title that differs each time, with a letter that not every system keeps."""
     return f"Posthorn próba {datetime.now(UTC):%d %H:%M:%S}"
 
 
@@ -96,7 +96,7 @@ def _words(receipt: Receipt) -> str:
 
 
 async def _refused(gateway: SerwerSms, reliance: Reliance, number: Phone, **parameters: Any) -> Observation:
-    """Whether the provider refuses what our own client would not even ask for."""
+    """Whether the provider refuses requests that our own client would never make."""
     try:
         code = await gateway.refusal_of(phone=f"+{number}", **parameters)
     except GatewayError as error:
@@ -104,7 +104,7 @@ async def _refused(gateway: SerwerSms, reliance: Reliance, number: Phone, **para
     return reliance.judged(code is not None, f"refused with {code}" if code else "taken", "yes" if code else "no")
 
 
-# -- In earnest -----------------------------------------------------------------------------------------------------------
+# -- For real -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +178,11 @@ async def _held(gateway: SerwerSms, order: ProbeOrder, number: Phone, file_id: s
     row: Report | None = None
     try:
         row = await _row(gateway, order, number, message)
-    except asyncio.CancelledError:  # somebody has had enough of waiting, and wants no message for it
+    except asyncio.CancelledError:  # Ctrl-C: the person who stops waiting does not want the message
         await gateway.withdraw([message.message_id])
         raise
     except (GatewayError, InputError):
-        pass  # it is to be withdrawn whether it can be looked up or not
+        pass  # it must be withdrawn whether it can be looked up or not
     try:
         withdrawn, _ = await gateway.withdraw([message.message_id])
     except GatewayError as error:
@@ -194,7 +194,7 @@ async def _held(gateway: SerwerSms, order: ProbeOrder, number: Phone, file_id: s
 
 
 async def _take_back(gateway: SerwerSms, order: ProbeOrder, number: Phone, title: str, since: datetime) -> str:
-    """Withdraw what a lost answer may have left to go out; what became of it, in words."""
+    """Withdraw a message that may go out although its answer was lost; says what became of it."""
 
     async def own() -> list[str] | None:
         return [row.provider_id for row in await _rows(gateway, number, since) if row.title == title] or None
@@ -234,7 +234,7 @@ async def _rows(gateway: SerwerSms, number: Phone, since: datetime) -> list[Repo
 
 
 async def _until(order: ProbeOrder, longest: float, every: float, look: Callable[[], Awaitable[_T | None]]) -> _T | None:
-    """What ``look`` finds in the end; None where it finds nothing for so long."""
+    """What ``look`` finds in the end; None if it finds nothing for that long."""
     waited = 0.0
     while (found := await look()) is None and waited < longest:
         await order.wait(every)

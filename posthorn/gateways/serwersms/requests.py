@@ -27,10 +27,10 @@ def send_parameters(
     details: bool,
     test: bool,
 ) -> dict[str, Any]:
-    """The parameters of messages/send_mms (sending-mms page); absent is how the provider writes "no".
+    """The parameters of messages/send_mms (sending-mms page). The provider reads an absent one as "no".
 
     Raises:
-        InputError: title, media, phone or send_at cannot be sent so.
+        InputError: title, media, phone or send_at cannot be sent like this.
     """
     _check_send(title, phones, file_ids, date)
     parameters = {
@@ -48,7 +48,7 @@ def send_parameters(
 def dispatch_minute(send_at: datetime, zone: ZoneInfo) -> str:
     """``send_at`` as the provider takes it, ``2010-11-09 15:23``: local time, whole minutes, never before ``send_at``.
 
-    A time in the second passing of the autumn hour would be read as the first, an hour early: the end of that hour is taken.
+    A time in the second passing of the autumn hour would be read as the first, an hour early. So the hour's end is used.
     """
     minute = (send_at.astimezone(UTC) + timedelta(minutes=1, microseconds=-1)).replace(second=0, microsecond=0)
     while (local := minute.astimezone(zone)).fold:

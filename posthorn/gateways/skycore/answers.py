@@ -1,6 +1,6 @@
-"""Reads what Skycore answers: a RESPONSE of whatever order, case, padding and extra tags, into its leaves.
+"""Reads what Skycore answers: a RESPONSE in any order and case, with padding and extra tags, into its leaves.
 
-Tolerant of form, never of contradiction: what is said twice in different words counts as not said.
+Tolerant of form, never of contradiction: a value that is given twice differently counts as not given.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ class Told:
     values: Mapping[str, Sequence[str]]
 
     def one(self, tag: str) -> str | None:
-        """The text of a tag; None where there is none, or where it is said twice in different words."""
+        """The text of a tag; None if there is none, or if it is given twice differently."""
         found = self.values.get(tag, ())
         return found[0] if len(found) == 1 else None
 
     @property
     def is_failure(self) -> bool:
-        """An error code means failure even beside "Success" (so reads the Ruby client that was in production)."""
+        """An error code means failure even beside "Success" (the Ruby client that was in production reads it so)."""
         return "ERRORCODE" in self.values or (self.one("STATUS") or "").lower() == "failure"
 
     @property
     def is_success(self) -> bool:
-        """Accepted, in the provider's word: not delivered."""
+        """Accepted, in the provider's word. It does not mean delivered."""
         return not self.is_failure and (self.one("STATUS") or "").lower() == "success"
 
     @property

@@ -7,4 +7,4 @@ from posthorn.models import Bounds
 BOUNDS = Bounds(numbers_per_request=1)
 
 MAX_POSTBACK_BYTES = 524_288
-"""512 KiB. A postback of one event has under 1 KiB; the batch of a minute, in the old shape, some hundred events."""
+"""512 KiB. A postback of one event has less than 1 KiB; a batch of one minute, in the old shape, some hundred events."""

@@ -21,10 +21,10 @@ from posthorn.settings import SettingsError, SkycoreSettings
 
 TEMPLATES = ("getMmsIds", ("MMSIDS", "MMSID"))
 CAMPAIGNS = ("getMmsCampaigns", ("ID", "CAMPAIGNID", "CAMPAIGNREF"))
-"""An action that lists what the account has, and the tags under which the pages' revisions list it."""
+"""An action that lists what the account has, and the tags that the revisions of the pages use for it."""
 
 _API_KEY = "POSTHORN_SKYCORE__API_KEY"
-_KEEPALIVE_SECONDS = 0.25  # one ticket per request: worth keeping a connection, far from the time a server may drop it
+_KEEPALIVE_SECONDS = 0.25  # one ticket per request: a kept connection pays off, well before a server may drop it
 _RAW_XML = {"Content-Type": "text/xml; charset=utf-8"}  # as the vendor's latest introduction has it
 _MAX_URL_LENGTH = 8000  # Apache refuses request lines of more than 8190 bytes, with a status that proves nothing
 
@@ -68,8 +68,8 @@ class Skycore(Closing):
     async def preflight(self, mms_id: str, campaign_ref: str | None) -> Sequence[str]:
         """Ask getMmsIds and, with a campaign, getMmsCampaigns: are the template and the campaign the account's own?
 
-        A warning for each that cannot be looked up because the account lacks the action. Nothing tells whether a template
-        holds a barcode object: the first ticket does (E633).
+        Returns a warning for each that cannot be looked up because the account lacks the action. No call tells whether a
+        template holds a barcode object: only the first ticket does (E633).
 
         Raises:
             RequestRefused: the account has no such template or campaign, or none at all (E200, E405).
@@ -123,7 +123,7 @@ class Skycore(Closing):
     async def _exchange(
         self, action: str, parameters: requests.Parameters, *, repeatable: bool, trace: Trace | None = None
     ) -> tuple[answers.Told, HttpAnswer]:
-        """One call: what was answered in XML, or the error that its absence comes to."""
+        """One call: what was answered in XML, or the error for an answer that is none."""
         if self._transport != "get":
             method, url, document = "POST", self._base_url, requests.document(action, self._api_key, parameters)
             is_raw = self._transport == "raw"
@@ -183,7 +183,7 @@ def _raise_unreadable(refused: GatewayError | None, why: Exception, http: HttpAn
 
 
 def _answer_of(told: answers.Told, request: TicketRequest, http: HttpAnswer) -> Answer:
-    """What the answer to a send comes to. The provider echoes number and template: those of another ticket prove nothing."""
+    """What the answer to a send means. The provider echoes number and template: an echo of another ticket proves nothing."""
     if answers.names_another(told, request):
         _raise_contradiction("answered for another ticket", http)
     if told.is_failure:

@@ -1,7 +1,7 @@
 """Skycore's error codes as a table: what each one means for a ticket and for the run. Decides, and does nothing else.
 
 Codes and texts: Appendix B and the method pages of wxml 1.3 (reference, section 8); what follows from a code is ours. The
-same letters in a postback mean other things: those are in ``skycore_postbacks``.
+same letters in a postback mean other things: see ``postbacks``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_WAIT_SECONDS = 3600.0
 
 
 class Rule(NamedTuple):
-    """One code. ``error`` is what a send with this code comes to; ``RecipientRefused`` becomes a rejected receipt."""
+    """One code. ``error`` is what a send with this code raises; ``RecipientRefused`` becomes a rejected receipt."""
 
     meaning: str
     error: type[GatewayError]
@@ -97,19 +97,19 @@ CODES: dict[str, Rule] = {
 }
 
 NO_SUCH_ACTION = frozenset({"E101", "E107"})
-"""How an account says that it lacks an action, now that half of the API is deprecated."""
+"""The codes by which an account says that it lacks an action, now that half of the API is deprecated."""
 
 _UNHEARD_OF = Rule("an error this version does not know", OutcomeUnknown)
 _SECONDS = re.compile(r"([0-9]{1,6}(?:[.,][0-9]{1,3})?)\s*s(?:ecs?|econds?)?\b", re.IGNORECASE)
 
 
 def rule(code: str | None) -> Rule:
-    """The rule for a code such as ``E713``; a code nobody has heard of has one too."""
+    """The rule for a code such as ``E713``; an unknown code has one too."""
     return CODES.get(code or "", _UNHEARD_OF)
 
 
 def send_error(code: str | None, info: str, evidence: Evidence) -> GatewayError:
-    """What an error code says of a send. ``info`` is the provider's text, read for the seconds of E106 and nothing else."""
+    """The error for a code that answers a send. ``info`` is the provider's text, read only for the seconds of E106."""
     known = rule(code)
     if known.error is OutcomeUnknown:
         message = f"{_said(code)}; the ticket may have been sent"
@@ -119,7 +119,7 @@ def send_error(code: str | None, info: str, evidence: Evidence) -> GatewayError:
 
 
 def call_error(code: str | None, info: str, evidence: Evidence) -> GatewayError:
-    """What an error code says of a call that sends nothing; never ``maybe_sent``."""
+    """The error for a code that answers a call which sends nothing; never ``maybe_sent``."""
     known = rule(code)
     if known.error is OutcomeUnknown:
         error: type[GatewayError] = RequestRefused if known is _UNHEARD_OF else TryAgain

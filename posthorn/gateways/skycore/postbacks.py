@@ -22,7 +22,7 @@ from posthorn.gateways.skycore.bounds import MAX_POSTBACK_BYTES
 from posthorn.models import MessageState, News, OptOut, Phone, Scope
 
 MAX_EVENTS = 2_000
-"""More of the old shape do not fit into ``MAX_POSTBACK_BYTES``."""
+"""More events of the old shape do not fit into ``MAX_POSTBACK_BYTES``."""
 
 _MAX_ELEMENTS = 15 * MAX_EVENTS
 _MAX_FIELDS = 20
@@ -38,7 +38,7 @@ _BY_CODE: Mapping[str, MessageState] = {
     "E202": _LOST,
     "E999": _LOST,
 }
-"""What a code says of the ticket; other codes (subscriptions, device discovery, inbound messages) say nothing of one."""
+"""What a code says about the ticket. Other codes (subscriptions, device discovery, inbound messages) are not about one."""
 
 _UNSUBSCRIBED = "N302"
 _INBOUND = frozenset({"N211", "N401"})
@@ -73,12 +73,12 @@ class Postback:
 
 
 def reader(stop_words: StopWords) -> Reader:
-    """What reads a pushed postback; an inbound message opts out whose text is one of these words."""
+    """Makes the reader of a pushed postback. An inbound message opts out if its text is one of these words."""
     return lambda push: news(push, stop_words)
 
 
 def news(push: Push, stop_words: StopWords) -> list[News | OptOut]:
-    """What a pushed postback says of tickets, and who opts out by it.
+    """What a pushed postback says about tickets, and who opts out by it.
 
     Raises:
         Unreadable: as ``read``.
@@ -162,7 +162,7 @@ class _Event:
 
     @property
     def is_of_a_message(self) -> bool:
-        """Whether it names one. A longer id, or one that no ledger can hold, is not a ticket's."""
+        """Whether it names a ticket. A longer id, or one that no ledger can hold, is not a ticket's."""
         tracking_id = self.text("TRACKINGID")
         return bool(self.text("CODE")) and 0 < len(tracking_id) <= _MAX_ID_LENGTH and tracking_id.isprintable()
 
@@ -173,7 +173,7 @@ class _Event:
         return code not in _BY_CODE and _ANY_CODE.fullmatch(code) is not None
 
     def number(self) -> Phone | None:
-        """Whose event it is, where it is one of a number: its own, never the shortcode's."""
+        """The number that the event is about, if it is about one: never the shortcode."""
         found = (re.sub(r"\D", "", self.text(tag)) for tag in _SENDER_TAGS)
         return next((Phone(int(one)) for one in found if _SHORTEST_NUMBER <= len(one) <= 15), None)
 
@@ -221,7 +221,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def _state(code: str, status: str, event: _Event) -> MessageState | None:
-    """By the code, unless its status says that the ticket was lost: for a time N102 carried both kinds."""
+    """The state by the code, unless its status says that the ticket was lost: for a time N102 meant both."""
     state = _BY_CODE.get(code)
     if state is None or state == _LOST:
         return state

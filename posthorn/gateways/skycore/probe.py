@@ -1,6 +1,6 @@
-"""What a Skycore account really does, as far as calls tell that cost nothing: the transports, its templates and campaigns.
+"""What a Skycore account really does, as far as free calls tell: the transports, its templates and campaigns.
 
-Sends nothing, ever: each ticket is a message that somebody pays for, and there is no send that is only checked.
+It never sends anything: each ticket costs money, and there is no way to have a send only checked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _REPEATED = Reliance("repeated_code", "the same code twice is sent twice", "infe
 
 
 async def observations(settings: Settings, order: ProbeOrder) -> AsyncIterator[Observation]:
-    """Everything that can be asked for nothing, one after the other.
+    """Everything that can be asked for free, one after the other.
 
     Raises:
         SettingsError: the API key is missing.

@@ -108,7 +108,7 @@ def _checked(name: str, value: object) -> str:
 
 
 def document(action: str, api_key: str, parameters: Parameters) -> str:
-    """The request in XML, in ASCII: no letter depends on which charset the provider assumes."""
+    """The request in XML, in ASCII: so it does not matter which charset the provider assumes."""
     parts = [_element(tag, text) for tag, text in (("ACTION", action), ("API_KEY", api_key), *parameters.single)]
     parts += [
         f"<CUSTOMTEXT>{_element('VALUE', text)}{_element('SLIDE', slide)}</CUSTOMTEXT>" for slide, text in parameters.texts
