@@ -221,6 +221,10 @@ class HeldBack(StopRun):
         self.because = because
 
 
+class GivenBack(GatewayError):
+    """A claim is given back: nothing of its request was handed to the provider. Its chunk may be claimed again."""
+
+
 class OutcomeUnknown(GatewayError):
     """The request may have been carried out. It is recorded as unknown and looked up, never simply repeated.
 

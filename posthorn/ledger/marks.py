@@ -24,6 +24,8 @@ from posthorn.models import Phone
 _FOLDER = Path("posthorn") / "marks"
 _END = "."
 _ERASED = "-"
+_KINDS = {("claim", 8), ("back", 5), ("settled", 3)}
+"""The first word of a line, and how many words it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,10 @@ class Mark:
         marked = MarkedClaim(claimed.chunk_id, claimed.epoch, claimed.owner, claimed_at, len(claimed.phones), numbers)
         self._append(marked.line())
 
+    def note_given_back(self, claimed: Claim) -> None:
+        """Append that a claim was given back, and that nothing of it was or will be handed to the provider."""
+        self._append(f"\nback {claimed.chunk_id} {claimed.epoch} {claimed.owner} {_END}")
+
     def note_settled(self, token: str) -> None:
         """Append that the ledger has caught up with every line above: a ledger that holds the token has.
 
@@ -99,14 +105,19 @@ class Mark:
         return [words[1] for words in self._lines if words[0] == "settled"]
 
     def open_claims(self, held: Collection[str]) -> list[MarkedClaim]:
-        """The claims that the ledger must know, given the tokens that it holds: those after the last token."""
-        claims: list[MarkedClaim] = []
+        """The claims that the ledger must know, given the tokens that it holds: those after the last token.
+
+        What was given back is not among them. The others stand in the order of their commits.
+        """
+        claims: dict[tuple[str, ...], MarkedClaim] = {}
         for words in self._lines:
             if words[0] == "settled" and words[1] in held:
-                claims = []
+                claims = {}
             elif words[0] == "claim":
-                claims.append(_claim(words))
-        return claims
+                claims[tuple(words[1:4])] = _claim(words)
+            elif words[0] == "back":
+                claims.pop(tuple(words[1:4]), None)
+        return list(claims.values())
 
     def fingerprint(self, phones: Sequence[Phone]) -> str:
         """The fingerprint of these numbers, in this order."""
@@ -211,7 +222,7 @@ def _lines(path: Path) -> Iterator[list[str]]:
     """The whole lines of a mark, in words; what a full disk or a power cut has cut short is passed over."""
     for line in path.read_bytes().decode(errors="replace").split("\n"):
         words = line.split()
-        if words[-1:] == [_END] and (words[0], len(words)) in (("claim", 8), ("settled", 3)):
+        if words[-1:] == [_END] and (words[0], len(words)) in _KINDS:
             yield words[:-1]
 
 

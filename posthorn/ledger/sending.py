@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -16,8 +17,8 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.errors import Evidence, GatewayError, LedgerError
-from posthorn.ledger import costs, suppression
+from posthorn.errors import Evidence, GatewayError, GivenBack, LedgerError
+from posthorn.ledger import costs, departures, suppression
 from posthorn.ledger.claims import Claim, ClaimLost, owner_key
 from posthorn.ledger.costs import FREE, Limits
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign, hold_chunks, recount
@@ -240,7 +241,8 @@ def release(ledger: Ledger, claimed: Claim, error: GatewayError | None = None) -
 def abandon_dead(ledger: Ledger, delivery: Delivery) -> int:
     """Make every chunk that a dead process left ``sending`` unknown; returns how many chunks that were.
 
-    An owner is dead when nobody holds its lock. The operating system or the database frees it; no clock is involved.
+    An owner is dead when nobody holds its lock. The operating system or the database frees it; no clock is involved. What it
+    surely had not handed to the provider is pending again (``departures``), and does not count.
     """
     with ledger.read() as connection:
         owners = list(
@@ -250,7 +252,10 @@ def abandon_dead(ledger: Ledger, delivery: Delivery) -> int:
                 .where(tables.chunk.c.campaign_id == delivery.id, tables.chunk.c.state == int(ChunkState.SENDING))
             ).scalars()
         )
-    return sum(_abandon(ledger, delivery, owner) for owner in owners if ledger.locks.is_free(owner_key(owner)))
+    dead = [owner for owner in owners if ledger.locks.is_free(owner_key(owner))]
+    for owner in dead:
+        _give_back_unsent(ledger, delivery, owner)
+    return sum(_abandon(ledger, delivery, owner) for owner in dead)
 
 
 def pending_chunks(ledger: Ledger, delivery: Delivery) -> list[int]:
@@ -287,6 +292,23 @@ def in_flight(ledger: Ledger, delivery: Delivery) -> int:
         query = sql(f"SELECT count(*) FROM chunk WHERE campaign_id = :campaign AND state = {ChunkState.SENDING}")
         count: int = connection.execute(query, {"campaign": delivery.id}).scalar_one()
     return count
+
+
+def _give_back_unsent(ledger: Ledger, delivery: Delivery, owner: str) -> None:
+    """Release the claims of a dead process that are known not to have been handed to the provider."""
+    handed_over = departures.handed_over(ledger.uuid, owner)
+    if handed_over is None:
+        return
+    chunk = tables.chunk.c
+    query = sa.select(chunk.id, chunk.epoch).where(
+        chunk.campaign_id == delivery.id, chunk.owner == owner, chunk.state == int(ChunkState.SENDING)
+    )
+    with ledger.read() as connection:
+        claimed = [(row.id, row.epoch) for row in connection.execute(query)]
+    for chunk_id, epoch in claimed:
+        if (chunk_id, epoch) not in handed_over:
+            with suppress(ClaimLost):  # another process settles the same
+                release(ledger, Claim(chunk_id, epoch, owner, (), ()), GivenBack("its process died before it was its turn"))
 
 
 def _abandon(ledger: Ledger, delivery: Delivery, owner: str) -> int:

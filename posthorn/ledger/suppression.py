@@ -246,6 +246,11 @@ class Watch:
         self._scope: Scope | None = None
         self._number = 0
 
+    @property
+    def newest(self) -> int:
+        """The number of the list's newest entry, as the last claim has seen it."""
+        return self._number
+
     def finds(self, connection: Connection, phones: Sequence[int], scope: Scope, newest: int) -> bool:
         """Whether one of the numbers may be on the list in this transaction; ``newest`` numbers its newest entry."""
         if scope != self._scope:

@@ -145,3 +145,32 @@ async def test_a_frozen_sender_whose_claim_was_given_away_sends_nothing_when_it_
         child.send_signal(signal.SIGCONT)
         assert "waited to leave" in await say(child, "\n")
     assert (box.truth()["accepted"], box.truth()["twice"]) == (300, 0)
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+async def test_what_a_killed_sender_had_only_claimed_is_sent_by_the_next_one(
+    database: str, box: Sandbox, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """The request that it was at is unknown. The claim that waited behind it surely never left: nobody is asked about it."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}" if database == "sqlite" else request.getfixturevalue("postgres_url")
+    settings = settings_of(url, box.url, tmp_path)
+    file = write_campaign(tmp_path, numbers(300), media="[]")
+    plan_file(file, settings)
+    with sleeper(settings, box, tmp_path) as child:
+        await claimed(child)
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+        await claimed(child)
+        await asyncio.to_thread(until, lambda: sending_messages(settings) == 100)
+        child.kill()
+        child.wait()
+    taken_over = await deliver(file, settings)
+    assert counted(taken_over) == {"accepted": 250, "unknown": 50}
+    assert (box.truth()["accepted"], box.truth()["twice"]) == (250, 0)
+
+
+def sending_messages(settings: Settings) -> int:
+    """How many messages are claimed, and not answered yet."""
+    found: int = counted(status_of("sale", settings)).get("sending", 0)
+    return found

@@ -156,7 +156,7 @@ def plan_of(dice: random.Random, only: str | None = None) -> Plan:
         mode=mode,
         rules=rules,
         speed=60.0 if pulls_reports else 1.0,
-        latency_seconds=dice.choice((0.0, 0.0, 0.01, 0.03)),
+        latency_seconds=dice.choice((0.0, 0.01, 0.03, 0.1)),
         lag_seconds=lag_seconds,
         settle_seconds=1.0 if mode == "resend" else _SETTLE_SECONDS,
         concurrency=dice.choice((2, 4, 8)),

@@ -24,7 +24,7 @@ from tests.drills.faultplan import Plan
 from tests.drills.lists import LivingList
 from tests.drills.postgres import Database, OwnServer
 from tests.drills.proxy import ProxyProcess
-from tests.drills.verdict import judge, planned_phones
+from tests.drills.verdict import attempts_of, judge, planned_phones
 
 NAME = "drill"
 _PATIENCE_SECONDS = 90
@@ -52,6 +52,7 @@ class Tally:
     modes: Counter[str] = field(default_factory=Counter)
     providers: Counter[str] = field(default_factory=Counter)
     lists: Counter[str] = field(default_factory=Counter)
+    attempts: Counter[str] = field(default_factory=Counter)
     starts: int = 0
     slowest_seconds: float = 0.0
 
@@ -63,7 +64,7 @@ class Tally:
         self.slowest_seconds = max(self.slowest_seconds, other.slowest_seconds)
 
     def _counters(self) -> list[Counter[str]]:
-        return [self.kills, self.faults, self.endings, self.states, self.modes, self.providers, self.lists]
+        return [self.kills, self.faults, self.endings, self.states, self.modes, self.providers, self.lists, self.attempts]
 
     def told(self, rounds: int, recipients: int, database: str, seconds: float) -> str:
         """The sums, as text."""
@@ -77,6 +78,7 @@ class Tally:
             _listed(f"{self.kills.total()} interruptions", self.kills),
             _listed(f"{self.faults.total()} faults", self.faults),
             _listed("rows of lists", self.lists),
+            _listed("requests, and claims that came to none", self.attempts),
             _listed("messages ended", self.states),
         ]
         return "\n".join(lines)
@@ -224,13 +226,23 @@ class Round:
         if self._plan.list_changes and dice.random() < _CHANGES:
             self._change_at_rest(dice)
         first = self._start()
-        # Half of the moments fall into planning, opening and recovery, the others anywhere in a whole run.
-        time.sleep(dice.uniform(0, 0.15) if dice.random() < 0.5 else dice.uniform(0.1, 1.5))
+        self._until_a_moment(dice, first)
         if self._plan.list_changes and dice.random() < _CHANGES:
             self._change_beside(dice)
         if first.is_alive():
             dice.choice(ways)(dice, first)
         self._ended(first)
+
+    def _until_a_moment(self, dice: random.Random, first: Child) -> None:
+        """A moment in planning, opening and recovery; anywhere in a whole run; or while requests are under way."""
+        when = dice.random()
+        if when < 0.6:
+            time.sleep(dice.uniform(0, 0.15) if when < 0.3 else dice.uniform(0.1, 1.5))
+            return
+        before = self._box.ask("truth")["send_requests"]
+        while first.is_alive() and self._box.ask("truth")["send_requests"] == before:
+            time.sleep(0.01)
+        time.sleep(dice.uniform(0, 0.3))
 
     def _change_at_rest(self, dice: random.Random) -> None:
         """The list changed between two starts, when nothing of it is on its way."""
@@ -346,6 +358,7 @@ class Round:
 
     def _compare(self) -> dict[str, int]:
         with self._ledger() as ledger:
+            self._tally.attempts.update(attempts_of(ledger, NAME))
             verdict = judge(ledger, NAME, self._list, self._box.messages(), self._plan.mode, is_blind=self._plan.is_blind)
         if verdict.problems:
             raise Broken("\n  ".join([f"mode {self._plan.mode}, {self._plan.rules}", *verdict.problems]))

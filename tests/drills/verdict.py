@@ -134,6 +134,20 @@ def planned_phones(ledger: Ledger, name: str) -> frozenset[str]:
         return frozenset(f"+{phone}" for phone in phones)
 
 
+def attempts_of(ledger: Ledger, name: str) -> Counter[str]:
+    """How a campaign's attempts ended; apart, those of killed senders that were proven not to have left."""
+    campaign = deliveries.get(ledger, name)
+    attempt, chunk = tables.attempt.c, tables.chunk.c
+    query = sa.select(attempt.outcome, attempt.problem).where(
+        attempt.chunk_id.in_(sa.select(chunk.id).where(chunk.campaign_id == campaign.id))
+    )
+    with ledger.read() as connection:
+        return Counter(
+            "given back by the next run" if row.problem and "its process died before" in row.problem else row.outcome
+            for row in connection.execute(query)
+        )
+
+
 def _totals_are_right(ledger: Ledger, name: str, count: int) -> list[str]:
     status = totals.status(ledger, deliveries.get(ledger, name))
     told = status["totals"]

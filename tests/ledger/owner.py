@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from posthorn.ledger import claims, deliveries, planning, sending
+from posthorn.ledger.departures import Departures
 from posthorn.ledger.store.engine import Ledger
 from tests.ledger.ledgers import LATEST, Listed, new_campaign
 
@@ -33,6 +34,20 @@ def _claim_one(ledger: Ledger, name: str, owner: str) -> None:
     _wait()
 
 
+def _hand_over_one_of_three(ledger: Ledger, name: str, owner: str, lock: str = "") -> None:
+    """Claim three chunks as ``owner``, hand the first to a provider that is not there, and do nothing more until killed."""
+    if lock != "without-lock":
+        ledger.locks.acquire(claims.owner_key(owner))
+    kept = Departures(ledger.uuid, owner)
+    kept.begin()
+    campaign = deliveries.get(ledger, name)
+    found = [sending.claim(ledger, campaign, owner, 1, LATEST) for _ in range(3)]
+    assert found[0] is not None
+    kept.note(found[0])
+    _say(" ".join(str(claim.chunk_id) for claim in found if claim is not None))
+    _wait()
+
+
 def _claim_all(ledger: Ledger, name: str) -> None:
     """Claim whatever can be claimed."""
     campaign, owner = deliveries.get(ledger, name), f"owner-{os.getpid()}"
@@ -51,7 +66,13 @@ def _plan(ledger: Ledger, name: str) -> None:
     planning.plan(ledger, new_campaign(name, chunk_size=10), rows)
 
 
-_VERBS: dict[str, Callable[..., None]] = {"hold": _hold, "claim-one": _claim_one, "claim-all": _claim_all, "plan": _plan}
+_VERBS: dict[str, Callable[..., None]] = {
+    "hold": _hold,
+    "claim-one": _claim_one,
+    "hand-over-one-of-three": _hand_over_one_of_three,
+    "claim-all": _claim_all,
+    "plan": _plan,
+}
 
 
 def _say(line: str) -> None:

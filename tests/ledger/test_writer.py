@@ -214,7 +214,8 @@ async def test_what_waits_for_a_commit_is_told_after_it_and_not_at_all_where_it_
     assert told == [1]
 
 
-async def test_on_postgresql_a_record_does_not_wait_for_a_claim(postgres_ledger: Ledger) -> None:
+async def test_on_postgresql_a_record_does_not_wait_for_a_claim_but_other_verbs_do(postgres_ledger: Ledger) -> None:
+    """Claims share what a run keeps in memory, so there is one at a time."""
     campaign = planned(postgres_ledger, 20)
     claim = claimed(postgres_ledger, campaign)
     writer = LedgerWriter(postgres_ledger)
@@ -226,10 +227,14 @@ async def test_on_postgresql_a_record_does_not_wait_for_a_claim(postgres_ledger:
 
     waiting = asyncio.create_task(writer.do(held_up))
     await asyncio.to_thread(started.wait, 20)
+    behind = threading.Event()
+    second = asyncio.create_task(writer.do(lambda _ledger: behind.set()))
     await asyncio.wait_for(writer.record(sending.record, claim, answer(claim)), 10)
     assert not waiting.done()
+    assert not behind.is_set()
     go_on.set()
     await waiting
+    await second
     writer.close()
     assert states(postgres_ledger, campaign) == {"accepted": 10, "pending": 10}
 

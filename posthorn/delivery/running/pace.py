@@ -14,6 +14,7 @@ from posthorn.delivery.running.waiting import board
 
 MAX_WAIT_SECONDS = 300.0
 _FIRST_WAIT_SECONDS = 1.0
+_QUICK_SECONDS = 0.5
 _PATIENCE_SECONDS = 1800.0
 
 
@@ -32,6 +33,7 @@ class Pace:
         self._slowed_since: float | None = None
         self._slowdowns = 0
         self._unknown_in_a_row = 0
+        self._answer_seconds: float | None = None
         self._board = board()
 
     async def wait(self) -> None:
@@ -67,6 +69,16 @@ class Pace:
         self._slowdowns = 0
         self._slowed_since = None
         self._unknown_in_a_row = 0
+
+    def took(self, seconds: float) -> None:
+        """How long the last request took."""
+        self._answer_seconds = seconds
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether requests follow each other so closely that the time of a claim between two of them matters."""
+        is_spaced = self._min_interval_seconds > 0 or self.waiting_seconds > 0
+        return self._answer_seconds is not None and self._answer_seconds < _QUICK_SECONDS and not is_spaced
 
     def unknown(self) -> None:
         """One more outcome is unknown."""

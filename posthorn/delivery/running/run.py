@@ -26,8 +26,9 @@ from posthorn.delivery.running.waiting import board, clock_time
 from posthorn.errors import Halted, LedgerError, NotRunning, Stopped, Waits
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
 from posthorn.gateways.registry import by_name
-from posthorn.ledger import claims, deliveries, sending
+from posthorn.ledger import claims, deliveries, sending, suppression
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign, PlannedEvent
+from posthorn.ledger.departures import Departures, sweep
 from posthorn.ledger.marks import Mark
 from posthorn.ledger.spool import Spool, import_spool
 from posthorn.ledger.store.engine import Ledger, open_ledger
@@ -42,6 +43,9 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _G = TypeVar("_G", bound=CampaignGateway | TicketGateway)
 _D_co = TypeVar("_D_co", bound=Delivery, covariant=True)
+
+_TURNS_PER_SLOT = 2
+"""While one claim's request is under way, the next claim is made."""
 
 INTERRUPTED = "the run was interrupted"
 """The reason of a run that Ctrl-C broke off before it could say more."""
@@ -61,6 +65,9 @@ class Run(Generic[_G, _D_co]):
     outside the ledger; it is None until the restore check has let the run send. ``gate`` says when something may be sent,
     ``budget`` what it may cost. ``watch`` is what this process has read of the suppression list, ``credit`` what the
     account could send as the run began.
+    A request holds one of the ``slots``. A claim holds one of the ``turns``, of which there are more, until its request is
+    over; ``departures`` notes which claims were handed to the provider. ``listed`` is the suppression list's newest entry
+    and ``looked_at`` the time (``permit.clock_seconds``) of the last ``look``.
 
     A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
     """
@@ -74,11 +81,14 @@ class Run(Generic[_G, _D_co]):
         "concurrency",
         "credit",
         "delivery",
+        "departures",
         "descriptor",
         "gate",
         "gateway",
         "halting",
         "ledger",
+        "listed",
+        "looked_at",
         "mark",
         "owner",
         "pace",
@@ -87,6 +97,7 @@ class Run(Generic[_G, _D_co]):
         "slots",
         "spool",
         "stopped",
+        "turns",
         "watch",
     )
 
@@ -109,10 +120,14 @@ class Run(Generic[_G, _D_co]):
         self.halting = Halting(Waves.of(delivery.options))
         self.budget = Budget(delivery, settings, clock)
         self.slots = asyncio.Semaphore(self.concurrency)
+        self.turns = asyncio.Semaphore(_TURNS_PER_SLOT * self.concurrency)
+        self.departures = Departures(ledger.uuid, self.owner)
         self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
         self.stopped: Exception | None = None
         self.credit: CreditBefore | None = None
         self.watch = Watch()
+        self.looked_at = 0.0
+        self.listed = 0
         self._writer = LedgerWriter(ledger)
         self._board = board()
 
@@ -128,12 +143,23 @@ class Run(Generic[_G, _D_co]):
         """Read the campaign anew, and stop if another process has stopped or cancelled it meanwhile."""
         self.delivery = await self.do(deliveries.refreshed, self.delivery)
         self.gate.refresh(self.delivery)
-        if self.delivery.cancelled_at is not None:
-            self.stop(Stopped(f"{self.delivery.name} was cancelled"))
-        elif self.delivery.halted_because is not None:
-            self.stop(Halted(self.delivery.halted_because))
-        elif self.delivery.stopped_because is not None:
-            self.stop(Stopped(f"it was stopped elsewhere: {self.delivery.stopped_because}"))
+        self._stop_as(self.delivery)
+
+    async def look(self) -> None:
+        """Stop where another process has stopped or cancelled the campaign, and see how long the suppression list is now.
+
+        The campaign's content stays what it was, for the requests that are made of it.
+        """
+        self._stop_as(await self.do(deliveries.refreshed, self.delivery))
+        self.listed = await self.do(suppression.newest_word)
+
+    def _stop_as(self, delivery: Delivery) -> None:
+        if delivery.cancelled_at is not None:
+            self.stop(Stopped(f"{delivery.name} was cancelled"))
+        elif delivery.halted_because is not None:
+            self.stop(Halted(delivery.halted_because))
+        elif delivery.stopped_because is not None:
+            self.stop(Stopped(f"it was stopped elsewhere: {delivery.stopped_because}"))
 
     def stop(self, reason: Exception) -> None:
         """Send nothing more in this run; what is in flight is finished. The first reason stands."""
@@ -154,6 +180,7 @@ class Run(Generic[_G, _D_co]):
         """Let the ledger's thread finish its work, then end it, and close the spool."""
         self._writer.close()
         self.spool.close()
+        self.departures.end(self.ledger)
         if self.mark is not None:
             self.mark.close()
 
@@ -232,6 +259,7 @@ async def open_helper(
         check_writable(run.spool.folder)
         run.sending_lock_key = claims.owner_key(run.owner)
         run.ledger.locks.acquire(run.sending_lock_key)
+        run.departures.begin()
         await run.do(_import_spool, run.spool)
         try:
             yield run
@@ -280,6 +308,7 @@ async def _running(run: AnyRun, by: str) -> AsyncIterator[None]:
     check_writable(run.spool.folder)
     await _wait_for_lock(run)
     await _take_over(run)
+    run.departures.begin()
     started = await run.do(deliveries.start_run, run.delivery, by=by or process_name())
     try:
         yield
@@ -305,6 +334,7 @@ async def _take_over(run: AnyRun) -> None:
     run.ledger.locks.acquire(claims.owner_key(run.owner))
     await run.do(_import_spool, run.spool)
     await run.do(sending.abandon_dead, run.delivery)
+    await run.do(sweep)
 
 
 async def _wait_for_lock(run: AnyRun) -> None:

@@ -8,15 +8,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from posthorn.delivery.limits.passed import refuse_passed
 from posthorn.delivery.running.run import AnyRun
 from posthorn.delivery.sending.permit import clock_seconds, let_leave
-from posthorn.errors import ClaimGone, GatewayError, HeldBack, InputError, LedgerError, SlowDown, Stopped, TryAgain, Waits
+from posthorn.errors import (
+    ClaimGone,
+    GatewayError,
+    GivenBack,
+    HeldBack,
+    InputError,
+    LedgerError,
+    SlowDown,
+    Stopped,
+    TryAgain,
+    Waits,
+)
 from posthorn.gateways.contract import Before
 from posthorn.ledger import deliveries, sending
 from posthorn.ledger.claims import Claim, ClaimLost
@@ -36,6 +47,8 @@ _LEAST_PER_SLOT = 4
 """The fewest chunks of a batch for each request in flight: starting a batch must cost little beside its work."""
 
 _PATIENCE_SECONDS = 1.0
+_WAITED_SECONDS = 1.0  # below permit.FRESH_SECONDS
+_LOOK_SECONDS = 0.1
 _MAX_ID_LENGTH = 64  # as the ledger's column has it
 
 _Outcome = Answer | GatewayError | InputError
@@ -69,9 +82,9 @@ async def send_batch(run: AnyRun, exchange: Exchange, first: int, last: int) -> 
     Raises:
         TryAgain: the provider could not be reached; what was not sent is pending.
     """
-    # Twice as many as there are slots: while one records what was answered, another has its request under way.
+    # Three for each slot: while one records what was answered, another has its request under way, and one has its claim.
     batch = _Batch(first, last)
-    workers = [asyncio.create_task(_worker(run, exchange, batch)) for _ in range(2 * run.concurrency)]
+    workers = [asyncio.create_task(_worker(run, exchange, batch)) for _ in range(3 * run.concurrency)]
     try:
         await asyncio.wait(workers)  # unlike gather, it lets the workers live when this task is cancelled
     except asyncio.CancelledError:
@@ -93,29 +106,86 @@ class _Batch:
     is_claimed: bool = False
 
 
+class _Held(NamedTuple):
+    """A claim of ours, since when it is known to be ours (``permit.clock_seconds``), and the list's newest entry then."""
+
+    claim: Claim
+    proven_at: float
+    listed: int
+
+
 async def _worker(run: AnyRun, exchange: Exchange, batch: _Batch) -> int:
     """Send chunk after chunk until there is none left or the run stops."""
     requests = 0
     while not run.is_stopped():
-        async with run.slots:
+        async with run.turns, AsyncExitStack() as slot:
+            is_ahead = run.pace.is_quick and run.departures.is_kept
+            if not is_ahead:
+                await slot.enter_async_context(run.slots)
             await run.pace.wait()
             if run.is_stopped() or batch.is_claimed:
                 break
             held = await _claimed(run, batch)
             if held is None:
-                batch.is_claimed = True
+                if not batch.is_claimed:
+                    batch.is_claimed = True
+                    await _look(run)  # for the claims that wait for their turn
                 break
-            claimed, proven_at = held
-            requests += 1
-            outcome = await _outcome(run, exchange, claimed, proven_at)
+            outcome: _Outcome | None = await _waited(run, held, slot) if is_ahead else None
+            if outcome is None:
+                requests += 1
+                outcome = await _outcome(run, exchange, held)
             _notice(run, outcome)  # before the slot is free: the next request may have to wait, or must not leave at all
-        await _record(run, exchange, claimed, outcome)
+        await _record(run, exchange, held.claim, outcome)
         if not isinstance(outcome, Answer):
             batch.is_claimed = False  # its chunk may be pending again
     return requests
 
 
-async def _claimed(run: AnyRun, batch: _Batch) -> tuple[Claim, float] | None:
+async def _waited(run: AnyRun, held: _Held, slot: AsyncExitStack) -> GivenBack | None:
+    """Wait with a claim for a free slot; why it is given back instead of being sent, if so.
+
+    What a claim asks is asked again, for all that wait: was it cancelled meanwhile? Did somebody opt out?
+    """
+    try:
+        await slot.enter_async_context(run.slots)
+        await run.pace.wait()
+        if clock_seconds() - max(held.proven_at, run.looked_at) > _LOOK_SECONDS:
+            await _look(run)
+    except BaseException:
+        with suppress(LedgerError):  # without it, the next run gives it back
+            sending.release(run.ledger, held.claim)  # at once and in this thread, there may be no other
+        raise
+    because = _stale(run, held)
+    if because is None:
+        return None
+    if run.mark is not None:
+        run.mark.note_given_back(held.claim)
+    return GivenBack(because)
+
+
+def _stale(run: AnyRun, held: _Held) -> str | None:
+    """Why a claim that has waited is not to be sent any more; None if it would be claimed all the same now."""
+    if run.is_stopped():
+        return "the run stopped before it was its turn"
+    if held.listed != max(run.watch.newest, run.listed):
+        return "the suppression list has grown since it was claimed"
+    if not 0 <= clock_seconds() - held.proven_at <= _WAITED_SECONDS:
+        return "it has waited too long for its turn"
+    try:
+        run.gate.refuse_claim()
+    except Stopped as refused:
+        return str(refused)
+    return None
+
+
+async def _look(run: AnyRun) -> None:
+    begun = clock_seconds()
+    await run.look()
+    run.looked_at = begun
+
+
+async def _claimed(run: AnyRun, batch: _Batch) -> _Held | None:
     """``_claim`` in the ledger's thread. None if there is nothing to claim, or nothing may be: then the run stops."""
     try:
         return await run.do(_claim, run, batch.first, batch.last)
@@ -127,10 +197,10 @@ async def _claimed(run: AnyRun, batch: _Batch) -> tuple[Claim, float] | None:
         return None
 
 
-def _claim(ledger: Ledger, run: AnyRun, first: int, last: int) -> tuple[Claim, float] | None:
+def _claim(ledger: Ledger, run: AnyRun, first: int, last: int) -> _Held | None:
     """Claim a chunk if this process still has its lock; a database may have dropped the session that held it.
 
-    Returns the claim, and the moment it was known to be ours (``permit.clock_seconds``). It is marked once it is durable.
+    Once the claim is durable it is marked.
     """
     proven_at = clock_seconds()
     if run.mark is None and not run.delivery.test:
@@ -146,7 +216,7 @@ def _claim(ledger: Ledger, run: AnyRun, first: int, last: int) -> tuple[Claim, f
         return None
     if run.mark is not None:
         ledger.when_durable(partial(run.mark.note, claimed, time.time()))
-    return claimed, proven_at
+    return _Held(claimed, proven_at, run.watch.newest)
 
 
 def _claim_within_budget(ledger: Ledger, run: AnyRun, first: int, last: int) -> Claim | None:
@@ -157,10 +227,17 @@ def _claim_within_budget(ledger: Ledger, run: AnyRun, first: int, last: int) -> 
             run.budget.make_room(ledger, reached)
 
 
-async def _outcome(run: AnyRun, exchange: Exchange, claimed: Claim, proven_at: float) -> _Outcome:
+async def _outcome(run: AnyRun, exchange: Exchange, held: _Held) -> _Outcome:
     """Make the one request for a claim; returns its outcome, errors included."""
+    claimed, started = held.claim, time.monotonic()
     try:
-        return await exchange.send(claimed, partial(let_leave, run, claimed, proven_at))
+        run.departures.note(claimed)
+    except LedgerError as error:
+        return ClaimGone(str(error))
+    try:
+        answer = await exchange.send(claimed, partial(let_leave, run, claimed, held.proven_at))
+        run.pace.took(time.monotonic() - started)
+        return answer
     except (GatewayError, InputError) as error:
         return error
     except BaseException:
@@ -179,6 +256,8 @@ def _notice(run: AnyRun, outcome: _Outcome) -> None:
             run.stop(halted)
     elif isinstance(outcome, HeldBack):
         run.stop(outcome.because)
+    elif isinstance(outcome, GivenBack):
+        pass
     elif isinstance(outcome, InputError) or outcome.stops_run:
         run.stop(outcome)
     else:
