@@ -220,12 +220,14 @@ class Answer:
 
     ``stop`` is set when an item's refusal concerns the whole run (credit ran out midway). ``anomalies`` says what the answer
     held that it should not (an unknown phone, one phone twice), with masked numbers. ``raw`` is the answer's body.
+    ``surplus`` are further messages that it says were taken for a recipient who has one: the place of its receipt, the id.
     """
 
     receipts: Sequence[Receipt]
     stop: GatewayError | None = None
     anomalies: Sequence[str] = ()
     raw: bytes = b""
+    surplus: Sequence[tuple[int, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,20 @@ def _copies_of(claimed: Claim, answer: Answer) -> list[Copy]:
     ]
 
 
+def keep_surplus(connection: Connection, claimed: Claim, answer: Answer, receipts: Sequence[Receipt]) -> None:
+    """Count as second copies what an answer says was taken beside the message that its recipient has."""
+    evidence = f"named beside it in one answer (chunk {claimed.chunk_id}, epoch {claimed.epoch})"
+    found = [
+        Copy(provider_id, claimed.chunk_id, claimed.positions[place], receipts[place].state, evidence)
+        for place, provider_id in answer.surplus
+        if receipts[place].state in (MessageState.ACCEPTED, MessageState.SCHEDULED)
+    ]
+    if found:
+        chunk = tables.chunk.c
+        campaign_id = connection.execute(sa.select(chunk.campaign_id).where(chunk.id == claimed.chunk_id)).scalar_one()
+        keep_within(connection, campaign_id, found)
+
+
 def close_failed(connection: Connection, claimed: Claim, outcome: str, error: GatewayError | None) -> None:
     """Close the attempt of a request that failed, or was broken off."""
     close_attempt(

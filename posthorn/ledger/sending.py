@@ -28,6 +28,7 @@ from posthorn.ledger.receipts import (
     close_failed,
     is_clean,
     keep_late,
+    keep_surplus,
     move_messages,
     require_current_claim,
     without_bound_ids,
@@ -365,3 +366,5 @@ def _record(ledger: Ledger, claimed: Claim, answer: Answer, receipts: Sequence[R
         with pipelined(connection):
             move_messages(ledger, connection, claimed, receipts)
             close_attempt(connection, claimed, "answered", problem=problem, evidence=evidence)
+        if answer.surplus:
+            keep_surplus(connection, claimed, answer, receipts)

@@ -222,7 +222,8 @@ def _not_taken_line(error: GatewayError) -> dict[str, Any]:
 def _answer_line(answer: Answer) -> dict[str, Any]:
     receipts = [list(receipt) for receipt in answer.receipts]
     raw = b"" if is_clean(answer) else answer.raw  # the ledger keeps no more either
-    return {"receipts": receipts, "anomalies": list(answer.anomalies), "raw": base64.b64encode(raw).decode()}
+    told = {"receipts": receipts, "anomalies": list(answer.anomalies), "raw": base64.b64encode(raw).decode()}
+    return told | ({"surplus": [list(one) for one in answer.surplus]} if answer.surplus else {})
 
 
 def import_spool(folder: Path, ledger: Ledger) -> int:
@@ -267,7 +268,9 @@ def _import(ledger: Ledger, line: dict[str, Any]) -> bool:
     try:
         if "receipts" in line:
             receipts = [Receipt(MessageState(state), provider_id, error) for state, provider_id, error in line["receipts"]]
-            sending.record(ledger, claimed, Answer(receipts, anomalies=line["anomalies"], raw=base64.b64decode(line["raw"])))
+            surplus = [(place, provider_id) for place, provider_id in line.get("surplus", ())]
+            raw = base64.b64decode(line["raw"])
+            sending.record(ledger, claimed, Answer(receipts, anomalies=line["anomalies"], raw=raw, surplus=surplus))
         else:
             error = TryAgain(line["not_taken"], code=line["code"], evidence=Evidence("answer", line["status"]))
             sending.release(ledger, claimed, error)

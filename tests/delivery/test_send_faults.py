@@ -72,6 +72,17 @@ async def test_one_fault_leaves_everybody_in_one_state_and_nobody_twice(case: st
     assert again["totals"] == status["totals"]
 
 
+async def test_an_answer_about_somebody_who_was_not_meant_is_said(
+    box: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    box.faults.replace([{"call": SEND, "at": [1], "fault": "foreign_item"}])
+    settings = sandbox_settings(box.url, tmp_path)
+    assert counted(await deliver(write_campaign(tmp_path, numbers(5)), settings)) == {"accepted": 5}
+    (said,) = [record.getMessage() for record in caplog.records if "the answer is odd" in record.getMessage()]
+    assert said.endswith("not among the recipients of this request")
+    assert "+48 *** ***" in said
+
+
 # The fault of the third request, sent one at a time, that stops the run: taken, unknown, still pending, words of the reason.
 STOPPING = {
     "redirect": ({"fault": "redirect", "location": "/messages/send_mms.json"}, 100, 50, 350, "307"),

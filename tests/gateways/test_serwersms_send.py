@@ -133,6 +133,7 @@ async def test_one_number_twice_with_different_ids_keeps_the_first():
     answer = await answered({"success": True, "items": [queued("+48500600700", "a"), queued("500600700", "b")]}, A)
     assert [(r.state, r.provider_id) for r in answer.receipts] == [(ACCEPTED, "a")]
     assert "two different items" in answer.anomalies[0]
+    assert answer.surplus == [(0, "b")], "a second message, by the provider's own word"
 
 
 @pytest.mark.parametrize("first", ["queued", "unsent"])

@@ -8,17 +8,19 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from posthorn.errors import Evidence, LedgerError, SlowDown
-from posthorn.ledger import claims, deliveries, sending
+from posthorn.ledger import claims, copies, deliveries, sending
 from posthorn.ledger.claims import Claim, ClaimLost
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.spool import Spool, hold_answer, import_spool, keep_answer, keep_not_taken
 from posthorn.ledger.store.engine import Ledger
+from posthorn.models import MessageState
 from tests.ledger.ledgers import OWNER, REJECTED, UNKNOWN, another, answer, attempts, claimed, planned, states
 
 
@@ -71,6 +73,22 @@ def test_what_a_dead_process_left_is_imported_once(ledger: Ledger, spool: Spool,
 
 def _states(ledger: Ledger) -> dict[str, int]:
     return states(ledger, _campaign(ledger))
+
+
+@pytest.mark.parametrize("is_spooled", [False, True], ids=["at once", "by a dead process"])
+def test_what_an_answer_names_beside_a_recipients_message_is_a_second_copy(
+    is_spooled: bool, ledger: Ledger, spool: Spool, folder: Path
+) -> None:
+    claim = claimed(ledger, planned(ledger, 10))
+    odd = replace(answer(claim, UNKNOWN), anomalies=["two items"], surplus=[(3, "beside"), (9, "of an unknown one")])
+    if is_spooled:
+        hold_answer(spool, claim, odd)
+        spool.close()
+        assert import_spool(folder, ledger) == 1
+    else:
+        keep_answer(ledger, spool, claim, odd)
+    assert copies.counted(ledger, _campaign(ledger)) == {"beside": MessageState.ACCEPTED}
+    assert _states(ledger) == {"accepted": 9, "unknown": 1}
 
 
 def test_what_was_not_taken_is_pending_again_after_the_import(ledger: Ledger, spool: Spool, folder: Path) -> None:

@@ -146,10 +146,9 @@ def phone_column(titles: Sequence[str], share: Callable[[int], float | None]) ->
             )
     if len(found) > 1:
         names = " and ".join(f'"{plain(titles[index])}"' for index in found)
-        raise InputError(
-            "column",
-            f'{len(found)} columns could hold the numbers: {names}; say which: column = "{plain(titles[found[0]])}"',
-        )
+        alone = next((titles[index] for index in found if titles.count(titles[index]) == 1), None)
+        way_on = "rename all but one in the list" if alone is None else f'say which: column = "{plain(alone)}"'
+        raise InputError("column", f"{len(found)} columns could hold the numbers: {names}; {way_on}")
     return found[0] if found else None
 
 

@@ -6,6 +6,7 @@ The outcome of a request is taken, not taken or unknown. Unknown is recorded and
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -49,8 +50,10 @@ _LEAST_PER_SLOT = 4
 _PATIENCE_SECONDS = 1.0
 _WAITED_SECONDS = 1.0  # below permit.FRESH_SECONDS
 _LOOK_SECONDS = 0.1
+_ANOMALIES_SAID = 3
 _MAX_ID_LENGTH = 64  # as the ledger's column has it
 
+_logger = logging.getLogger(__name__)
 _Outcome = Answer | GatewayError | InputError
 
 
@@ -282,6 +285,7 @@ async def _record(run: AnyRun, exchange: Exchange, claimed: Claim, outcome: _Out
     """Record what became of a claim. Raises an error that allows a retry; the caller's caller retries."""
     if isinstance(outcome, Answer):
         outcome = _with_usable_ids(outcome)
+        _warn(run, claimed, outcome)
         hold_answer(run.spool, claimed, outcome)
         await asyncio.sleep(0)  # a worker that waits for the slot asks for its claim first, and both share a commit
         await _durably(run, run.record(keep_answer, run.spool, claimed, outcome))
@@ -301,6 +305,15 @@ async def _record(run: AnyRun, exchange: Exchange, claimed: Claim, outcome: _Out
         await _durably(run, run.record(keep_not_taken, run.spool, claimed, outcome))
         if outcome.retryable and not outcome.slows_all:
             raise outcome
+
+
+def _warn(run: AnyRun, claimed: Claim, answer: Answer) -> None:
+    """Say what an answer held that it should not, once it names somebody: it may be about somebody who was not meant."""
+    if answer.anomalies:
+        said = "; ".join(answer.anomalies[:_ANOMALIES_SAID])
+        more = len(answer.anomalies) - _ANOMALIES_SAID
+        also = f" and {more} more" if more > 0 else ""
+        _logger.warning("%s, chunk %d: the answer is odd: %s%s", run.delivery.name, claimed.chunk_id, said, also)
 
 
 def _with_usable_ids(answer: Answer) -> Answer:

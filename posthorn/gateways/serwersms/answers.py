@@ -203,6 +203,7 @@ class _Binding:
         self._receipts: list[Receipt | None] = [None] * len(phones)
         self._owners: dict[str, int] = {}
         self._anomalies: list[str] = []
+        self._surplus: list[tuple[int, str]] = []
         self._stop: GatewayError | None = None
 
     def add(self, item: Plain) -> None:
@@ -223,7 +224,7 @@ class _Binding:
         if missing:
             self._note(f"{missing} of {len(self._phones)} recipients are not mentioned")
         receipts = [receipt or _NO_RECEIPT for receipt in self._receipts]
-        return Answer(receipts, self._stop, self._bounded_anomalies(), raw)
+        return Answer(receipts, self._stop, self._bounded_anomalies(), raw, self._surplus)
 
     def _receipt(self, item: Plain, place: int) -> Receipt:
         provider_id = identifier(item.get("id"))
@@ -255,6 +256,8 @@ class _Binding:
             self._note("one recipient mentioned twice", place)
             return earlier
         self._note("one recipient with two different items", place)
+        if later.provider_id is not None and earlier.state is later.state is self._taken:
+            self._surplus.append((place, later.provider_id))
         return earlier if earlier.state is later.state else Receipt(MessageState.UNKNOWN, earlier.provider_id)
 
     def _place_of(self, number: Any) -> int | None:

@@ -213,3 +213,12 @@ def test_any_bytes_give_rows_or_an_input_error(tmp_path_factory, content):
     except InputError:
         return
     assert [line for line, _, _ in rows] == sorted({line for line, _, _ in rows})
+
+
+def test_a_name_that_two_columns_have_is_no_way_to_say_which(tmp_path):
+    with pytest.raises(InputError, match='"phone" and "phone"; rename all but one in the list'):
+        open_csv(write(tmp_path, "phone;phone\n1;2\n"), "recipients")
+    path = write(tmp_path, "phone;phone;Telefon\n1;2;500600700\n")
+    with pytest.raises(InputError, match='say which: column = "Telefon"'):
+        open_csv(path, "recipients")
+    assert open_csv(path, "recipients", csvfile.Wanted(column="Telefon")).phone_column == 2
