@@ -1,4 +1,4 @@
-"""The automations: one calls a flow run crashed when its process is gone, one has people told what wants them."""
+"""The automations: one marks a flow run as crashed when its process is gone, one tells people when a delivery needs them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
 HEARTBEAT_SECONDS = 60
-"""How often a flow process of ours says that it lives (PREFECT_FLOWS_HEARTBEAT_FREQUENCY, set in prefect.yaml)."""
+"""How often a flow process of ours says that it is alive (PREFECT_FLOWS_HEARTBEAT_FREQUENCY, set in prefect.yaml)."""
 
 RUN_ENVIRONMENT = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
@@ -19,16 +19,16 @@ RUN_ENVIRONMENT = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "posthorn",
 }
-"""What every run under a worker has in its environment, as prefect.yaml says it for its deployments."""
+"""The environment of every run under a worker, as prefect.yaml sets it for its deployments."""
 
 SILENCE_SECONDS = 200
-"""Silence after which a run is taken for dead: more than three heartbeats, so that a busy minute crashes nobody."""
+"""After this silence a run counts as dead: more than three heartbeats, so that a busy minute marks nothing as crashed."""
 
 ZOMBIES = "posthorn: runs whose process is gone"
 
 
 def zombie_automation() -> AutomationCore:
-    """A run that was heard of and is silent since becomes Crashed; the ledger has what it did, the next run goes on."""
+    """A run that falls silent becomes Crashed. The ledger has what it did, and the next run goes on."""
     return AutomationCore(
         name=ZOMBIES,
         description="A worker or its machine died: its run is marked Crashed. Run the campaign again, it goes on.",
@@ -54,14 +54,14 @@ def zombie_automation() -> AutomationCore:
 NOTICES = "posthorn: tell people what wants them"
 NOTIFY = "notify/notify"
 TOLD = ("needs_attention", "stopped", "waiting", "cost")
-"""What of a delivery people are told, by the ends of the events' names."""
+"""What people are told about a delivery, by the last part of the events' names."""
 
 
 def notices_automation(deployment: UUID) -> AutomationCore:
-    """Each event that wants a person starts the flow that tells people; where to stands in the settings alone."""
+    """Each event that needs a person starts the flow that tells people. Addresses are only in the settings."""
     return AutomationCore(
         name=NOTICES,
-        description="A delivery needs attention, has stopped, waits, or has nearly used up its cost: people are told.",
+        description="A delivery needs attention, has stopped, waits, or has nearly used up its budget: people are told.",
         trigger=EventTrigger(
             posture=Posture.Reactive,
             expect={f"posthorn.{kind}.{happening}" for kind in ("campaign", "event") for happening in TOLD},
@@ -87,7 +87,7 @@ def _template(text: str) -> dict[str, str]:
 
 
 async def ensure_notices(client: PrefectClient) -> None:
-    """Have people told from now on, by the deployment ``notify``.
+    """Tell people from now on, by the deployment ``notify``.
 
     Raises:
         ObjectNotFound: the server does not have the deployments of prefect.yaml.

@@ -1,4 +1,4 @@
-"""A deployment of one campaign's or event's own: on a schedule, or at one moment, without touching prefect.yaml."""
+"""A separate deployment for one campaign or event: on a schedule, or at one moment, without touching prefect.yaml."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FLOWS = {
 async def deploy(kind: Kind, name: str, file: Path, *, cron: str | None, at: datetime | None, timezone: str) -> str:
     """Create or replace the deployment ``send-campaign/<name>`` or ``send-tickets/<name>``; returns its full name.
 
-    Runs take place in the present folder, on whatever machine's worker takes them: the file and ``.env`` must be there.
+    Runs happen in the current folder, on the machine of any worker that takes them: the file and ``.env`` must be there.
 
     Raises:
         InputError: the schedule cannot be read, or the name is that of the deployment for all of its kind.
@@ -67,7 +67,7 @@ async def deploy(kind: Kind, name: str, file: Path, *, cron: str | None, at: dat
 
 
 async def _forget_other_schedules(deployment: RunnerDeployment) -> None:
-    """Prefect replaces a schedule of the same slug, and keeps the others: it would start when it does not any more."""
+    """Prefect replaces a schedule of the same slug and keeps the others, so an old schedule would still start it."""
     kept = {schedule.slug for schedule in deployment.schedules or ()}
     async with get_client() as client:
         try:
@@ -80,7 +80,7 @@ async def _forget_other_schedules(deployment: RunnerDeployment) -> None:
 
 
 def _refuse_never(cron: str) -> None:
-    """Refuse a schedule that no day fulfils, such as 30 February: Prefect takes it, and never starts anything."""
+    """Refuse a schedule that never comes, such as 30 February: Prefect accepts it, and never starts anything."""
     try:
         next(CronSim(cron, datetime.now(UTC)))
     except (CronSimError, StopIteration):

@@ -75,13 +75,13 @@ def main() -> int:
     except (PrefectServerError, subprocess.CalledProcessError) as error:
         return fail(error, 1)
     except KeyboardInterrupt:
-        say("stopped at once; `posthorn campaign status` tells what is unknown, running it again goes on")
+        say("stopped at once; `posthorn campaign status` shows what is unknown, and running it again goes on")
         return 130
     return 0
 
 
 def show_login() -> int:
-    """Print how a person gets into the running server's UI, on standard output; returns the exit code."""
+    """Print how a person logs in to the running server's UI, on standard output; returns the exit code."""
     try:
         api = served_api(load_settings().state_dir)
     except SettingsError as error:
@@ -97,7 +97,7 @@ def _page(api: PrefectApi) -> str:
 
 
 def _say_login(api: PrefectApi) -> None:
-    """Show the login to whoever sits at the terminal; a log file must not hold it."""
+    """Show the login only at a terminal: a log file must not hold it."""
     if sys.stderr.isatty():
         say(f"the page asks for a password; paste this once: {api.login}")
     else:
@@ -112,7 +112,7 @@ def _port() -> int:
 
 
 def _signals() -> threading.Event:
-    """An event that Ctrl-C, or a polite kill, sets; the second one ends this process at once."""
+    """An event that Ctrl-C or SIGTERM sets; the second one ends this process at once."""
     stopped = threading.Event()
 
     def on_signal(_number: int, _frame: object) -> None:
@@ -126,7 +126,7 @@ def _signals() -> threading.Event:
 
 
 def _set_up(settings: Settings) -> str:
-    """Bring the server up to date; where in its UI all deliveries are shown."""
+    """Bring the server up to date; returns where in its UI all deliveries are shown."""
     from deployments.setup import (  # Prefect settles its server's address when imported
         deploy_all,
         overview_address,
@@ -146,7 +146,7 @@ def _worker() -> Iterator[subprocess.Popen[bytes]]:
         bound_command("-m", "prefect", "worker", "start", "--pool", "posthorn", "--type", "process"),
         env={**SERVER_ENVIRONMENT, **_WORKER_ENVIRONMENT, **os.environ},
         stdin=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is ours: runs are to finish what is under way
+        start_new_session=True,  # we handle Ctrl-C: runs finish what is under way
     )
     try:
         yield worker

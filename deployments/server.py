@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _ALLOCATIONS_PER_COLLECTION = 200_000
 _ITSELF = "prefect-in-memory"
-"""By which name Prefect's server asks itself (prefect.server.api.clients)."""
+"""The name by which Prefect's server asks itself (prefect.server.api.clients)."""
 _PROTECTION = {
     "X-Frame-Options": "DENY",
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -54,13 +54,13 @@ class OriginCheck:
 def _is_own(scope: Scope) -> bool:
     """Whether the server asks itself, as its automations do for their actions: within the process, through no socket.
 
-    A request that came through a socket has the socket's address here, whatever its Host says.
+    A request that came through a socket shows the socket's address here, whatever its Host says.
     """
     return (scope.get("server") or ("",))[0] == _ITSELF
 
 
 def _protected(send: Send) -> Send:
-    """Pass answers on with what keeps other pages from framing or embedding them."""
+    """Pass answers on with headers that keep other pages from framing or embedding them."""
 
     async def send_protected(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 
 
 async def prepare(settings: Settings, *, reset_limits: bool = False) -> None:
-    """Create the work pool, the limits and the automation where they are missing."""
+    """Create the work pool, the limits and the automation if they are missing."""
     async with get_client() as client:
         try:
             await client.read_work_pool(POOL)
@@ -43,14 +43,14 @@ async def prepare(settings: Settings, *, reset_limits: bool = False) -> None:
 
 
 async def switch_notices_on(settings: Settings) -> None:
-    """Have people told, where the settings name anybody; after ``deploy_all``."""
+    """Switch telling people on, if the settings name anybody. Call it after ``deploy_all``."""
     if ways(settings.notify):
         async with get_client() as client:
             await ensure_notices(client)
 
 
 async def overview_address() -> str:
-    """Where in the UI all deliveries are shown (a path); before the first of them, too."""
+    """Where in the UI all deliveries are shown (a path), even before the first one."""
     return address(await show_overview(await asyncio.to_thread(overview_now)))
 
 

@@ -15,7 +15,7 @@ from posthorn.process.surroundings import settle
 
 
 def migrate(database: Path) -> None:
-    """Have Prefect make a database there, as its server does at its first start.
+    """Let Prefect make a database there, as its server does at its first start.
 
     Raises:
         subprocess.CalledProcessError: it failed; it has said why.

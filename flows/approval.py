@@ -25,7 +25,7 @@ class Approval(RunInput):
 
     decision: Literal["send it", "do not send it"] = Field(description="Whether it is sent as it is shown above")
     name: str = Field(min_length=1, max_length=80, description="Who decides; it is kept with the decision")
-    note: str = Field("", max_length=500, description="Anything worth keeping")
+    note: str = Field("", max_length=500, description="A note to keep with the decision")
 
 
 class NotApproved(Exception):
@@ -33,20 +33,20 @@ class NotApproved(Exception):
 
 
 async def approved(name: str, *, test: bool = False) -> bool:
-    """Wait until a person has approved what is to be sent; whether anybody had to be asked, and has answered.
+    """Wait until a person has approved what will be sent; returns whether somebody had to be asked and has answered.
 
-    Where the delivery is cancelled meanwhile, nothing is left to ask about.
+    If the delivery is cancelled meanwhile, nothing is left to ask about.
 
     Raises:
         NotApproved: a person refused.
-        DeliveryChanged: it is not any more what the person was shown.
+        DeliveryChanged: it is no longer what the person was shown.
         FlowPauseTimeout: nobody decided within ``WAIT_SECONDS``; the run has failed, and nothing was sent.
     """
     asked = await ask(name, test=test)
     if asked is None:
         return False
     content, page = asked
-    await publish(name, test=test)  # whoever is to decide hears of it now
+    await publish(name, test=test)  # tells the person who decides
     said = await _answer(name, page, test=test)
     if said is None:
         return False
@@ -80,7 +80,7 @@ async def _answer(name: str, page: str, *, test: bool) -> Approval | None:
 
 
 async def _cancelled(name: str, *, test: bool) -> None:
-    """Until the delivery is cancelled for good. A ledger that does not answer is asked again."""
+    """Wait until the delivery is cancelled for good. A ledger that does not answer is asked again."""
     while True:
         await asyncio.sleep(_POLL_SECONDS)
         with suppress(LedgerError):

@@ -51,7 +51,7 @@ async def send_campaign(
         run_by: Who starts it, for the record; empty means the account the process runs under.
         workers: How many worker processes send it together, 1 to 16. More than one needs the ledger on PostgreSQL.
         accept_missing: Whether rows that left the list are taken out for good; without it such a list is refused.
-        late: Whether what should have left for a moment that has passed is sent at once; without it, it is not sent.
+        late: Whether messages whose moment of dispatch has passed are sent at once; without it, they are not sent.
     """
     try:
         name, test = await plan(campaign_file, workers, accept_missing=accept_missing, late=late)
@@ -66,7 +66,7 @@ async def send_campaign(
 
 
 async def send_planned(name: str, *, test: bool = False, by: str = "", workers: int = 1) -> None:
-    """Send what is planned and approved. Why it ended early, if it did, the ledger has, and the ending says it."""
+    """Send what is planned and approved. If it ends early, the ledger keeps why, and the ending says it."""
     with suppress(GatewayError, Stopped):
         async with open_run(name, test=test, by=by) as run:
             await refuse_refused(run)

@@ -2,8 +2,8 @@
 
 It is told by SIGTERM (how Prefect cancels under a worker, and how a machine stops one), by Ctrl-C, or by its own state in
 Prefect, which it reads every two seconds: nothing else reaches a run that was started in a terminal. The same watcher shows
-there what the run waits for. A server that does not answer stops nobody. Whoever ends a run shows how the delivery stands,
-also where an error ends it.
+there what the run waits for. A server that does not answer stops nobody. The end of a run shows how the delivery stands,
+even if an error ends it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _ANSWER_SECONDS = 10.0
 _SHOW_SECONDS = 20.0
 _CANCELLED = "the run was cancelled"
 _OF_A_WORKER = "PREFECT__FLOW_RUN_ID"
-"""Where it is set, the process has one flow run, and ends with it."""
+"""If it is set, the process has one flow run, and ends with it."""
 
 
 class Word:
@@ -57,7 +57,7 @@ class Word:
         self._task = asyncio.current_task()
 
     def stop(self, reason: str) -> None:
-        """Stop kindly: a delivery ends what is under way; where nothing is sent, the flow is interrupted. Once is enough."""
+        """Stop gently: a delivery finishes what is under way; a flow that sends nothing is interrupted. Once is enough."""
         if self.reason is not None:
             return
         self.reason = reason
@@ -69,7 +69,7 @@ class Word:
 
     @contextmanager
     def reaches(self, run: AnyRun) -> Iterator[None]:
-        """Have the word stop that run inside the block. After it the flow only shows how it ended: that is not cut short."""
+        """Let the word stop that run inside the block. After it the flow only shows how it ended; that is not cut short."""
         self._run, self.delivery = run, run.delivery
         try:
             yield
@@ -94,7 +94,7 @@ def told_to_stop() -> bool:
 
 
 def cancellable(flow: _Flow[_P]) -> _Flow[_P]:
-    """Have a flow respect its own state in Prefect, and SIGTERM; told to stop, it ends as Cancelled whatever it came to."""
+    """Make a flow respect its own state in Prefect, and SIGTERM. If told to stop, it ends as Cancelled in any case."""
 
     @functools.wraps(flow)
     async def run(*args: _P.args, **kwargs: _P.kwargs) -> State[Any]:
@@ -124,13 +124,13 @@ def cancellable(flow: _Flow[_P]) -> _Flow[_P]:
 
 
 def _cancelled(word: Word, message: str | None, data: Exception | None = None) -> State[Any]:
-    """Why it was cancelled and how it ended; a run that was stopped by the word names it already."""
+    """Why it was cancelled, and how it ended; the message of a run that was stopped names the reason already."""
     reason, said = word.reason or _CANCELLED, message or "nothing was sent by this run"
     return Cancelled(message=said if said.startswith(BY_A_PERSON) else f"{reason}; {said}", data=data)
 
 
 async def _shown(word: Word) -> str | None:
-    """Show how the delivery stands whose run was broken off; how that is said. What cannot be shown changes no ending."""
+    """Show how the delivery of a broken-off run stands; returns it in words. If it cannot be shown, the ending stays."""
     if word.delivery is None:
         return None
     try:
@@ -143,7 +143,7 @@ async def _shown(word: Word) -> str | None:
 
 @contextmanager
 def finish_when_cancelled(run: AnyRun) -> Iterator[None]:
-    """Have a word from outside stop the run kindly inside the block."""
+    """Let a word from outside stop the run gently inside the block."""
     with _word.get().reaches(run):
         yield
 
@@ -152,11 +152,11 @@ def finish_when_cancelled(run: AnyRun) -> Iterator[None]:
 def _sigterm(word: Word) -> Iterator[None]:
     """Take SIGTERM for a word to stop.
 
-    Prefect's own handler raises in the middle of the event loop: every request under way would be dropped and left unknown,
-    and nobody would show how it stands.
+    Prefect's own handler raises in the middle of the event loop. Every request under way would be dropped and left unknown,
+    and nothing would show how the delivery stands.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # the CLI runs flows in a thread, and sees to signals itself
+        yield  # the CLI runs flows in a thread, and handles signals itself
         return
     loop = asyncio.get_running_loop()
     former = signal.getsignal(signal.SIGTERM)
@@ -171,12 +171,12 @@ def _sigterm(word: Word) -> Iterator[None]:
 
 
 def _nothing(_number: int, _frame: object) -> None:
-    """It ends already."""
+    """It is ending already."""
 
 
 @asynccontextmanager
 async def _watched(own: UUID, word: Word) -> AsyncIterator[None]:
-    """Watch the run's own state while the block runs, and once more at its end: no other state would be accepted then."""
+    """Watch the run's own state while the block runs, and once more at its end, since no other state is accepted then."""
     with watched() as board:
         watcher = asyncio.create_task(_watch(own, word, board))
         try:
@@ -205,11 +205,11 @@ async def _watch(own: UUID, word: Word, board: Board) -> None:
 
 
 async def _look(client: PrefectClient, own: UUID, word: Word) -> State[Any] | None:
-    """The run's state, respected. A server that is away, or does not know the run any more, stops nobody: None."""
+    """Read the run's state and respect it. None if the server is away or no longer knows the run: that stops nobody."""
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
             state = (await client.read_flow_run(own)).state
-    except Exception:  # noqa: BLE001 - whatever it is, it is no word of a person
+    except Exception:  # noqa: BLE001 - whatever failed, no person asked to stop
         return None
     if (reason := _reason(state)) is not None:
         word.stop(reason)
@@ -217,10 +217,10 @@ async def _look(client: PrefectClient, own: UUID, word: Word) -> State[Any] | No
 
 
 def _reason(state: State[Any] | None) -> str | None:
-    """Why a run in this state is to stop; None where it is not.
+    """Why a run in this state must stop; None if it need not.
 
-    Crashed is no such word: an automation says it of every run that was silent for a while, and the server's silence may be
-    the cause. Nor is what another process of the same run answered because this one is at work.
+    Crashed is no reason: an automation sets it for every run that was silent for a while, and the server's own silence
+    may be the cause. The answer of another process of the same run, which found this one at work, is no reason either.
     """
     if state is None or state.name == ALREADY_RUNNING:
         return None
@@ -234,8 +234,8 @@ def _reason(state: State[Any] | None) -> str | None:
 async def _show(client: PrefectClient, own: UUID, seen: State[Any], waiting: str | None, word: Word) -> None:
     """Say in the run's state what it waits for.
 
-    Prefect changes the message of a state with a new state only. One that a person set between our question and our answer
-    is overwritten by it, so the history is read afterwards.
+    Prefect changes a message only with a new state. That overwrites a state which a person set between our question and our
+    answer, so the history is read afterwards.
     """
     message = waiting or "goes on"
     get_run_logger().info(message)

@@ -1,4 +1,4 @@
-"""The flow of every minute: it goes on with what waits for a moment, and shows what a dead run left shown wrongly."""
+"""The flow of every minute: it goes on with what waits for a moment, and corrects what a dead run left on display."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.publish import publish
 from tasks.report import wrongly_shown
 
 EVERY_SECONDS = 60.0
-"""How often it is scheduled. A look that would be due before its next turn is due now: one that comes too late is none."""
+"""How often it is scheduled. A look that would be due before its next turn is due now: a late one would be useless."""
 
 
 @flow(name="continue-due", flow_run_name="continue due", persist_result=False)
@@ -25,9 +25,9 @@ EVERY_SECONDS = 60.0
 async def continue_due() -> State[Any]:
     """Go on with every campaign and event that waits for a moment that has come.
 
-    A run of its own is started for each that may send its rest now: `send-rest`. A held campaign of which something was sent
-    twice is looked at close before its dispatch, and surplus copies are withdrawn. One that is still being run is left
-    alone: it does that itself. Where a run was killed, nobody could show how its delivery stands: that is done here.
+    A separate run, `send-rest`, is started for each that may send its rest now. A held campaign of which something was sent
+    twice is looked at close before its dispatch, and surplus copies are withdrawn. A campaign whose run is alive is left
+    alone: the run does that itself. A killed run could not show how its delivery stands: that is done here.
     """
     rests = await asyncio.to_thread(going_on)  # not a task: most turns find nothing
     await start_rests(rests)

@@ -28,8 +28,8 @@ def run_name() -> str:
 async def delivery_reports(name: Annotated[str, Field(max_length=80)] = "") -> State[Any]:
     """Ask the provider what became of the messages that wait for a report, and show the totals that changed.
 
-    Made to run every ten minutes: young messages are asked about each time, older ones ever more rarely, and after 72 hours
-    without a report a message ends as no_report. Second copies of what was sent again are looked for, too. Safe beside a
+    Made to run every ten minutes. Young messages are asked about each time, older ones more and more rarely; after 72 hours
+    without a report a message ends as no_report. It also looks for second copies of what was sent again. Safe beside a
     campaign that is being sent.
 
     Args:
@@ -47,7 +47,7 @@ async def delivery_reports(name: Annotated[str, Field(max_length=80)] = "") -> S
 
 
 def _ending(pulled: Pulled) -> State[Any]:
-    """``Completed`` with the counts; ``NeedsAttention`` where second copies were found; ``Stopped`` without any answer."""
+    """``Completed`` with the counts; ``NeedsAttention`` if second copies were found; ``Stopped`` without any answer."""
     message = (
         f"requests: {pulled.requests:,}, moved: {pulled.moved:,}, still open: {pulled.open:,},"
         f" ended without a report: {pulled.expired:,}"

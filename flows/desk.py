@@ -1,6 +1,6 @@
-"""The operators' desk: what a person decides about a delivery, each as a form in Prefect's UI. None of these sends anything.
+"""The operators' desk: a form in Prefect's UI for each decision about a delivery. None of these flows sends anything.
 
-Prefect keeps the parameters of a run in clear, so none of them is a number: a run that needs one pauses and asks for it.
+Prefect keeps the parameters of a run in clear, so none is a phone number: a run that needs one pauses and asks for it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ async def approve(name: Name, decision: Literal["send it", "do not send it"], by
         name: The campaign's or the event's name. The artifact approval-<name> shows what would be sent.
         decision: Whether it is sent as it is shown there.
         by: Who decides; it is kept with the decision.
-        note: Anything worth keeping.
+        note: A note to keep with the decision.
     """
     woken = await decide_and_wake(name, approved=decision == SEND, by=by, note=note)
     await publish(name)
@@ -63,7 +63,7 @@ async def cancel(
 
     Args:
         name: The campaign's or the event's name.
-        sure: There is no way back; what is not chosen here does not happen by accident.
+        sure: There is no way back, so it has to be chosen here.
     """
     if sure != CANCEL:
         return Completed(message=f"{name} was left as it is")
@@ -82,7 +82,7 @@ async def resend_failed(name: Name, by: Name, why: Why) -> State[Any]:
     Args:
         name: The campaign's or the event's name.
         by: Who decides; it is kept with the decision.
-        why: Why it is sent a second time; it is kept, too.
+        why: Why it is sent a second time; it is also kept.
     """
     kind = await asyncio.to_thread(kind_of, name)
     done = await asyncio.to_thread(have_failed_sent_again, kind, name, by=by, why=why)
@@ -103,7 +103,7 @@ async def settle(
         lines: The lines of its list, as the artifact unknown-<name> has them: 12, 15, 40.
         outcome: What you found in the provider's panel, or what the attendee said.
         by: Who says so; it is kept with the decision.
-        why: How you know; it is kept, too.
+        why: How you know; it is also kept.
     """
     done = await asyncio.to_thread(resolve_lines, name, lines, taken=outcome == "it was sent", by=by, why=why)
     await publish(name)
@@ -135,7 +135,7 @@ async def suppress() -> State[Any]:
 
 
 class Wanted(RunInput):
-    """Whose messages are looked for, as a person fills it into the Resume dialog."""
+    """The number whose messages are wanted, as a person fills it into the Resume dialog."""
 
     number: str = Field(min_length=1, max_length=40, description="The number, such as +48500600700")
 

@@ -19,7 +19,7 @@ ALREADY_RUNNING = "AlreadyRunning"
 """The name of the state of a run that found another at work: it says nothing of that other one."""
 
 HAS_NEWS = "its file has news"
-"""What such a run returns if its file has something new for the other one: it has to be sent again once that is over."""
+"""What such a run returns if its file has something new for the other one: send it again once that is over."""
 
 NEEDS_ATTENTION = "NeedsAttention"
 NOT_APPROVED = "NotApproved"
@@ -27,7 +27,7 @@ STOPPED = "Stopped"
 WITHDRAWN = "Withdrawn"
 
 ENDINGS = frozenset({NEEDS_ATTENTION, NOT_APPROVED, STOPPED, WITHDRAWN})
-"""The names of the endings that look like failures to Prefect and are none: the ledger says the same."""
+"""The endings that look like failures to Prefect but are not: the ledger says so."""
 
 
 def ending(status: Mapping[str, Any]) -> State[Any]:
@@ -39,7 +39,7 @@ def ending(status: Mapping[str, Any]) -> State[Any]:
     if status["state"] == "waiting":
         return Completed(name="Waiting", message=status["because"])
     is_asked = status["state"] == "needs_attention"
-    if left and not is_asked:  # a helper may still have requests under way: the run is over all the same
+    if left and not is_asked:  # a helper may still have requests under way, but the run is over
         because = status["because"] or "interrupted"
         message = f"{because.rstrip('.')}. Sent: {_sent(counted):,}, not sent yet: {left:,}. Next: {go_on(status)}"
         return Failed(name=STOPPED, message=message)

@@ -1,4 +1,4 @@
-"""The flow that tells people what becomes of deliveries: an automation starts it for each event that wants a person."""
+"""The flow that tells people about deliveries: an automation starts it for each event that needs a person."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from posthorn.views.notice import notice
 async def notify(
     name: Annotated[str, Field(min_length=1, max_length=80)], happening: Annotated[str, Field(max_length=40)] = "stopped"
 ) -> State[Any]:
-    """Tell whoever the settings name (POSTHORN_NOTIFY__…) how a delivery stands. Started by an automation.
+    """Tell the people whom the settings name (POSTHORN_NOTIFY__…) how a delivery stands. Started by an automation.
 
     Args:
         name: The campaign's or the event's name.

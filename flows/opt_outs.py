@@ -1,4 +1,4 @@
-"""The opt-outs flow, for schedules: hear who wants no messages any more, before the next one is sent."""
+"""The opt-outs flow, for schedules: learn who wants no more messages, before the next one is sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.opt_outs import pull
 @flow(name="opt-outs", flow_run_name="opt-outs", persist_result=False)
 @cancellable
 async def opt_outs() -> State[Any]:
-    """Pull the providers' blacklists and the answers that are a stop word onto the suppression list.
+    """Put the numbers of the providers' blacklists, and of answers with a stop word, onto the suppression list.
 
     Made to run every fifteen minutes. Safe beside campaigns that are being sent: what is not claimed yet respects it.
     """

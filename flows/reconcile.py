@@ -32,17 +32,17 @@ def run_name() -> str:
 async def reconcile(name: Annotated[str, Field(max_length=80)] = "") -> State[Any]:
     """Ask the provider about messages whose outcome is unknown, and settle what that proves. Nothing is sent.
 
-    A campaign that is being sent right now is left alone: it reconciles at its own end. One that was stopped stays stopped.
+    A campaign that is being sent right now is left alone: it reconciles at its own end. A stopped campaign stays stopped.
 
     Args:
-        name: The campaign's name; empty means every campaign with unknown messages, or copies that are not to go out.
+        name: The campaign's name; empty means every campaign with unknown messages, or with copies that must not go out.
     """
     names = [name] if name else await to_settle()
     return await look_after(names)
 
 
 async def look_after(names: Sequence[str]) -> State[Any]:
-    """Look after these campaigns one after the other, and show how each stands. No other waits for one that fails."""
+    """Look after these campaigns one after the other, and show how each stands. A failed one does not stop the others."""
     unknown = copies = left = 0
     problems = []
     for one in names:
@@ -54,7 +54,7 @@ async def look_after(names: Sequence[str]) -> State[Any]:
                     await settle_once(run, STEPS)
         except AlreadyRunning as error:
             get_run_logger().info("%s", error)
-        except (GatewayError, InputError) as error:  # the other campaigns are not to wait for this one
+        except (GatewayError, InputError) as error:  # this one must not keep the other campaigns back
             problems.append(f"{one}: {error}")
         status = await publish(one)
         unknown += status["totals"]["unknown"]

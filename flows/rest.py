@@ -26,7 +26,7 @@ from tasks.publish import publish
 
 DEPLOYMENT = "send-rest/rest"
 _ONCE_IN_SECONDS = 600.0
-"""A run that died before it began is started again after so long; until then one that waits for a worker is the one."""
+"""After this long a run that died before it began is started again; until then, a run that waits for a worker is kept."""
 
 
 def run_name() -> str:
@@ -57,12 +57,12 @@ async def send_rest(name: Annotated[str, Field(min_length=1, max_length=80)]) ->
 
 
 async def start_rest(name: str) -> None:
-    """Start the run that sends what is left of one, because a person wants it now."""
+    """Start the run that sends what is left of one delivery, because a person wants it now."""
     await arun_deployment(DEPLOYMENT, parameters={"name": name}, timeout=0, as_subflow=False)
 
 
 async def start_rests(deliveries: Sequence[Delivery]) -> None:
-    """Start a run for each, on any worker. They are not waited for: a long one would keep others from their moments."""
+    """Start a run for each, on any worker. This does not wait for them: a long one would make others miss their moments."""
     for one in deliveries:
         key = f"{one.name} {one.goes_on_at} {time.time() // _ONCE_IN_SECONDS:.0f}"
         await arun_deployment(DEPLOYMENT, parameters={"name": one.name}, timeout=0, as_subflow=False, idempotency_key=key)

@@ -60,7 +60,7 @@ async def send_tickets(
 
 
 async def send_planned_tickets(name: str, *, by: str = "") -> None:
-    """Send what is planned. Why it ended early, if it did, the ledger has, and the ending says it."""
+    """Send what is planned. If it ends early, the ledger keeps why, and the ending says it."""
     with suppress(GatewayError, Stopped):
         async with open_ticket_run(name, by=by) as run:
             await refuse_refused(run)

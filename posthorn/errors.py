@@ -1,4 +1,4 @@
-"""What can go wrong, in one tree; the class carries the decision, so nobody outside a gateway asks which provider it was.
+"""What can go wrong, in one tree. The class carries the decision, so no code outside a gateway asks which provider it was.
 
 ::
 
@@ -83,9 +83,9 @@ class NotRunning(Stopped):
 
 
 class MomentPassed(Stopped, InputError):
-    """A campaign's moment of dispatch has passed before all of it had left: what becomes of the rest is a person's to say.
+    """A campaign's moment of dispatch passed before all of it had left. A person decides what becomes of the rest.
 
-    As the file is wrong by now, `check` ends as for any wrong file; a send stops.
+    The file is wrong by now, so `check` ends as for any wrong file; a send stops.
     """
 
 
@@ -106,7 +106,7 @@ class AlreadyRunning(LedgerError):
 
 
 class NotMerged(AlreadyRunning):
-    """Another process holds this campaign, and the file has news that are not merged because of that."""
+    """Another process holds this campaign, so the news in the file was not merged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class GatewayError(PosthornError):
         code: the provider's own code as text (``"3103"``, ``"E715"``), or None where there was none.
         retryable: the same request may be made again, later.
         maybe_sent: the request may have been carried out all the same.
-        stops_run: no further request of this run would fare better.
+        stops_run: every further request of this run would fail alike.
         slows_all: every sender on the account should wait before the next request.
         retry_after_seconds: how long the provider asks us to wait, if it said so.
         evidence: what the exchange left behind.
@@ -176,7 +176,7 @@ class SlowDown(TryAgain):
 
 
 class RecipientRefused(GatewayError):
-    """This recipient will not be served, whatever is tried; the others are not concerned."""
+    """This recipient is refused, whatever is tried. The others are not affected."""
 
 
 class StopRun(GatewayError):
@@ -206,11 +206,11 @@ class RequestRefused(StopRun):
 
 
 class FileRefused(RequestRefused):
-    """The provider made nothing of a file's bytes as they came; in another encoding it may."""
+    """The provider did not understand a file's bytes; in another encoding it may."""
 
 
 class ClaimGone(StopRun):
-    """The request was held back: its claim cannot be shown to be ours any more, so another process may have taken over."""
+    """The request was held back: its claim is no longer proven to be ours, so another process may have taken over."""
 
 
 class HeldBack(StopRun):

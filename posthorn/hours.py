@@ -1,6 +1,6 @@
 """Hours of the week in which messages may reach people: ``Mon-Fri 08:00-20:00, Sat 09:00-18:00``, by the clock on the wall.
 
-A moment is inside when the clock of the zone shows a time inside: also in the night in which it goes forward or back.
+A moment is inside if the zone's clock shows a time inside, even in the nights in which it goes forward or back.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MINUTES = 1440
 _MINUTE_SECONDS = 60
 _HORIZON_MINUTES = 15 * _MINUTES
-"""What opens at all does so within a week, or in the week after where the clock skips its hour."""
+"""Hours that open at all open within a week, or in the week after if the clock skips that hour."""
 _ITEM = re.compile(r"([a-z]{3})(?:\s*-\s*([a-z]{3}))?\s+(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})", re.IGNORECASE)
 _EXPECTED = "expected hours such as Mon-Fri 08:00-20:00, Sat 09:00-18:00"
 _SHORTEST_MINUTES = 15
@@ -28,7 +28,7 @@ class Hours:
     minutes: tuple[int, ...]
 
     def __str__(self) -> str:
-        """``Mon-Fri 08:00-20:00, Sat 09:00-18:00``, as ``read_hours`` reads it; ``never`` where nothing is open."""
+        """``Mon-Fri 08:00-20:00, Sat 09:00-18:00``, as ``read_hours`` reads it; ``never`` if nothing is open."""
         parts: list[str] = []
         first = 0
         for day in range(1, len(_DAYS) + 1):
@@ -76,8 +76,8 @@ def read_hours(text: str) -> Hours:
 def spans(allows: Callable[[float], bool], since: float) -> Iterator[tuple[float, float]]:
     """The spans ``(from, until)`` (seconds) of whole minutes that ``allows``, from now on and over the next fifteen days.
 
-    It looks at each minute: so the nights in which clocks change need no rule of their own. The first span begins at
-    ``since`` where that moment is inside; the last may go on after its end.
+    It looks at each minute, so the nights in which clocks change need no special rule. The first span begins at ``since`` if
+    that moment is inside; the last may go on after its end.
     """
     first = int(since // _MINUTE_SECONDS)
     begun: float | None = None
@@ -93,7 +93,7 @@ def spans(allows: Callable[[float], bool], since: float) -> Iterator[tuple[float
 
 
 def _days(first: str, last: str) -> Iterator[int]:
-    """The days from one to the other, over the end of the week where it comes first."""
+    """The days from one to the other, past the end of the week if needed."""
     names = {name.casefold(): day for day, name in enumerate(_DAYS)}
     try:
         begin, end = names[first.casefold()], names[last.casefold()]

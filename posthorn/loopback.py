@@ -1,7 +1,7 @@
-"""Who may ask a server on this machine: no page of another origin, and nobody who came by a name that is not the server's.
+"""Who may ask a server on this machine: no page of another origin, and nobody who used a name that is not the server's.
 
-A browser lets any page send requests to loopback. It names the page in ``Origin``, and in ``Host`` the name by which it
-came: a page whose own name was made to point here (DNS rebinding) gives itself away by that. It authenticates nobody.
+A browser lets any page send requests to loopback. It names the page in ``Origin``, and in ``Host`` the name that
+it used. That exposes a page whose own name was made to point here (DNS rebinding). It authenticates nobody.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def is_loopback(host: str) -> bool:
 
 
 def refusal(header: Callable[[str], Sequence[str]], names: Collection[str] = (), *, any_host: bool = False) -> str | None:
-    """Why a request must not be answered; None where it may.
+    """Why a request must not be answered; None if it may.
 
     ``header`` gives all values of a header. ``names`` are those by which others reach the server, perhaps through a proxy;
-    ``localhost`` and addresses need not be among them, for they cannot be rebound. ``any_host``: nobody knows its names.
+    ``localhost`` and addresses need not be among them: they cannot be rebound. ``any_host``: its names are not known.
     """
     hosts = header("Host")
     if len(hosts) > 1 or not (any_host or all(_is_own(host, names) for host in hosts)):

@@ -78,7 +78,7 @@ class ChunkState(enum.IntEnum):
 
 
 class Scope(enum.IntEnum):
-    """Which messages somebody must not get. Stored: never renumber. Whoever respects one respects the higher ones, too."""
+    """Which messages somebody must not get. Stored: never renumber. Who respects one scope respects the higher ones, too."""
 
     MARKETING = 0
     ALL = 1
@@ -203,7 +203,7 @@ class TicketRequest:
 
 
 class Receipt(NamedTuple):
-    """What the provider said about one recipient of a send. A tuple, for there are millions.
+    """What the provider said about one recipient of a send. A tuple, because there are millions.
 
     ``state`` is one of ACCEPTED, SCHEDULED, REJECTED (final refusal, ``error`` says why), PENDING (surely not taken, may be
     sent later: the account's credit ran out midway) or UNKNOWN (not mentioned, or contradictory).
@@ -253,7 +253,7 @@ class Report:
 class ReportPage:
     """One page of reports. ``pages`` is how many pages the whole answer has, ``page`` counts from 1.
 
-    ``passed_over`` is how many entries of the page are not reports, for they carry no id.
+    ``passed_over`` is how many entries of the page are not reports because they carry no id.
     """
 
     reports: Sequence[Report]
@@ -264,7 +264,7 @@ class ReportPage:
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """What the account may still send. ``left`` is None where the provider sets no limit."""
+    """What the account may still send. ``left`` is None if the provider sets no limit."""
 
     left: int | None
     available: bool = True
@@ -298,32 +298,32 @@ class CodeWords:
 
 
 class Known(enum.StrEnum):
-    """What the program goes by of what was found out about an account. Stored in the ledger: never rename."""
+    """What was found out about an account and is used by the program. Stored in the ledger: never rename."""
 
     UPLOAD = "upload"
     """The encoding of an upload that the provider was seen to understand."""
 
     LISTS_FILES = "lists_files"
-    """``yes`` where its list was ever seen to show a file of ours."""
+    """``yes`` if its list was ever seen to show a file of ours."""
 
     CLOCK = "clock"
     """How many seconds the provider's dates of messages are ahead, read in the zone of the settings."""
 
     FILE_CLOCK = "file_clock"
-    """The same of its dates of files, where its own clock agrees; empty where only the zone of the dates can be meant."""
+    """The same for its dates of files, if its own clock agrees; empty if only the zone of the dates can be the cause."""
 
     HOLD = "hold"
     """Whether it keeps a message until a moment, lists it meanwhile, and takes it back."""
 
     TEST_FREE = "test_free"
-    """Whether a send that is only to be checked sends nothing."""
+    """Whether a send that should only be checked sends nothing."""
 
     TEST_PROVES = "test_proves"
-    """``yes`` where a send with a file that is not there is refused, though it is only checked."""
+    """``yes`` if a send with a missing file is refused although it is only checked."""
 
 
 class Verdict(enum.StrEnum):
-    """What a look at something that we rely on came to. Stored in the ledger: never rename."""
+    """The result of a look at something that we rely on. Stored in the ledger: never rename."""
 
     CONFIRMED = "confirmed"
     OTHER = "other"
@@ -332,7 +332,7 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One thing that we rely on, where it comes from, and what was seen of it. ``value`` is what the program goes by."""
+    """One thing that we rely on, where it comes from, and what was seen of it. ``value`` is what the program uses."""
 
     subject: str
     relies: str
@@ -346,8 +346,8 @@ class Observation:
 class News:
     """One piece of pushed news about the message that the provider calls ``provider_id``.
 
-    ``state`` is None where it only says that there is news: the provider is asked about the message soon. ``happened_at``
-    is when it happened by the provider's clock; ``gateway`` is whose push route it came by. What is None is not told.
+    ``state`` is None if it only says that there is news: then the provider is asked about the message soon. ``happened_at``
+    is when it happened by the provider's clock. ``gateway`` is the gateway whose push route it came by. None: not told.
     """
 
     provider_id: str
@@ -362,7 +362,7 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class OptOut:
-    """One number that must not be messaged. ``source`` is one of ``OPT_OUT_SOURCES``, ``why`` says it for people.
+    """One number that must not be messaged. ``source`` is one of ``OPT_OUT_SOURCES``; ``why`` is for people.
 
     ``happened_at`` is when the person, or the provider, said so; None means just now. ``gateway`` is who told us.
     """
@@ -423,7 +423,7 @@ _TWO_DIGIT_CODES = frozenset(
 
 
 PROVIDER_SKEW_SECONDS = 900.0
-"""How far a provider's clock and ours may be apart; its dates carry no zone, so what they are compared with is generous."""
+"""How far a provider's clock and ours may be apart. Its dates carry no zone, so comparisons are generous."""
 
 
 def mms_number(mms_id: str) -> str:
@@ -443,6 +443,6 @@ _FEWEST_COMMON_DIGITS = 7
 
 
 def may_be_same_number(one: Phone | int, other: Phone | int) -> bool:
-    """Whether two numbers may be one, written with and without its country code: the shorter ends the longer."""
+    """Whether two numbers may be the same one, with and without its country code: the longer ends with the shorter."""
     shorter, longer = sorted((str(int(one)), str(int(other))), key=len)
     return longer == shorter or (len(shorter) >= _FEWEST_COMMON_DIGITS and longer.endswith(shorter))

@@ -17,7 +17,7 @@ _SECONDS = {"h": 3600.0, "d": 86_400.0}
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """Prices in millionths: of a number by the longest prefix that fits it, else the usual one."""
+    """Prices in millionths: a number's price is that of the longest prefix that fits it, or else the usual one."""
 
     usual: int
     by_prefix: Mapping[str, int]
@@ -33,7 +33,7 @@ class Tariff:
         return max(map(len, self.by_prefix), default=0)
 
     def price(self, digits: str) -> int:
-        """What one message costs to a number that begins with these digits (at least ``longest``)."""
+        """What one message to a number that begins with these digits (at least ``longest`` of them) costs."""
         for length in range(self.longest, 0, -1):
             if (found := self.by_prefix.get(digits[:length])) is not None:
                 return found

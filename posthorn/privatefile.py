@@ -1,4 +1,4 @@
-"""Files that hold people's numbers: for their owner only, never half written, never in the place of something else."""
+"""Files that hold people's numbers: only for their owner, never half written, never replacing anything but a file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from posthorn.errors import InputError
 
 @contextmanager
 def written_privately(out: Path) -> Iterator[IO[str]]:
-    """A file (UTF-8, mode 0600) that takes the place of ``out`` when the block ends well, and is gone when it does not.
+    """A file (UTF-8, mode 0600) that replaces ``out`` when the block ends well, and is deleted when it does not.
 
-    A link stays one: what it points to is replaced.
+    A link stays a link: what it points to is replaced.
 
     Raises:
         InputError: it cannot be written there, or ``out`` is a folder, a device or a pipe.

@@ -178,11 +178,11 @@ Folder = Annotated[Path, AfterValidator(_checked_folder)]
 PricesText = Annotated[str, AfterValidator(_checked_prices)]
 RateText = Annotated[str, AfterValidator(_checked_rate)]
 HoursText = Annotated[str, AfterValidator(_checked_hours)]
-"""As ``posthorn.hours`` writes them, so that the same hours are the same text."""
+"""The hours as ``posthorn.hours`` writes them, so that the same hours are the same text."""
 
 
 class NotifySettings(BaseModel):
-    """Who is told when a delivery wants a person, and how."""
+    """Who is told when a delivery needs a person, and how."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
@@ -252,7 +252,7 @@ class SerwerSmsSettings(BaseModel):
     @field_validator("settle_seconds")
     @classmethod
     def _not_below_the_timeout(cls, seconds: float, info: ValidationInfo) -> float:
-        """A request may be carried out as long as its answer is waited for: a look before that proves nothing."""
+        """A request may be carried out while its answer is awaited: a look before that proves nothing."""
         timeout = info.data.get("timeout_seconds", 0.0)
         if seconds < timeout:
             raise ValueError(f"expected at least POSTHORN_SERWERSMS__TIMEOUT_SECONDS, which is {timeout:g}")
@@ -356,7 +356,7 @@ class Settings(BaseSettings):
     runbook_url: str = Field(
         "docs/operations.md", max_length=500, description="Where the operations guide is read; alerts link into it"
     )
-    notify: NotifySettings = Field(default_factory=NotifySettings, description="Who is told when a delivery wants a person")
+    notify: NotifySettings = Field(default_factory=NotifySettings, description="Who is told when a delivery needs a person")
     serwersms: SerwerSmsSettings = Field(default_factory=SerwerSmsSettings, description="SerwerSMS.pl, for campaigns")
     skycore: SkycoreSettings = Field(default_factory=SkycoreSettings, description="Skycore, for barcode tickets")
 
@@ -400,7 +400,7 @@ def variables(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterat
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
-    """A sentence for each POSTHORN_ variable, set here or in ``.env``, that no setting has: mostly a slip of the pen."""
+    """A sentence for each POSTHORN_ variable, set here or in ``.env``, that is no setting: mostly a typing error."""
     known = [name for name, _ in variables()]
     present = {**dotenv_values(".env"), **(os.environ if environ is None else environ)}
     sentences = []
@@ -445,7 +445,7 @@ def _is_private(info: FieldInfo) -> bool:
 
 
 def _field(model: type[BaseModel], location: Sequence[int | str]) -> FieldInfo | None:
-    """The field an error is about; the innermost one that is known."""
+    """The field that an error is about: the innermost known one."""
     info: FieldInfo | None = None
     for part in location:
         info = model.model_fields.get(str(part), info)
@@ -455,7 +455,7 @@ def _field(model: type[BaseModel], location: Sequence[int | str]) -> FieldInfo |
 
 
 def _described(info: FieldInfo, *, whole: bool) -> str:
-    """The values a field takes, or one entry of it, in words; nothing for a type that has none here."""
+    """The values that a field, or one entry of it, takes, in words; empty for a type without words here."""
     if whole and get_origin(info.annotation) is list:
         return "a list in square brackets"
     kinds = [_bare(kind) for kind in get_args(info.annotation) or (info.annotation,) if kind is not NoneType]
@@ -492,7 +492,7 @@ def _bounds(info: FieldInfo) -> str:
 
 
 def _got(value: object) -> str:
-    """What was given, where it is short and plain; else nothing, since it may be a secret in the wrong place."""
+    """What was given, if it is short and plain; otherwise nothing, because it may be a secret in the wrong place."""
     if isinstance(value, bool):
         return f", got {str(value).lower()}"
     if isinstance(value, int) and abs(value) >= _MAX_SHOWN:

@@ -1,6 +1,6 @@
-"""The state folder and what lies in it: for its owner only whatever the umask says, and found writable before a send.
+"""The state folder and its contents: only for its owner, whatever the umask, and proven writable before a send.
 
-Never changes a folder that is there: who shares one on purpose keeps it shared.
+It never changes an existing folder: one that is shared on purpose stays shared.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PROBE = bytes(4096)
 def make_private(folder: Path) -> None:
     """Make the folder, and each folder above it that is missing, with mode 0700.
 
-    ``Path.mkdir`` gives the ones above whatever the umask leaves, which may be everything or nothing.
+    ``Path.mkdir`` gives the folders above what the umask leaves, which may be everything or nothing.
 
     Raises:
         OSError: it cannot be made, or something else has its name.
@@ -37,10 +37,10 @@ def make_private(folder: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Be sure that a file can be kept in the folder, before anything is sent whose answer would have to go there.
+    """Make sure that a file can be written in the folder, before anything is sent whose answer would go there.
 
     Raises:
-        SettingsError: it is no folder, read-only, another account's, or its disk is full; with the folder and the setting.
+        SettingsError: it is not a folder, or read-only, or another account's, or its disk is full. Names folder and setting.
     """
     try:
         make_private(folder)

@@ -30,6 +30,6 @@ async def ask(name: str, *, test: bool = False) -> tuple[str, str] | None:
 
 @task(name="keep decision", task_run_name="keep decision", **POLICY)
 async def keep_decision(name: str, content: str, *, approved: bool, by: str, note: str) -> None:
-    """Write a person's decision into the ledger, unless it stands there already: `posthorn campaign approve` was first."""
+    """Record a person's decision in the ledger, unless `posthorn campaign approve` has done so already."""
     if not await asyncio.to_thread(approval.is_decided, name, approved=approved, flow_run_id=flow_run.id):
         await asyncio.to_thread(approval.decide, name, approved=approved, by=by, note=note, content=content)

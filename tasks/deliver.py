@@ -58,19 +58,19 @@ async def send(run: AnyRun, exchange: Exchange, first: int, last: int) -> int:
 
 @task(name="reconcile", task_run_name="reconcile", **POLICY)
 async def look_up(run: CampaignRun) -> float | None:
-    """Look up every unknown message once; the seconds until another look may settle more by itself, else None."""
+    """Look up every unknown message once; returns the seconds until another look may settle more, or None."""
     return await deliver.look_up(run, get_run_logger())
 
 
 @task(name="withdraw", task_run_name="withdraw", **POLICY)
 async def withdraw(run: CampaignRun) -> int:
-    """Withdraw what the provider holds and is not to go out; how many messages that were."""
+    """Withdraw what the provider holds and must not go out; returns how many messages that were."""
     return await withdraw_unwanted(run)
 
 
 @task(name="find copies", task_run_name="find copies", **POLICY)
 async def find_copies(run: CampaignRun) -> int:
-    """Look for second copies of what was settled by a look; how many there are."""
+    """Look for second copies of what a look has settled; returns how many there are."""
     return await find_second_copies(run)
 
 
@@ -78,9 +78,9 @@ async def find_copies(run: CampaignRun) -> int:
 async def part_of_limit(run: AnyRun) -> AsyncIterator[None]:
     """Hold this process's part of the account's limit while it sends: as many places as it may have requests in flight.
 
-    A limit that nobody created is an error, not freedom. One that was set lower than that is kept to. One that cannot be
-    renewed does not interrupt what is under way. Held once, not for each batch: Prefect's server on SQLite answers "locked"
-    to one asker in five, and then its client waits for two seconds.
+    A missing limit is an error, not freedom. A lower limit is respected. A limit that cannot be renewed does not interrupt
+    what is under way. It is held once, not for each batch: Prefect's server on SQLite answers "locked" to one request in
+    five, and then its client waits for two seconds.
     """
     name = limit_name(run.delivery.gateway)
     async with get_client() as client:

@@ -23,11 +23,11 @@ from posthorn.views.found import found_page
 _Form = TypeVar("_Form", bound=RunInput)
 
 ASK_SECONDS = 900
-"""How long a run waits for what a person was to type."""
+"""How long a run waits for a person's input."""
 
 
 async def decide_and_wake(name: str, *, approved: bool, by: str, note: str) -> int:
-    """Keep a person's word, and have the flow runs go on that wait for it; how many those are."""
+    """Record a person's decision, and let the flow runs that wait for it go on; returns how many those are."""
     waiting = await asyncio.to_thread(decide, name, approved=approved, by=by, note=note)
     woken = 0
     async with get_client() as client:
@@ -44,7 +44,7 @@ async def decide_and_wake(name: str, *, approved: bool, by: str, note: str) -> i
 
 
 async def asked(form: type[_Form], heading: str) -> _Form:
-    """What a person fills into the Resume dialog of this run, under that heading (Markdown).
+    """Returns what a person fills into the Resume dialog of this run, under that heading (Markdown).
 
     Prefect stores an answer in clear, and this run alone reads it, within a second: it is deleted before it is used.
 

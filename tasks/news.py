@@ -9,10 +9,10 @@ from prefect.events import emit_event
 
 
 def tell(happening: str, status: Mapping[str, Any]) -> None:
-    """Emit one event about the campaign or event whose status is given: the resource is it, the payload its totals.
+    """Emit one event about the campaign or event with that status: it is the resource, its totals are the payload.
 
-    ``happening`` is planned, started, finished, needs_attention, stopped, cancelled, or cost: a cap is nearly used up. No
-    phone number is in any of it.
+    ``happening`` is planned, started, finished, needs_attention, stopped, cancelled, or cost: a cap is nearly used up. It
+    holds no phone number.
     """
     kind, name = status["kind"], status["name"]
     payload = {key: status[key] for key in ("state", "totals", "balanced", "errors", "test", "because")}
@@ -24,6 +24,6 @@ def tell(happening: str, status: Mapping[str, Any]) -> None:
 
 
 def tell_ending(status: Mapping[str, Any]) -> None:
-    """Emit how a run ended, by the state it left. One that runs elsewhere will tell that itself."""
+    """Emit how a run ended, by the state it left. A delivery that runs elsewhere will tell that itself."""
     if status["state"] != "running":
         tell(status["state"], status)

@@ -20,7 +20,7 @@ from tasks.story import tell_plan
 async def plan(
     campaign_file: str, workers: int = 1, *, accept_missing: bool = False, late: bool = False
 ) -> tuple[str, bool]:
-    """Plan the campaign of that file, or merge it into what is planned; its name, and whether it is a test."""
+    """Plan the campaign of that file, or merge it into what is planned; returns its name, and whether it is a test."""
     consent = Consent(accept_missing=accept_missing, late=late)
     planned = await plan_campaign(given_file(campaign_file, "campaign_file"), workers=workers, consent=consent)
     await _tell_if_new(planned)
@@ -29,7 +29,7 @@ async def plan(
 
 @task(name="plan", task_run_name="plan {event_file}", **POLICY)
 async def plan_tickets(event_file: str, *, accept_missing: bool = False) -> str:
-    """Plan the event of that file, or merge it into what is planned; its name."""
+    """Plan the event of that file, or merge it into what is planned; returns its name."""
     planned = await plan_event(given_file(event_file, "event_file"), consent=Consent(accept_missing=accept_missing))
     await _tell_if_new(planned)
     return planned.name

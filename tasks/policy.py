@@ -13,7 +13,7 @@ FIRST_DELAY_SECONDS = 1
 
 
 async def error_allows_retry(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether the error that a task ended with says that the same may be tried again.
+    """Whether the error of a task says that the same may be tried again.
 
     It must be async and await the state: the sync form of Prefect's own example never sees the error of an async
     task and would retry refused credentials.

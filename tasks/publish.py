@@ -50,16 +50,16 @@ async def publish(name: str, *, test: bool = False) -> dict[str, Any]:
 
 
 def _is_news(last: ArtifactCollection | None, shown: Card) -> bool:
-    """Whether automations are to hear how it stands, lest one that writes letters does so after every look.
+    """Whether automations are told how it stands, so that one that sends e-mails does not do so after every look.
 
-    A flow that sends always tells how it ended; one that only looks, where that is not what was shown last.
+    A flow that sends always tells how it ended. A flow that only looks tells it if it is not what was shown last.
     """
     is_sender = str(flow_run.flow_name).startswith("send-")
     return is_sender or last is None or last.description != shown.headline
 
 
 async def _put_details(name: str, shown: Card) -> None:
-    """What is behind the counts of a card, where there is anything, or was."""
+    """The pages behind the counts of a card, if there is anything to show, or was."""
     counted = shown.status["totals"]
     unknown = artifact_key("unknown", name)
     if counted["unknown"] or await shown_last(unknown) is not None:
@@ -102,13 +102,13 @@ async def _follow(run: AnyRun, shown: Card) -> None:
 
 
 async def _tell_news(run: AnyRun) -> None:
-    """Tell automations that a cap is used up but for little."""
+    """Tell automations that a cap is nearly used up."""
     for said in run.budget.take_news():
         tell("cost", {**(await _card(run)).status, "because": said})
 
 
 async def _card(run: AnyRun) -> Card:
-    """In a thread of its own: the ledger's has requests to record."""
+    """Do it in a separate thread: the ledger's thread has requests to record."""
     return await asyncio.to_thread(card, run.ledger, run.delivery.name, run.settings, test=run.delivery.test)
 
 
@@ -124,7 +124,7 @@ async def _latest(keys: Collection[str]) -> dict[str, ArtifactCollection]:
 
 
 async def linked(page: str) -> str:
-    """The page with each link leading to what its key shows now: Prefect's page of a key lists versions, and shows none."""
+    """The page, with each link leading to what its key shows now: Prefect's page of a key only lists versions."""
     latest = await _latest(set(_LINK.findall(page)))
     return _LINK.sub(lambda found: address(latest[found[1]].latest_id) if found[1] in latest else found[0], page)
 
@@ -135,12 +135,12 @@ def address(artifact: UUID) -> str:
 
 
 async def show_overview(page: str) -> UUID:
-    """Show the page of all deliveries; the artifact's id. It is one artifact, whatever run renews it: its address stays."""
-    return await _put_once(OVERVIEW, await linked(page), "The newest campaigns and events; what wants a person stands first")
+    """Show the page of all deliveries; returns the artifact's id. Every run renews the same one, so its address stays."""
+    return await _put_once(OVERVIEW, await linked(page), "The newest campaigns and events; what needs a person comes first")
 
 
 async def _put(key: str, page: str, headline: str) -> None:
-    """Show a page: a run has one artifact of each key, which is written over; nothing is written where nothing changed.
+    """Show a page: a run has one artifact for each key, which it overwrites, but only if something changed.
 
     A new version every few seconds would fill Prefect's database, and an old one would stand beside it as its twin.
     """
@@ -152,7 +152,7 @@ async def _put(key: str, page: str, headline: str) -> None:
 
 
 async def _put_once(key: str, page: str, headline: str) -> UUID:
-    """``_put`` for what no run has a version of its own of; the artifact's id."""
+    """``_put`` for an artifact that all runs share; returns its id."""
     last = await shown_last(key)
     if last is None:
         return await acreate_markdown_artifact(markdown=page, key=key, description=headline)

@@ -16,12 +16,12 @@ from tasks.policy import POLICY
 from tasks.publish import linked, shown_last
 
 MAX_AT_ONCE = 10_000
-"""Messages whose reports a run pulls at its own end: a few seconds. Those of larger campaigns come by the schedule."""
+"""A run pulls the reports of up to this many messages at its own end, within seconds. Larger campaigns: the schedule."""
 
 
 @task(name="report", task_run_name="report", **POLICY)
 async def report(run: CampaignRun) -> int:
-    """Pull the delivery reports of a campaign that is not large, and audit its credit; how many messages moved on."""
+    """Pull the delivery reports of a small campaign, and audit its credit; returns how many messages moved on."""
     if (odd := await audit_credit(run)) is not None:
         get_run_logger().warning("%s: %s", run.delivery.name, odd)
     sent = run.delivery.input - run.delivery.invalid - run.delivery.duplicate
@@ -33,7 +33,7 @@ async def report(run: CampaignRun) -> int:
 
 @task(name="report", task_run_name="report", **POLICY)
 async def report_tickets(run: TicketRun) -> int:
-    """Apply postbacks that came before the answer they are about was recorded; how many messages moved on."""
+    """Apply postbacks that came before the answer they are about was recorded; returns how many messages moved on."""
     return await asyncio.to_thread(apply_parked, run.ledger)
 
 
@@ -44,9 +44,9 @@ async def pull(name: str = "") -> Pulled:
 
 
 async def wrongly_shown() -> list[str]:
-    """The names of the campaigns and events that are shown as they are not: by pulled news, or pushed since, or a dead run.
+    """The campaigns and events whose display is out of date: because of pulled or pushed news, or a dead run.
 
-    What is being run is shown by its run.
+    A delivery that is being run is shown by its run.
     """
     return [name for name in await asyncio.to_thread(recent_names) if not await _is_shown(name)]
 

@@ -12,5 +12,5 @@ from tasks.policy import POLICY
 
 @task(name="find unsettled", task_run_name="find unsettled", **POLICY)
 async def to_settle() -> list[str]:
-    """The names of the campaigns that another look may settle something of."""
+    """The names of the campaigns for which another look may settle something."""
     return await asyncio.to_thread(names_to_settle)

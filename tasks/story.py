@@ -19,7 +19,7 @@ from posthorn.settings import SettingsError
 
 
 class OneLine(logging.Filter):
-    """Leaves out the traceback of what a person can mend, for its message says all, and that a step ended well: most do."""
+    """Leaves out two things: tracebacks of errors that a person can fix (the message says all), steps that ended well."""
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
@@ -34,7 +34,7 @@ for _name in ("prefect.task_runs", "prefect.flow_runs"):
 
 
 def tell_plan(status: Mapping[str, Any]) -> None:
-    """What is planned: rows, what of it is to be sent, what has been."""
+    """Tell what is planned: rows, how many will be sent, how many were sent."""
     counted = status["totals"]
     rejected = counted["invalid"] + counted["duplicate"]
     line = "planned %s: %s rows, %s rejected, %s to send, %s sent so far"
@@ -44,7 +44,7 @@ def tell_plan(status: Mapping[str, Any]) -> None:
 
 
 async def tell_batch(run: AnyRun, first: int, last: int, requests: int, began: float) -> None:
-    """A batch has ended: its requests, its pace, how far the whole is."""
+    """Tell that a batch has ended: its requests, its pace, and how far the delivery is."""
     counted = await run.do(totals.totals, run.delivery)
     seconds = max(0.001, time.monotonic() - began)
     line = "chunks %d to %d: %s requests in %.1f s (%.1f a second); sent %s, left %s, unknown %s"
@@ -54,7 +54,7 @@ async def tell_batch(run: AnyRun, first: int, last: int, requests: int, began: f
 
 
 async def tell_failed(run: AnyRun, first: int, last: int, error: Exception) -> None:
-    """A batch has ended early: why, and how many messages are left."""
+    """Tell that a batch has ended early: why, and how many messages are left."""
     counted = await run.do(totals.totals, run.delivery)
     line = "chunks %d to %d ended early: %s; %s messages are left to send, %s are unknown"
     left = counted["pending"] + counted["sending"]
@@ -62,7 +62,7 @@ async def tell_failed(run: AnyRun, first: int, last: int, error: Exception) -> N
 
 
 def tell_standing(status: Mapping[str, Any], headline: str, overview: str) -> None:
-    """How it stands, and where all deliveries are shown: a path of the UI."""
+    """Tell how it stands, and where all deliveries are shown (a path in the UI)."""
     counted = status["totals"]
     to_send = counted["input"] - counted["invalid"] - counted["duplicate"]
     get_run_logger().info("%s %s: sent %s of %s", status["name"], headline, f"{_sent(counted):,}", f"{to_send:,}")

@@ -1,4 +1,4 @@
-"""Verify, before anything is sent, that the provider lists every file (files/index) and that the credit will do."""
+"""Verify, before anything is sent, that the provider lists every file (files/index) and that the credit suffices."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _logger = logging.getLogger(__name__)
 
 
 async def look_up(run: CampaignRun, logger: Logger = _logger) -> float | None:
-    """Look up every unknown message once; the seconds until another look may settle more by itself, else None.
+    """Look up every unknown message once; returns the seconds until another look may settle more, or None.
 
     Raises:
         TryAgain: the provider could not be asked.

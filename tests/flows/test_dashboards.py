@@ -45,7 +45,7 @@ async def test_the_card_has_the_codes_in_words_the_pace_and_where_the_rejects_ar
     assert re.search(r"^\| 122 \| 12 \| .*too short", rejects, re.MULTILINE), rejects
     link = f"[shown]({await address_of('campaign-shown')}) | **needs attention**"
     called, everything = overview.split("## All")
-    assert (link in called, "unknown: 0, rejected: 1" in called) == (True, True), "what wants a person stands first"
+    assert (link in called, "unknown: 0, rejected: 1" in called) == (True, True), "what needs a person comes first"
     (row,) = [line for line in everything.split("\n") if link in line]
     assert row.endswith("| 119 | 120 | 0 % | 29.75 |"), row
     assert not re.search(r"48500\d{6}", card + overview + rejects), "no number in full"
