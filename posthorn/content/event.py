@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
@@ -254,7 +254,7 @@ class AttendeeIntake:
         self.accepted = self.invalid = self.duplicate = self.left_out = self.generated = 0
         self.first_rejects, self._alike = [], []
         self.reasons = Counter()
-        lines_by_barcode: dict[str, tuple[int, str]] = {}
+        lines_by_barcode: dict[str, _Seen] = {}
         copies: dict[Phone, int] = {}
         batch: list[Attendee] = []
         with RejectsFile(self.rejects) if self.rejects else nullcontext() as rejects_file:
@@ -275,9 +275,7 @@ class AttendeeIntake:
         if batch:
             yield batch
 
-    def _attendee(
-        self, line: int, cells: list[str], codes: dict[str, tuple[int, str]], copies: dict[Phone, int]
-    ) -> Attendee | Reason:
+    def _attendee(self, line: int, cells: list[str], codes: dict[str, _Seen], copies: dict[Phone, int]) -> Attendee | Reason:
         fields = self._file.record(cells)
         phone = self._reader.read(fields[self._file.columns[self._file.phone_column]])
         if isinstance(phone, Reason):
@@ -288,12 +286,12 @@ class AttendeeIntake:
             barcode = new_barcode_id()
         if problem := wrong_code(barcode, self._rules):
             return problem
-        shape = barcode.casefold().lstrip("0")
-        first, code = codes.setdefault(shape, (line, barcode))
-        if first != line:
-            if code == barcode or (first := codes.setdefault(f"={barcode}", (line, barcode))[0]) != line:
-                return _Duplicate(f"the barcode id is used in line {first} already")
-            self._alike.append((codes[shape][0], line, code, barcode))
+        shape, own = barcode.casefold().lstrip("0"), _Seen(line, barcode, phone)
+        if (alike := codes.setdefault(shape, own)) is not own:
+            same = alike if alike.code == barcode else codes.setdefault(f"={barcode}", own)
+            if same is not own:
+                return _used_already(same, phone)
+            self._alike.append((alike.line, line, alike.code, barcode))
         if any(UNSENDABLE.search(fields[column]) for column in self._used):
             return Reason("a column that is sent holds a control character")
         copy = copies.get(phone, 0)
@@ -315,6 +313,21 @@ class AttendeeIntake:
 
 class _Duplicate(Reason):
     """Why a row is a duplicate, not invalid."""
+
+
+class _Seen(NamedTuple):
+    """The row in which a code stands first."""
+
+    line: int
+    code: str
+    phone: Phone
+
+
+def _used_already(first: _Seen, phone: Phone) -> Reason:
+    """Why a row with a code of an earlier row is left out. Of another number it is somebody else, who gets no ticket so."""
+    if first.phone == phone:
+        return _Duplicate(f"the barcode id is used in line {first.line} already")
+    return Reason(f"the barcode id is used in line {first.line} already, for another number")
 
 
 def _shown(cells: list[str], column: int) -> str:

@@ -76,6 +76,24 @@ def test_a_row_that_cannot_be_a_ticket_is_rejected_with_its_reason(row: str, rea
     assert (listed["line"], reason in listed["reason"]) == ("3", True)
 
 
+def test_somebody_else_with_a_used_code_is_not_called_a_duplicate(tmp_path: Path) -> None:
+    rows = "phone,barcode_id\n+16502530000,A1\n+16502530001,A1\n+1 650 253 0000,A1\n+16502530002,a1\n+16502530003,a1\n"
+    intake = AttendeeIntake(load_event(write(tmp_path, rows)), "PL", None)
+    assert [one.barcode for batch in intake for one in batch] == ["A1", "a1"]
+    assert (intake.invalid, intake.duplicate) == (2, 1)
+    assert [(one.line, str(one.reason)) for one in intake.first_rejects] == [
+        (3, "the barcode id is used in line 2 already, for another number"),
+        (4, "the barcode id is used in line 2 already"),
+        (6, "the barcode id is used in line 5 already, for another number"),
+    ]
+
+
+def test_a_name_that_two_columns_of_codes_have_is_no_way_to_say_which(tmp_path: Path) -> None:
+    event = load_event(write(tmp_path, "phone,barcode_id,barcode_id\n+16502530000,A1,B1\n"))
+    with pytest.raises(InputError, match=r'"barcode_id", "barcode_id"; rename all but one in the list'):
+        AttendeeIntake(event, "PL", None)
+
+
 def test_the_same_number_may_have_several_codes_and_the_other_columns_are_kept(tmp_path: Path) -> None:
     rows = "seat;Phone;BarcodeId\n1;+16502530000;A1\n2;+16502530000;A2\n"
     attendees = [one for batch in AttendeeIntake(load_event(write(tmp_path, rows)), "PL", None) for one in batch]

@@ -73,8 +73,8 @@ def code_column(file: CsvFile, wanted: str | None, rules: CodeRules, *, generate
         names = ", ".join(f'"{plain(file.titles[index])}"' for index in likely)
         raise InputError(
             "barcode_column",
-            f"{file.path} has more than one column of codes: {names}; say which: barcode_column ="
-            f' "{plain(file.titles[likely[0]])}"',
+            f"{file.path} has more than one column of codes: {names};"
+            f" {columns.which_of(file.titles, likely, 'barcode_column')}",
         )
     if likely and generates and not certain:
         name = plain(file.titles[likely[0]])

@@ -146,10 +146,15 @@ def phone_column(titles: Sequence[str], share: Callable[[int], float | None]) ->
             )
     if len(found) > 1:
         names = " and ".join(f'"{plain(titles[index])}"' for index in found)
-        alone = next((titles[index] for index in found if titles.count(titles[index]) == 1), None)
-        way_on = "rename all but one in the list" if alone is None else f'say which: column = "{plain(alone)}"'
+        way_on = which_of(titles, found, "column")
         raise InputError("column", f"{len(found)} columns could hold the numbers: {names}; {way_on}")
     return found[0] if found else None
+
+
+def which_of(titles: Sequence[str], found: Sequence[int], key: str) -> str:
+    """What to do where several columns could be meant: name one with ``key``, where one has a name of its own."""
+    alone = next((titles[index] for index in found if titles.count(titles[index]) == 1), None)
+    return "rename all but one in the list" if alone is None else f'say which: {key} = "{plain(alone)}"'
 
 
 def listed(titles: Iterable[str], most: int = 20) -> str:
