@@ -81,6 +81,13 @@ async def test_nine_digits_that_could_be_two_recipients_bind_to_neither():
     assert "could be two recipients" in answer.anomalies[0]
 
 
+@pytest.mark.parametrize("spelling", [491511234567.0, "491511234567.0", "+491511234567.00", "491511234567."])
+async def test_the_zeros_behind_a_decimal_point_are_no_digits_of_another_recipient(spelling):
+    short, long = Phone(491511234567), Phone(4915112345670)
+    answer = await answered({"success": True, "items": [queued(spelling)]}, short, long, Phone(49151123456700))
+    assert states(answer) == [ACCEPTED, UNKNOWN, UNKNOWN]
+
+
 async def test_a_full_number_of_nine_digits_binds_to_itself():
     answer = await answered({"success": True, "items": [queued("+500600700")]}, A, Phone(500600700))
     assert states(answer) == [UNKNOWN, ACCEPTED]

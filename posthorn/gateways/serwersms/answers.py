@@ -47,6 +47,9 @@ _SHORTEST_ELEMENT = 6  # bytes: ``<id/>`` and what goes around it
 
 _NUMBER = re.compile(r"\s*([+-]?[0-9]{1,15})(?:\.[0-9]*)?\s*")
 _PHONE = re.compile(r"(\+|00)?([1-9][0-9]{3,14})")
+_DECIMALS = re.compile(r"(?<=[0-9]{7})\.0*\Z")
+"""What a number has behind it that was once a number of a spreadsheet or of JSON: its zeros are not digits of the phone."""
+
 _SEPARATORS = str.maketrans("", "", " -.()/\u00a0")
 
 _NO_RECEIPT = Receipt(MessageState.UNKNOWN)
@@ -279,7 +282,8 @@ class _Binding:
 
 def _spellings(number: Any) -> list[str]:
     """What a number of an answer may mean, as ``+…``, likeliest first; empty if it is not a number."""
-    matched = _PHONE.fullmatch(str(number).translate(_SEPARATORS)) if _is_short(number) else None
+    written = _DECIMALS.sub("", str(number).strip()) if _is_short(number) else ""
+    matched = _PHONE.fullmatch(written.translate(_SEPARATORS))
     if matched is None:
         return []
     prefix, bare = matched.groups()
