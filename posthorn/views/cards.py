@@ -21,7 +21,7 @@ from posthorn.views.overview import OVERVIEW, overview
 from posthorn.views.status import artifact_key, codes_in_words, go_on, status_rows
 
 _ASKS = {
-    "needs_attention": "Somebody has to look: what is unknown or was refused does not settle itself",
+    "needs_attention": "Somebody has to look: what is unknown or was refused does not settle by itself",
     "stopped": "It stopped before its end",
 }
 _FORMS = {

@@ -43,7 +43,7 @@ async def test_a_campaign_stops_before_its_max_cost_and_goes_on_when_it_is_raise
         "its max_cost of 22.50 is reached: 20.00 is spent or reserved, and the next request costs 5.00" in status["because"]
     )
     assert "Raise max_cost in its file, and run it again" in status_table(status)
-    assert caplog.text.count("its max_cost of 22.50 is used up but for little: 20.00 is spent") == 1
+    assert caplog.text.count("its max_cost of 22.50 is nearly used up: 20.00 is spent") == 1
     status = await deliver(write_campaign(tmp_path, numbers(500), max_cost="50"), priced)
     assert (status["state"], counted(status)) == ("finished", {"accepted": 500})
 

@@ -99,5 +99,5 @@ def test_parked_news_is_listed_with_masked_numbers(tmp_path: Path) -> None:
         "campaign": "gala",
     }
     status = desk.run("tickets", "status", "gala")
-    assert "contradictory news: 1 (not applied, for it contradicts the messages it names;" in status.out
+    assert "contradictory news: 1 (not applied, because it contradicts the messages it names;" in status.out
     assert "555666" not in shown.out + json.dumps(told) + status.out
