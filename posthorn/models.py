@@ -395,6 +395,13 @@ SUPPRESSED_CODES: Mapping[str, str] = {
 }
 """What a suppressed message carries as its ``error``: our own codes, with their meaning in words."""
 
+ID_BOUND = "id bound already"
+OUR_CODES: Mapping[str, str] = {
+    **SUPPRESSED_CODES,
+    ID_BOUND: "the provider answered with an id that another message has already",
+}
+"""Every code of our own that a message carries as its ``error``."""
+
 NO_LIMIT = sys.maxsize
 """A bound that its provider does not set."""
 

@@ -8,7 +8,7 @@ from posthorn.errors import InputError
 from posthorn.gateways.descriptor import Descriptor
 from posthorn.gateways.serwersms.descriptor import SERWERSMS
 from posthorn.gateways.skycore.descriptor import SKYCORE
-from posthorn.models import SUPPRESSED_CODES, Bounds, Kind
+from posthorn.models import OUR_CODES, Bounds, Kind
 from posthorn.settings import SettingsError
 
 GATEWAYS: tuple[Descriptor, ...] = (
@@ -56,6 +56,6 @@ def chosen(kind: Kind, name: str | None) -> Descriptor:
 
 def code_words(gateway: str, code: str) -> str:
     """What a code or a report's reason means, of that gateway or our own; empty if that is not known."""
-    if code in SUPPRESSED_CODES:
-        return SUPPRESSED_CODES[code]
+    if code in OUR_CODES:
+        return OUR_CODES[code]
     return next((one.code_words(code) for one in GATEWAYS if one.name == gateway), "")

@@ -20,7 +20,7 @@ from posthorn.ledger.copies import Copy, keep_within
 from posthorn.ledger.deliveries import recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, change, execute, pipelined
-from posthorn.models import UNREPORTED_STATES, Answer, ChunkState, MessageState, Receipt
+from posthorn.models import ID_BOUND, UNREPORTED_STATES, Answer, ChunkState, MessageState, Receipt
 
 _RAW_KEPT_BYTES = 65_536
 _IN_FLIGHT = states.UNSETTLED
@@ -137,7 +137,7 @@ def without_bound_ids(ledger: Ledger, claimed: Claim, receipts: Sequence[Receipt
     free = []
     for receipt in receipts:
         is_bound = receipt.provider_id is not None and receipt.provider_id in bound
-        free.append(Receipt(MessageState.UNKNOWN, error="id bound already") if is_bound else receipt)
+        free.append(Receipt(MessageState.UNKNOWN, error=ID_BOUND) if is_bound else receipt)
         bound |= {receipt.provider_id} - {None}
     return free
 

@@ -37,7 +37,7 @@ from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, change, execute, pipelined, rows, sql
 from posthorn.ledger.store.failures import Conflict, Deadlock
 from posthorn.ledger.suppression import NEWEST, Watch
-from posthorn.models import TOO_OFTEN, Answer, ChunkState, Kind, MessageState, Phone, Receipt
+from posthorn.models import ID_BOUND, OUR_CODES, TOO_OFTEN, Answer, ChunkState, Kind, MessageState, Phone, Receipt
 
 _CLAIM = (
     f"UPDATE chunk SET state = {ChunkState.SENDING}, epoch = epoch + 1, owner = :owner, claimed_at = :now WHERE id ="
@@ -359,7 +359,8 @@ def _record_free(ledger: Ledger, claimed: Claim, answer: Answer) -> None:
 
 def _record(ledger: Ledger, claimed: Claim, answer: Answer, receipts: Sequence[Receipt]) -> None:
     clean = is_clean(replace(answer, receipts=receipts))
-    problem = "; ".join(answer.anomalies) or (str(answer.stop) if answer.stop else None)
+    odd = [*answer.anomalies, *([OUR_CODES[ID_BOUND]] if any(one.error == ID_BOUND for one in receipts) else [])]
+    problem = "; ".join(odd) or (str(answer.stop) if answer.stop else None)
     evidence = Evidence("answer", 200, b"" if clean else answer.raw)
     with ledger.write() as connection:
         require_current_claim(connection, claimed, UNCLAIMED_SINCE)

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.errors import Evidence, OutcomeUnknown, SlowDown
+from posthorn.gateways.registry import code_words
 from posthorn.ledger import reconciling, sending
 from posthorn.ledger.claims import Claim, ClaimLost
 from posthorn.ledger.reconciling import Settlement
@@ -206,6 +207,9 @@ def test_an_id_that_another_message_has_is_not_bound_twice(ledger: Ledger) -> No
     with ledger.read() as connection:
         query = sa.select(tables.message.c.error).where(tables.message.c.state == int(UNKNOWN))
         assert list(connection.execute(query).scalars()) == ["id bound already"] * 2
+    assert [one.problem for one in reconciling.evidence_of(ledger, campaign)] == [
+        code_words("serwersms", "id bound already")
+    ] * 2
 
 
 def test_a_second_attempt_of_unknown_outcome_is_dated_by_itself(ledger: Ledger) -> None:
