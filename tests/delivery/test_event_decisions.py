@@ -84,8 +84,16 @@ async def test_an_event_that_was_refused_sends_nothing(box: Sandbox, settings: S
 
 
 def test_send_without_a_terminal_waits_for_a_word(
-    box: Sandbox, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    box: Sandbox,
+    settings: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a run was started, and would wait for a word")
+
+    monkeypatch.setattr("posthorn.cli.runs.send_tickets", refused)
     file = write_event(tmp_path, attendees(10))
     assert command(["tickets", "send", str(file)]) == 3
     said = capsys.readouterr().err

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from prefect import flow
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import State
 from prefect.logging.handlers import APILogHandler
 
 from flows.campaign import send_campaign
+from posthorn.errors import InputError
 from posthorn.sandbox.server import Sandbox
 from tests.delivery.journey import numbers, write_campaign
 
@@ -46,4 +48,14 @@ async def test_a_wrong_file_is_said_in_one_line(box: Sandbox, tmp_path: Path, pr
     state = await send_campaign(str(tmp_path / "nowhere.toml"), return_state=True)
     assert (state.is_failed(), "nowhere.toml" in (state.message or "")) == (True, True)
     lines = await lines_of(prefect, state)
+    assert not [line for line in lines if "Traceback" in line], lines
+
+
+async def test_what_a_person_can_mend_is_said_without_a_traceback(prefect: PrefectClient) -> None:
+    @flow
+    async def refuses() -> None:
+        raise InputError("chunk_size", "expected a number, not 'many'")
+
+    lines = await lines_of(prefect, await refuses(return_state=True))
+    assert [line for line in lines if "Encountered exception" in line and "not 'many'" in line], lines
     assert not [line for line in lines if "Traceback" in line], lines
