@@ -1,4 +1,4 @@
-"""What a terminal shows of a run: it reads the ledger now and then, and outlives a ledger that cannot be read for a while."""
+"""What a terminal shows of a run: read from the ledger now and then, whatever happens to the ledger meanwhile."""
 
 from __future__ import annotations
 
