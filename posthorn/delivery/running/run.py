@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
@@ -67,7 +68,8 @@ class Run(Generic[_G, _D_co]):
     account could send as the run began.
     A request holds one of the ``slots``. A claim holds one of the ``turns``, of which there are more, until its request is
     over; ``departures`` notes which claims were handed to the provider. ``listed`` is the suppression list's newest entry
-    and ``looked_at`` the time (``permit.clock_seconds``) of the last ``look``.
+    and ``looked_at`` the time (``permit.clock_seconds``) of the last ``look``;
+    ``lock_proven_at`` is the time at which the lock was last known to be ours.
 
     A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
     """
@@ -88,7 +90,9 @@ class Run(Generic[_G, _D_co]):
         "halting",
         "ledger",
         "listed",
+        "lock_proven_at",
         "looked_at",
+        "looking",
         "mark",
         "owner",
         "pace",
@@ -126,7 +130,9 @@ class Run(Generic[_G, _D_co]):
         self.stopped: Exception | None = None
         self.credit: CreditBefore | None = None
         self.watch = Watch()
+        self.looking = asyncio.Lock()
         self.looked_at = 0.0
+        self.lock_proven_at = -math.inf
         self.listed = 0
         self._writer = LedgerWriter(ledger)
         self._board = board()
@@ -150,8 +156,8 @@ class Run(Generic[_G, _D_co]):
 
         The campaign's content stays what it was, for the requests that are made of it.
         """
-        self._stop_as(await self.do(deliveries.refreshed, self.delivery))
-        self.listed = await self.do(suppression.newest_word)
+        now, self.listed = await self.do(_looked_up, self.delivery)
+        self._stop_as(now)
 
     def _stop_as(self, delivery: Delivery) -> None:
         if delivery.cancelled_at is not None:
@@ -355,6 +361,10 @@ def _is_running(run: AnyRun) -> bool:
     """Whether somebody runs the campaign right now. A process that plans it or looks after it holds its lock, too."""
     is_started = run.delivery.run_started_at is not None and run.delivery.stopped_because is None
     return is_started and deliveries.is_run(run.ledger, run.delivery.lock_key)
+
+
+def _looked_up(ledger: Ledger, delivery: Delivery) -> tuple[Delivery, int]:
+    return deliveries.refreshed(ledger, delivery), suppression.newest_word(ledger)
 
 
 def _import_spool(ledger: Ledger, spool: Spool) -> int:

@@ -50,6 +50,7 @@ _LEAST_PER_SLOT = 4
 _PATIENCE_SECONDS = 1.0
 _WAITED_SECONDS = 1.0  # below permit.FRESH_SECONDS
 _LOOK_SECONDS = 0.1
+_PROOF_SECONDS = 0.5  # with the second that a claim may wait, still below permit.FRESH_SECONDS
 _ANOMALIES_SAID = 3
 _MAX_ID_LENGTH = 64  # as the ledger's column has it
 
@@ -102,11 +103,21 @@ async def send_batch(run: AnyRun, exchange: Exchange, first: int, last: int) -> 
 
 @dataclass(slots=True)
 class _Batch:
-    """The chunks of one batch; ``is_claimed`` once none of them was pending, until one is pending again."""
+    """The chunks of one batch. ``given_back`` counts those that came to be pending again, or may have.
+
+    ``empty_at`` is that count as a claim began that found none pending. It is set where claims are made one after the other:
+    in the ledger's thread, so that the claims behind it need not look.
+    """
 
     first: int
     last: int
-    is_claimed: bool = False
+    given_back: int = 0
+    empty_at: int = -1
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether none of them is pending."""
+        return self.empty_at == self.given_back
 
 
 class _Held(NamedTuple):
@@ -130,9 +141,6 @@ async def _worker(run: AnyRun, exchange: Exchange, batch: _Batch) -> int:
                 break
             held = await _claimed(run, batch)
             if held is None:
-                if not batch.is_claimed:
-                    batch.is_claimed = True
-                    await _look(run)  # for the claims that wait for their turn
                 break
             outcome: _Outcome | None = await _waited(run, held, slot) if is_ahead else None
             if outcome is None:
@@ -141,7 +149,7 @@ async def _worker(run: AnyRun, exchange: Exchange, batch: _Batch) -> int:
             _notice(run, outcome)  # before the slot is free: the next request may have to wait, or must not leave at all
         await _record(run, exchange, held.claim, outcome)
         if not isinstance(outcome, Answer):
-            batch.is_claimed = False  # its chunk may be pending again
+            batch.given_back += 1  # its chunk may be pending again
     return requests
 
 
@@ -153,8 +161,7 @@ async def _waited(run: AnyRun, held: _Held, slot: AsyncExitStack) -> GivenBack |
     try:
         await slot.enter_async_context(run.slots)
         await run.pace.wait()
-        if clock_seconds() - max(held.proven_at, run.looked_at) > _LOOK_SECONDS:
-            await _look(run)
+        await _look(run, held)
     except BaseException:
         with suppress(LedgerError):  # without it, the next run gives it back
             sending.release(run.ledger, held.claim)  # at once and in this thread, there may be no other
@@ -182,16 +189,19 @@ def _stale(run: AnyRun, held: _Held) -> str | None:
     return None
 
 
-async def _look(run: AnyRun) -> None:
-    begun = clock_seconds()
-    await run.look()
-    run.looked_at = begun
+async def _look(run: AnyRun, held: _Held) -> None:
+    """Ask the ledger what was said since the claim, unless somebody has just asked: one question serves all that wait."""
+    async with run.looking:
+        begun = clock_seconds()
+        if begun - max(held.proven_at, run.looked_at) > _LOOK_SECONDS:
+            await run.look()
+            run.looked_at = begun
 
 
 async def _claimed(run: AnyRun, batch: _Batch) -> _Held | None:
     """``_claim`` in the ledger's thread. None if there is nothing to claim, or nothing may be: then the run stops."""
     try:
-        return await run.do(_claim, run, batch.first, batch.last)
+        return await run.do(_claim, run, batch)
     except Stopped as reason:
         if not run.is_stopped():
             run.stop(reason)
@@ -200,32 +210,51 @@ async def _claimed(run: AnyRun, batch: _Batch) -> _Held | None:
         return None
 
 
-def _claim(ledger: Ledger, run: AnyRun, first: int, last: int) -> _Held | None:
+def _claim(ledger: Ledger, run: AnyRun, batch: _Batch) -> _Held | None:
     """Claim a chunk if this process still has its lock; a database may have dropped the session that held it.
 
     Once the claim is durable it is marked.
     """
-    proven_at = clock_seconds()
+    given_back = batch.given_back
+    if batch.is_claimed:
+        return None
     if run.mark is None and not run.delivery.test:
         raise LedgerError(f"the restore check of {run.delivery.name} was not made; nothing is sent")
-    if not ledger.locks.still_held(run.sending_lock_key):
-        raise LedgerError(f"the lock of {run.delivery.name} is lost; nothing more is sent. Run it again")
+    proven_at = _prove_lock(ledger, run)
     refuse_passed(ledger, run.delivery)
     run.gate.refuse_claim()
     if (halted := run.halting.look(ledger, run.delivery)) is not None:
         raise halted
-    claimed = _claim_within_budget(ledger, run, first, last)
+    claimed = _claim_within_budget(ledger, run, batch)
     if claimed is None:
+        batch.empty_at = given_back
         return None
     if run.mark is not None:
         ledger.when_durable(partial(run.mark.note, claimed, time.time()))
     return _Held(claimed, proven_at, run.watch.newest)
 
 
-def _claim_within_budget(ledger: Ledger, run: AnyRun, first: int, last: int) -> Claim | None:
+def _prove_lock(ledger: Ledger, run: AnyRun) -> float:
+    """The moment at which the lock was known to be ours: now, or a moment ago if nothing speaks against it since.
+
+    A database is a round trip away. A session that it has ended has said so on its socket.
+
+    Raises:
+        LedgerError: the lock is lost.
+    """
+    now = clock_seconds()
+    if 0 <= now - run.lock_proven_at <= _PROOF_SECONDS and not ledger.locks.may_be_gone(run.sending_lock_key):
+        return run.lock_proven_at
+    if not ledger.locks.still_held(run.sending_lock_key):
+        raise LedgerError(f"the lock of {run.delivery.name} is lost; nothing more is sent. Run it again")
+    run.lock_proven_at = now
+    return now
+
+
+def _claim_within_budget(ledger: Ledger, run: AnyRun, batch: _Batch) -> Claim | None:
     while True:
         try:
-            return sending.claim(ledger, run.delivery, run.owner, first, last, run.watch, run.budget.limits())
+            return sending.claim(ledger, run.delivery, run.owner, batch.first, batch.last, run.watch, run.budget.limits())
         except CapReached as reached:
             run.budget.make_room(ledger, reached)
 
