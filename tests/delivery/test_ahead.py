@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from posthorn.delivery.limits.hours import Clock
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.running.run import CampaignRun, open_run
 from posthorn.delivery.sending import send
 from posthorn.delivery.sending.send import send_batch
-from posthorn.errors import Stopped
+from posthorn.errors import Stopped, Waits
 from posthorn.gateways.contract import Before
 from posthorn.ledger import deliveries, departures, sending, suppression
 from posthorn.ledger.claims import Claim
@@ -24,6 +26,7 @@ from posthorn.models import Answer, ChunkState, MessageState, OptOut, Phone, Rec
 from posthorn.settings import Settings
 from tests.conftest import sandbox_settings
 from tests.delivery.journey import numbers, write_campaign
+from tests.delivery.test_hours import OFFICE, at
 from tests.delivery.waiting import until
 from tests.ledger.ledgers import LATEST, attempts, states
 
@@ -60,10 +63,12 @@ class Provider:
 
 
 @asynccontextmanager
-async def at_work(settings: Settings, folder: Path) -> AsyncIterator[tuple[CampaignRun, Provider, asyncio.Task[int]]]:
+async def at_work(
+    settings: Settings, folder: Path, clock: Clock = time.time
+) -> AsyncIterator[tuple[CampaignRun, Provider, asyncio.Task[int]]]:
     """One request is under way, one claim waits for its turn; all the rest is pending."""
     campaign = plan_file(write_campaign(folder, numbers(CHUNK * CHUNKS), test="true"), settings)
-    async with open_run(campaign.name, test=True, settings=settings) as run:
+    async with open_run(campaign.name, test=True, settings=settings, clock=clock) as run:
         provider = Provider()
         batch = asyncio.create_task(send_batch(run, provider, 1, LATEST))
         try:
@@ -126,6 +131,20 @@ async def test_who_opts_out_while_a_claim_waits_is_not_sent_to(settings: Setting
         assert gone not in provider.told
         assert len(set(provider.told)) == len(provider.told) == CHUNK * CHUNKS - 1
         assert attempts(run.ledger, waiting) == ["not_taken", "answered"]
+
+
+async def test_a_claim_that_waits_does_not_leave_close_before_the_end_of_the_hours(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """No claim would be made then: its request might take until after the end."""
+    settings.send_hours = OFFICE
+    now = at("2099-11-27T19:00")
+    async with at_work(settings, tmp_path, lambda: now) as (run, provider, batch):
+        now = at("2099-11-27T19:59:59")
+        provider.answer(CHUNKS)
+        assert await batch == 2
+        assert isinstance(run.stopped, Waits)
+        assert states(run.ledger, run.delivery) == {"accepted": 2 * CHUNK, "pending": 6 * CHUNK}
 
 
 async def test_a_claim_that_has_waited_long_is_claimed_anew(

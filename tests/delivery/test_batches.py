@@ -12,6 +12,7 @@ from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.preparing.upload import upload_media
 from posthorn.delivery.preparing.verify import verify_media
 from posthorn.delivery.running.run import Run, open_run
+from posthorn.delivery.sending import send
 from posthorn.delivery.sending.exchange import campaign_exchange
 from posthorn.delivery.sending.send import MAX_BATCHES, Exchange, batches, send_batch
 from posthorn.errors import CreditExhausted
@@ -63,3 +64,24 @@ async def test_the_first_batch_that_fails_for_good_is_the_last(box: Sandbox, tmp
             await send_pending(run, await campaign_exchange(run), Steps(send=refused))
         assert isinstance(run.stopped, CreditExhausted)
     assert begun == [1]
+
+
+async def test_a_chunk_that_is_given_back_while_another_claim_looks_is_not_left_behind(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL a claim and a record run beside each other: the claim may find nothing, and be told of it later."""
+    settings = sandbox_settings(box.url, tmp_path)
+    campaign = plan_file(write_campaign(tmp_path, numbers(40), test="true"), settings)
+    batch = send._Batch(1, LATEST)
+
+    def gives_back_meanwhile(*_: object) -> None:
+        batch.given_back += 1
+
+    async with open_run(campaign.name, test=True, settings=settings) as run:
+        with monkeypatch.context() as patched:
+            patched.setattr(send, "_claim_within_budget", gives_back_meanwhile)
+            assert await run.do(send._claim, run, batch) is None
+        assert not batch.is_claimed
+        assert await run.do(send._claim, run, batch) is not None
+        assert await run.do(send._claim, run, batch) is None
+        assert batch.is_claimed

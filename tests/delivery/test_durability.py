@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from posthorn.delivery.deliver import Steps, deliver_campaign
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.running.run import Run, open_run
+from posthorn.delivery.sending.permit import clock_seconds
 from posthorn.delivery.sending.send import Exchange, send_batch
 from posthorn.errors import LedgerError
 from posthorn.ledger import deliveries
@@ -50,7 +52,19 @@ async def test_an_answer_that_the_ledger_does_not_take_is_durable_in_the_spool(
     assert (box.truth()["accepted"], box.truth()["twice"]) == (50, 0)
 
 
-async def test_nothing_is_claimed_any_more_once_the_lock_is_lost(box: Sandbox, postgres_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("proven_before", "says_goodbye"),
+    [(math.inf, True), (0.0, True), (60.0, False)],
+    ids=["never proven", "proven a moment ago", "proven long ago, on a link that is cut"],
+)
+async def test_nothing_is_claimed_any_more_once_the_lock_is_lost(
+    proven_before: float,
+    says_goodbye: bool,
+    box: Sandbox,
+    postgres_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     settings = settings_of(postgres_url, box.url, tmp_path)
     plan_file(write_campaign(tmp_path, numbers(300), media="[]"), settings)
 
@@ -58,6 +72,9 @@ async def test_nothing_is_claimed_any_more_once_the_lock_is_lost(box: Sandbox, p
         end_sessions(settings.database_url)
         with suppress(LedgerError):  # the first question finds the dead sessions; what is asked for below is the lock alone
             await run.do(deliveries.get, "sale")
+        run.lock_proven_at = clock_seconds() - proven_before
+        if not says_goodbye:
+            monkeypatch.setattr(run.ledger.locks, "may_be_gone", lambda _key: False)
         return await send_batch(run, exchange, first, last)
 
     async with open_run("sale", settings=settings) as run:
