@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from posthorn.delivery.limits.hours import Clock
+from posthorn.delivery.limits.hours import Clock, Gate
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.running.run import CampaignRun, open_run
 from posthorn.delivery.sending import send
@@ -69,6 +70,8 @@ async def at_work(
     """One request is under way, one claim waits for its turn; all the rest is pending."""
     campaign = plan_file(write_campaign(folder, numbers(CHUNK * CHUNKS), test="true"), settings)
     async with open_run(campaign.name, test=True, settings=settings, clock=clock) as run:
+        # A test campaign needs no restore check, and respects no hours; here it does.
+        run.gate = Gate(dataclasses.replace(run.delivery, test=False), settings, run.account.timeout_seconds, clock)
         provider = Provider()
         batch = asyncio.create_task(send_batch(run, provider, 1, LATEST))
         try:
