@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from posthorn.models import ChunkState
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - _our_folder checks whose it is
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _MOUNTS = Path("/proc/self/mounts")
+_OLD_SECONDS = 30 * 24 * 3600.0
 _END = b"."
 
 
@@ -44,6 +46,7 @@ class Departures:
         with suppress(OSError, ValueError):
             if (folder := _our_folder(make=True)) is None:
                 return
+            _forget_old(folder)
             path = folder / self._name
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW, 0o600)
             try:
@@ -135,6 +138,13 @@ def sweep(ledger: Ledger) -> None:
         for path in folder.glob(f"{ledger.uuid}.*"):
             if path.name not in at_work:
                 _delete_if_dead(path)
+
+
+def _forget_old(folder: Path) -> None:
+    """Delete what dead processes have left for ledgers that nobody has opened for weeks."""
+    for path in folder.iterdir():
+        if time.time() - path.lstat().st_mtime > _OLD_SECONDS:
+            _delete_if_dead(path)
 
 
 def _delete_if_dead(path: Path) -> None:

@@ -22,6 +22,7 @@ from posthorn.ledger import costs, departures, suppression
 from posthorn.ledger.claims import Claim, ClaimLost, owner_key
 from posthorn.ledger.costs import FREE, Limits
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign, hold_chunks, recount
+from posthorn.ledger.merging import restore_left
 from posthorn.ledger.receipts import (
     UNCLAIMED_SINCE,
     close_attempt,
@@ -71,6 +72,9 @@ _PENDING = (
 )
 _PENDING_JSON = f"SELECT json_group_array(position), json_group_array(phone), {NEWEST} FROM ({_PENDING})"
 _PENDING_ARRAYS = f"SELECT array_agg(position), array_agg(phone), {NEWEST} FROM ({_PENDING}) AS pending"
+_HAS_TAKEN_OUT = (
+    "SELECT campaign_id FROM chunk WHERE id = :chunk AND EXISTS (SELECT 1 FROM taken_out WHERE chunk_id = :chunk)"
+)
 _MAX_DEADLOCKS = 5
 _TICKETS = "SELECT position, barcode, fields FROM ticket WHERE chunk_id = :chunk"
 
@@ -237,6 +241,7 @@ def release(ledger: Ledger, claimed: Claim, error: GatewayError | None = None) -
         with pipelined(connection):
             recount(connection, "id = :chunk", ends_sending=True, chunk=claimed.chunk_id)
             close_failed(connection, claimed, "not_taken", error)
+        _restore_taken_out(connection, claimed.chunk_id)
 
 
 def abandon_dead(ledger: Ledger, delivery: Delivery) -> int:
@@ -369,3 +374,11 @@ def _record(ledger: Ledger, claimed: Claim, answer: Answer, receipts: Sequence[R
             close_attempt(connection, claimed, "answered", problem=problem, evidence=evidence)
         if answer.surplus:
             keep_surplus(connection, claimed, answer, receipts)
+        if any(receipt.state == MessageState.PENDING for receipt in receipts):
+            _restore_taken_out(connection, claimed.chunk_id)
+
+
+def _restore_taken_out(connection: Connection, chunk: int) -> None:
+    """Have whoever was taken out while only a second message was under way, which did not leave, be what it was."""
+    for (campaign,) in rows(connection, _HAS_TAKEN_OUT, {"chunk": chunk}):
+        restore_left(connection, campaign, [chunk])

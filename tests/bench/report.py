@@ -198,8 +198,8 @@ _CPU = (
     " sandbox takes its share of both; the table at the end says what for."
 )
 _CLAIMS = (
-    "a slot is held from its claim to its answer, and the claim's commit must be on disk before the request leaves: that is"
-    " the time of an fsync for each, which this machine's disk shares with whatever else runs."
+    "claims are made while requests are under way, so what is left is the processor's time for each chunk, which sender,"
+    " ledger and sandbox share on two cores; on PostgreSQL its server needs as much again."
 )
 _GROWTH = "the index of provider ids grows out of the processor's caches and SQLite's own."
 _PREFECT = (

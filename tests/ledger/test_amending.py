@@ -131,6 +131,23 @@ def test_a_ticket_that_never_left_for_its_new_number_is_not_what_the_old_one_got
     assert (one.state, one.provider_id) == (S.SUPPRESSED if how == "opted out" else S.CANCELLED, None)
 
 
+@pytest.mark.parametrize("how", ["given back", "not taken"])
+def test_a_ticket_that_is_taken_out_while_its_second_message_is_claimed_is_what_it_was(how: str, ledger: Ledger) -> None:
+    event = gala(ledger, 1)
+    sent(ledger, event, (S.DELIVERED, "x"))
+    resolving.resend(ledger, event, EVERYTHING, RESENDABLE, **WORD)
+    claim = claimed(ledger, event)
+    while claim.tickets[0][0] != "A-0":
+        claim = claimed(ledger, event)
+    take_out(ledger, event, Which(codes=["A-0"]), **WORD)
+    if how == "given back":
+        sending.release(ledger, claim)
+    else:
+        sending.record(ledger, claim, Answer([Receipt(S.PENDING)]))
+    one = ticket(ledger, event, 0)
+    assert (one.state, one.provider_id, one.is_out) == (S.DELIVERED, "x", True)
+
+
 @pytest.mark.parametrize("how", ["cancelled", "taken out"])
 def test_a_ticket_that_was_only_to_be_sent_again_is_what_it_was(how: str, ledger: Ledger) -> None:
     event = gala(ledger, 1)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -249,6 +250,16 @@ def test_files_go_when_nothing_of_their_process_is_open(ledger: Ledger) -> None:
     assert _file(ledger, OWNER).exists(), "its process lives"
     living.end(ledger)
     assert not _file(ledger, OWNER).exists()
+
+
+def test_what_is_left_of_ledgers_that_are_gone_is_deleted_after_a_month(ledger: Ledger) -> None:
+    _dead_with_three_claims(ledger)
+    for days, is_kept in ((29, True), (31, False)):
+        then = time.time() - days * 24 * 3600
+        os.utime(_file(ledger), (then, then))
+        other = Departures(ledger.uuid, f"{OWNER}{days}")
+        other.begin()
+        assert _file(ledger).exists() is is_kept
 
 
 def test_an_answer_that_comes_for_a_claim_given_back_still_counts(ledger: Ledger) -> None:
