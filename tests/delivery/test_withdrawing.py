@@ -157,7 +157,8 @@ async def test_what_may_be_the_only_copy_of_another_campaign_is_left_alone(
     settings = hasty(box, tmp_path, monkeypatch)
     settings.serwersms.breaker_after = 100
     box.faults.replace([{"call": SEND, "fault": "reset_before", "at": [3]}])
-    await deliver(write_campaign(tmp_path, numbers(200), hold_minutes="15"), settings)
+    sale = await deliver(write_campaign(tmp_path, numbers(200), hold_minutes="15"), settings)
+    assert counted(sale) == {"scheduled": 200}, sale["because"]
     box.faults.replace([{"call": SEND, "fault": "reset_after"}])
     file = write_campaign(tmp_path, numbers(200), name="other", text='"two"', hold_minutes="15")
     async with open_run(plan_file(file, settings).name, settings=settings) as run:
