@@ -169,6 +169,9 @@ def export(kind: Kind, name: str, *, csv: Path | None, jsonl: Path | None, plain
 
     if csv is None and jsonl is None:
         raise InputError("--csv", "say where to: --csv FILE, --jsonl FILE, or both")
+    for option, path in (("--csv", csv), ("--jsonl", jsonl)):
+        if path == Path("-"):
+            raise InputError(option, "expected the name of a file, not -; /dev/stdout writes to the terminal or a pipe")
     rows = "code" if kind is Kind.EVENT else "message"
     if csv is not None:
         say(f"{csv}: {many(export_csv(kind, name, csv, test=test, plain=plain), rows)}")

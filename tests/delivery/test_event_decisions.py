@@ -103,6 +103,17 @@ def test_send_without_a_terminal_waits_for_a_word(
     assert question_of("gala") is None
 
 
+@pytest.mark.parametrize("option", ["--csv", "--jsonl"])
+def test_an_export_to_a_dash_is_refused_with_the_way_on(
+    option: str, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert command(["tickets", "export", "gala", option, "-"]) == 2
+    assert "/dev/stdout" in capsys.readouterr().err
+    assert not Path("-").exists()
+
+
 async def test_a_cancelled_event_sends_nothing_more(box: Sandbox, tmp_path: Path, settings: Settings) -> None:
     box.faults.replace([{"call": "sendMMSBarcode", "at": [4], "fault": "error_code", "code": "E713"}])
     file = write_event(tmp_path, attendees(9))
