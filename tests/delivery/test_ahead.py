@@ -114,7 +114,7 @@ async def test_a_claim_that_waits_is_given_back_when_the_run_stops(settings: Set
 
 async def test_a_claim_that_waits_does_not_leave_once_the_campaign_is_cancelled(settings: Settings, tmp_path: Path) -> None:
     async with at_work(settings, tmp_path) as (run, provider, batch):
-        await asyncio.sleep(send._LOOK_SECONDS)  # so that it is not as good as new
+        await asyncio.sleep(send._RECHECK_SECONDS)  # so that it is not as good as new
         _elsewhere(settings, lambda other: deliveries.cancel(other, deliveries.get(other, "sale", test=True)))
         provider.answer(CHUNKS)
         await batch
@@ -127,7 +127,7 @@ async def test_who_opts_out_while_a_claim_waits_is_not_sent_to(settings: Setting
     async with at_work(settings, tmp_path) as (run, provider, batch):
         waiting = (_sending_chunks(run.ledger) - {provider.asked[-1].chunk_id}).pop()
         gone = Phone(int(numbers(CHUNK * CHUNKS)[CHUNK * (waiting - 1)].lstrip("+")))
-        await asyncio.sleep(send._LOOK_SECONDS)
+        await asyncio.sleep(send._RECHECK_SECONDS)
         _elsewhere(settings, lambda other: suppression.add(other, [OptOut(gone, Scope.ALL, "person")], by="test"))
         provider.answer(CHUNKS * 2)
         await batch

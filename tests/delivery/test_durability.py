@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import subprocess
@@ -16,16 +17,18 @@ import pytest
 from posthorn.delivery.deliver import Steps, deliver_campaign
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.running.run import Run, open_run
+from posthorn.delivery.sending.exchange import campaign_exchange
 from posthorn.delivery.sending.permit import clock_seconds
-from posthorn.delivery.sending.send import Exchange, send_batch
-from posthorn.errors import LedgerError
-from posthorn.ledger import deliveries
+from posthorn.delivery.sending.send import Exchange, _record, send_batch
+from posthorn.errors import ClaimGone, GatewayError, GivenBack, LedgerError, TryAgain
+from posthorn.ledger import deliveries, sending
+from posthorn.models import Answer, MessageState, Receipt
 from posthorn.sandbox.server import Sandbox
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
 from tests.delivery.takeover import settings_of
 from tests.delivery.test_permit import end_sessions
 from tests.ledger.conftest import postgres_template, postgres_url
-from tests.ledger.ledgers import another, attempts
+from tests.ledger.ledgers import LATEST, another, attempts
 
 __all__ = ["postgres_template", "postgres_url"]
 _ROOT = Path(__file__).parents[2]
@@ -84,3 +87,30 @@ async def test_nothing_is_claimed_any_more_once_the_lock_is_lost(
         assert [attempts(ledger, chunk) for chunk in range(1, 7)] == [[]] * 6
     assert counted(status_of("sale", settings)) == {"pending": 300}
     assert box.truth()["send_requests"] == 0
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [Answer([Receipt(MessageState.ACCEPTED, "id-1")]), ClaimGone("held back"), GivenBack("waited"), TryAgain("refused")],
+    ids=["an answer", "held back", "given back", "not taken"],
+)
+async def test_the_spool_has_what_became_of_a_request_before_the_ledger_is_asked(
+    outcome: Answer | GatewayError, box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger's thread may hang: what is known must outlive this process all the same."""
+    settings = settings_of(f"sqlite:///{tmp_path / 'ledger.db'}", box.url, tmp_path)
+    plan_file(write_campaign(tmp_path, numbers(1), media="[]", test="true"), settings)
+    spooled: list[str] = []
+
+    async def away(run: Run[Any, Any], *_: object) -> None:
+        spooled.extend(line for file in run.spool.folder.glob("*.jsonl") for line in file.read_text().splitlines())
+        raise LedgerError("the ledger is away")
+
+    async with open_run("sale", test=True, settings=settings) as run:
+        claim = await run.do(sending.claim, run.delivery, run.owner, 1, LATEST)
+        assert claim is not None
+        with monkeypatch.context() as patched:
+            patched.setattr(Run, "record", away)
+            with pytest.raises(LedgerError, match="the ledger is away"):
+                await _record(run, await campaign_exchange(run), claim, outcome)
+        assert [json.loads(line)["chunk"] for line in spooled] == [claim.chunk_id]
