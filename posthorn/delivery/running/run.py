@@ -68,7 +68,7 @@ class Run(Generic[_G, _D_co]):
     account could send as the run began.
     A request holds one of the ``slots``. A claim holds one of the ``turns``, of which there are more, until its request is
     over; ``departures`` notes which claims were handed to the provider. ``listed`` is the suppression list's newest entry
-    and ``looked_at`` the time (``permit.clock_seconds``) of the last ``look``;
+    and ``rechecked_at`` the time (``permit.clock_seconds``) of the last ``recheck``;
     ``lock_proven_at`` is the time at which the lock was last known to be ours.
 
     A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
@@ -91,11 +91,11 @@ class Run(Generic[_G, _D_co]):
         "ledger",
         "listed",
         "lock_proven_at",
-        "looked_at",
-        "looking",
         "mark",
         "owner",
         "pace",
+        "rechecked_at",
+        "rechecking",
         "sending_lock_key",
         "settings",
         "slots",
@@ -130,8 +130,8 @@ class Run(Generic[_G, _D_co]):
         self.stopped: Exception | None = None
         self.credit: CreditBefore | None = None
         self.watch = Watch()
-        self.looking = asyncio.Lock()
-        self.looked_at = 0.0
+        self.rechecking = asyncio.Lock()
+        self.rechecked_at = 0.0
         self.lock_proven_at = -math.inf
         self.listed = 0
         self._writer = LedgerWriter(ledger)
@@ -151,12 +151,12 @@ class Run(Generic[_G, _D_co]):
         self.gate.refresh(self.delivery)
         self._stop_as(self.delivery)
 
-    async def look(self) -> None:
+    async def recheck(self) -> None:
         """Stop where another process has stopped or cancelled the campaign, and see how long the suppression list is now.
 
         The campaign's content stays what it was, for the requests that are made of it.
         """
-        now, self.listed = await self.do(_looked_up, self.delivery)
+        now, self.listed = await self.do(_as_they_are_now, self.delivery)
         self._stop_as(now)
 
     def _stop_as(self, delivery: Delivery) -> None:
@@ -363,7 +363,7 @@ def _is_running(run: AnyRun) -> bool:
     return is_started and deliveries.is_run(run.ledger, run.delivery.lock_key)
 
 
-def _looked_up(ledger: Ledger, delivery: Delivery) -> tuple[Delivery, int]:
+def _as_they_are_now(ledger: Ledger, delivery: Delivery) -> tuple[Delivery, int]:
     return deliveries.refreshed(ledger, delivery), suppression.newest_word(ledger)
 
 

@@ -48,9 +48,9 @@ _LEAST_PER_SLOT = 4
 """The fewest chunks of a batch for each request in flight: starting a batch must cost little beside its work."""
 
 _PATIENCE_SECONDS = 1.0
-_WAITED_SECONDS = 1.0  # below permit.FRESH_SECONDS
-_LOOK_SECONDS = 0.1
-_PROOF_SECONDS = 0.5  # with the second that a claim may wait, still below permit.FRESH_SECONDS
+_WAITED_SECONDS = 1.0  # since the lock was proven for it: below permit.FRESH_SECONDS, so that it need not be proven again
+_PROOF_SECONDS = 0.5  # below _WAITED_SECONDS: a claim that is made on an older proof has the rest of it to wait
+_RECHECK_SECONDS = 0.1
 _ANOMALIES_SAID = 3
 _MAX_ID_LENGTH = 64  # as the ledger's column has it
 
@@ -161,7 +161,7 @@ async def _waited(run: AnyRun, held: _Held, slot: AsyncExitStack) -> GivenBack |
     try:
         await slot.enter_async_context(run.slots)
         await run.pace.wait()
-        await _look(run, held)
+        await _recheck(run, held)
     except BaseException:
         with suppress(LedgerError):  # without it, the next run gives it back
             sending.release(run.ledger, held.claim)  # at once and in this thread, there may be no other
@@ -189,13 +189,13 @@ def _stale(run: AnyRun, held: _Held) -> str | None:
     return None
 
 
-async def _look(run: AnyRun, held: _Held) -> None:
+async def _recheck(run: AnyRun, held: _Held) -> None:
     """Ask the ledger what was said since the claim, unless somebody has just asked: one question serves all that wait."""
-    async with run.looking:
+    async with run.rechecking:
         begun = clock_seconds()
-        if begun - max(held.proven_at, run.looked_at) > _LOOK_SECONDS:
-            await run.look()
-            run.looked_at = begun
+        if begun - max(held.proven_at, run.rechecked_at) > _RECHECK_SECONDS:
+            await run.recheck()
+            run.rechecked_at = begun
 
 
 async def _claimed(run: AnyRun, batch: _Batch) -> _Held | None:
