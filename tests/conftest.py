@@ -24,12 +24,15 @@ SECOND_GO = ("flows", "system", "cli", "deployments", "gateways", "sandbox", "we
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    def room(item: pytest.Item) -> str:
+        return item.path.relative_to(config.rootpath / "tests").parts[0]
+
     if config.pluginmanager.hasplugin("rerunfailures"):
         for item in items:
-            if item.path.relative_to(config.rootpath / "tests").parts[0] in SECOND_GO:
+            if room(item) in SECOND_GO:
                 item.add_marker(pytest.mark.flaky(reruns=1))
     if hasattr(config, "workerinput"):  # one of several processes
-        items.sort(key=lambda item: LONG.index(item.path.parent.name) if item.path.parent.name in LONG else len(LONG))
+        items.sort(key=lambda item: LONG.index(room(item)) if room(item) in LONG else len(LONG))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -47,6 +47,23 @@ def test_commands_that_are_mentioned_exist(paper: Path) -> None:
             assert rest[0] in tree[group]
 
 
+# docs/reliability.md names these folders by a letter.
+FOLDERS = {"D": "delivery", "L": "ledger", "G": "gateways", "S": "system"}
+
+
+def test_tests_that_are_named_as_a_proof_exist() -> None:
+    named = {
+        name
+        for paper in (*PAPERS, ROOT / "posthorn" / "gateways" / "README.md")
+        for name in re.findall(r"`((?:\w+/)+test_\w+\.py)", paper.read_text(encoding="utf-8"))
+    }
+    paths = {
+        name: ROOT / "tests" / re.sub(r"^\w+", lambda folder: FOLDERS.get(folder[0], folder[0]), name) for name in named
+    }
+    assert len(named) > 60
+    assert [name for name, path in sorted(paths.items()) if not (path.exists() or (ROOT / name).exists())] == []
+
+
 def test_each_folder_of_the_house_is_one_sentence_in_the_readme() -> None:
     listed = set(re.findall(r"^\| `([\w/]+)/` \|", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE))
     assert {"flows", "tasks", "deployments", "posthorn", "tests"} <= listed

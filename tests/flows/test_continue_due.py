@@ -29,7 +29,7 @@ from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
 from posthorn.views.status import status_now
 from tests.delivery.journey import counted, numbers, write_campaign
-from tests.delivery.test_last_look import HOLD_SECONDS, LATE, campaign_file, kill_while_it_waits, until_it_waits
+from tests.delivery.settling.test_last_look import HOLD_SECONDS, LATE, campaign_file, kill_while_it_waits, until_it_waits
 
 SEND = "messages/send_mms"
 

@@ -25,14 +25,14 @@ from tests.ledger.processes import until
 
 __all__ = ["postgres_template", "postgres_url"]
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 
 
 @contextmanager
 def sleeper(settings: Settings, box: Sandbox, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that has claimed one chunk (two, with the one that waits for the place) and not made its request."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "tests.delivery.sleeper", "sale", settings.database_url, box.url],
+        [sys.executable, "-m", "tests.delivery.sending.sleeper", "sale", settings.database_url, box.url],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

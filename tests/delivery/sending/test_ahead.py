@@ -27,7 +27,7 @@ from posthorn.models import Answer, ChunkState, MessageState, OptOut, Phone, Rec
 from posthorn.settings import Settings
 from tests.conftest import sandbox_settings
 from tests.delivery.journey import numbers, write_campaign
-from tests.delivery.test_hours import OFFICE, at
+from tests.delivery.limits.test_hours import OFFICE, at
 from tests.delivery.waiting import until
 from tests.ledger.ledgers import LATEST, attempts, states
 

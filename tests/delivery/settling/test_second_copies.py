@@ -19,8 +19,8 @@ from posthorn.settings import Settings
 from posthorn.views.status import exit_code, status_table
 from tests.conftest import sandbox_settings
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
-from tests.delivery.test_reconcile import somebody_sends
-from tests.delivery.test_reporting import campaign
+from tests.delivery.settling.test_reconcile import somebody_sends
+from tests.delivery.settling.test_reporting import campaign
 
 SEND, REPORTS = "messages/send_mms", "messages/reports"
 HOUR = 3600.0

@@ -26,7 +26,7 @@ from posthorn.settings import Settings
 from tests.conftest import sandbox_settings
 from tests.delivery.event_journey import attendees, send_event, ticket_settings, write_event
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
-from tests.delivery.test_restore_check import copy_of, empty_ledger, forget_marks, half_sent, restore
+from tests.delivery.settling.test_restore_check import copy_of, empty_ledger, forget_marks, half_sent, restore
 
 SEND, REPORTS = "messages/send_mms", "messages/reports"
 

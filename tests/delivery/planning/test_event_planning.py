@@ -13,7 +13,7 @@ from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Kind
 from posthorn.sandbox.server import Sandbox
 from tests.delivery.event_journey import attendees, ticket_settings, write_event
-from tests.delivery.test_planning import opens_of
+from tests.delivery.planning.test_planning import opens_of
 
 
 @pytest.mark.parametrize("opening", [2, 3, 4, 5])

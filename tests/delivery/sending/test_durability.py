@@ -25,13 +25,13 @@ from posthorn.ledger import deliveries, sending
 from posthorn.models import Answer, MessageState, Receipt
 from posthorn.sandbox.server import Sandbox
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
+from tests.delivery.sending.test_permit import end_sessions
 from tests.delivery.takeover import settings_of
-from tests.delivery.test_permit import end_sessions
 from tests.ledger.conftest import postgres_template, postgres_url
 from tests.ledger.ledgers import LATEST, another, attempts
 
 __all__ = ["postgres_template", "postgres_url"]
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("how", ["slow", "failing"])
@@ -42,7 +42,7 @@ async def test_an_answer_that_the_ledger_does_not_take_is_durable_in_the_spool(
     plan_file(write_campaign(tmp_path, numbers(50), media="[]"), settings)
     ended = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "tests.delivery.fsyncs", how, settings.database_url, box.url],
+        [sys.executable, "-m", "tests.delivery.sending.fsyncs", how, settings.database_url, box.url],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(_ROOT)},
         stdout=subprocess.PIPE,
