@@ -230,8 +230,7 @@ class Answer:
     surplus: Sequence[tuple[int, str]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What the provider later says about one message.
 
     ``state`` is ours; ``status`` and ``reason`` are the provider's words; times are aware datetimes or None.

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from posthorn.delivery.running.place import account_of
@@ -82,10 +82,11 @@ async def pull_reports(run: CampaignRun) -> Pulled:
         questions = reporting.questions(run.ledger, chunks, most)
         at_once = 1
         while some := list(islice(questions, at_once)):
-            for question, error in await _ask_side_by_side(run.gateway, run.do, some, pulled, most):
-                if error is not None:
-                    raise error
-                await run.do(reporting.note_asked, question.completes, now)
+            told = await _ask_side_by_side(run.gateway, run.do, some, pulled, most)
+            answered = takewhile(lambda one: one[1] is None, told)  # a chunk may reach from one question into the next
+            await run.do(reporting.note_asked, [chunk for question, _ in answered for chunk in question.completes], now)
+            if (error := next(filter(None, (error for _, error in told)), None)) is not None:
+                raise error
             at_once = run.concurrency
     pulled.expired = await _expire(run.do, run.delivery, now)
     pulled.open = sum(chunk.messages for chunk in reporting.open_chunks(run.ledger, run.delivery))
@@ -221,14 +222,16 @@ class _Round:
             if failures >= _FAILURES_IN_A_ROW:
                 self._missed.update(*(question.chunks for question in some))
                 continue
+            completed: set[int] = set()
             for question, error in await _ask_side_by_side(gateway, self._do, some, self._pulled, most):
                 if error is None:
                     failures, answered = 0, answered + 1
-                    await self._do(reporting.note_asked, question.completes - self._missed, self._now)
+                    completed |= question.completes - self._missed
                 else:
                     self._pulled.problems.append(str(error))
                     self._missed |= question.chunks
                     failures = _FAILURES_IN_A_ROW if getattr(error, "stops_run", False) else failures + 1
+            await self._do(reporting.note_asked, completed, self._now)
 
     async def _suspected(self) -> list[PlannedCampaign]:
         """The campaigns whose turn it is and of which some messages may have been taken twice, even if no report is open."""

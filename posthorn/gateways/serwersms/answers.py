@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 from xml.etree.ElementTree import Element
@@ -47,6 +47,7 @@ _SHORTEST_ELEMENT = 6  # bytes: ``<id/>`` and what goes around it
 
 _NUMBER = re.compile(r"\s*([+-]?[0-9]{1,15})(?:\.[0-9]*)?\s*")
 _PHONE = re.compile(r"(\+|00)?([1-9][0-9]{3,14})")
+_PLAIN_PHONE = re.compile(r"\+[1-9][0-9]{3,14}")
 _DECIMALS = re.compile(r"(?<=[0-9]{7})\.0*\Z")
 """What a number has behind it that was once a number of a spreadsheet or of JSON: its zeros are not digits of the phone."""
 
@@ -111,11 +112,15 @@ def claims_taken(data: Plain) -> bool:
 
 
 def items(data: Plain) -> list[Plain]:
-    """The objects in ``items``: a list, an object of objects, a single object, or nothing."""
-    found = data.get("items")
+    """The objects in ``items``."""
+    return objects(data.get("items"))
+
+
+def objects(found: Any) -> list[Plain]:
+    """The objects of a value: a list of them, an object of objects, a single object, or nothing."""
     if isinstance(found, dict):
-        found = found.values() if all(isinstance(value, dict) for value in found.values()) else [found]
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, Iterable) else []
+        found = list(found.values()) if all(isinstance(value, dict) for value in found.values()) else [found]
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
 def is_true(value: Any) -> bool:
@@ -322,7 +327,6 @@ def report_of(item: Plain, zone: ZoneInfo) -> Report | None:
     if provider_id is None:
         return None
     status = text(item.get("status")) or ""
-    attachments = items({"items": item.get("attachments")})
     return Report(
         provider_id=provider_id,
         state=codes.REPORT_STATES.get(status.strip().lower(), MessageState.ACCEPTED),
@@ -333,7 +337,7 @@ def report_of(item: Plain, zone: ZoneInfo) -> Report | None:
         queued_at=moment(item.get("queued"), zone),
         sent_at=moment(item.get("sent"), zone),
         delivered_at=moment(item.get("delivered"), zone),
-        file_ids=tuple(found for entry in attachments if (found := text(entry.get("id")))),
+        file_ids=tuple([found for entry in objects(item.get("attachments")) if (found := text(entry.get("id")))]),
     )
 
 
@@ -345,6 +349,8 @@ def may_be_of(kind: str, item: Plain, kinds: Sequence[str]) -> bool:
 
 def phone_of(number: Any) -> Phone | None:
     """A number of an answer as E.164 digits; nine digits without a prefix are Polish."""
+    if isinstance(number, str) and _PLAIN_PHONE.fullmatch(number):  # nearly always, and there may be a million
+        return Phone(int(number))
     spellings = _spellings(number)
     return Phone(int(spellings[0])) if spellings else None
 
