@@ -31,22 +31,27 @@ _STILL_CURRENT = (
     "UPDATE chunk SET finished_at = :now WHERE id = :id AND epoch = :epoch AND owner = :owner AND state IN ({states})"
     " AND NOT EXISTS (SELECT 1 FROM attempt WHERE chunk_id = :id AND epoch = :epoch AND outcome = 'answered')"
 )
-_IDS_ONLY = (
-    "UPDATE message SET state = :state, provider_id = json_extract(:ids, '$[' || (position - :first) || ']'),"
-    f" error = NULL, epoch = NULL WHERE chunk_id = :chunk AND position BETWEEN :first AND :last AND state IN ({_IN_FLIGHT})"
-)
+_IDS_ONLY = {
+    is_sqlite: f"UPDATE message SET state = :state, provider_id = {its_id}, error = NULL, epoch = NULL"
+    f" WHERE chunk_id = :chunk AND position BETWEEN :first AND :last AND state IN ({_IN_FLIGHT})"
+    for is_sqlite, its_id in (
+        (True, "json_extract(:ids, '$[' || (position - :first) || ']')"),
+        (False, "(:ids::text[])[position - :first + 1]"),
+    )
+}
 _CLOSE = (
     "UPDATE attempt SET ended_at = :now, outcome = :outcome, code = :code, status = :status, trace = :trace,"
     " problem = :problem, raw = :raw WHERE chunk_id = :chunk AND epoch = :epoch"
 )
 _MOVE = (
-    "UPDATE message SET state = new.state, provider_id = new.provider_id, error = new.error, epoch = new.epoch"
-    " FROM unnest(:states::smallint[], :ids::text[], :errors::text[], :epochs::int[], :positions::int[])"
-    " AS new (state, provider_id, error, epoch, position)"
-    f" WHERE chunk_id = :chunk AND message.position = new.position AND message.state IN ({_IN_FLIGHT})"
+    "UPDATE message SET state = (:states::smallint[])[position - :first + 1],"
+    " provider_id = (:ids::text[])[position - :first + 1], error = (:errors::text[])[position - :first + 1],"
+    " epoch = (:epochs::int[])[position - :first + 1]"
+    f" WHERE chunk_id = :chunk AND position = ANY(:positions::int[]) AND state IN ({_IN_FLIGHT})"
 )
+"""By position and not by a join: PostgreSQL takes the few messages of a chunk for one, and would compare all with all."""
 _IDS_PER_STATEMENT = 500
-"""SQLite walks a JSON array from its start for each element, so short arrays are quicker."""
+"""Both databases walk an array of texts from its start for each element, so short arrays are quicker."""
 _LATE = "the answer came after the claim was over; what was taken by it may have been taken twice"
 _logger = logging.getLogger(__name__)
 
@@ -62,12 +67,13 @@ def require_current_claim(connection: Connection, claimed: Claim, states: str) -
 
 def move_messages(ledger: Ledger, connection: Connection, claimed: Claim, receipts: Sequence[Receipt]) -> None:
     """Move every message of a claim, as its receipt says."""
-    if ledger.is_sqlite and (ids := _ids_only(claimed, receipts)):
+    if ids := _ids_only(claimed, receipts):
         state = int(receipts[0].state)
         for first in range(0, len(ids), _IDS_PER_STATEMENT):
             some = ids[first : first + _IDS_PER_STATEMENT]
-            values = {"ids": orjson.dumps(some).decode(), "first": first, "last": first + len(some) - 1}
-            change(connection, _IDS_ONLY, {**values, "chunk": claimed.chunk_id, "state": state})
+            listed = orjson.dumps(some).decode() if ledger.is_sqlite else some
+            values = {"ids": listed, "first": first, "last": first + len(some) - 1}
+            change(connection, _IDS_ONLY[ledger.is_sqlite], {**values, "chunk": claimed.chunk_id, "state": state})
     else:
         _move_each(ledger, connection, claimed, receipts)
     recount(connection, "id = :chunk", ends_sending=True, chunk=claimed.chunk_id)
@@ -88,27 +94,29 @@ def _ids_only(claimed: Claim, receipts: Sequence[Receipt]) -> list[str | None]:
 
 def _move_each(ledger: Ledger, connection: Connection, claimed: Claim, receipts: Sequence[Receipt]) -> None:
     """Move the claim's messages, each as its receipt says."""
-    moves = [
-        (
+    moves = {
+        position: (
             int(receipt.state),
             receipt.provider_id,
             receipt.error,
             claimed.epoch if _needs_lookup(receipt) else None,
-            claimed.chunk_id,
-            position,
         )
         for position, receipt in zip(claimed.positions, receipts, strict=True)
-    ]
+    }
     if ledger.is_sqlite:
         connection.exec_driver_sql(
             "UPDATE message SET state = ?, provider_id = ?, error = ?, epoch = ?"
             f" WHERE chunk_id = ? AND position = ? AND state IN ({_IN_FLIGHT})",
-            moves,
+            [(*move, claimed.chunk_id, position) for position, move in moves.items()],
         )
         return
-    states, ids, errors, epochs, _, positions = (list(column) for column in zip(*moves, strict=True))
-    values = {"states": states, "ids": ids, "errors": errors, "epochs": epochs, "positions": positions}
-    change(connection, _MOVE, {**values, "chunk": claimed.chunk_id})
+    first, last = min(moves), max(moves)
+    none = (None, None, None, None)
+    states, ids, errors, epochs = (
+        list(column) for column in zip(*(moves.get(position, none) for position in range(first, last + 1)), strict=True)
+    )
+    values = {"states": states, "ids": ids, "errors": errors, "epochs": epochs, "positions": list(moves)}
+    change(connection, _MOVE, {**values, "chunk": claimed.chunk_id, "first": first})
 
 
 def _needs_lookup(receipt: Receipt) -> bool:

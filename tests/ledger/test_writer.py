@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from posthorn.errors import LedgerError
 from posthorn.ledger import sending
+from posthorn.ledger.claims import Claim
 from posthorn.ledger.spool import Spool, import_spool, keep_answer
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
@@ -97,6 +99,102 @@ def _in_one_group(ledger: Ledger, campaign) -> None:
     with ledger.group():
         assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is not None
         spoil_the_commit(ledger)
+
+
+async def asked_for_at_once(
+    writer: LedgerWriter, *verbs: Callable[[], Coroutine[Any, Any, object]]
+) -> list[object | BaseException]:
+    """What became of verbs that all wait while the ledger's thread is busy with something else."""
+    started, go_on = threading.Event(), threading.Event()
+
+    def hold_up(_ledger: Ledger) -> None:
+        started.set()
+        go_on.wait(10)
+
+    held_up = asyncio.create_task(writer.do(hold_up))
+    await asyncio.to_thread(started.wait, 10)
+    waiting = asyncio.gather(*(verb() for verb in verbs), return_exceptions=True)
+    await asyncio.sleep(0)  # all are asked for now
+    go_on.set()
+    done = await waiting
+    await held_up
+    return list(done)
+
+
+async def test_claims_that_are_asked_for_at_once_share_a_commit(ledger: Ledger, writer: LedgerWriter) -> None:
+    """On PostgreSQL, too: the commit of one of them is refused, and so neither is durable."""
+    campaign = planned(ledger, 30)
+    done = await asked_for_at_once(
+        writer,
+        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
+        lambda: writer.claim(_refused_at_the_commit),
+    )
+    assert [isinstance(one, LedgerError) for one in done] == [True, True]
+    assert chunk_state(ledger, first_chunk(ledger, campaign)) == ChunkState.PENDING
+
+
+async def test_a_claim_that_fails_undoes_only_itself(ledger: Ledger, writer: LedgerWriter) -> None:
+    campaign = planned(ledger, 30)
+
+    def half_done(ledger: Ledger) -> None:
+        sending.claim(ledger, campaign, OWNER, 1, LATEST)
+        with ledger.write():
+            sending.claim(ledger, campaign, OWNER, 1, LATEST)
+            raise InterruptedError
+
+    done = await asked_for_at_once(
+        writer,
+        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
+        lambda: writer.claim(half_done),
+        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
+        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
+    )
+    chunks = [one.chunk_id if isinstance(one, Claim) else type(one).__name__ for one in done]
+    first = first_chunk(ledger, campaign)
+    assert chunks == [first, "InterruptedError", first + 2, "NoneType"], "the second was claimed, the third was not"
+
+
+async def test_other_verbs_share_no_commit_with_claims_on_postgresql(ledger: Ledger, writer: LedgerWriter) -> None:
+    """They wait for chunks. With a claim's chunk in the same transaction, two processes could wait for each other."""
+    campaign = planned(ledger, 30)
+    done = await asked_for_at_once(
+        writer,
+        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
+        lambda: writer.do(Ledger.refuse_group),
+        lambda: writer.do(Ledger.refuse_group),
+        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
+    )
+    expected = "RuntimeError" if ledger.is_sqlite else "NoneType"
+    assert [type(one).__name__ for one in done] == ["Claim", expected, expected, "Claim"]
+
+
+@pytest.mark.parametrize("notices", ["the verb that it hits", "the next claim"])
+async def test_a_session_that_ends_among_claims_ends_them_all(
+    ledger: Ledger, writer: LedgerWriter, url: str, notices: str
+) -> None:
+    if ledger.is_sqlite:
+        pytest.skip("SQLite has no sessions")
+    campaign = planned(ledger, 40)
+
+    def end_the_session(ledger: Ledger) -> None:
+        with ledger.write() as connection:
+            pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+            if notices == "the verb that it hits":
+                connection.exec_driver_sql(f"SELECT pg_terminate_backend({pid})")
+            with another(url) as other, other.read() as elsewhere:
+                elsewhere.exec_driver_sql(f"SELECT pg_terminate_backend({pid}, 10000)")
+
+    done = await asked_for_at_once(
+        writer,
+        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
+        lambda: writer.claim(end_the_session),
+        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
+        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
+    )
+    assert [type(one).__name__ for one in done] == ["LedgerError"] * 4, done
+    assert states(ledger, campaign) == {"pending": 40}
+    assert chunk_state(ledger, first_chunk(ledger, campaign)) == ChunkState.PENDING
+    assert await writer.claim(sending.claim, campaign, OWNER, 1, LATEST) is not None, "the thread lives on"
 
 
 async def test_when_only_the_commit_fails_nobody_is_told_that_it_is_durable(ledger: Ledger, writer: LedgerWriter) -> None:

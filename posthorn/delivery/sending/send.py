@@ -201,7 +201,7 @@ async def _recheck(run: AnyRun, held: _Held) -> None:
 async def _claimed(run: AnyRun, batch: _Batch) -> _Held | None:
     """``_claim`` in the ledger's thread. None if there is nothing to claim, or nothing may be: then the run stops."""
     try:
-        return await run.do(_claim, run, batch)
+        return await run.claim(_claim, run, batch)
     except Stopped as reason:
         if not run.is_stopped():
             run.stop(reason)

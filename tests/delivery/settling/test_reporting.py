@@ -20,11 +20,11 @@ from posthorn.delivery.settling.report import (
     pull_due_reports,
     pull_reports,
 )
-from posthorn.errors import AlreadyRunning
+from posthorn.errors import AlreadyRunning, TryAgain
 from posthorn.gateways.contract import CampaignGateway
 from posthorn.ledger.deliveries import Delivery
-from posthorn.ledger.reporting import OpenChunk
-from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.reporting import OpenChunk, open_chunks
+from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import ReportPage
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
@@ -115,6 +115,23 @@ async def test_what_could_not_be_asked_stays_due_and_the_rest_is_asked(box: Sand
 
     assert await pull(10 * MINUTE) == (3, 1, 1_219)
     assert await pull(11 * MINUTE) == (2, 0, 1_219), "the eleven chunks that the failed one asked about, in part or in full"
+
+
+async def test_a_chunk_of_which_a_part_could_not_be_asked_about_counts_as_not_asked_about(
+    box: Sandbox, tmp_path: Path
+) -> None:
+    """The second and the third question are asked side by side, and the chunk in question is a part of both."""
+    settings = sandbox_settings(box.url, tmp_path, concurrency=2)
+    box.faults.replace([{"call": "messages/send_mms", "at": [1], "fault": "item_error", "code": 3103}])
+    await deliver(write_campaign(tmp_path, numbers(1_600)), settings)
+    box.move_clock({"advance_seconds": 24 * HOUR})
+    box.faults.replace([{"call": REPORTS, "at": [2], "fault": "status_before", "status": 503}])
+    with open_ledger(settings) as ledger:
+        of_both = open_chunks(ledger)[20].id
+        with pytest.raises(TryAgain):
+            await _pull_all_of(settings)
+        asked_at = {chunk.id: chunk.asked_at for chunk in open_chunks(ledger)}
+    assert asked_at[of_both] is None
 
 
 async def _pull_all_of(settings: Settings) -> Pulled:
