@@ -13,14 +13,14 @@ def main() -> None:
     """Run the command line. Exit codes: 0 accounted for, 1 unexpected, 2 input or settings, 3 attention, 4 stopped."""
     gc.set_threshold(
         _ALLOCATIONS_PER_COLLECTION
-    )  # the default makes a quick command slow: it looks through what is imported
+    )  # the default makes a quick command slow: it scans everything that is imported
     from posthorn.process.crash import run_to_exit_code
     from posthorn.process.surroundings import lost_output, settle
 
     settle()
     try:
         code = run_to_exit_code(lambda: command(sys.argv[1:]))
-    except KeyboardInterrupt:  # before a command could say what that means for it
+    except KeyboardInterrupt:  # before a command could say what that means
         code = 130
     if (problem := lost_output()) is not None:
         print(f"posthorn: the output could not be written ({problem})", file=sys.stderr)
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Run one command; returns its exit code. What an operator can cause is a sentence on standard error."""
+    """Run one command; returns its exit code. An error that an operator can cause is one sentence on standard error."""
     from posthorn.cli.app import app
     from posthorn.cli.interrupts import end_at_the_second_signal
     from posthorn.errors import (
@@ -48,7 +48,7 @@ def command(arguments: Sequence[str]) -> int:
 
     if (problem := refusal(arguments)) is not None:
         return fail(SettingsError(problem), 2)
-    end_at_the_second_signal()  # SIGTERM is like Ctrl-C: what was started is stopped
+    end_at_the_second_signal()  # SIGTERM is like Ctrl-C: it stops what was started
     code = 0
     try:
         app(args=list(arguments))

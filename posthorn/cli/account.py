@@ -1,4 +1,4 @@
-"""`posthorn account …`: what the provider says of the account."""
+"""`posthorn account …`: what the provider says about the account."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts inste
 
 @app.callback()
 def account() -> None:
-    """What the provider says of the account. Sends no message."""
+    """What the provider says about the account. Sends no message."""
 
 
 @app.command()
@@ -47,8 +47,8 @@ def probe(
 ) -> None:
     """Turn what is inferred about the account into what is known. Sends nothing by default.
 
-    Makes every call that costs nothing; a tiny picture is uploaded in each encoding and deleted again. Shows each thing that
-    Posthorn relies on, where it comes from, and whether it holds. The results are kept in the ledger; uploads,
+    Makes every call that costs nothing; a tiny picture is uploaded in each encoding and deleted again. Lists what Posthorn
+    relies on, where each item comes from, and whether it holds. The results are kept in the ledger; uploads,
     `hold_minutes`, reconciliation and `posthorn doctor` use them. Exit code 0, or 3 if something does not hold.
 
     \b
@@ -86,14 +86,14 @@ def _confirm_sending(shown: str, *, yes: bool) -> None:
     from posthorn.errors import InputError
 
     if not yes and not sys.stdin.isatty():
-        raise InputError("--yes", "there is no terminal to ask at; --send-to sends real messages, so add --yes")
+        raise InputError("--yes", "there is no terminal to ask at; --send-to sends real messages: add --yes to confirm")
     if not yes:
         typer.confirm(f"Send one or two real messages, at their price, to {shown}?", abort=True, err=True)
 
 
 @app.command()
 def limits(gateway: Gateway = None, as_json: Json = False) -> None:
-    """What may still be sent, by kind of message. Do not run it every few seconds: the provider asks for that.
+    """How many messages may still be sent, by kind. The provider asks not to call this every few seconds.
 
     \b
         posthorn account limits
@@ -147,7 +147,7 @@ def explain(
     gateway: Gateway = None,
     as_json: Json = False,
 ) -> None:
-    """What a code of a provider means: in our words, and in the provider's own where it can be asked.
+    """What a provider's code means: in our words, and in the provider's own if it can be asked.
 
     \b
         posthorn account explain 3103

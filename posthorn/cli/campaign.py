@@ -57,15 +57,15 @@ def campaign() -> None:
         text = "Everything -30%"             # optional if there is media
         media = ["poster.jpg"]               # up to 10 files or URLs
         recipients = "recipients.csv"        # a column of numbers, or one number per line
-        column = "Tel. kom."                 # optional: the column of numbers, where its name is not plain
-        only_where = { zgoda = "tak" }       # optional: rows that count
+        column = "Tel. kom."                 # optional: the column of numbers, if its name does not say so
+        only_where = { zgoda = "tak" }       # optional: which rows count
         landlines = false                    # true: landline numbers too
         literal = false                      # true: {placeholders} in title or text are meant as they stand
         strict = false                       # true: warnings block
-        on_repeat = "refuse"                 # or "skip", "send": some had the same message lately
+        on_repeat = "refuse"                 # or "skip", "send": if some got the same message lately
         send_at = 2026-11-30T09:00:00+01:00  # optional: the provider dispatches then
         test = false                         # true: the provider checks the request and sends nothing
-        canary = 200                         # optional: so many people first; canary_wait, ramp, halt_at go with it
+        canary = 200                         # optional: this many people first; with canary_wait, ramp, halt_at
         max_cost = 500.00                    # optional: it stops before it costs more
         send_hours = "Mon-Fri 10:00-18:00"   # optional: narrower than POSTHORN_SEND_HOURS; wider needs an approval
         verify = "listed"                    # "trust": send although no list of the provider shows the files
@@ -103,7 +103,7 @@ def send(
 ) -> None:
     """Send the campaign, or go on with one that was not finished. New rows of its list are sent, too.
 
-    Safe to run again at any time: whoever was sent to is never sent to again. If no Prefect server is configured
+    Safe to run again at any time: nobody gets the message a second time. If no Prefect server is configured
     (PREFECT_API_URL), one is started for the run. Ctrl-C finishes the requests that are under way and stops.
 
     A campaign with `approve = true`, or to more than POSTHORN_APPROVE_ABOVE numbers, is shown and asked about first;
@@ -158,7 +158,7 @@ def proof(file: File, to: To, by: By, yes: Yes = False, as_json: Json = False) -
     prove(Kind.CAMPAIGN, file, to, by=by, yes=yes, as_json=as_json)
 
 
-@app.command(short_help="Have Prefect send it on a schedule.")
+@app.command(short_help="Let Prefect send it on a schedule.")
 def deploy(file: File, cron: Cron = None, at: At = None, timezone: Timezone = None) -> None:
     """Add a deployment for this campaign to the Prefect server, with a schedule or for starting it by hand.
 
@@ -192,9 +192,9 @@ def approve(
     decisions.approve(Kind.CAMPAIGN, name, by=by, note=note, refuse=refuse, yes=yes)
 
 
-@app.command(short_help="How it stands: one line per state.")
+@app.command(short_help="Its status: one line per state.")
 def status(name: Name, test: Test = False, as_json: Json = False) -> None:
-    """How a campaign stands: one line per state, adding up to its input.
+    """A campaign's status: one line per state, adding up to its input.
 
     Exit code as after sending: 0, 3 when something needs a person, 4 when it stopped before the end.
 
@@ -207,7 +207,7 @@ def status(name: Name, test: Test = False, as_json: Json = False) -> None:
 
 @app.command(short_help="Pull the delivery reports.")
 def report(name: Name, as_json: Json = False) -> None:
-    """Pull the delivery reports of every open message, then show how the campaign stands.
+    """Pull the delivery reports of every open message, then show the campaign's status.
 
     \b
         posthorn campaign report sale
@@ -231,7 +231,7 @@ def report(name: Name, as_json: Json = False) -> None:
 def reconcile(
     name: Name,
     pending: Annotated[
-        bool, typer.Option("--pending", help="Look up what is pending too: this ledger was restored from an older copy.")
+        bool, typer.Option("--pending", help="Look up pending messages, too: this ledger was restored from an older copy.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -241,7 +241,7 @@ def reconcile(
     absent but stays unknown. It is never sent again unless the campaign's file says so; then the next run sends it. This
     command sends nothing.
 
-    With --pending every pending number is looked up as well. What the provider has of them is booked as taken, and then the
+    With --pending every pending number is looked up as well. What the provider has is recorded as taken, and then the
     campaign can be sent again.
 
     \b
@@ -266,13 +266,13 @@ def reconcile(
     show_status(now, as_json=as_json)
     if done.unknown and not as_json:
         print("\n" + unknown_table(name))
-        say(f"`posthorn campaign resolve {name} --phone NUMBER --sent|--not-sent --why TEXT` settles what you know of them")
+        say(f"`posthorn campaign resolve {name} --phone NUMBER --sent|--not-sent --why TEXT` settles what you know")
     if done.resend:
         say(f"run `posthorn campaign send` again to send those {done.resend:,}")
     raise typer.Exit(exit_code(now))
 
 
-@app.command(short_help="Settle what is unknown yourself.")
+@app.command(short_help="Settle unknown messages yourself.")
 def resolve(
     name: Name,
     taken: Taken,
@@ -282,9 +282,9 @@ def resolve(
     everything: Annotated[bool, typer.Option("--all", help="Every unknown message of the campaign.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Settle messages of unknown outcome by your own word, where the provider's listing cannot.
+    """Settle messages of unknown outcome yourself, when the provider's listing cannot.
 
-    Either all that you name are settled, or none. --sent: they were taken. --not-sent: they were not, and the next
+    Either all messages that you name are settled, or none. --sent: they were taken. --not-sent: they were not, and the next
     `campaign send` sends them (never, if the campaign was cancelled). Look for the number in the provider's panel first:
     whoever is sent to again may get the message twice.
 
@@ -300,7 +300,7 @@ def resolve(
     decisions.resolve(Kind.CAMPAIGN, name, numbers=numbers, codes=[], taken=taken, by=by, why=why, as_json=as_json)
 
 
-@app.command(short_help="Have what failed sent a second time.")
+@app.command(short_help="Send failed messages a second time.")
 def resend(
     name: Name,
     why: Why,
@@ -308,14 +308,15 @@ def resend(
     phone: Phones = None,
     failed: Failed = False,
     although_taken: Annotated[
-        bool, typer.Option("--although-taken", help="With --phone: also what was taken or delivered already.")
+        bool, typer.Option("--although-taken", help="With --phone: also messages that were taken or delivered already.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Have messages sent again on purpose: they become pending, and the next `campaign send` sends them.
 
-    This is for what was rejected, reported as not delivered, or never reported on. With --although-taken it is also for what
-    the provider took: those people get it twice. Who asked for it and why is kept. Resolve what is unknown first.
+    This is for messages that were rejected, reported as not delivered, or never reported on. With --although-taken it
+    is also for messages that the provider took: those people get it twice. The ledger keeps who asked and why. Resolve
+    unknown messages first.
 
     \b
         posthorn campaign resend sale --failed --why "the picture was refused; it is another one now"
@@ -340,7 +341,7 @@ def resend(
 
 
 def _catch_up(name: str, *, as_json: bool) -> NoReturn:
-    """Have a ledger that was restored from an older copy catch up with the provider, then show how the campaign stands."""
+    """Let a ledger that was restored from an older copy catch up with the provider, then show the campaign's status."""
     import asyncio
 
     from posthorn.delivery.settling.catchup import catch_up_campaign
@@ -359,7 +360,7 @@ def _catch_up(name: str, *, as_json: bool) -> NoReturn:
     if not done.is_proven:
         say(
             "this ledger has no message of the last week that the provider surely took, so nothing shows that its list is"
-            " whole: look into its panel before you send again"
+            " complete: look into its panel before you send again"
         )
     now = status_now(name)
     show_status(now, as_json=as_json)
@@ -370,11 +371,11 @@ def _catch_up(name: str, *, as_json: bool) -> NoReturn:
     raise typer.Exit(exit_code(now))
 
 
-@app.command(short_help="Stop it for good, withdraw what is held.")
+@app.command(short_help="Stop it for good, withdraw held messages.")
 def cancel(name: Name, as_json: Json = False) -> None:
     """Stop a campaign for good and withdraw everything the provider still holds.
 
-    What is pending is never sent. What has gone to the phones cannot be called back; the command says how many that are.
+    What is pending is never sent. Messages that have gone to the phones cannot be called back; the command says how many.
 
     \b
         posthorn campaign cancel sale
@@ -387,7 +388,7 @@ def cancel(name: Name, as_json: Json = False) -> None:
 def export(name: Name, csv: Csv = None, jsonl: Jsonl = None, plain: Plain = False, test: Test = False) -> None:
     """Write every message: number, state, the provider's code in words, its id, and the times in UTC.
 
-    The file holds full numbers, so only its owner may read it. An older file of that name is replaced once all is written.
+    The file holds full numbers, so only its owner may read it. An older file of that name is replaced at the end.
     Rejected rows are not in it: they are in the rejects file.
 
     \b
@@ -398,7 +399,7 @@ def export(name: Name, csv: Csv = None, jsonl: Jsonl = None, plain: Plain = Fals
 
 
 def _end(name: str, *, test: bool = False, as_json: bool) -> NoReturn:
-    """Show how the campaign stands, and end with the exit code that says it."""
+    """Show the campaign's status, and end with the exit code for it."""
     from posthorn.views.status import exit_code, status_now
 
     now = status_now(name, test=test)

@@ -1,4 +1,4 @@
-"""Colours of states, where a terminal shows them: never in a pipe, a file or JSON, nor where NO_COLOR is set."""
+"""Colours of states at a terminal: never in a pipe, a file or JSON, nor if NO_COLOR is set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLOURS = {
 
 
 def paint(state: str, text: str) -> str:
-    """The text in the colour of that state, a delivery's or a message's; unchanged where no colour can be shown."""
+    """The text in the colour of that state, a delivery's or a message's; unchanged if colours cannot be shown."""
     colour = _COLOURS.get(state)
     return text if colour is None or not _is_shown() else f"\x1b[{colour}m{text}\x1b[0m"
 

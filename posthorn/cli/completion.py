@@ -1,4 +1,4 @@
-"""What a shell is told when somebody presses Tab: the names of this folder's deliveries. It never makes a ledger."""
+"""Shell completion: the names of this folder's deliveries. It never creates a ledger."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from posthorn.models import Kind
 
 
 def names_of(kind: Kind) -> Callable[[str], list[str]]:
-    """The names that complete what was typed: campaigns', or events'. None if the ledger is on a server, or unreadable.
+    """The names of campaigns, or of events, that complete what was typed. None if the ledger is on a server, or unreadable.
 
     Tab must be quick and silent: a server may take its time, and no error can be shown in the middle of a line.
     """

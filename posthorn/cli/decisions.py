@@ -1,4 +1,4 @@
-"""What a person decides about a delivery, or has written down, said once for campaigns and events."""
+"""A person's decisions about a delivery, and its exports: one place for campaigns and events."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def resend(
     why: str,
     as_json: bool,
 ) -> None:
-    """Have messages sent a second time by a person's word, and say what that did."""
+    """Let messages be sent a second time by a person's decision, and say what that did."""
     from posthorn.delivery.deciding.resend import resend_all, resend_failed, resend_named
 
     with not_beside_a_run("changed"):
@@ -77,7 +77,7 @@ def resend(
 
 
 def take_out(kind: Kind, name: str, *, codes: Sequence[str], by: str, why: str) -> None:
-    """Take single recipients out for good, and say whether something had left."""
+    """Take single recipients out for good, and say whether their messages had left."""
     from posthorn.delivery.deciding.amend import take_out as take
 
     done = take(kind, name, codes=codes, by=by, why=why)
@@ -86,7 +86,7 @@ def take_out(kind: Kind, name: str, *, codes: Sequence[str], by: str, why: str) 
 
 
 def readdress(name: str, code: str, number: str, *, by: str, why: str, as_json: bool) -> None:
-    """Have a ticket sent to another number, and say what to do next."""
+    """Send a ticket to another number, and say what to do next."""
     from posthorn.delivery.deciding.amend import readdress as change
 
     with not_beside_a_run("changed"):
@@ -99,7 +99,7 @@ def readdress(name: str, code: str, number: str, *, by: str, why: str, as_json: 
 
 
 def approve(kind: Kind, name: str, *, by: str, note: str, refuse: bool, yes: bool) -> None:
-    """Show what waits for an approval, ask, and keep the answer; flow runs that wait for it go on."""
+    """Show what waits for an approval, ask, and record the answer; flow runs that wait for it go on."""
     from posthorn.cli import runs
     from posthorn.content.plain import plain_lines
     from posthorn.delivery.deciding.approval import decide
@@ -110,7 +110,7 @@ def approve(kind: Kind, name: str, *, by: str, note: str, refuse: bool, yes: boo
     question = question_now(kind, name)
     print(plain_lines(question.as_text()), flush=True)
     if not yes and not sys.stdin.isatty():
-        raise InputError("--yes", "there is no terminal to ask at; look at the table, and add --yes")
+        raise InputError("--yes", "there is no terminal to ask at; check the table, and add --yes to confirm")
     if not yes:
         typer.confirm("Refuse it?" if refuse else "Send this?", abort=True, err=True)
     waiting = decide(name, approved=not refuse, by=by, note=note, content=question.content)
@@ -121,7 +121,7 @@ def approve(kind: Kind, name: str, *, by: str, note: str, refuse: bool, yes: boo
 
 
 def have_approved(kind: Kind, file: Path, name: str, consent: Consent, *, yes: bool) -> None:
-    """Plan the file, and have whatever needs it approved before anything is sent; ends where nobody can be asked."""
+    """Plan the file, and get it approved before anything is sent, if it needs that; ends if nobody can be asked."""
     from posthorn.content.plain import plain_lines
     from posthorn.delivery.deciding.approval import approver, ask, decide
     from posthorn.delivery.planning.plan import plan_file
@@ -143,7 +143,7 @@ def have_approved(kind: Kind, file: Path, name: str, consent: Consent, *, yes: b
 
 
 def cancel(kind: Kind, name: str) -> None:
-    """Stop a delivery for good, withdraw what is held, and say what went out before."""
+    """Stop a delivery for good, withdraw held messages, and say what went out before."""
     import asyncio
 
     from posthorn.delivery.settling.withdraw import cancel_delivery
@@ -157,18 +157,18 @@ def cancel(kind: Kind, name: str) -> None:
         say(f"the provider could not be asked for everything: {done.problem}")
     if done.still_scheduled:
         say(
-            f"the provider still keeps {done.still_scheduled:,}, or does not prove that they are gone: they may be sent."
+            f"the provider still holds {done.still_scheduled:,}, or does not prove that they are gone: they may be sent."
             f" Run `{kind.command} cancel {name}` again at once, or delete them in the provider's panel"
         )
 
 
 def export(kind: Kind, name: str, *, csv: Path | None, jsonl: Path | None, plain: bool = False, test: bool = False) -> None:
-    """Write a delivery to the files that are named, and say how many rows each has."""
+    """Write a delivery to the named files, and say how many rows each has."""
     from posthorn.errors import InputError
     from posthorn.views.export import export_csv, export_jsonl
 
     if csv is None and jsonl is None:
-        raise InputError("--csv", "say where to: --csv FILE, --jsonl FILE, or both")
+        raise InputError("--csv", "name a file to write: --csv FILE, --jsonl FILE, or both")
     for option, path in (("--csv", csv), ("--jsonl", jsonl)):
         if path == Path("-"):
             raise InputError(option, "expected the name of a file, not -; /dev/stdout writes to the terminal or a pipe")

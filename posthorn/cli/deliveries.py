@@ -1,4 +1,4 @@
-"""`posthorn list`: every campaign and event of the ledger, and how each stands."""
+"""`posthorn list`: every campaign and event of the ledger, and the status of each."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def list_deliveries(
 ) -> None:
     """Every campaign and event of the ledger, the newest first: state, last run, counts, delivered share, cost.
 
-    The delivered share is of those that the provider took. The cost is of those, too, at the price of the settings
-    (POSTHORN_…__PRICE_PER_MESSAGE of its gateway). Exit code 0, however they stand.
+    The delivered share is of the messages that the provider took. So is the cost, at the price in the settings
+    (POSTHORN_…__PRICE_PER_MESSAGE of its gateway). Exit code 0, whatever their states.
 
     \b
         posthorn list
@@ -36,4 +36,6 @@ def list_deliveries(
     elif entries:
         print(as_table(entries, paint))
     else:
-        print("no campaign or event yet" if kind is None and state is None else "none of those")
+        print(
+            "no campaign or event yet" if kind is None and state is None else "no delivery is in that state, or of that kind"
+        )

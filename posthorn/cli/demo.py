@@ -35,7 +35,7 @@ def demo(
 
     \b
         posthorn demo
-        posthorn demo --recipients 5000 --keep demo   # stays to be looked at
+        posthorn demo --recipients 5000 --keep demo   # keeps running, for a look at it
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.cli.sandbox_process import sandbox_process
 
@@ -46,7 +46,7 @@ def demo(
         with sandbox_process("--speed", "100000", "--undelivered", "0.03", "--silent", "0.01", *kept) as box:
             os.environ.update(box.variables, POSTHORN_DATABASE_URL=f"sqlite:///{folder / 'ledger.db'}")
             os.environ["POSTHORN_STATE_DIR"] = str(folder)
-            os.environ["POSTHORN_GUARD_DIR"] = str(folder / "marks")  # a throwaway ledger: its marks go with it
+            os.environ["POSTHORN_GUARD_DIR"] = str(folder / "marks")  # a throwaway ledger: its marks are deleted with it
             say(f"1. A sandbox stands in for the providers at {box.url}; no message leaves this machine.")
             all_accounted = _run(folder, recipients, attendees)
             if keep:
@@ -58,7 +58,7 @@ def demo(
 
 
 def _stay(url: str) -> None:
-    """Keep the sandbox running until Ctrl-C. Without a terminal nobody looks, so it ends at once."""
+    """Keep the sandbox running until Ctrl-C. Without a terminal nobody looks at it, so it ends at once."""
     say(f"\n6. See what would have arrived: {url}/")
     if not sys.stdin.isatty():
         return

@@ -1,4 +1,4 @@
-"""Putting one campaign or event on a schedule of its own, said once for both."""
+"""Put one campaign or event on its own schedule: one place for both kinds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from posthorn.process.terminal import say
 
 
 def deploy(kind: Kind, file: Path, *, cron: str | None, at: str | None, timezone: str | None) -> None:
-    """Check the file, and add (or replace) its deployment on the Prefect server; say when it starts."""
+    """Check the file, add (or replace) its deployment on the Prefect server, and say when it starts."""
     from posthorn.cli import runs
     from posthorn.content import moments
     from posthorn.delivery.planning.check import check_campaign, check_event
@@ -19,7 +19,7 @@ def deploy(kind: Kind, file: Path, *, cron: str | None, at: str | None, timezone
     from posthorn.settings import load_settings
 
     if cron is not None and at is not None:
-        raise InputError("--at", "say either --cron or --at")
+        raise InputError("--at", "give either --cron or --at, not both")
     settings = load_settings()
     zone = moments.checked_zone(timezone or settings.timezone)
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""`posthorn doctor`: the settings with secrets masked, what works, and what to do about what does not."""
+"""`posthorn doctor`: the settings with secrets masked, what works, and what to do about the rest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WELL = {True: ("finished", "ok"), False: ("needs_attention", "TO DO")}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. ``advice`` says what to do where it is not well."""
+    """One thing that was checked. ``advice`` says what to do if it is not well."""
 
     what: str
     well: bool
@@ -32,7 +32,7 @@ class Finding:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")] = False,
 ) -> None:
-    """Show the settings (secrets masked) and look at credentials, ledger, gateway and Prefect.
+    """Show the settings (secrets masked) and check credentials, ledger, gateways and Prefect.
 
     Sends no message. Exit code 0 when all is well, 2 when something has to be done first.
 
@@ -61,7 +61,7 @@ def doctor(
 
 
 def _shown(settings: Settings) -> list[tuple[str, str]]:
-    """Every variable with its value as it may be shown."""
+    """Every variable with its value in a form that may be shown."""
     from pydantic import BaseModel, SecretStr
 
     from posthorn.ledger.store.engine import shown_url
@@ -106,7 +106,7 @@ def _state_folder(settings: Settings) -> Finding:
 
 
 def _proxies(settings: Settings) -> Iterator[Finding]:
-    """The environment's proxies, used only for a Prefect server elsewhere, and the proxy for providers."""
+    """The environment's proxies, used only for a remote Prefect server, and the proxy for providers."""
     from posthorn.process.prefect_server import configured_api
     from posthorn.process.proxies import UnusableProxy, names, settle_for
 
@@ -119,7 +119,7 @@ def _proxies(settings: Settings) -> Iterator[Finding]:
         yield Finding("proxy", False, str(error), "correct or unset it")
         return
     if found:
-        advice = "" if settings.proxy_url else "if this network lets nothing out without one, set POSTHORN_PROXY_URL"
+        advice = "" if settings.proxy_url else "if this network blocks direct connections, set POSTHORN_PROXY_URL"
         yield Finding("proxy", True, f"{', '.join(found)}: not used for providers, and never for loopback", advice)
 
 
@@ -140,7 +140,7 @@ def _ledger(settings: Settings) -> Finding:
 
 
 def _lookups(settings: Settings) -> Iterator[Finding]:
-    """Campaigns whose unknown messages cannot be settled because the provider lists something else than was sent."""
+    """Campaigns whose unknown messages cannot be settled because the provider's listing differs from what was sent."""
     from posthorn.delivery.settling.reconcile import findings
     from posthorn.errors import LedgerError
     from posthorn.gateways.registry import for_kind
@@ -148,18 +148,18 @@ def _lookups(settings: Settings) -> Iterator[Finding]:
 
     zones = " or ".join(f"{gateway.variables}__TIMEZONE" for gateway in for_kind(Kind.CAMPAIGN) if gateway.looks_up)
     advice = (
-        f"clock off: set this machine's clock and {zones} right, or measure it with `posthorn account probe`; then `posthorn"
+        f"clock off: correct this machine's clock and {zones}, or measure it with `posthorn account probe`; then `posthorn"
         " campaign reconcile`. Title differs: `posthorn campaign resolve`, then a title that the provider does not change"
     )
     try:
         for sentence in findings(settings=settings):
             yield Finding("lookups", False, sentence, advice)
     except LedgerError:
-        return  # said of the ledger already
+        return  # already reported about the ledger
 
 
 def _claim_marks(settings: Settings) -> Finding:
-    """Whether the claim marks can be kept, and apart from the ledger: a restore must not take them back too."""
+    """Whether the claim marks can be kept, and kept apart from the ledger: a restore must not take them back, too."""
     from posthorn.errors import LedgerError
     from posthorn.ledger.marks import check_folder, marks_folder
 
@@ -169,13 +169,13 @@ def _claim_marks(settings: Settings) -> Finding:
     except LedgerError as error:
         return Finding("guard", False, str(error), "set POSTHORN_GUARD_DIR")
     if folder.resolve().is_relative_to(settings.state_dir.resolve()):
-        seen = f"the claim marks in {folder} lie beside the ledger: a restore would take both back"
+        seen = f"the claim marks in {folder} are beside the ledger: a restore would take both back"
         return Finding("guard", False, seen, "set POSTHORN_GUARD_DIR to a folder elsewhere, out of the ledger's backup")
     return Finding("guard", True, f"claim marks are in {folder}; leave them out of the ledger's backup")
 
 
 def _gateways(settings: Settings) -> Iterator[Finding]:
-    """The gateways that campaigns and events go through; of the others, those that have credentials."""
+    """The gateways that campaigns and events use by default, and the others that have credentials."""
     from posthorn.gateways.registry import for_kind
     from posthorn.models import Kind
 
@@ -220,11 +220,11 @@ async def _campaign_gateway(descriptor: Descriptor, what: str, settings: Setting
 def _ticket_gateway(gateway: Descriptor, what: str, settings: Settings) -> Finding:
     """Whether a key is set; asking the provider would need a template's id."""
     if gateway.account(settings).has_credentials:
-        return Finding(what, True, "a key is set; `posthorn tickets send` finds out whether it is right")
+        return Finding(what, True, "a key is set; `posthorn tickets send` will show whether it is valid")
     return Finding(what, True, f"no key ({gateway.credentials}): fine as long as no tickets are sent")
 
 
-_OFF = "correct it, then probe again: send_at and hold_minutes are off by as much"
+_OFF = "correct it, then probe again: send_at and hold_minutes are off by that much"
 _ADVICE = {
     "clock": _OFF,
     "file_clock": _OFF,
@@ -232,11 +232,11 @@ _ADVICE = {
     "test_free": "campaigns with test = true are refused here: they would go out",
     "sent_title": "lookups go by the title: choose one that the provider does not change",
 }
-"""What to do if a probe found that something does not hold, by its subject."""
+"""What to do if a probe found that an assumption does not hold, by its subject."""
 
 
 def _probes(settings: Settings) -> Iterator[Finding]:
-    """What is known of each account that has credentials: what a probe has proven, what sending has taught."""
+    """What is known about each account with credentials, from a probe and from sending."""
     from posthorn.delivery.provider.probe import known_words
     from posthorn.errors import LedgerError
     from posthorn.gateways.registry import GATEWAYS
@@ -248,13 +248,13 @@ def _probes(settings: Settings) -> Iterator[Finding]:
         try:
             known = known_words(settings, gateway)
         except LedgerError:
-            return  # said of the ledger already
+            return  # already reported about the ledger
         if not known:
             advice = f"posthorn account probe --gateway {gateway.name}"
             yield Finding(
                 f"{gateway.title} account",
                 True,
-                "never probed: what its pages leave open is only inferred",
+                "never probed: what the provider's pages leave open is only inferred",
                 advice,
             )
         for one in known:
@@ -274,14 +274,14 @@ def _prefect(settings: Settings) -> Finding:
     try:
         standing = standing_api(settings.state_dir)
     except PrefectServerError as error:
-        return Finding("Prefect", False, str(error), "start the server, or unset PREFECT_API_URL; or set its login")
+        return Finding("Prefect", False, str(error), "start the server, unset PREFECT_API_URL, or set its login")
     if standing is None:
-        return Finding("Prefect", True, "no server: each run starts one of its own; `make serve` has UI and schedules")
+        return Finding("Prefect", True, "no server: each run starts its own; `make serve` gives you a UI and schedules")
     url = standing.url
     try:
         with httpx.Client(base_url=url, timeout=5, headers=standing.headers(), trust_env=not standing.is_ours) as api:
             if not api.get("/health").is_success:
-                return Finding("Prefect", False, f"{url} is not well", "look at its log")
+                return Finding("Prefect", False, f"{url} reports a problem", "look at its log")
             deployed = api.post("/deployments/count", json={"deployments": {"tags": {"all_": ["posthorn"]}}}).json()
             workers = api.post("/work_pools/posthorn/workers/filter", json={})
     except (httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError) as error:

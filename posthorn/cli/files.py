@@ -1,4 +1,4 @@
-"""`posthorn files …`: what lies at the provider."""
+"""`posthorn files …`: files stored at the provider."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import typer
 from posthorn.cli.output import print_json
 from posthorn.process.terminal import say
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The files that the account holds at the provider.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The account's files at the provider.")
 
 FileId = Annotated[str, typer.Argument(metavar="ID", help="The file's id there, as `posthorn files list` shows it.")]
-Type = Annotated[str | None, typer.Option("--type", help="Which files: mms (as without it) or voice.")]
-Gateway = Annotated[str | None, typer.Option("--gateway", help="Which gateway, where several keep files.")]
+Type = Annotated[str | None, typer.Option("--type", help="Which files: mms (the default) or voice.")]
+Gateway = Annotated[str | None, typer.Option("--gateway", help="Which gateway, if several keep files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 
 
 @app.callback()
 def files() -> None:
-    """The files that the account holds at the provider. Campaigns upload theirs by themselves."""
+    """The account's files at the provider. Campaigns upload theirs by themselves."""
 
 
 @app.command("list")
 def list_files(kind: Type = None, gateway: Gateway = None, as_json: Json = False) -> None:
-    """Every file of the account: id, name, size, when it was stored (in the provider's time). A test account lists none.
+    """Every file of the account: id, name, size, and when it was stored (in the provider's time). A test account lists none.
 
     \b
         posthorn files list
@@ -52,7 +52,7 @@ def add(
 ) -> None:
     """Store a file and print its id. Voice files are taken by URL only.
 
-    A file from disk is uploaded in the encoding that the account understands, as those of campaigns are.
+    A file from disk is uploaded in the encoding that the account understands, as campaigns do.
 
     \b
         posthorn files add poster.jpg --name "autumn poster"
@@ -105,9 +105,9 @@ def delete(
 
     keeper = providerfiles.keeper(gateway, kind)
     for name in providerfiles.used_by(keeper[0], file_ids):
-        say(f"{name} still needs one of them: what the provider keeps for a later moment may go out without its picture")
+        say(f"{name} still needs one of them: messages scheduled at the provider may go out without the picture")
     if not yes and not sys.stdin.isatty():
-        raise InputError("--yes", "there is no terminal to ask at; look at the ids, and add --yes")
+        raise InputError("--yes", "there is no terminal to ask at; check the ids, and add --yes to confirm")
     if not yes:
         typer.confirm(f"Delete {len(file_ids):,} at the provider?", abort=True, err=True)
     left = asyncio.run(providerfiles.deleted(*keeper, file_ids))

@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM: the first one lets what is in flight come to its end, the second one ends the process, always.
+"""Ctrl-C and SIGTERM: the first lets requests in flight finish, the second always ends the process.
 
-A flow runs in a thread of its own. In the main thread Prefect would take SIGTERM for itself, and what is in flight would be
+A flow runs in a thread of its own. In the main thread Prefect would handle SIGTERM itself, and requests in flight would be
 dropped and left unknown. The second signal waits for no thread: one may hang in a call to a database that does not answer.
-Nothing is lost by that. What was answered is in the spool, and a claim whose process is gone becomes unknown.
+Nothing is lost by that. Answers are in the spool, and a claim whose process is gone becomes unknown.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _SHOW_CURSOR = "\x1b[?25h"
 
 
 class _Signals:
-    """The signals of this process, from the first command to the last: whether one came, and whether a flow had a second."""
+    """The signals that this process got: whether one came, and whether a flow got a second one."""
 
     def __init__(self) -> None:
         self.came = False
         self.came_twice = False
 
     def __call__(self, _number: int, _frame: object) -> None:
-        """Outside a flow: the first one interrupts what the main thread does, the second one leaves."""
+        """Outside a flow: the first one interrupts the main thread, the second one ends the process."""
         if self.came:
             leave()
         self.came = True
@@ -47,7 +47,7 @@ signals = _Signals()
 
 
 def end_at_the_second_signal() -> None:
-    """Have Ctrl-C and SIGTERM interrupt this process, and the second one of them end it at once."""
+    """Let Ctrl-C and SIGTERM interrupt this process, and a second one end it at once."""
     for number in _SIGNALS:
         signal.signal(number, signals)
 
@@ -55,7 +55,7 @@ def end_at_the_second_signal() -> None:
 def leave() -> NoReturn:
     """End this process now, whatever its threads do."""
     if sys.stderr.isatty():
-        sys.stderr.write(_SHOW_CURSOR)  # a progress bar hides it
+        sys.stderr.write(_SHOW_CURSOR)  # a progress bar hides the cursor
         sys.stderr.flush()
     os._exit(INTERRUPTED)
 
@@ -94,7 +94,7 @@ class _Interruptible:
         return await task
 
     def interrupt(self, _number: int, _frame: object) -> None:
-        """What signals do: the first cancels the work gently, the second all of it in two seconds, the third at once."""
+        """What signals do: the first cancels the work gently, the second ends it within two seconds, the third at once."""
         self.signals += 1
         signals.came = True
         if self.signals == 1:
@@ -104,7 +104,7 @@ class _Interruptible:
             last = threading.Timer(_LEAVING_SECONDS, leave)
             last.daemon = True
             last.start()
-            _tell("leaving at once: what was under way is looked up by the next run")
+            _tell("leaving at once: the next run looks up what was under way")
         else:
             leave()
         if self._loop is not None and not self._loop.is_closed():
@@ -119,7 +119,7 @@ class _Interruptible:
 
 
 def _tell(line: str) -> None:
-    """Say it, unless the signal came in the middle of another line: a stream that is being written to refuses a second."""
+    """Print it, unless the signal came in the middle of another line: a stream refuses a second writer meanwhile."""
     with suppress(RuntimeError):
         say(line)
 

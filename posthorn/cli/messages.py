@@ -1,4 +1,4 @@
-"""`posthorn messages …`: what became of one number."""
+"""`posthorn messages …`: what was sent to one number."""
 
 from __future__ import annotations
 

@@ -45,7 +45,9 @@ def metrics(
         guide = load_settings().runbook_url
         print(rules.replace("runbook_url: docs/operations.md", f"runbook_url: {guide}"), end="", flush=True)
         if "://" not in guide:
-            say(f"their links lead to {guide}: set POSTHORN_RUNBOOK_URL to where your people read the guide (https://…)")
+            say(
+                f"their links lead to {guide}: set POSTHORN_RUNBOOK_URL to the address where your people read the guide (https://…)"
+            )
         return
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""`posthorn notify …`: who is told when a delivery needs a person, and a trial of it."""
+"""`posthorn notify …`: who is notified when a delivery needs a person, and a test message."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _VARIABLES = {
 
 @app.callback()
 def notify() -> None:
-    """Tell people when a delivery needs attention, stops, waits for approval, or has nearly used up its budget."""
+    """Notify people when a delivery needs attention, stops, waits for approval, or has nearly used up its budget."""
 
 
-@app.command(short_help="Try one way, and switch the automation on.")
+@app.command(short_help="Test one channel, and switch the automation on.")
 def setup(
-    way: Annotated[Literal["email", "slack", "webhook"], typer.Argument(help="How people are told.")],
+    way: Annotated[Literal["email", "slack", "webhook"], typer.Argument(help="How people are notified.")],
 ) -> None:
-    """Send one trial message that way, and create the automation for the real ones on the configured server.
+    """Send one test message that way, and create the automation for the real ones on the configured server.
 
     Addresses and secrets stay in the settings (.env), never in Prefect. Exit code 2 if a variable is missing; the lines for
-    .env are printed. Exit code 3 if the trial was not taken.
+    .env are printed. Exit code 3 if the test message was not accepted.
 
     \b
         posthorn notify setup email
@@ -45,9 +45,9 @@ def setup(
     if way not in ways(settings.notify):
         raise InputError(way, f"it is not set up; put this into .env, with your own values:\n{_VARIABLES[way]}")
     try:
-        tell_people(settings.notify, "Posthorn: a trial", "If you read this, Posthorn can tell you.", only=way)
+        tell_people(settings.notify, "Posthorn: a test", "If you read this, Posthorn can notify you.", only=way)
     except NotTold as error:
-        say(f"the trial was not taken: {error}")
+        say(f"the test message was not accepted: {error}")
         raise typer.Exit(3) from None
-    say(f"a trial message went out by {way}")
+    say(f"a test message went out by {way}")
     say(runs.switch_notices_on(settings))

@@ -7,7 +7,7 @@ import os
 
 
 def operator_name() -> str:
-    """The account's name, from LOGNAME or USER or the system; ``user 1000`` where it has none, as in many containers."""
+    """The account's name, from LOGNAME or USER or the system; ``user 1000`` if it has none, as in many containers."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):

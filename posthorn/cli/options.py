@@ -1,4 +1,4 @@
-"""Arguments and options that commands of both groups have, so that they are called the same and say the same."""
+"""Arguments and options that both groups share, so that names and help texts are the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ By = Annotated[
 Why = Annotated[str, typer.Option("--why", help="Why, or how you know; kept in the ledger.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask again.")]
 Taken = Annotated[bool, typer.Option("--sent/--not-sent", help="Whether it went out.")]
-Phones = Annotated[list[str] | None, typer.Option("--phone", help="What goes to this number; repeatable.")]
+Phones = Annotated[list[str] | None, typer.Option("--phone", help="Messages to this number; repeatable.")]
 Failed = Annotated[bool, typer.Option("--failed", help="Everything that was rejected, or reported as not delivered.")]
 To = Annotated[list[str], typer.Option("--to", metavar="NUMBER", help="Your own number; repeatable, up to 10.")]
 AcceptMissing = Annotated[

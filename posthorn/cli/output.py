@@ -27,7 +27,7 @@ PLAIN_EVERY_SECONDS = 5.0
 
 
 def cannot_listen(host: str, port: int, error: Exception) -> InputError:
-    """The error of a server of ours that cannot listen on its address."""
+    """The error of one of our servers that cannot listen on its address."""
     said = getattr(error, "strerror", None) or error
     return InputError("--port", f"cannot listen on {plain(host, most=80)}:{port} ({said}); name another --host or --port")
 
@@ -38,9 +38,9 @@ def print_json(content: object) -> None:
 
 
 def new_ledger_note(database_url: str) -> str:
-    """``; its ledger is new: /srv/posthorn/.posthorn/ledger.db``, or nothing where there is one already.
+    """``; its ledger is new: /srv/posthorn/.posthorn/ledger.db``, or nothing if there is one already.
 
-    A new ledger knows nothing of what was sent before. Whoever is in the wrong folder has to see that.
+    A new ledger knows nothing of what was sent before. A person in the wrong folder has to see that.
     """
     from posthorn.ledger.store.engine import ledger_place  # SQLAlchemy takes a moment to import
 
@@ -64,13 +64,13 @@ def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(status)
     else:
-        # Flushed, so that it keeps its place among the lines of standard error where both go to one file.
+        # Flushed, so that it keeps its place among the lines of standard error if both go to one file.
         print(status_table(status, paint), flush=True)
 
 
 @contextmanager
 def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[None]:
-    """If another process runs the campaign, or somebody stops the block, say so and end with how the campaign stands.
+    """If another process runs the campaign, or somebody stops the block, say so, and end with the campaign's status.
 
     Exit code 0 beside another run, or 3 if the file has news for it. After a signal, or a cancellation in Prefect, it is
     what the status says; after a second signal 130; if nothing was planned yet, 130 or 4.
@@ -98,7 +98,7 @@ def ending_early(name: str, *, test: bool = False, as_json: bool) -> Iterator[No
 
 
 class _Teller(logging.Handler):
-    """What a run has to say while it goes on: what it waits for, and until when; why a lookup settles nothing."""
+    """Messages of a run while it goes on: what it waits for, and until when; why a lookup settles nothing."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say it."""
@@ -107,7 +107,7 @@ class _Teller(logging.Handler):
 
 @contextmanager
 def following(database_url: str, name: str, *, test: bool) -> Iterator[None]:
-    """Show how far a campaign is while the block runs: a bar in a terminal, a plain line now and then otherwise.
+    """Show a campaign's progress while the block runs: a bar at a terminal, otherwise a line now and then.
 
     It only reads the ledger, so it shows what is recorded. It also says what the run waits for.
     """
@@ -129,9 +129,9 @@ def following(database_url: str, name: str, *, test: bool) -> Iterator[None]:
 
 
 def _counts(database_url: str, name: str, *, test: bool, ended: threading.Event, every: float) -> Iterator[dict[str, int]]:
-    """The campaign's totals, again and again, as soon as it is planned; the last ones when the block has ended.
+    """The campaign's totals, repeatedly, once it is planned; the last ones after the block has ended.
 
-    Empty while there are none: it is not planned yet, or the ledger cannot be read, which is for the run itself to say.
+    Empty while there are none: it is not planned yet, or the ledger cannot be read, which the run itself reports.
     """
     from posthorn.errors import LedgerError
     from posthorn.ledger import deliveries, totals

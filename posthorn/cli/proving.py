@@ -1,4 +1,4 @@
-"""A proof to oneself, said once for campaigns and events."""
+"""A proof to yourself: one place for campaigns and events."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _WORDS = {
     ProofOutcome.TAKEN: "taken",
     ProofOutcome.REFUSED: "refused",
     ProofOutcome.NOT_TAKEN: "not taken",
-    ProofOutcome.UNKNOWN: "unknown: it may be on its way. Nothing sends it again by itself",
+    ProofOutcome.UNKNOWN: "unknown: it may be on its way. It is never sent again automatically",
 }
 
 
 def prove(kind: Kind, file: Path, numbers: Sequence[str], *, by: str, yes: bool, as_json: bool) -> None:
-    """Ask, send the proofs, and say what became of each; ends with 3 for what needs a look, 4 for what was not sent."""
+    """Ask, send the proofs, and report each outcome; ends with 3 if one was refused or is unknown, 4 if one was not sent."""
     from posthorn.delivery.sending.proof import ask_for, send_proofs
     from posthorn.errors import InputError, Waits
     from posthorn.settings import load_settings

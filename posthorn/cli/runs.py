@@ -1,4 +1,4 @@
-"""The one place of the core that starts flows: with the configured Prefect server, or with one of our own for the run."""
+"""The only place in the core that starts flows: with the configured Prefect server, or with our own for the run."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _POLL_SECONDS = 0.2
 
 @contextmanager
 def prefect_api(settings: Settings) -> Iterator[str]:
-    """The Prefect API that this process's flows report to; must be entered before Prefect is imported.
+    """The Prefect API that this process's flows report to. Enter it before Prefect is imported.
 
     Raises:
-        PrefectServerError: the configured server does not answer, or one of our own does not come up.
+        PrefectServerError: the configured server does not answer, or our own does not start.
     """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # the CLI shows progress and problems itself
     settle_prefect(settings.state_dir)
@@ -45,7 +45,7 @@ def prefect_api(settings: Settings) -> Iterator[str]:
             yield standing.url
         return
     with starting_prefect_server(settings.state_dir) as server, _exported(server.api):
-        import_module("flows.campaign")  # Prefect and our flows take a second to import: the server starts meanwhile
+        import_module("flows.campaign")  # Prefect and our flows take a second to import; the server starts meanwhile
         server.await_health()
         _ensure_limits(settings)
         yield server.url
@@ -53,7 +53,7 @@ def prefect_api(settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def _exported(api: PrefectApi) -> Iterator[None]:
-    """The server's variables in this process's environment, and what was there again afterwards."""
+    """Set the server's variables in this process's environment inside the block; restore the old values afterwards."""
     before = {name: os.environ.get(name) for name in api.variables()}
     os.environ.update(api.variables())
     try:
@@ -79,7 +79,7 @@ def _ensure_limits(settings: Settings) -> None:
 
 
 def send_campaign(campaign_file: str, *, accept_missing: bool = False, late: bool = False) -> None:
-    """Run the campaign flow here, to its end. What came of it is in the ledger.
+    """Run the campaign flow here, to its end. The outcome is in the ledger.
 
     Raises:
         PosthornError, SettingsError: as the flow's tasks raised it.
@@ -96,7 +96,7 @@ def send_campaign(campaign_file: str, *, accept_missing: bool = False, late: boo
 
 
 def send_tickets(event_file: str, *, accept_missing: bool = False) -> None:
-    """Run the tickets flow here, to its end. What came of it is in the ledger.
+    """Run the tickets flow here, to its end. The outcome is in the ledger.
 
     Raises:
         PosthornError, SettingsError, AlreadyRunning, KeyboardInterrupt: as ``send_campaign``.
@@ -112,11 +112,11 @@ def send_tickets(event_file: str, *, accept_missing: bool = False) -> None:
 def deploy(
     kind: Kind, settings: Settings, name: str, file: Path, *, cron: str | None, at: datetime | None, timezone: str
 ) -> str:
-    """Add a deployment for one campaign or event to the configured Prefect server, or that of `make serve`; its name.
+    """Add a deployment for one campaign or event to the configured Prefect server, or `make serve`'s; returns its name.
 
     Raises:
         PrefectServerError: there is no server.
-        InputError: the schedule cannot be read, or the name is that of a deployment for all of its kind.
+        InputError: the schedule cannot be read, or the name is that of the deployment for any file.
     """
     os.environ.update(required_api(settings.state_dir).variables())
     settle_prefect(settings.state_dir)
@@ -126,10 +126,10 @@ def deploy(
 
 
 def switch_notices_on(settings: Settings) -> str:
-    """Make the automation that has people told, on the configured server or that of `make serve`; says what came of it."""
+    """Create the automation that notifies people, on the configured server or that of `make serve`; returns what it did."""
     api = standing_api(settings.state_dir)
     if api is None:
-        return "no Prefect server runs: the next `make serve` (or `make deploy`) switches the automation on by itself"
+        return "no Prefect server is running: the next `make serve` (or `make deploy`) switches the automation on"
     os.environ.update(api.variables())
     settle_prefect(settings.state_dir)
     from prefect.client.orchestration import get_client
@@ -145,7 +145,7 @@ def switch_notices_on(settings: Settings) -> str:
         asyncio.run(switch())
     except ObjectNotFound:
         return "the server has no deployment `notify` yet: run `make deploy`, which switches the automation on, too"
-    return "the automation is switched on: people are told when a delivery needs them"
+    return "the automation is switched on: people are notified when a delivery needs them"
 
 
 def resume_paused(settings: Settings, flow_run_ids: Sequence[str], *, approve: bool, by: str, note: str) -> int:
@@ -177,7 +177,7 @@ def resume_paused(settings: Settings, flow_run_ids: Sequence[str], *, approve: b
 
 
 async def _paused(client: Any, flow_run_id: UUID) -> Any:
-    """The flow run once it is paused, or None: one that has just asked needs a moment until it waits for the answer."""
+    """The flow run once it is paused, or None. A run that has just asked needs a moment until it is paused."""
     from prefect.exceptions import ObjectNotFound
 
     deadline = asyncio.get_running_loop().time() + _PAUSE_SECONDS
@@ -194,7 +194,7 @@ async def _paused(client: Any, flow_run_id: UUID) -> Any:
 
 
 async def _let_in(run: Awaitable[None]) -> None:
-    """Await a run. If `make serve` was started anew meanwhile, its server has another login: say so in words."""
+    """Await a run. If `make serve` was restarted meanwhile, its server has another login: say so."""
     from prefect.exceptions import PrefectHTTPStatusError
 
     try:
@@ -203,8 +203,8 @@ async def _let_in(run: Awaitable[None]) -> None:
         if error.response.status_code != HTTPStatus.UNAUTHORIZED:
             raise
         raise PrefectServerError(
-            "the Prefect server was started anew and does not let this run in any more. What was sent is recorded; the same"
-            " command goes on. A login that stays: set PREFECT_SERVER_API_AUTH_STRING for `make serve`"
+            "the Prefect server was restarted with a new login and rejects this run. What was sent is recorded; the same"
+            " command goes on. To keep one login, set PREFECT_SERVER_API_AUTH_STRING for `make serve`"
         ) from None
 
 
@@ -220,10 +220,10 @@ async def _recorded(start: Callable[[], Awaitable[Any]], *own_tags: str) -> None
     try:
         with tags(*own_tags):
             state = await start()
-        if state.is_cancelling():  # in the instant of its end: no other state was accepted, and nobody else would set one
+        if state.is_cancelling():  # at the instant of its end: no other state was accepted, and nobody else would set one
             state = await _cancelled(state)
         await _await_recorded(state)
-    finally:  # the last lines, before a server of our own is stopped: Prefect would try for a minute to hand them in
+    finally:  # send the last lines before our own server stops: Prefect would retry for a minute
         with suppress(TimeoutError):
             async with asyncio.timeout(_RECORD_SECONDS):
                 await APILogHandler.aflush()
@@ -251,7 +251,7 @@ async def _cancelled(state: Any) -> Any:
 
 
 async def _await_recorded(state: Any) -> None:
-    """Wait (a little) until no task run of the flow run is open: a server stopped too early shows them running for ever."""
+    """Wait briefly until no task run of the flow run is open: a server that stops too early shows them running for ever."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 

@@ -1,4 +1,4 @@
-"""The demo's sample files: a campaign and an event, each with a few rows that are wrong or stand twice."""
+"""The demo's sample files: a campaign and an event, each with a few rows that are wrong or repeated."""
 
 from __future__ import annotations
 

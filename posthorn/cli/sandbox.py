@@ -37,7 +37,7 @@ _OPEN = """
 
 @with_flags_of(CommandOptions, SerwerSmsOptions, SkycoreOptions)
 def sandbox(**given: Any) -> None:
-    """Run a stand-in for the providers until stopped: real HTTP, an inbox to look into, faults to order, and the truth.
+    """Run a stand-in for the providers until stopped: real HTTP, an inbox to look at, faults on demand, and the truth.
 
     Open its address in a browser: what would have arrived, as a phone shows it, and a switch for each fault.
 
@@ -59,7 +59,7 @@ def sandbox(**given: Any) -> None:
 
 
 def _refuse_endless(given: Mapping[str, object]) -> None:
-    """Infinity and NaN count as floats between any bounds; no clock can wait for them."""
+    """Infinity and NaN pass as floats within any bounds, but no clock can wait for them."""
     for name, value in given.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise typer.BadParameter("expected a number", param_hint=f"--{name.replace('_', '-')}")
@@ -107,7 +107,7 @@ def _serve(command: CommandOptions, campaigns: SerwerSmsOptions, tickets: Skycor
 
 
 def _rules(command: CommandOptions) -> list[dict[str, Any] | str]:
-    """Rules of the file, then of the options."""
+    """The rules of the file, then those of the options."""
     try:
         own = [json.loads(rule) if rule.lstrip().startswith("{") else rule for rule in command.fault]
     except (ValueError, RecursionError) as error:
@@ -116,7 +116,7 @@ def _rules(command: CommandOptions) -> list[dict[str, Any] | str]:
 
 
 def _json_list(file: Path | None, flag: str) -> list[Any]:
-    """What a file of JSON holds; nothing where there is no file."""
+    """The content of a JSON file; empty if no file is given."""
     if file is None:
         return []
     try:
@@ -151,9 +151,9 @@ async def _run(box: Sandbox, ready_file: Path | None, *, quiet: bool) -> None:
 
 
 def _announce(url: str, ready_file: Path | None) -> None:
-    """Tell whoever waits for it that it listens."""
+    """Tell programs that wait for it that it listens."""
     if ready_file is not None:
-        # Written aside and moved, so that nobody reads half a URL.
+        # Written beside it and moved, so that nobody reads half a URL.
         draft = ready_file.with_name(ready_file.name + ".part")
         draft.write_text(url + "\n")
         draft.replace(ready_file)

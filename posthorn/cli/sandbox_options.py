@@ -1,4 +1,4 @@
-"""The flags of ``posthorn sandbox``, made of the option dataclasses: what a field says of itself, ``--help`` shows."""
+"""The flags of ``posthorn sandbox``, made from the option dataclasses: ``--help`` shows each field's description."""
 
 from __future__ import annotations
 
@@ -15,31 +15,29 @@ from posthorn.sandbox.flags import Flag, flag
 
 @dataclass(frozen=True, slots=True)
 class CommandOptions:
-    """What belongs to the command and to neither account."""
+    """Options of the command itself, not of an account."""
 
     port: int = flag(8025, "Port to listen on; 0 picks a free one", least=0, most=65_535)
-    host: str = flag(
-        "127.0.0.1", "Address to listen on. Another one than this machine's own lets others in, without a login"
-    )
+    host: str = flag("127.0.0.1", "Address to listen on. Any address but loopback lets others in, without a login")
     latency: float = flag(0.0, "Seconds each answer takes, after the work is done", least=0)
     speed: float = flag(60.0, "Seconds that messages age per real second", least=0)
-    zone: str = flag("Europe/Warsaw", "Zone of the dates that it reads and writes")
+    zone: str = flag("Europe/Warsaw", "Time zone of the dates that it reads and writes")
     skew: float = flag(0.0, "Seconds its clock is ahead (negative: behind)")
     fault: tuple[str, ...] = flag((), "A fault rule, JSON or short; repeatable", read=tuple)
     faults_file: Path | None = flag(None, "JSON list of fault rules")
-    chaos: Path | None = flag(None, 'JSON list of what changes by itself: [{"at": 30, "preset": "answers lost"}, …]')
+    chaos: Path | None = flag(None, 'JSON list of timed changes: [{"at": 30, "preset": "answers lost"}, …]')
     store: Path | None = flag(None, "File that keeps what was taken, written every five seconds and at the end")
     template: tuple[str, ...] = flag(
         (), "Skycore: id of a stored MMS with a barcode; repeatable [default: 35674]", read=tuple
     )
     template_without_barcode: tuple[str, ...] = flag((), "Skycore: id of a stored MMS without one; repeatable", read=tuple)
-    encoding: float = flag(0.0, "Skycore: aged seconds until stored MMS can be sent (E626 before)", least=0)
+    encoding: float = flag(0.0, "Skycore: aged seconds until a stored MMS can be sent (E626 before)", least=0)
     ready_file: Path | None = flag(None, "File to write the URL to once it listens")
     quiet: bool = flag(False, "Print only the ready line and the truth at the end")
 
 
 def with_flags_of(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command that takes everything by name the flags of these dataclasses; a name that two have is one flag."""
+    """Give a command that takes keyword arguments the flags of these dataclasses; a name that two share is one flag."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         parameters = {parameter.name: parameter for kind in reversed(kinds) for parameter in _parameters(kind)}
@@ -53,7 +51,7 @@ def with_flags_of(*kinds: type) -> Callable[[Callable[..., None]], Callable[...,
 
 
 def read(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a dataclass from the flags; a repeatable one that was not given keeps its own default."""
+    """The fields of a dataclass from the flags; a repeatable flag that was not given keeps its default."""
     values: dict[str, Any] = {}
     for field, known in _flags(kind):
         value = given[known.name or field.name]

@@ -1,4 +1,4 @@
-"""The sandbox in a process of its own, for the demo."""
+"""The sandbox in its own process, for the demo."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sandbox_process(*options: str) -> Iterator[SandboxProcess]:
     try:
         line = process.stdout.readline() if process.stdout else ""
         if not line.startswith("ready "):
-            raise InputError("sandbox", "it did not start; what it said stands above")
+            raise InputError("sandbox", "it did not start; its output is above")
         url = line.split()[1]
         yield SandboxProcess(url, _variables(url))
     finally:

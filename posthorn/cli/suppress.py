@@ -24,17 +24,17 @@ By = Annotated[str | None, typer.Option("--by", help="Who says so; without this,
 
 @app.callback()
 def suppress() -> None:
-    """Who must not be messaged, whatever file names them: opt-outs, blacklists, and whom you add.
+    """Who must not be messaged, whatever file names them: opt-outs, blacklists, and numbers that you add.
 
     Campaigns respect every entry; tickets only those of the scope `all`, unless the event's file says
-    `opt_outs = "marketing"`. The list is asked when a delivery is planned, and again in the very transaction that claims a
+    `opt_outs = "marketing"`. The list is checked when a delivery is planned, and again in the transaction that claims a
     message. Numbers are shown masked; `export` writes them in full to a file of your own.
     """
 
 
 @app.command()
 def add(numbers: Numbers, scope: ScopeOf = "marketing", why: Why = "", by: By = None, as_json: Json = False) -> None:
-    """Put numbers on the list. What is listed already stays as it is.
+    """Put numbers on the list. Entries that exist already stay as they are.
 
     \b
         posthorn suppress add "+48 500 600 700" --why "she wrote to us"
@@ -61,7 +61,7 @@ def remove(
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Let a number be messaged again. Messages that were suppressed stay so. What it said before no longer counts.
+    """Let a number be messaged again. Messages that were suppressed stay so. Its earlier opt-outs no longer count.
 
     \b
         posthorn suppress remove "+48 500 600 700" --why "she subscribed again"
@@ -81,14 +81,16 @@ def _show_removed(done: dict[str, Any]) -> None:
     said = f"{done['phone']}: " + (f"erased, {done['erased']} entries" if done["erased"] else f"removed from {scopes}")
     print(f"{said}; messages that were suppressed stay so")
     if done["still"]:
-        say("the provider's own blacklist may still have it: then the next pull lists it again. Take it off there first")
+        say("if the provider's own blacklist still has it, the next pull lists it again: take it off there first")
 
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV with a column of numbers, or one number a line.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV with a column of numbers, or one number per line.")],
     scope: ScopeOf = "marketing",
-    column: Annotated[str | None, typer.Option("--column", help="The column of numbers, if its name does not tell.")] = None,
+    column: Annotated[
+        str | None, typer.Option("--column", help="The column of numbers, if its name does not say so.")
+    ] = None,
     why: Why = "",
     by: By = None,
     as_json: Json = False,
@@ -111,7 +113,7 @@ def import_file(
         said = f"{done['new']:,} numbers added for {done['scope']}{also}, {done['duplicate']:,} duplicate"
         print(f"{done['rows']:,} rows: {said}")
     if done["invalid"]:
-        say(f"{done['invalid']:,} rows hold no number and protect nobody: correct them in {done['rejects']} and import that")
+        say(f"{done['invalid']:,} rows hold no number and add nobody: correct them in {done['rejects']} and import that")
         raise typer.Exit(ATTENTION)
 
 
@@ -204,13 +206,13 @@ def pull(as_json: Json = False) -> None:
     pulled = asyncio.run(pull_opt_outs())
     if not pulled.asked:
         raise SettingsError(
-            "no provider that tells of opt-outs has its credentials set; `posthorn doctor` names the variables"
+            "no provider that reports opt-outs has its credentials set; `posthorn doctor` names the variables"
         )
     if as_json:
         print_json(asdict(pulled))
     else:
         also = f", {pulled.refused:,} more by what was refused earlier" if pulled.refused else ""
-        print(f"asked {', '.join(pulled.asked)}: {pulled.told:,} opt-outs told, {pulled.new:,} of them new{also}")
+        print(f"asked {', '.join(pulled.asked)}: {pulled.told:,} opt-outs reported, {pulled.new:,} of them new{also}")
     for problem in pulled.problems:
         say(f"could not be asked: {problem}")
     if pulled.problems:

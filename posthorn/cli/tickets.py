@@ -45,7 +45,7 @@ Codes = Annotated[list[str] | None, typer.Argument(metavar="[CODE]...", help="Co
 
 @app.callback()
 def tickets() -> None:
-    """Send an event's barcode tickets and look after them.
+    """Send an event's barcode tickets and follow them up.
 
     An event is a TOML file:
 
@@ -53,7 +53,7 @@ def tickets() -> None:
         name = "jazz-night"              # identity: running it again resumes, never repeats
         mms_id = 35674                   # the stored MMS with a barcode object
         from = 60856                     # shortcode or long number of the account
-        campaign_ref = "12333"           # optional; needed where the account enforces it
+        campaign_ref = "12333"           # optional; needed if the account enforces it
         attendees = "attendees.csv"      # columns phone, barcode_id and any others
         barcode = "generate"             # optional: rows without a barcode_id get one
         key = "order"                    # optional: the column that tells rows without codes apart
@@ -139,7 +139,7 @@ def proof(file: File, to: To, by: By, yes: Yes = False, as_json: Json = False) -
     prove(Kind.EVENT, file, to, by=by, yes=yes, as_json=as_json)
 
 
-@app.command(short_help="Have Prefect send them on a schedule.")
+@app.command(short_help="Let Prefect send them on a schedule.")
 def deploy(file: File, cron: Cron = None, at: At = None, timezone: Timezone = None) -> None:
     """Add a deployment for this event to the Prefect server, with a schedule or for starting it by hand.
 
@@ -153,9 +153,9 @@ def deploy(file: File, cron: Cron = None, at: At = None, timezone: Timezone = No
     put_on_a_schedule(Kind.EVENT, file, cron=cron, at=at, timezone=timezone)
 
 
-@app.command(short_help="How it stands, with every unknown ticket.")
+@app.command(short_help="Its status, with every unknown ticket.")
 def status(name: Name, as_json: Json = False) -> None:
-    """How an event stands: one line per state, adding up to its input, and every unknown ticket with its evidence.
+    """An event's status: one line per state, adding up to its input, and every unknown ticket with its evidence.
 
     \b
         posthorn tickets status jazz-night
@@ -164,14 +164,14 @@ def status(name: Name, as_json: Json = False) -> None:
     _end(name, as_json=as_json)
 
 
-@app.command(short_help="Draw a likeness of one code.")
+@app.command(short_help="Draw a preview of one code.")
 def preview(
     file: File,
     row: Annotated[int, typer.Option("--row", min=1, help="Line of the attendees file.")],
     out: Annotated[Path | None, typer.Option("--out", help="Where to write the picture.")] = None,
     image_format: Annotated[Literal["png", "svg"], typer.Option("--format", help="png or svg.")] = "png",
 ) -> None:
-    """Draw one attendee's code. A likeness only: the provider draws the real one, from its own template.
+    """Draw one attendee's code. It is a preview only: the provider draws the real one, from its own template.
 
     \b
         posthorn tickets preview jazz.toml --row 2
@@ -181,7 +181,7 @@ def preview(
 
     target = out or Path(f"row-{row}.{image_format}")
     code = draw(file, row, image_format, target)
-    say(f"written to {target.absolute()}: {code} (a likeness; the provider draws the real one)")
+    say(f"written to {target.absolute()}: {code} (a preview; the provider draws the real one)")
 
 
 @app.command(short_help="Approve it, or refuse to.")
@@ -211,7 +211,7 @@ def cancel(
     why: Annotated[str, typer.Option("--why", help="With codes: why; kept in the ledger.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Stop an event for good: what is pending is never sent. What has left cannot be called back; it says how many that are.
+    """Stop an event for good: what is pending is never sent. Tickets that have left cannot be called back.
 
     With codes: only these attendees are taken out, for good; the event goes on. The door list says that they are cancelled.
 
@@ -250,7 +250,7 @@ def export(name: Name, csv: Csv = None, jsonl: Jsonl = None, plain: Plain = Fals
     """Write the door list: the attendees' columns, number, code, whether it lets them in, and the state of the ticket.
 
     Void codes and cancelled tickets are in it, too, with `no` under `valid`. The file holds full numbers, so only its owner
-    may read it. An older file of that name is replaced once all is written.
+    may read it. An older file of that name is replaced at the end.
 
     \b
         posthorn tickets export jazz-night --csv door.csv
@@ -259,7 +259,7 @@ def export(name: Name, csv: Csv = None, jsonl: Jsonl = None, plain: Plain = Fals
     decisions.export(Kind.EVENT, name, csv=csv, jsonl=jsonl, plain=plain)
 
 
-@app.command(short_help="Have tickets sent a second time, with the same codes.")
+@app.command(short_help="Send tickets a second time, with the same codes.")
 def resend(
     name: Name,
     why: Why,
@@ -271,9 +271,9 @@ def resend(
     everything: Annotated[bool, typer.Option("--all", help="Every ticket that is not unknown.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Have tickets sent again with the same codes: they become pending, and the next `tickets send` sends them.
+    """Send tickets again with the same codes: they become pending, and the next `tickets send` sends them.
 
-    This can deliver a ticket a second time, on purpose. Who asked for it and why is kept. Resolve unknown tickets first.
+    This can deliver a ticket a second time, on purpose. The ledger keeps who asked and why. Resolve unknown tickets first.
 
     \b
         posthorn tickets resend jazz-night --failed --why "the template was wrong"
@@ -287,7 +287,7 @@ def resend(
         raise InputError("resend", "say which tickets: codes, --phone NUMBER, --failed or --all")
     if to is not None:
         if len(code or ()) != 1:
-            raise InputError("--to", "say it with one code: the ticket that is to go to another number")
+            raise InputError("--to", "--to needs one code: the ticket that goes to another number")
         decisions.readdress(name, (code or [""])[0], to, by=by, why=why, as_json=as_json)
         return
     decisions.resend(
@@ -315,9 +315,9 @@ def resolve(
     everything: Annotated[bool, typer.Option("--all", help="Every unknown ticket of the event.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Settle tickets of unknown outcome yourself: --sent closes them, --not-sent has the next run send them.
+    """Settle tickets of unknown outcome yourself: --sent closes them, --not-sent lets the next run send them.
 
-    Either all that you name are settled, or none. `posthorn tickets status NAME` lists the unknown ones with their codes.
+    Either all tickets that you name are settled, or none. `posthorn tickets status NAME` lists unknown ones and codes.
 
     \b
         posthorn tickets resolve jazz-night JAZZ-0001 --sent --why "she showed it at the door"
@@ -331,7 +331,7 @@ def resolve(
     decisions.resolve(Kind.EVENT, name, numbers=numbers, codes=codes, taken=taken, by=by, why=why, as_json=as_json)
 
 
-@app.command(short_help="After a restore: what was sent since is unknown.")
+@app.command(short_help="After a restore: make unknown what was sent since.")
 def reconcile(
     name: Name,
     pending: Annotated[bool, typer.Option("--pending", help="This ledger was restored from an older copy.")] = False,

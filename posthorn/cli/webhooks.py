@@ -1,4 +1,4 @@
-"""`posthorn webhooks`: receive what providers push."""
+"""`posthorn webhooks`: receive the news that providers push."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def webhooks(
     if not _SECRET.fullmatch(secret):
         raise SettingsError(
             f"POSTHORN_WEBHOOK_SECRET: expected at least {_SHORTEST_SECRET} characters nobody can guess, and only letters,"
-            " digits and -._~, for it is a part of the address; such as what this prints:"
+            " digits and -._~, since it is part of the address. This prints one:"
             " python -c 'import secrets; print(secrets.token_urlsafe(24))'"
         )
     asyncio.run(_serve(settings, secret, host, port))
@@ -81,7 +81,7 @@ async def _serve(settings: Settings, secret: str, host: str, port: int) -> None:
             for route in (route for gateway in GATEWAYS for route in gateway.routes):
                 say(f"ready http://{address}:{listening}/SECRET/{route.address}")
             if not any_host and not names:
-                say("it answers to 127.0.0.1 and localhost; a proxy that passes its own host name on: POSTHORN_HOST_NAMES")
+                say("it answers to 127.0.0.1 and localhost; if a proxy passes on its own host name, set POSTHORN_HOST_NAMES")
             await stopped.wait()
         finally:
             await runner.cleanup()

@@ -1,6 +1,6 @@
 """A campaign file (TOML) as a checked ``Campaign``: what is sent, to which file of recipients, and when.
 
-All that is wrong with a file is said at once. It reads files, and never sends or stores anything.
+Every problem of a file is reported at once. This module reads files; it never sends or stores anything.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ from posthorn.models import NO_LIMIT, Bounds, Media
 from posthorn.settings import HoursText
 
 MAX_TEXT = 5_000
-"""Characters of a text. Ours: the provider stores it as a file and names no limit, and no handset shows more."""
+"""Characters of a text. The limit is our own: the provider, which stores the text as a file, names none."""
 
 
 def _checked_title(title: str) -> str:
-    refuse_unshown(title)  # how long it may be, its gateway says
-    return title.strip()  # an answer in XML has lost the spaces around it, and it is what a lookup goes by
+    refuse_unshown(title)  # the gateway sets its longest length
+    return title.strip()  # XML answers lose the spaces around it, and lookups compare it
 
 
 def _checked_text(text: str) -> str:
@@ -90,10 +90,8 @@ def _checked_list(source: str) -> str:
 
 def _checked_moment(moment: datetime) -> datetime:
     if moment.utcoffset() is None:
-        raise ValueError(
-            "expected an offset from UTC, as in 2026-11-30T09:00:00+01:00; without it the moment is not certain"
-        )
-    if not FIRST_YEAR <= moment.year <= LAST_YEAR:  # beyond these, no other time zone may have a date for it
+        raise ValueError("expected an offset from UTC, as in 2026-11-30T09:00:00+01:00; without it the moment is ambiguous")
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:  # outside these years, another time zone may have no date for it
         raise ValueError(f"expected a moment of the years {FIRST_YEAR} to {LAST_YEAR}")
     return moment
 
@@ -117,34 +115,34 @@ class Campaign(BaseModel):
     recipients: Annotated[str, AfterValidator(_checked_list)] = Field(
         description="CSV with a column of numbers, or one number per line"
     )
-    column: str | None = Field(None, description="The column of numbers, where its name is not plain")
-    only_where: OnlyWhere = Field(default_factory=dict, description='Rows that count, as in { zgoda = "tak" }')
+    column: str | None = Field(None, description="The column of numbers, if its name does not say so")
+    only_where: OnlyWhere = Field(default_factory=dict, description='Which rows count, as in { zgoda = "tak" }')
     landlines: bool = Field(False, description="Landline numbers are taken too")
     literal: bool = Field(False, description="What looks like a placeholder is meant as it stands")
     strict: bool = Field(False, description="Warnings block")
     send_at: Annotated[datetime, AfterValidator(_checked_moment)] | None = Field(
-        None, description="When the provider dispatches; with its offset from UTC"
+        None, description="When the provider dispatches it; with its offset from UTC"
     )
     test: bool = Field(False, description="The provider checks the request and sends nothing")
-    gateway: str | None = Field(None, description="Which gateway sends it, where there are several")
+    gateway: str | None = Field(None, description="Which gateway sends it, if there are several")
     chunk_size: int | None = Field(None, ge=1, description="Numbers per request, instead of the setting")
     hold_minutes: int | None = Field(
         None, ge=0, le=10_080, description="The provider keeps the messages this long, so that they can be withdrawn"
     )
     verify: Literal["listed", "trust"] = Field(
-        "listed", description='What proves its files before a send; "trust" sends although no list shows them'
+        "listed", description='What proves the files before a send; "trust" sends although no list shows them'
     )
-    resend_unconfirmed: bool = Field(False, description="Send again what the provider does not know after a lookup")
-    canary: int | None = Field(None, ge=1, description="So many people, a sample of the list, get it first")
-    canary_wait: WaitText | None = Field(None, description="How long reports are waited for after each wave, such as 30m")
-    ramp: Ramp | None = Field(None, description="Rising shares of the rest that go one after the other, up to 1")
-    halt_at: HaltText | None = Field(None, description="Where it stops, such as 5 % of at least 50")
+    resend_unconfirmed: bool = Field(False, description="Send again what a lookup does not find at the provider")
+    canary: int | None = Field(None, ge=1, description="This many people, a sample of the list, get it first")
+    canary_wait: WaitText | None = Field(None, description="How long to wait for reports after each wave, such as 30m")
+    ramp: Ramp | None = Field(None, description="Rising shares of the rest, sent one after the other, up to 1")
+    halt_at: HaltText | None = Field(None, description="When it stops, such as 5 % of at least 50")
     max_cost: MaxCost | None = Field(None, description="Most that it may cost: it stops before more is spent")
     send_hours: HoursText | None = Field(
-        None, description="Narrower hours than POSTHORN_SEND_HOURS; wider ones are asked about"
+        None, description="Narrower hours than POSTHORN_SEND_HOURS; wider ones need an approval"
     )
     approve: bool = Field(False, description="A person must approve it before the first send, however small it is")
-    on_repeat: OnRepeat | None = Field(None, description="Where some had the same message lately: refuse, skip or send")
+    on_repeat: OnRepeat | None = Field(None, description="If some got the same message lately: refuse, skip or send")
     allow_repeat: bool = Field(False, description='The same as on_repeat = "send"')
 
     _folder: Path = PrivateAttr(default=Path())
@@ -152,39 +150,39 @@ class Campaign(BaseModel):
 
     @property
     def recipients_path(self) -> Path:
-        """Where the file of recipients is."""
+        """The path of the recipients file."""
         return existing(self._folder / self.recipients, "recipients")
 
     def wanted(self, region: str) -> Wanted:
-        """What the file says about its list of recipients."""
+        """What the file says about its list of recipients: columns, rows that count, region."""
         return Wanted(region, self.column, values_by_column(self.only_where))
 
     def wave_options(self) -> dict[str, object]:
-        """The keys that say how it goes out, where they are set, as JSON values."""
+        """The keys about pace and waves that the file sets, as JSON values."""
         chosen = {"canary": self.canary, "canary_wait": self.canary_wait, "ramp": self.ramp, "halt_at": self.halt_at}
         return {key: value for key, value in chosen.items() if value is not None}
 
     @property
     def waves(self) -> Waves | None:
-        """How it goes out; None where all goes at once and nothing halts it."""
+        """The waves it is sent in; None if it is sent all at once and nothing halts it."""
         return None if self.test else Waves.of(self.wave_options())
 
     def repeat(self) -> OnRepeat:
-        """What is done about numbers that have had the same message lately."""
+        """What to do about numbers that got the same message lately."""
         return self.on_repeat or ("send" if self.allow_repeat else "refuse")
 
     @property
     def hours(self) -> Hours | None:
-        """The hours that the file gives it."""
+        """The send hours that the file sets."""
         return None if self.send_hours is None else read_hours(self.send_hours)
 
     def selection(self) -> dict[str, object]:
-        """The keys that say which rows of the list are meant, where they are set, as JSON values."""
+        """The keys that select rows of the list and that the file sets, as JSON values."""
         chosen = {"column": self.column, "only_where": self.only_where, "landlines": self.landlines}
         return {key: value for key, value in chosen.items() if value}
 
     def list_hash(self, region: str, sha256: str | None = None) -> str:
-        """What tells one list from another: the hash of its bytes (taken here if not given), and what is chosen of it.
+        """The identity of a list: the hash of its bytes (computed here if not given), and which rows are selected.
 
         Raises:
             InputError: it cannot be read.
@@ -192,10 +190,10 @@ class Campaign(BaseModel):
         return hash_of_list(sha256 or sha256_of(self.recipients_path, "recipients"), region, self.selection())
 
     def check(self, now: datetime, *, allow_loopback: bool = False) -> None:
-        """Check what the file alone cannot tell: ``send_at`` against ``now``, the media, the file of recipients.
+        """Check what the file alone cannot show: ``send_at`` against ``now``, the media, the recipients file.
 
         Raises:
-            InputError: with everything that is wrong.
+            InputError: with every problem.
         """
         problems = []
         if self.send_at is not None and self.send_at <= now:
@@ -213,7 +211,7 @@ class Campaign(BaseModel):
             raise input_error(problems)
 
     def looks(self, *, allow_loopback: bool = False) -> list[Look]:
-        """What a look at each file of the media found; URLs aside.
+        """What was found in each media file. URLs are not looked at here.
 
         Raises:
             InputError: a file is not what its name says.
@@ -255,7 +253,7 @@ class Campaign(BaseModel):
         return items, problems
 
     def warnings(self, *, allow_loopback: bool = False) -> list[Caution]:
-        """What is allowed but unwise, by the file and its media on disk."""
+        """Warnings about the file and its media on disk: what is allowed but unwise."""
         low, high = self._bounds.numbers_advised
         found = []
         if self.chunk_size is not None and not low <= self.chunk_size <= high:
@@ -277,13 +275,13 @@ class Campaign(BaseModel):
         return [*found, *(page for page in pages if page), *weight_cautions(self.looks(allow_loopback=allow_loopback))]
 
     def url_warnings(self, *, allow_loopback: bool = False) -> list[Caution]:
-        """What a look at each media URL found, over the network."""
+        """Warnings about each media URL, found over the network."""
         urls = [source for source in self.media if "://" in source and page_caution(source) is None]
         found = (look_at_url(source, allow_loopback=allow_loopback) for source in urls)
         return [caution for caution in found if caution]
 
     def content(self, *, allow_loopback: bool = False) -> CampaignContent:
-        """What this campaign sends: not paths, pace or people. It reads the media.
+        """What this campaign sends, without paths, pace or recipients. This reads the media.
 
         Raises:
             InputError: a file cannot be used.
@@ -302,10 +300,10 @@ class Campaign(BaseModel):
 
 
 def load_campaign(path: Path, gateways: Mapping[str, Bounds]) -> Campaign:
-    """The campaign described in ``path``; ``gateways`` are those it may name, with their bounds, the default one first.
+    """The campaign described in ``path``; ``gateways`` are those it may name, with their bounds; the default is first.
 
     Raises:
-        InputError: the file cannot be read, is not TOML, or holds something wrong; every problem is a line of its own.
+        InputError: the file cannot be read, is not TOML, or has wrong values; each problem is on its own line.
     """
     campaign = read_model(path, Campaign, "campaign file", functools.partial(_conflicts, gateways))
     campaign._folder = path.parent  # noqa: SLF001 - set once, here: no key of the file may name it
@@ -314,12 +312,12 @@ def load_campaign(path: Path, gateways: Mapping[str, Bounds]) -> Campaign:
 
 
 def _bounds_of(gateways: Mapping[str, Bounds], name: object) -> Bounds:
-    """The bounds of the gateway that a file names; of the default one where it names none, or one that is not there."""
+    """The bounds of the gateway that the file names; those of the default if it names none or an unknown one."""
     return gateways[name] if isinstance(name, str) and name in gateways else next(iter(gateways.values()))
 
 
 def _beyond(bounds: Bounds, data: Mapping[str, object]) -> Iterator[Problem]:
-    """What its gateway does not take."""
+    """What its gateway does not accept."""
     title, media, chunk_size = data.get("title"), data.get("media"), data.get("chunk_size")
     if isinstance(title, str) and not (title.strip() and len(title) <= bounds.title_characters):
         expected = f"1 to {bounds.title_characters}" if bounds.title_characters < NO_LIMIT else "at least 1"
@@ -332,7 +330,7 @@ def _beyond(bounds: Bounds, data: Mapping[str, object]) -> Iterator[Problem]:
 
 
 def _conflicts(gateways: Mapping[str, Bounds], data: Mapping[str, object]) -> list[Problem]:
-    """What is wrong with several keys together, or for the gateway that is to send it."""
+    """Problems with combinations of keys, and with what the gateway does not accept."""
     problems = [*unknown_gateway(gateways, data), *_beyond(_bounds_of(gateways, data.get("gateway")), data)]
     for key in () if data.get("literal") is True else ("title", "text"):
         words = data.get(key)
@@ -346,7 +344,7 @@ def _conflicts(gateways: Mapping[str, Bounds], data: Mapping[str, object]) -> li
 
 
 def _wave_conflicts(data: Mapping[str, object]) -> Iterator[Problem]:
-    """What is wrong with the keys that say how it goes out."""
+    """Problems with the keys about pace and waves."""
     canary, halt_at = data.get("canary"), data.get("halt_at")
     if canary is None:
         for key in ("canary_wait", "ramp"):
@@ -358,6 +356,6 @@ def _wave_conflicts(data: Mapping[str, object]) -> Iterator[Problem]:
     try:
         least = read_halt(halt_at if isinstance(halt_at, str) else USUAL_HALT).least
     except ValueError:
-        return  # said already
+        return  # reported already
     if isinstance(canary, int) and 0 < canary < least:
         yield "canary", f"expected at least {least}: halt_at ({halt_at or USUAL_HALT}) needs so many to judge by"

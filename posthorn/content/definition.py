@@ -1,7 +1,7 @@
-"""What each message of a delivery is made of, typed: a campaign's content and an event's, read once from what is kept.
+"""The typed content of a delivery, a campaign's or an event's, read from what the ledger keeps.
 
-The ledger keeps it as JSON. A key that an older version did not write has its default; one of a later version is kept, and
-not respected. What was read is written back as it was: the hash of it that a person has approved stays the same.
+The ledger keeps it as JSON. A key that an older version did not write has its default. A key of a later version is kept
+and ignored. Content is written back exactly as it was read, so the hash that a person approved stays the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Moment = Annotated[datetime, BeforeValidator(_as_datetime), PlainSerializer(date
 
 
 class _Kept(BaseModel):
-    """Content of either kind. Two are equal where they say the same, whether or not a key with its default is written."""
+    """Content of either kind. Two are equal if they mean the same, whether or not a default value is written out."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow", hide_input_in_errors=True)
 
@@ -36,7 +36,7 @@ class _Kept(BaseModel):
         """The content that the ledger keeps as these JSON values.
 
         Raises:
-            LedgerError: a key is missing that every version writes, or holds what this version does not understand.
+            LedgerError: a key that every version writes is missing, or a value cannot be understood by this version.
         """
         try:
             return cls.model_validate(kept)
@@ -48,11 +48,11 @@ class _Kept(BaseModel):
             ) from None
 
     def as_kept(self) -> dict[str, Any]:
-        """The JSON values that the ledger keeps: keys that were given, in the order of the fields, then unknown ones."""
+        """The JSON values that the ledger keeps: the given keys in the order of the fields, then unknown ones."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
     def in_full(self) -> dict[str, Any]:
-        """The JSON values of every key, given or not: to compare two contents key by key."""
+        """The JSON values of every key, given or not, to compare two contents key by key."""
         return self.model_dump(mode="json", by_alias=True)
 
 
@@ -71,12 +71,12 @@ class CampaignContent(_Kept):
 
     @property
     def hold_seconds(self) -> float:
-        """How long the provider keeps each message back; 0 where it does not."""
+        """How long the provider holds each message; 0 if it does not."""
         return 60.0 * (self.hold_minutes or 0)
 
     @property
     def repeats(self) -> tuple[object, ...]:
-        """What two campaigns have in common of which one repeats the other."""
+        """What two campaigns have in common if one repeats the other."""
         return self.title, self.text, self.media
 
 
@@ -101,7 +101,7 @@ class EventContent(_Kept):
 
     @property
     def repeats(self) -> tuple[object, ...]:
-        """What two events have in common of which one repeats the other: the stored MMS, whatever else a ticket says."""
+        """What two events have in common if one repeats the other: the stored MMS, whatever else a ticket says."""
         return (mms_number(self.mms_id),)
 
 
@@ -109,7 +109,7 @@ Content: TypeAlias = CampaignContent | EventContent
 
 
 def read_content(kind: Kind, kept: Mapping[str, object]) -> Content:
-    """The content that the ledger keeps of a delivery of that kind, as JSON values.
+    """The content of a delivery of that kind, from the JSON values that the ledger keeps.
 
     Raises:
         LedgerError: as ``read``.

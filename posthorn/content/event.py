@@ -1,6 +1,6 @@
 """An event file (TOML) as a checked ``TicketEvent``, and its attendees: who gets which code.
 
-Never sends or stores anything.
+It never sends or stores anything.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class TicketEvent(BaseModel):
     )
     attendees: Annotated[str, AfterValidator(_checked_path)] = Field(description="CSV with columns phone and barcode_id")
     campaign_ref: Annotated[str, BeforeValidator(_number_as_text)] | None = Field(
-        None, description="Campaign at the provider, where the account enforces one"
+        None, description="Campaign at the provider, if the account requires one"
     )
     barcode: Literal["column", "generate"] = Field("column", description="generate: rows without a code get one")
     ddm_title: str | None = Field(None, description="Title of the device discovery message")
@@ -92,24 +92,24 @@ class TicketEvent(BaseModel):
         default_factory=dict, description="Text by slide number; {column} is the attendee's"
     )
     data: dict[str, str] = Field(default_factory=dict, description="Merge fields: FIELD = column of the attendees file")
-    from_mask: str | None = Field(None, description="Alphanumeric sender, where the country allows one")
-    column: str | None = Field(None, description="The column of numbers, where its name is not plain")
+    from_mask: str | None = Field(None, description="Alphanumeric sender, if the country allows one")
+    column: str | None = Field(None, description="The column of numbers, if its name does not say so")
     barcode_column: str | None = Field(None, description="The column of codes; empty: no column has codes")
-    only_where: OnlyWhere = Field(default_factory=dict, description='Rows that count, as in { paid = "yes" }')
+    only_where: OnlyWhere = Field(default_factory=dict, description='Which rows count, as in { paid = "yes" }')
     landlines: bool = Field(False, description="Landline numbers are taken too")
     literal: bool = Field(False, description="What looks like a placeholder is meant as it stands")
     strict: bool = Field(False, description="Warnings block")
     approve: bool = Field(False, description="A person must approve it before the first send, however small it is")
-    gateway: str | None = Field(None, description="Which gateway sends it, where there are several")
+    gateway: str | None = Field(None, description="Which gateway sends it, if there are several")
     max_cost: MaxCost | None = Field(None, description="Most that it may cost: it stops before more is spent")
     send_hours: HoursText | None = Field(
         None, description="Narrower hours than POSTHORN_SEND_HOURS; wider ones need an approval"
     )
     opt_outs: Literal["all", "marketing"] = Field(
-        "all", description="Whose tickets are not sent: who wants nothing at all, or (marketing) no campaigns either"
+        "all", description="Who gets no ticket: who wants nothing at all, or (marketing) also who wants no campaigns"
     )
     key: str | None = Field(None, description="The column that identifies rows without codes, such as an order number")
-    on_repeat: OnRepeat | None = Field(None, description="Where some had the same MMS lately: refuse, skip or send")
+    on_repeat: OnRepeat | None = Field(None, description="If some got the same MMS lately: refuse, skip or send")
     allow_repeat: bool = Field(False, description='The same as on_repeat = "send"')
     allow_code_reuse: bool = Field(
         False, description="A code may be another event's of the same MMS: one template, many doors"
@@ -119,20 +119,20 @@ class TicketEvent(BaseModel):
 
     @property
     def attendees_path(self) -> Path:
-        """Where the file of attendees is."""
+        """The path of the attendees file."""
         return existing(self._folder / self.attendees, "attendees")
 
     def wanted(self, region: str) -> Wanted:
-        """What the file says about its list of attendees."""
+        """What the file says about its list of attendees: columns, rows that count, region."""
         return Wanted(region, self.column, values_by_column(self.only_where))
 
     @property
     def hours(self) -> Hours | None:
-        """The hours that the file gives it."""
+        """The send hours that the file sets."""
         return None if self.send_hours is None else read_hours(self.send_hours)
 
     def selection(self) -> dict[str, object]:
-        """The keys that say which rows and codes of the list are meant, where they are set, as JSON values."""
+        """The keys that select rows and codes of the list and that the file sets, as JSON values."""
         chosen = {
             "column": self.column,
             "barcode_column": self.barcode_column,
@@ -142,12 +142,12 @@ class TicketEvent(BaseModel):
         return {key: value for key, value in chosen.items() if value or (key == "barcode_column" and value is not None)}
 
     def content(self) -> EventContent:
-        """What its tickets are made of: not paths or people, nor when they are sent and what they may cost."""
+        """What its tickets are made of, without paths, people, times and costs."""
         chosen = set(EventContent.model_fields) - (set() if self.gateway else {"gateway"})
         return EventContent.model_validate(self.model_dump(by_alias=True, include=chosen))
 
     def list_hash(self, region: str, sha256: str | None = None) -> str:
-        """What tells one list from another: the hash of its bytes (taken here if not given), and what is chosen of it.
+        """The identity of a list: the hash of its bytes (computed here if not given), and which rows are selected.
 
         Raises:
             InputError: it cannot be read.
@@ -157,7 +157,7 @@ class TicketEvent(BaseModel):
         )
 
     def repeat(self) -> OnRepeat:
-        """What is done about numbers that have had the same MMS lately."""
+        """What to do about numbers that got the same MMS lately."""
         return self.on_repeat or ("send" if self.allow_repeat else "refuse")
 
 
@@ -177,10 +177,10 @@ class Attendee:
 
 
 def load_event(path: Path, gateways: Collection[str]) -> TicketEvent:
-    """The event described in ``path``; ``gateways`` are the names of those that it may name.
+    """The event described in ``path``; ``gateways`` are the names that it may use.
 
     Raises:
-        InputError: the file cannot be read, is not TOML, or holds something wrong; every problem is a line of its own.
+        InputError: the file cannot be read, is not TOML, or has wrong values; each problem is on its own line.
     """
     event = read_model(path, TicketEvent, "event file", functools.partial(_conflicts, gateways))
     event._folder = path.parent  # noqa: SLF001 - set once, here: no key of the file may name it
@@ -193,7 +193,7 @@ def fill(template: str, fields: Mapping[str, str]) -> str:
 
 
 class AttendeeIntake:
-    """A file of attendees. Iterating yields batches; the counters count along, and start anew with each iteration.
+    """A file of attendees. Iterating yields batches and updates the counters, which start again with each iteration.
 
     ``input`` is always ``accepted + invalid + duplicate``. ``first_rejects`` holds the first 100 rejects; the rejects file,
     if one is asked for, holds all of them.
@@ -223,7 +223,7 @@ class AttendeeIntake:
 
     @property
     def own_columns(self) -> list[str]:
-        """The columns of the number and of the code, which a decision in the ledger may change."""
+        """The columns of the number and the code. A decision in the ledger may change their values."""
         return [self._file.columns[at] for at in (self._file.phone_column, self._code_index) if at is not None]
 
     @property
@@ -233,7 +233,7 @@ class AttendeeIntake:
 
     @property
     def code_title(self) -> str | None:
-        """The column of codes as the list names it, safe to show; None where there is none."""
+        """The column of codes as the list names it, safe to show; None if there is none."""
         return None if self._code_index is None else plain(self._file.titles[self._code_index], most=60)
 
     def warnings(self) -> list[Caution]:
@@ -316,7 +316,7 @@ class _Duplicate(Reason):
 
 
 class _Seen(NamedTuple):
-    """The row in which a code stands first."""
+    """The row in which a code comes first."""
 
     line: int
     code: str
@@ -324,7 +324,7 @@ class _Seen(NamedTuple):
 
 
 def _used_already(first: _Seen, phone: Phone) -> Reason:
-    """Why a row with a code of an earlier row is left out. Of another number it is somebody else, who gets no ticket so."""
+    """Why a row that repeats an earlier code is left out. With another number it is another person, who gets no ticket."""
     if first.phone == phone:
         return _Duplicate(f"the barcode id is used in line {first.line} already")
     return Reason(f"the barcode id is used in line {first.line} already, for another number")
@@ -335,7 +335,7 @@ def _shown(cells: list[str], column: int) -> str:
 
 
 def _used_columns(event: TicketEvent, file: CsvFile) -> frozenset[str]:
-    """The columns whose values are sent. Refuses an event that names columns its attendees do not have."""
+    """The columns whose values are sent. Refuses an event that names columns its attendees file does not have."""
     templates = [*event.custom_texts.values(), event.custom_subject or ""]
     named = [column for template in templates for column in _PLACEHOLDER.findall(template)] + list(event.data.values())
     missing = sorted({column for column in named if column.casefold() not in file.columns})
@@ -348,7 +348,7 @@ def _used_columns(event: TicketEvent, file: CsvFile) -> frozenset[str]:
 
 
 def _conflicts(gateways: Collection[str], data: Mapping[str, object]) -> list[inputfile.Problem]:
-    """What is wrong with several keys together, or with the gateway that is to send it."""
+    """Problems with combinations of keys, and with the gateway that sends it."""
     problems = unknown_gateway(gateways, data)
     if data.get("ddm_text") is None and (data.get("ddm_title") is not None or data.get("ddm_timeout") is not None):
         problems.append(("ddm_text", "is missing; the provider requires it where a discovery message is sent"))

@@ -1,4 +1,4 @@
-"""Tells what a file is by its first bytes, in the words of whoever has to do something about it."""
+"""Recognises a file by its first bytes, in words that tell its owner what to do about it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEAD_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """What a file is: ``name`` for a sentence (``a PDF``), ``instead`` what to do where a list was expected."""
+    """What a file is: ``name`` for a sentence (``a PDF``), ``instead`` what to do if a list was expected."""
 
     name: str
     instead: str
@@ -92,7 +92,7 @@ def _text_kind(head: bytes) -> FileKind | None:
     if text[:12].upper().startswith(b"BEGIN:VCARD"):
         return FileKind("a vCard (contacts of a phone)", "export the contacts as CSV")
     if _HTML.match(head):
-        return FileKind("an HTML page", "save the list itself as CSV: this may be a page of login, or of an error")
+        return FileKind("an HTML page", "save the list itself as CSV: this may be a login page or an error page")
     if _SPREADSHEET_XML.match(head):
         return FileKind("a spreadsheet in XML", "open it there and save it as CSV")
     if text.startswith((b"[{", b'{"')):

@@ -10,9 +10,9 @@ from posthorn.errors import InputError
 
 
 def existing(path: Path, field: str) -> Path:
-    """``path`` where it exists; else the one file of its folder that looks the same; else ``path`` again.
+    """``path`` if it exists; else the one file in its folder that looks the same; else ``path``.
 
-    A screenshot of a Mac has a narrow no-break space in its name, and its disk may hold letters and accents apart.
+    A Mac puts a narrow no-break space into a screenshot's name, and may store letters and accents separately.
 
     Raises:
         InputError: several files look the same, and none has exactly that name.
@@ -21,7 +21,7 @@ def existing(path: Path, field: str) -> Path:
         if path.exists() or not path.parent.is_dir():
             return path
         alike = [one for one in path.parent.iterdir() if _looks(one.name) == _looks(path.name)]
-    except (OSError, ValueError):  # a loop of links, a name no file can have: whoever opens it says so
+    except (OSError, ValueError):  # a loop of links, or an impossible name: opening it reports that
         return path
     if len(alike) > 1:
         raise InputError(field, f"{plain(path.name)}: {len(alike)} files in {path.parent} look like it; rename all but one")

@@ -1,4 +1,4 @@
-"""The path of a file as a person pastes it into a form: in quotes, with a newline, or wrong, and then what is there."""
+"""The path of a file as a person pastes it into a form: in quotes, with a newline, or wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_LISTED = 12
 
 
 def pasted(said: str) -> Path:
-    """The path within what was pasted: without quotes and blanks around it, and without ``file://``."""
+    """The path in the pasted text, without surrounding quotes and blanks, and without ``file://``."""
     bare = said.strip(_QUOTES)
     return Path(unquote(bare.removeprefix("file://")) if bare.startswith("file://") else bare).expanduser()
 
@@ -23,7 +23,7 @@ def given_file(said: str, field: str) -> Path:
     """The file that was pasted into the field of a form.
 
     Raises:
-        InputError: there is none; with where it was looked for, and which files are there.
+        InputError: there is no such file; the message says where it was looked for and which files are there.
     """
     path = pasted(said)
     if path.exists():

@@ -1,4 +1,4 @@
-"""Reads an operator's TOML file into a checked model; all that is wrong with it is said at once, key by key."""
+"""Reads an operator's TOML file into a checked model; every problem is reported at once, key by key."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ MAX_BYTES = 1024 * 1024
 """Longest campaign or event file: a thousand times what one needs."""
 
 Problem = tuple[str, str]
-"""A key as the operator knows it, and what is wrong with it."""
+"""A key as the operator knows it, and the problem with its value."""
 
 OnRepeat = Literal["refuse", "skip", "send"]
-"""What is done about numbers that have had the same message lately."""
+"""What to do about numbers that got the same message lately."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _M = TypeVar("_M", bound=BaseModel)
@@ -51,10 +51,10 @@ def checked_name(name: str) -> str:
 def read_model(
     path: Path, model: type[_M], what: str, conflicts: Callable[[Mapping[str, Any]], Sequence[Problem]] = lambda _: ()
 ) -> _M:
-    """The file as a ``model``. ``what`` is what the file is called (``campaign file``); ``conflicts`` looks at all keys.
+    """The file as a ``model``. ``what`` names the file (``campaign file``); ``conflicts`` checks all keys together.
 
     Raises:
-        InputError: the file cannot be read, is not TOML, or holds something wrong; every problem is a line of its own.
+        InputError: the file cannot be read, is not TOML, or has wrong values; each problem is on its own line.
     """
     data = _toml(path, what)
     _refuse_table_on_top(data, path, model, what)
@@ -77,7 +77,7 @@ def input_error(problems: Sequence[Problem]) -> InputError:
 
 
 def unknown_gateway(gateways: Collection[str], data: Mapping[str, object]) -> list[Problem]:
-    """That the file names a gateway which does not send such things, if it does."""
+    """The problem of a file that names a gateway which does not send this kind; None if it has none."""
     name = data.get("gateway")
     if not isinstance(name, str) or name in gateways:
         return []
@@ -85,12 +85,12 @@ def unknown_gateway(gateways: Collection[str], data: Mapping[str, object]) -> li
 
 
 def hash_of_list(sha256: str, *chosen: object) -> str:
-    """What tells one list from another: the hash of its bytes and of what is chosen of it."""
+    """The identity of a list: the hash of its bytes and of the selection."""
     return hashlib.sha256(orjson.dumps([sha256, *chosen], option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
-    """A sentence for each thing in which two contents differ."""
+    """A sentence for each difference between two contents."""
     sentences = []
     for key in dict.fromkeys([*old, *new]):
         before, after = old.get(key), new.get(key)
@@ -114,7 +114,7 @@ def sha256_of(path: Path, field: str) -> str:
 
 
 def _toml(path: Path, what: str) -> dict[str, Any]:
-    """The file's keys. A byte order mark, as some editors write it, is not an error."""
+    """The file's keys. A byte order mark, which some editors write, is accepted."""
     content = b""
     try:
         content = _bytes(path, what)
@@ -129,7 +129,7 @@ def _toml(path: Path, what: str) -> dict[str, Any]:
 
 
 def _bytes(path: Path, what: str) -> bytes:
-    """The whole file, which is small if it is what it should be."""
+    """The whole file. A file of the right kind is small."""
     with opened(path, what, "a TOML file") as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
@@ -145,7 +145,7 @@ _CURLY = re.compile("[\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb]")
 
 
 def _toml_problem(text: str, error: ValueError) -> str:
-    """What is wrong with a file that is not TOML, with a hint where the slip is a known one."""
+    """Why a file is not TOML, with a hint if the slip is a known one."""
     at = _AT.search(str(error))
     lines = text.splitlines()
     line = lines[min(int(at[1]), len(lines)) - 1] if at and lines else ""
@@ -174,11 +174,11 @@ _SLIPS: tuple[tuple[Callable[[str], object], str], ...] = (
     (re.compile(r"[^=]*=\s*(True|False|TRUE|FALSE|yes|no)\s*(#.*)?$").match, "write true or false, in small letters"),
     (re.compile(r"\s*[\w.-]+\s*=\s*[^\W\d_][^\"'\[{]*$").match, 'text stands in quotes, key = "value"'),
 )
-"""Slips of the pen in one line, and what to do about each; the first that fits is said."""
+"""Known slips in one line, and what to do about each; the first match is reported."""
 
 
 def _refuse_table_on_top(data: Mapping[str, Any], path: Path, model: type[BaseModel], what: str) -> None:
-    """Say it once where all keys stand under a heading such as ``[campaign]``."""
+    """Report it once if all keys stand under a heading such as ``[campaign]``."""
     known = {info.alias or name for name, info in model.model_fields.items()}
     for name, table in data.items():
         if name not in known and isinstance(table, dict) and known.intersection(table):

@@ -1,4 +1,4 @@
-"""Moments as an operator and a provider read them: with the weekday and the zone, and what is odd about them."""
+"""Moments with their weekday and zone, as operators and providers read them, and warnings about odd ones."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from posthorn.errors import InputError
 FIRST_HOUR, LAST_HOUR = 8, 21
 """Hours of the day outside which a message wakes people."""
 FIRST_YEAR, LAST_YEAR = 2000, 2199
-"""Years in which a moment can be meant."""
+"""Years that a moment may plausibly be in."""
 _FAR = timedelta(days=180)
 
 
 def shown(moment: datetime, *zones: str) -> str:
-    """``Mon 2026-11-30 09:00 +01:00 (Europe/Warsaw)`` in each zone, once where several agree."""
+    """``Mon 2026-11-30 09:00 +01:00 (Europe/Warsaw)`` in each zone; zones that agree are listed together."""
     readings: dict[str, list[str]] = {}
     for zone in dict.fromkeys(zones):
         local = moment.astimezone(ZoneInfo(zone))
@@ -26,7 +26,7 @@ def shown(moment: datetime, *zones: str) -> str:
 
 
 def oddities(moment: datetime, now: datetime, zone: str, key: str = "send_at") -> Iterator[Caution]:
-    """What is probably a slip in a moment as it was written: far off, another offset than the zone's, an odd hour."""
+    """Probable slips in a written moment: far in the future, an offset that is not the zone's, an odd hour."""
     local = moment.astimezone(ZoneInfo(zone))
     if moment - now > _FAR:
         days = (moment - now).days
@@ -78,7 +78,7 @@ def read_at(text: str, zone: str, *, zone_is_given: bool, now: datetime) -> date
         at = datetime.fromisoformat(text.strip())
     except ValueError:
         raise InputError("--at", f"{text!r} is not a moment; expected one such as 2026-12-01T09:00") from None
-    if not FIRST_YEAR <= at.year <= LAST_YEAR:  # beyond these, no other time zone may have a date for it
+    if not FIRST_YEAR <= at.year <= LAST_YEAR:  # outside these years, another time zone may have no date for it
         raise InputError("--at", f"expected a moment of the years {FIRST_YEAR} to {LAST_YEAR}")
     local = at.replace(tzinfo=ZoneInfo(zone)) if at.tzinfo is None else at.astimezone(ZoneInfo(zone))
     if at.tzinfo is None and is_skipped(local):

@@ -1,4 +1,4 @@
-"""``only_where``: which rows of a list count, as a campaign or event file says it."""
+"""``only_where``: which rows of a list count, as a campaign or event file says."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def _checked(rules: dict[str, Value | list[Value]]) -> dict[str, Value | list[Va
 
 
 OnlyWhere = Annotated[dict[str, Value | list[Value]], AfterValidator(_checked)]
-"""By column, the value or the values that a row must have."""
+"""By column: the value or values that a row must have."""
 
 
 def values_by_column(rules: Mapping[str, Value | list[Value]]) -> dict[str, frozenset[str]]:
-    """The rules as text without case; true and false are the words."""
+    """The rules as casefolded text; true and false become these words."""
     return {
         column: frozenset(_text(one) for one in (values if isinstance(values, list) else [values]))
         for column, values in rules.items()

@@ -1,8 +1,8 @@
-"""Cells of files that people open in a spreadsheet: nothing in them is a formula, and nothing is read as another value.
+"""Cells of files that people open in a spreadsheet: none is taken for a formula, and none is read as another value.
 
-A spreadsheet that opens CSV guesses: ``00123`` becomes 123, ``48500600700`` becomes 4.85E+10, ``MAR1`` a day in March. What
-identifies somebody or something therefore stands as ``="00123"``, which Excel, LibreOffice and Google's sheets show as the
-text it is.
+A spreadsheet that opens CSV guesses: ``00123`` becomes 123, ``48500600700`` becomes 4.85E+10, ``MAR1`` a day in March. So
+a value that identifies somebody or something is written as ``="00123"``, which Excel, LibreOffice and Google Sheets show as
+that text.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import re
 from posthorn.content.recipients.rejects import spreadsheet_safe
 
 MARK = "\ufeff"
-"""What a file of UTF-8 begins with, so that Excel reads it as that."""
+"""The first character of a UTF-8 file, by which Excel recognises it as UTF-8."""
 
 _IS_GUESSED = re.compile(r"\s*(?:0\d[\d .()/-]*|\+\d[\d .()/-]*|\d[\d .()/-]{10,}|\d+[.,]?\d*[eE][+-]?\d+)\s*")
-"""A phone number, a number with zeros before it or of too many digits, ``12E5``: what a spreadsheet would write anew."""
+"""A phone number, a number with zeros before it or of too many digits, ``12E5``: what a spreadsheet would change."""
 
 
 def as_text(value: str) -> str:
-    """``value``, a code or a number that identifies something, as a cell that stays as it is; empty stays empty."""
+    """``value``, a code or a number that identifies something, as a cell that stays as it is; an empty one stays empty."""
     if not value:
         return ""
     line = "".join(character if character.isprintable() else " " for character in value)
@@ -27,12 +27,12 @@ def as_text(value: str) -> str:
 
 
 def as_cell(value: str) -> str:
-    """``value``, somebody's own words, as a cell that is not a formula; a number in it that would be changed is text."""
+    """``value``, somebody's own words, as a cell that is not a formula; a number that would be changed is kept as text."""
     return as_text(value.strip()) if _IS_GUESSED.fullmatch(value) else spreadsheet_safe(value)
 
 
 def own_columns(columns: list[str], taken: tuple[str, ...]) -> dict[str, str]:
-    """What a list's own columns are called beside ours, which are ``taken``: ``state (list)``, and never one name twice."""
+    """Names for a list's own columns beside ours, which are ``taken``: ``state (list)``, and no name twice."""
     names: dict[str, str] = {}
     used = {name.casefold() for name in taken}
     for column in columns:

@@ -1,4 +1,4 @@
-"""Words by which people say that they want no more messages. An answer counts when all of it is such a word."""
+"""Words by which people say that they want no more messages. An answer counts if it consists of such a word only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is probably a slip: shown by `check`, by `send` and in the approval; it blocks only with ``strict = true``."""
+"""Warnings about probable slips. `check`, `send` and the approval show them; they block only with ``strict = true``."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from posthorn.errors import InputError
 
 
 class Caution(NamedTuple):
-    """One warning: ``code`` for scripts, ``message`` for whoever reads it, with the key or the file it is about."""
+    """One warning: ``code`` for scripts, ``message`` for people, with the key or the file it is about."""
 
     code: str
     message: str
 
 
 def refuse_if_strict(cautions: Sequence[Caution], *, strict: bool) -> None:
-    """Have warnings block where the file says ``strict = true``.
+    """Let warnings block if the file says ``strict = true``.
 
     Raises:
-        InputError: with every warning, one a line.
+        InputError: with every warning on its own line.
     """
     if strict and cautions:
         listed = "\n".join(f"{one.code}: {one.message}" for one in cautions)

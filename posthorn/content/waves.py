@@ -1,4 +1,4 @@
-"""Waves of a campaign: a few people first, then more and more, as long as it goes well. How an operator writes that."""
+"""Waves of a campaign, as an operator writes them: a few people first, then more and more, as long as it goes well."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ USUAL_HALT = "5 % of at least 50"
 
 
 class Halt(NamedTuple):
-    """Where a campaign stops: ``percent`` of at least ``least`` messages whose outcome is known went wrong."""
+    """When a campaign stops: if ``percent`` of at least ``least`` messages of known outcome went wrong."""
 
     percent: float
     least: int
 
     def is_reached(self, bad: int, known: int) -> bool:
-        """Whether so many of those went wrong that nothing more is to be sent."""
+        """Whether too many went wrong for anything more to be sent."""
         return known >= self.least and 100.0 * bad >= self.percent * known
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ def read_halt(text: str) -> Halt:
     """
     found = _HALT.fullmatch(text.strip())
     if found is None or not 0 < float(found[1]) <= 100:
-        raise ValueError("expected a share of at least so many messages, such as 5 % of at least 50")
+        raise ValueError("expected a share and a number of messages, such as 5 % of at least 50")
     return Halt(float(found[1]), int(found[2]))
 
 
@@ -79,7 +79,7 @@ Ramp = Annotated[list[float], AfterValidator(_checked_ramp)]
 
 @dataclass(frozen=True, slots=True)
 class Waves:
-    """How a campaign goes out: ``canary`` people first, then rising shares of the rest; 0 and (1,) where all goes at once.
+    """How a campaign is sent: ``canary`` people first, then rising shares of the rest; 0 and (1,) if all is sent at once.
 
     After each wave ``wait_seconds`` pass, and its reports are judged by ``halt``.
     """
@@ -91,7 +91,7 @@ class Waves:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Waves | None:
-        """Those of a delivery's options; None where its file asks for none."""
+        """The waves in a delivery's options; None if its file asks for none."""
         if not options.get("canary") and not options.get("halt_at"):
             return None
         return cls(
@@ -109,7 +109,7 @@ class Waves:
 
 
 def wave_sizes(count: int, ramp: Sequence[float]) -> list[int]:
-    """How many of so many pieces are in each step of a ramp: none is in two, each step that can has at least one."""
+    """How many of these pieces are in each step of a ramp. No piece is in two; each step gets one if it can."""
     sizes: list[int] = []
     for share in ramp:
         upto = count if share == 1 else max(1, int(share * count))

@@ -1,4 +1,4 @@
-"""Titles and texts as a phone shows them: which characters it cannot, and placeholders that nobody fills."""
+"""Titles and texts as a phone shows them: characters that it cannot show, and placeholders that nothing fills."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _UNSHOWN = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def placeholder_in(text: str) -> str | None:
-    """The first placeholder of ``text``, or None: ``{x}``, ``{{x}}``, ``%x%``, ``#X#``, ``[x]``, ``<x>`` and their like."""
+    """The first placeholder of ``text``, or None: ``{x}``, ``{{x}}``, ``%x%``, ``#X#``, ``[x]``, ``<x>`` and similar."""
     found = _PLACEHOLDER.search(unicodedata.normalize("NFC", text))
     return found[0] if found else None
 
 
 def placeholder_problem(text: str) -> str | None:
-    """What is wrong with a text in which a placeholder stands that nobody fills; None where there is none."""
+    """The problem of a text with a placeholder that nothing fills; None if there is none."""
     found = placeholder_in(text)
     if found is None:
         return None
@@ -37,10 +37,10 @@ def placeholder_problem(text: str) -> str | None:
 
 
 def refuse_unshown(text: str, allowed: str = "") -> None:
-    """Refuse a character that no phone shows: control characters and separators of lines, but for those ``allowed``.
+    """Refuse characters that no phone shows: control characters and line separators, except those in ``allowed``.
 
     Raises:
-        ValueError: which character, and where.
+        ValueError: there is one; the message says which, and where.
     """
     for position, character in enumerate(text, start=1):
         if unicodedata.category(character) in _UNSHOWN and character not in allowed:

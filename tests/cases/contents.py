@@ -25,7 +25,7 @@ PICTURES = [
          files={"a.jpg": noise("JPEG", 500, quality=90), "b.jpg": noise("JPEG", 500, quality=90)}),
     Case("heavy and strict", code=2, said=("media_heavy",), keys={"strict": "true"}, files={"poster.png": noise("PNG", 600)}),
     Case("CMYK", said=("CMYK",), keys={"media": '["a.jpg"]'}, files={"a.jpg": picture("JPEG", mode="CMYK")}),
-    Case("turned by EXIF", said=("turned by a mark",), keys={"media": '["a.jpg"]'}, files={"a.jpg": picture("JPEG", exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00")}),
+    Case("turned by EXIF", said=("its rotation is a mark",), keys={"media": '["a.jpg"]'}, files={"a.jpg": picture("JPEG", exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00")}),
     Case("an animated GIF", said=("an animated GIF",), keys={"media": '["a.gif"]'}, files={"a.gif": animation(250)}),
     Case("dimensions are shown", said=("8 x 8, ",)),
     Case("M3 a screenshot's spaces", keys={"media": '["Zrzut ekranu 9.41 AM.png"]'}, said=("image/png",),

@@ -50,7 +50,7 @@ COLUMNS = [
     Case("C8 a PDF", b"%PDF-1.7\n1 0 obj\n", 2, ("is a PDF",)),
     Case("C8 a vCard", "BEGIN:VCARD\nVERSION:3.0\nTEL:+48500600700\nEND:VCARD\n", 2, ("is a vCard", "as CSV")),
     Case("RTF", rb"{\rtf1\ansi 500600700}", 2, ("is an RTF document",)),
-    Case("a page of login", "<!DOCTYPE html><html>500600700</html>", 2, ("is an HTML page",)),
+    Case("login page", "<!DOCTYPE html><html>500600700</html>", 2, ("is an HTML page",)),
     Case("xlsx", zipped("[Content_Types].xml", "xl/workbook.xml"), 2, ("Excel workbook", "save it as CSV")),
     Case("zip", zipped("list.csv"), 2, ("is a zip archive",)),
     Case("xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), 2, ("old Office document",)),

@@ -104,7 +104,7 @@ def test_missing_codes_are_generated_only_where_the_event_says_so(tmp_path: Path
     event = load_event(write(tmp_path, "phone\n+16502530000\n+16502530001\n", barcode='"generate"'))
     codes = [one.barcode for batch in AttendeeIntake(event, "PL", None) for one in batch]
     assert len(set(codes)) == 2
-    with pytest.raises(InputError, match='or say barcode = "generate"'):
+    with pytest.raises(InputError, match='or set barcode = "generate"'):
         AttendeeIntake(load_event(write(tmp_path, "phone\n+16502530000\n")), "PL", None)
 
 

@@ -46,7 +46,7 @@ def test_a_run_whose_server_came_back_with_another_login_ends_in_words_and_goes_
     with scene.server() as server:
         _, err = sending.communicate(timeout=PATIENCE_SECONDS)
         assert (sending.returncode, "Traceback" in err) == (1, False), err
-        assert "does not let this run in any more" in err
+        assert "was restarted with a new login and rejects this run" in err
         again = Desk(scene.folder, {**scene.variables, **server.api.variables()}).run(
             "campaign", "send", "sale.toml", "--json"
         )

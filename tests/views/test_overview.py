@@ -61,7 +61,7 @@ def test_the_list_can_be_narrowed_and_may_be_empty(ledger: Ledger, capsys: pytes
     delivered(ledger, "old")
     planned(ledger, 3, name="new", first=100)
     assert [one["name"] for one in json.loads(said(capsys, "--json", "--state", "stopped"))] == ["new"]
-    assert said(capsys, "--kind", "event") == "none of those\n"
+    assert said(capsys, "--kind", "event") == "no delivery is in that state, or of that kind\n"
 
 
 def test_without_a_price_there_is_no_cost(

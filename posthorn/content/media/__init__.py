@@ -1,1 +1,1 @@
-"""Files and barcodes: what is sent besides words."""
+"""Files and barcodes: what is sent besides text."""

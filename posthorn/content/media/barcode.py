@@ -1,6 +1,6 @@
-"""The barcode of a ticket as an image: drawn for a preview, read back, and measured after what carriers do to pictures.
+"""A ticket's barcode as an image: drawn for a preview, read back, and tested after what carriers do to pictures.
 
-The provider draws the code that is sent; nothing here is ever sent.
+The provider draws the code that is sent. Images made here are never sent.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ CARRIERS = (
 
 @dataclass(frozen=True, slots=True)
 class Survival:
-    """Which of ``CARRIERS`` a drawn code outlived: those after which it still reads, and those after which it does not."""
+    """Which of ``CARRIERS`` leave a drawn code readable, and which do not."""
 
     symbology: DrawnSymbology
     readable_after: tuple[str, ...]
@@ -65,7 +65,7 @@ class Survival:
 
 @dataclass(frozen=True, slots=True)
 class _Drawing:
-    """A code in modules (one row for Code 128), the pixels of one module across and down, and the text beneath."""
+    """A code in modules (one row for Code 128), the pixels of one module across and down, and the text below."""
 
     rows: Sequence[Sequence[bool]]
     across: int
@@ -95,7 +95,7 @@ class _Drawing:
 
 
 def new_barcode_id() -> str:
-    """A new ticket code: 14 characters of an alphabet without look-alikes, 64 bits from the system's secure source."""
+    """A new ticket code: 14 characters of an alphabet without look-alikes, 64 secure random bits."""
     return "".join(secrets.choice(ALPHABET) for _ in range(GENERATED_LENGTH))
 
 
@@ -128,7 +128,7 @@ def decode(image: bytes) -> list[str]:
             grey = picture.convert("L")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError("picture", "cannot be read as an image") from error
-    # Without the reader's own shrinking: from a flawless Code 128 of g5-5M-M that reads a second value nobody wrote.
+    # Without the reader's own shrinking, which reads a second, invented value from a flawless Code 128 of g5-5M-M.
     return [found.text for found in zxingcpp.read_barcodes(grey, try_downscale=False)]
 
 
@@ -157,7 +157,7 @@ def survives_carrier(value: str, *, symbology: Symbology = "auto") -> bool:
 
 
 def survival_warning(value: str) -> str | None:
-    """A sentence where ``value`` may be too long for a carrier to keep readable, else None.
+    """A warning if ``value`` may be too long for a carrier to keep readable, else None.
 
     The template at the provider decides which symbology is drawn, so both are tried. Code 128 of letters reads up to about
     eleven characters after a picture is shrunk to 320x240; a QR code up to some two hundred.
@@ -165,11 +165,11 @@ def survival_warning(value: str) -> str | None:
     Raises:
         InputError: the value is empty, or too long for any code.
     """
-    problem = f"a barcode id of {len(value)} characters does not read after a carrier shrank its picture"
+    problem = f"a barcode id of {len(value)} characters cannot be read after a carrier shrinks its picture"
     if not survives_carrier(value, symbology="qr"):
         return f"{problem}; make it shorter"
     if _is_plain(value) and not _survives_as_code128(value):
-        return f"{problem}, if the template draws Code 128; as a QR code it does"
+        return f"{problem}, if the template draws Code 128; as a QR code it can"
     return None
 
 
@@ -204,7 +204,7 @@ def _drawing(value: str, symbology: DrawnSymbology, *, readable: bool) -> _Drawi
 
 
 def _qr(value: str) -> list[list[bool]]:
-    """The modules of a QR code that survives a fifteenth of it being lost (level M), without its quiet zone."""
+    """The modules of a QR code without its quiet zone. Level M: it reads even if a fifteenth is lost."""
     return _modules(zxingcpp.create_barcode(value, zxingcpp.BarcodeFormat.QRCode, ec_level="M"))
 
 

@@ -1,4 +1,4 @@
-"""Checks what a campaign attaches, on disk or by URL, before anything is sent; it uploads and downloads nothing."""
+"""Checks a campaign's attachments, on disk or by URL, before anything is sent. It uploads and downloads nothing."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ _LOCAL_NAMES = (".local", ".internal", ".localhost", ".lan", ".home.arpa")
 
 
 def check_media(source: str, base_dir: Path, *, allow_loopback: bool = False) -> Media:
-    """What ``source`` is: a path (relative to ``base_dir``) or an http(s) URL, which the provider fetches itself.
+    """The file that ``source`` names: a path (relative to ``base_dir``), or an http(s) URL that the provider fetches itself.
 
-    A file is read once, for its hash and size. For a URL nothing is fetched or looked up; ``allow_loopback`` admits
-    addresses of this machine, for the sandbox.
+    A file is read once, for its hash and size. For a URL nothing is fetched or looked up; ``allow_loopback``
+    permits addresses of this machine, for the sandbox.
 
     Raises:
-        InputError: no such file, not readable, empty, of a type the provider does not list, or no public URL.
+        InputError: no such file, not readable, empty, of a type the provider does not list, or not a public URL.
     """
     scheme, separator, _ = source.partition("://")
     if separator:
@@ -108,7 +108,7 @@ def media_name(source: str) -> str:
 
 
 def retired_types_warning(names: Iterable[str]) -> str | None:
-    """A sentence about those of the file ``names`` whose type the provider's newer page no longer lists, or None."""
+    """A warning about file ``names`` whose type the provider's newer page no longer lists, or None."""
     retired = [name for name in names if _extension(name) not in CURRENT_EXTENSIONS]
     if not retired:
         return None
@@ -126,7 +126,7 @@ def _content_type(source: str, name: str) -> str:
     extension = _extension(name)
     if extension in CONTENT_TYPES:
         return CONTENT_TYPES[extension]
-    problem = f"the type .{extension} is not known" if extension else "its name has no ending that tells its type"
+    problem = f"the type .{extension} is not known" if extension else "its name has no ending that shows its type"
     raise InputError(
         "media",
         f"{source}: {problem}; the provider takes pictures (jpg, png, gif), text (txt), and by its older "
@@ -162,7 +162,7 @@ def _checked_url(source: str, scheme: str, *, allow_loopback: bool) -> Media:
 
 
 def _refuse_private(source: str, parts: SplitResult, *, allow_loopback: bool) -> None:
-    """Only public hosts: the provider fetches the URL, and what is private here is nothing, or another thing, there."""
+    """Only public hosts: the provider fetches the URL, and a private address is nothing, or something else, over there."""
     host = (parts.hostname or "").rstrip(".")
     try:
         address = ipaddress.ip_address(host)

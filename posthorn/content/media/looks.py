@@ -1,6 +1,6 @@
-"""Looks at a picture as a phone and an operator would: what it is, whether it is whole, how large and how heavy.
+"""Examines a picture as a phone and a mobile operator would: its type, whether it is whole, its pixels and its bytes.
 
-It changes nothing: making a smaller picture is the operator's decision.
+It changes nothing: whoever runs the campaign decides about a smaller picture.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ WEIGHTS = (
     (100_000, "the class Image Rich of the OMA MMS Conformance Document 1.3, which every MMS phone takes"),
     (300_000, "the class Megapixel of the OMA MMS Conformance Document 1.3, the usual limit of European operators"),
 )
-"""Bytes of one message, and who names them. The provider names none (its error 4000 only says that there is one)."""
+"""Bytes of one message, and who recommends them. The provider names no limit (error 4000 only says that there is one)."""
 HEAVY = WEIGHTS[-1][0]
-"""Bytes above which operators shrink or refuse a message: its files together."""
+"""Bytes of all files of a message together, above which operators shrink or refuse it."""
 HEAVY_ANIMATION = WEIGHTS[0][0]
-"""Bytes above which an animated GIF is mostly shown as one still picture, or not at all."""
+"""Bytes above which most phones show an animated GIF as one still picture, or not at all."""
 _MAX_PIXELS = 60_000_000
 _MAX_DECODED = 50_000_000
 _FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "jpe": "JPEG", "pjpeg": "JPEG", "png": "PNG", "gif": "GIF"}
@@ -36,7 +36,7 @@ _FITTING_SIDES = (1600, 1280, 1024, 800, 640, 480, 320)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look at one file found. ``width`` and ``height`` are pixels, None for what is not a picture."""
+    """What was found in one file. ``width`` and ``height`` are pixels, None if it is not a picture."""
 
     source: str
     size: int
@@ -54,7 +54,7 @@ def look(path: Path, source: str) -> Look:
     """Look at one file: its first bytes against its ending, and a picture as a whole.
 
     Raises:
-        InputError: it is not what its name says, or a picture that cannot be decoded.
+        InputError: it is not what its name says, or it is a picture that cannot be decoded.
     """
     extension = path.name.rpartition(".")[2].lower()
     with opened(path, "media", label=f"{source}: ") as file:
@@ -67,10 +67,10 @@ def look(path: Path, source: str) -> Look:
 
 
 def refuse_other_kind(head: bytes, extension: str, source: str) -> None:
-    """Refuse a file whose first bytes are of another kind than its ending says.
+    """Refuse a file whose first bytes do not match its ending.
 
     Raises:
-        InputError: with what it is.
+        InputError: it does not match; the message says what it is.
     """
     problem = other_kind(head, extension)
     if problem is not None:
@@ -78,7 +78,7 @@ def refuse_other_kind(head: bytes, extension: str, source: str) -> None:
 
 
 def other_kind(head: bytes, extension: str) -> str | None:
-    """What is wrong with a file's first bytes for its ending; None where nothing is."""
+    """Why a file's first bytes do not match its ending; None if they do."""
     kind = file_kind(head)
     name = kind.name if kind else ""
     wanted = _FORMATS.get(extension)
@@ -88,15 +88,17 @@ def other_kind(head: bytes, extension: str) -> str | None:
     if name == f"a {wanted} picture":
         return None
     if not kind:
-        return f"is no {wanted} picture by its first bytes; export it again as {wanted}"
+        return f"does not begin as a {wanted} picture; export it again as {wanted}"
     advice = (
-        "name it by what it is" if name in ("a PNG picture", "a JPEG picture", "a GIF picture") else f"export it as {wanted}"
+        "give it the right ending"
+        if name in ("a PNG picture", "a JPEG picture", "a GIF picture")
+        else f"export it as {wanted}"
     )
     return f"is {name}, not a {wanted} as its ending says; {advice}"
 
 
 def weight_cautions(looks: Sequence[Look]) -> list[Caution]:
-    """Warnings about weight: of each file, and of the message as a whole."""
+    """Warnings about size in bytes: of each file, and of the whole message."""
     found = [caution for one in looks for caution in one.cautions]
     total = sum(one.size for one in looks)
     if total > HEAVY and len(looks) > 1:
@@ -110,11 +112,11 @@ def weight_cautions(looks: Sequence[Look]) -> list[Caution]:
 
 
 def _picture(path: Path, source: str, size: int, wanted: str) -> Look:
-    from PIL import Image  # slow to import, and most commands need none
+    from PIL import Image  # slow to import, and most commands do not need it
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of decompression bombs: bounded below; of odd metadata: no matter here
+            warnings.simplefilter("ignore")  # about decompression bombs: bounded below; about odd metadata: harmless here
             with Image.open(path, formats=[wanted]) as picture:
                 width, height = picture.size
                 _refuse_vast(width, height, source)
@@ -165,20 +167,20 @@ def _cautions(picture: Any, source: str, size: int) -> list[Caution]:
         )
     if picture.mode in ("CMYK", "YCCK"):
         found.append(
-            Caution("cmyk", f"{source}: its colours are for printing (CMYK); many phones show them wrong: export it as RGB")
+            Caution("cmyk", f"{source}: its colours are for print (CMYK) and look wrong on many phones; export it as RGB")
         )
     if picture.getexif().get(_ORIENTATION, 1) not in (0, 1):
         found.append(
             Caution(
                 "rotation",
-                f"{source}: it is turned by a mark (EXIF) that many phones ignore; rotate it and save it again",
+                f"{source}: its rotation is a mark (EXIF) that many phones ignore; rotate the picture and save it again",
             )
         )
     return found
 
 
 def _fitting_side(width: int, height: int, size: int) -> tuple[int, int] | None:
-    """The largest usual size at which the same picture as a JPEG of ordinary quality stays below the limit."""
+    """The largest usual size at which this picture, as a JPEG of ordinary quality, stays below the limit."""
     for side in _FITTING_SIDES:
         scale = min(1.0, side / max(width, height))
         pixels = (math.floor(width * scale) or 1, math.floor(height * scale) or 1)

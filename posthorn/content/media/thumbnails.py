@@ -1,4 +1,4 @@
-"""Small likenesses of pictures, for a page where a person decides."""
+"""Thumbnails of pictures, for the page on which a person decides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _QUALITY = 70
 
 
 def thumbnail(path: Path) -> bytes | None:
-    """A JPEG of the picture with a side of at most ``SIDE`` pixels; None for what cannot be read as one."""
+    """The picture as a JPEG of at most ``SIDE`` pixels a side; None if it cannot be read as a picture."""
     from PIL import Image, ImageOps  # a tenth of a second
 
     try:

@@ -1,4 +1,4 @@
-"""Looks once at a media URL, as the provider will: its first bytes. It never goes to a private host, nor to another one.
+"""Fetches the first bytes of a media URL once, as the provider will. It never asks a private host, nor another host.
 
 The provider fetches the URL itself, later and from elsewhere, so whatever is found here is only a warning.
 """
@@ -37,11 +37,11 @@ _DIRECT = ("dl=1", "raw=1", "export=download")
 
 
 class _Refused(Exception):
-    """Why a URL was not looked at."""
+    """The reason why a URL was not checked."""
 
 
 def page_caution(source: str) -> Caution | None:
-    """That a URL is the page of a service that shows files, not the file; None where it is not known to be one."""
+    """A warning if a URL is a known service's page about a file and not the file itself, else None."""
     parts = urlsplit(source)
     host = (parts.hostname or "").removeprefix("www.")
     found = _PAGES.get(host)
@@ -51,16 +51,16 @@ def page_caution(source: str) -> Caution | None:
 
 
 def look_at_url(source: str, *, allow_loopback: bool = False) -> Caution | None:
-    """What is wrong with what the URL gives now; None where its first bytes are what its ending says.
+    """A warning if the first bytes that the URL returns now do not match its ending, else None.
 
-    ``allow_loopback`` admits addresses of this machine, for the sandbox.
+    ``allow_loopback`` permits addresses of this machine, for the sandbox.
     """
     try:
         head = _first_bytes(source, allow_loopback=allow_loopback)
     except _Refused as refused:
         return Caution(
             "media_unreachable",
-            f"{plain(source)}: could not be looked at ({plain(str(refused), most=200)}); the provider fetches it itself",
+            f"{plain(source)}: could not be checked ({plain(str(refused), most=200)}); the provider fetches it itself",
         )
     extension = urlsplit(source).path.rpartition(".")[2].lower()
     problem = "is empty" if not head else other_kind(head, extension)
@@ -73,13 +73,13 @@ def _first_bytes(source: str, *, allow_loopback: bool) -> bytes:
     for _ in range(_MAX_REDIRECTS + 1):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or parts.hostname != host:
-            raise _Refused("it leads to another host")
+            raise _Refused("it redirects to another host")
         address = _address(parts.hostname or "", _port(url), allow_loopback=allow_loopback)
         head, location = _fetched(url, address, ends)
         if location is None:
             return head
         url = urljoin(url, location)
-    raise _Refused("it leads from one address to the next")
+    raise _Refused("it redirects too often")
 
 
 def _port(url: str) -> int:
@@ -91,7 +91,7 @@ def _port(url: str) -> int:
 
 
 def _address(host: str, port: int, *, allow_loopback: bool) -> str:
-    """The address to ask, looked up once and then kept: a second lookup could lead elsewhere."""
+    """The address to ask. It is looked up once and kept, since a second lookup could lead elsewhere."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -110,7 +110,7 @@ def _is_allowed(address: ipaddress.IPv4Address | ipaddress.IPv6Address, *, allow
 
 
 def _fetched(url: str, address: str, ends: float) -> tuple[bytes, str | None]:
-    """The first bytes, or where else they are."""
+    """The first bytes, or the address that it redirects to."""
     import httpx  # slow to import, and only a check of a URL needs it
 
     asked = httpx.URL(url)

@@ -1,4 +1,4 @@
-"""From a row of a file to an E.164 number, or to the reason why not."""
+"""From a row of a file to an E.164 number, or to the reason why it has none."""
 
 from posthorn.content.recipients.intake import Intake, read_recipients
 from posthorn.content.recipients.phones import PhoneReader, Reason

@@ -1,4 +1,4 @@
-"""The codes of tickets in a list: which column has them, what a code may be, and which are easily taken for another."""
+"""The ticket codes of a list: which column holds them, what a code may be, and which are easily confused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHOWN = 5
 
 
 class WrongCode(Reason):
-    """Why a row's code cannot be sent: the row is shown by its code, not by its number."""
+    """Why a row's code cannot be sent. Such a row is shown by its code, not by its number."""
 
     __slots__ = ()
 
@@ -41,7 +41,7 @@ class CodeRules:
 
 
 def wrong_code(code: str, rules: CodeRules) -> WrongCode | None:
-    """Why the code cannot be sent; None where it can."""
+    """Why the code cannot be sent; None if it can."""
     if rules.takes(code):
         return None
     if not code:
@@ -54,12 +54,12 @@ def wrong_code(code: str, rules: CodeRules) -> WrongCode | None:
 
 
 def code_column(file: CsvFile, wanted: str | None, rules: CodeRules, *, generates: bool) -> int | None:
-    """The column of codes, or None where every code is to be generated.
+    """The column of codes, or None if every code is to be generated.
 
-    A column whose name only may mean codes is taken where no code is generated; else the operator is asked.
+    A column whose name may mean codes is used if no code is generated; otherwise the operator is asked.
 
     Raises:
-        InputError: there is none and none is generated, two could be meant, or one may not be passed over.
+        InputError: no column is found and no code is generated, two columns could be meant, or one may not be ignored.
     """
     if wanted is not None:
         return _wanted(file, wanted, generates=generates)
@@ -80,14 +80,14 @@ def code_column(file: CsvFile, wanted: str | None, rules: CodeRules, *, generate
         name = plain(file.titles[likely[0]])
         raise InputError(
             "barcode_column",
-            f'the column "{name}" may hold codes, and barcode = "generate" would pass them over; use them with'
+            f'the column "{name}" may hold codes, and barcode = "generate" would ignore them; use them with'
             f' barcode_column = "{name}", or generate all with barcode_column = ""',
         )
     if not likely and not generates:
         raise InputError(
             "attendees",
             f"{file.path} has no column barcode_id (it has {columns.listed(file.titles)}); name it with barcode_column ="
-            ' "…", or say barcode = "generate"',
+            ' ~ "…", or set barcode = "generate"',
         )
     return likely[0] if likely else None
 
@@ -96,12 +96,12 @@ def _wanted(file: CsvFile, wanted: str, *, generates: bool) -> int | None:
     if wanted:
         return columns.named_column(file.titles, wanted, "barcode_column")
     if not generates:
-        raise InputError("barcode_column", 'it is empty: no column has codes; say barcode = "generate" too')
+        raise InputError("barcode_column", 'it is empty, so no column has codes; set barcode = "generate" too')
     return None
 
 
 def _look_like_codes(file: CsvFile, index: int, rules: CodeRules) -> bool:
-    """Whether most values could be codes, and hardly any stands there twice: not a kind of ticket, say."""
+    """Whether most values could be codes and hardly any occurs twice, as a kind of ticket would."""
     values = {value: count for value, count in file.sample(index).items() if value}
     total = sum(values.values())
     fit = sum(count for value, count in values.items() if rules.takes(value) or _EXPONENT.fullmatch(value))
@@ -109,7 +109,7 @@ def _look_like_codes(file: CsvFile, index: int, rules: CodeRules) -> bool:
 
 
 def alike_caution(alike: Sequence[tuple[int, int, str, str]]) -> list[Caution]:
-    """That codes differ only in case or leading zeros: (line, later line, code, later code) of each pair."""
+    """A warning about codes that differ only in case or leading zeros: (line, later line, code, later code) of each pair."""
     if not alike:
         return []
     shown = "; ".join(
@@ -119,6 +119,6 @@ def alike_caution(alike: Sequence[tuple[int, int, str, str]]) -> list[Caution]:
     return [
         Caution(
             "codes_alike",
-            f"codes that differ only in case or leading zeros, which a scanner may take for one: {shown}{more}",
+            f"codes that differ only in case or leading zeros, which a scanner may take for the same: {shown}{more}",
         )
     ]

@@ -1,6 +1,6 @@
-"""Which column of a list holds the numbers, which the codes, and which say that somebody wants no messages.
+"""Which column of a list holds the numbers, which the codes, and which may say that somebody wants no messages.
 
-Names are compared without case, accents, spaces and punctuation. Where two columns could be meant, neither is taken.
+Names are compared without case, accents, spaces and punctuation. If two columns could be meant, neither is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _table(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# Words, and pairs run together, that make a column one of numbers: Polish, English, German.
+# Words, and pairs of words joined, that name a column of numbers: Polish, English, German.
 _PHONE_WORDS = _table(
     "phone phones telephone telefon telefony telefonu telefonnummer telefonnr telefonnumer tel nrtel telnr teln kom komorka"
     " komorkowy komorki komorkowe mobile mobil mobiltelefon mobilnummer mobilnr mobilfunk mobilfunknummer mobiles cell"
@@ -35,7 +35,7 @@ _WEAK_NAMES = _table(
     " destination empfanger contactno"
 )
 _CONTACT_NUMBERS = frozenset({"contactnumber", "numerkontaktowy", "nrkontaktowy", "kontaktnummer", "whatsappnumber"})
-# What such a column holds instead, where one of these words stands in its name.
+# A column with one of these words in its name holds something else.
 _NOT_PHONES = _table(
     "type typ rodzaj model carrier operator extension ext device provider label opt optin optout consent zgoda zgody"
     " verified status country code app os date data time fax faks telefax pager valid kraj kierunkowy notes uwagi prefix"
@@ -66,12 +66,12 @@ def words_of(name: str) -> list[str]:
 
 
 def folded(name: str) -> str:
-    """A name as it is compared: letters and digits only."""
+    """A name in the form that is compared: letters and digits only."""
     return "".join(words_of(name))
 
 
 def is_phone_name(name: str) -> bool:
-    """Whether a column of that name holds phone numbers by its name alone."""
+    """Whether the name alone says that the column holds phone numbers."""
     words = words_of(name)
     if _NOT_PHONES.intersection(words):
         return False
@@ -81,23 +81,23 @@ def is_phone_name(name: str) -> bool:
 
 
 def is_weak_phone_name(name: str) -> bool:
-    """Whether a column of that name may hold phone numbers, or any other number."""
+    """Whether the name may mean phone numbers, or any other numbers."""
     return folded(name) in _WEAK_NAMES
 
 
 def is_code_name(name: str) -> bool:
-    """Whether a column of that name holds barcodes by its name alone."""
+    """Whether the name alone says that the column holds barcodes."""
     return folded(name) in _CODE_NAMES
 
 
 def may_be_code_name(name: str) -> bool:
-    """Whether a column of that name may hold tickets' codes."""
+    """Whether the name may mean tickets' codes."""
     words = words_of(name)
     return not _NOT_CODES.intersection(words) and (is_code_name(name) or bool(_CODE_WORDS.intersection(words)))
 
 
 def is_consent_name(name: str) -> bool:
-    """Whether a column of that name may say that somebody wants no messages."""
+    """Whether the name may mean that somebody wants no messages."""
     words = words_of(name)
     if _NOT_CONSENT.intersection(words):
         return False
@@ -108,7 +108,7 @@ def named_column(titles: Sequence[str], wanted: str, key: str) -> int:
     """The column that the operator names: by its exact name, else without case, accents and punctuation.
 
     Raises:
-        InputError: there is none, or more than one; what there is is listed.
+        InputError: no column fits, or several do; the message lists the columns.
     """
     exact = [index for index, title in enumerate(titles) if title == wanted]
     alike = exact or [index for index, title in enumerate(titles) if title and folded(title) == folded(wanted)]
@@ -122,13 +122,13 @@ def named_column(titles: Sequence[str], wanted: str, key: str) -> int:
 
 
 def phone_column(titles: Sequence[str], share: Callable[[int], float | None]) -> int | None:
-    """The column of numbers, or None where no name says so.
+    """The column of numbers, or None if no name says so.
 
-    ``share`` is the share of a column's values that are numbers an MMS reaches, None where it has no values: asked only for
-    names that may mean any number.
+    ``share`` returns the share of a column's values that are numbers an MMS reaches, None if it has no values. It is asked
+    only about names that may mean any number.
 
     Raises:
-        InputError: two could be meant; both are named, with the key that decides.
+        InputError: two columns could be meant; the message names both, and the key that decides.
     """
     strong = [index for index, title in enumerate(titles) if is_phone_name(title)]
     found = strong
@@ -152,13 +152,13 @@ def phone_column(titles: Sequence[str], share: Callable[[int], float | None]) ->
 
 
 def which_of(titles: Sequence[str], found: Sequence[int], key: str) -> str:
-    """What to do where several columns could be meant: name one with ``key``, where one has a name of its own."""
+    """What to do if several columns could be meant: name one with ``key``, if one has a unique name."""
     alone = next((titles[index] for index in found if titles.count(titles[index]) == 1), None)
     return "rename all but one in the list" if alone is None else f'say which: {key} = "{plain(alone)}"'
 
 
 def listed(titles: Iterable[str], most: int = 20) -> str:
-    """Column names for a sentence, each cut, the rest counted."""
+    """Column names for a sentence, each one shortened, the rest counted."""
     names = [plain(title, most=40) or "(unnamed)" for title in titles]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 

@@ -1,7 +1,7 @@
 """Streams the rows of a CSV file, or of a bare list of numbers, with their physical line numbers.
 
-It holds neither the file nor more than a bounded piece of a line, and never drops a row silently: what cannot be read comes
-out as a row with a reason, and what would swallow other rows (a stray quote) refuses the file.
+It holds neither the file nor more than a bounded piece of a line, and never drops a row silently: a row that cannot be read
+comes with a reason, and a file in which a stray quote would swallow other rows is refused.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _ROW_LINES = 100
 _ONE_COLUMN = "\x1f"
 _DELIMITERS = ",;\t|"
 _HEADER_LINES = 20
-"""Lines a header may run over: a quoted cell of it may hold line breaks."""
+"""The most lines of a header: its quoted cells may hold line breaks."""
 _SAMPLE_ROWS = 1_000
 _SEP = re.compile(r'\ufeff?"?sep=([^\w"\r\n])"?[\r\n]*', re.IGNORECASE)
-"""The first line by which Excel is told the delimiter."""
+"""The first line that tells Excel the delimiter."""
 _NUMBER_LIKE = re.compile(r"(?:\d\D{0,2}){7}")
 
 Row = tuple[int, list[str], Reason | None]
-"""The line a row begins on, its cells, and why it cannot be taken (then the cells may be incomplete)."""
+"""The line a row begins on, its cells, and why it is rejected, if it is (then the cells may be incomplete)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """The names of the columns as written, the delimiter, and where the header begins and ends (0 and 0: there is none)."""
+    """The names of the columns as written, the delimiter, the header's first and last line (0 if there is none)."""
 
     titles: tuple[str, ...]
     delimiter: str
@@ -65,11 +65,11 @@ class _Header:
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:
-    """A surveyed file. ``columns`` are its header's names, casefolded, ``titles`` the same as written; a bare list has the
-    one column ``phone``, and ``header_line`` 0.
+    """A surveyed file. ``columns`` are its header's names, casefolded; ``titles`` are the same as written. A bare list has
+    only the column ``phone``, and ``header_line`` is 0.
 
-    ``sha256`` is of the file's bytes, ``lines`` an upper bound of its rows, ``phone_column`` an index into ``columns``;
-    ``filters`` are indices with the values a row must have.
+    ``sha256`` is the hash of the file's bytes, ``lines`` an upper bound of its rows, ``phone_column`` an index into
+    ``columns``. ``filters`` are indices of columns with the values that a row must have.
     """
 
     path: Path
@@ -92,23 +92,23 @@ class CsvFile:
         return plain(self.titles[self.phone_column], most=60)
 
     def counts(self, cells: list[str]) -> bool:
-        """Whether ``only_where`` takes the row."""
+        """Whether ``only_where`` lets the row count."""
         return all(
             (cells[index].strip().casefold() if index < len(cells) else "") in values for index, values in self.filters
         )
 
     def sample(self, index: int, most: int = _SAMPLE_ROWS) -> Counter[str]:
-        """The values of a column in the first rows, stripped, with how often each stands there."""
+        """The values of a column in the first rows, stripped, with how often each occurs."""
         with contextlib.closing(self.rows()) as rows:
             read = [cells for _, cells, problem in islice(rows, most) if problem is None]
         return Counter(cells[index].strip() if index < len(cells) else "" for cells in read)
 
     def rows(self) -> Generator[Row, None, None]:
-        """Every row but the header and blank ones, in the file's order; the same each time.
+        """Every row except the header and blank ones, in the file's order; the same each time.
 
         Raises:
             InputError: a stray quote swallows other rows.
-            FileChanged: it is not the file that was surveyed.
+            FileChanged: it is no longer the file that was surveyed.
         """
         with opened(self.path, self.field, "a CSV file") as file:
             watched = Watched(file)
@@ -139,7 +139,7 @@ class CsvFile:
                 yield begins, cells, None
 
     def _records(self, lines: Lines) -> Iterator[tuple[int, int, list[str], Reason | None]]:
-        """What the csv module makes of the lines, each with its first and last line."""
+        """The rows that the csv module reads, each with its first and last line."""
         reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
         begins = 1
         while True:
@@ -157,7 +157,7 @@ class CsvFile:
                 return
 
     def _refuse_swallowed(self, begins: int, ended: int, error: csv.Error | None = None) -> None:
-        """A row over several lines that ends wrongly, or not for long, would hide the rows inside it."""
+        """Refuse a row of many lines, or one that ends wrongly: it would hide the rows inside it."""
         at_the_end = error is not None and "unexpected end" in str(error)
         if ended > begins or at_the_end:
             end = "is never closed" if at_the_end else f"runs on to line {ended}"
@@ -165,14 +165,14 @@ class CsvFile:
 
 
 def open_csv(path: Path, field: str, wanted: Wanted | None = None) -> CsvFile:
-    """Survey ``path`` (its bytes once, its first rows once) so that its rows can be streamed.
+    """Survey ``path`` so that its rows can be streamed. Its bytes are read once, its first rows once more.
 
-    ``field`` is what the operator calls the file ("recipients", "attendees"). Encoding: UTF-8, UTF-16 and UTF-32 by their
-    byte order mark, else UTF-8 where all bytes are, else cp1250. Delimiter: what a first line ``sep=;`` says, else comma,
-    semicolon, tab or bar.
+    ``field`` is what the operator calls the file ("recipients", "attendees"). Encoding: UTF-8, UTF-16 or UTF-32 by the
+    byte order mark; else UTF-8 if all bytes are valid; else cp1250. Delimiter: the one in a first line ``sep=;``, else
+    comma, semicolon, tab or bar.
 
     Raises:
-        InputError: no such file, not readable, not text, empty, or without one certain column of numbers.
+        InputError: no such file, not readable, not text, empty, or without exactly one clear column of numbers.
     """
     wanted = wanted or Wanted()
     path = existing(path, field)
@@ -200,7 +200,7 @@ def open_csv(path: Path, field: str, wanted: Wanted | None = None) -> CsvFile:
 
 
 def _is_bare(cell: str) -> bool:
-    """Whether the only cell of the first line is a value, not a name: it has digits, and does not name numbers."""
+    """Whether the only cell of the first line is a value and not a name: it has digits, and is not a name for numbers."""
     return bool(re.search(r"\d", cell)) and not columns.is_phone_name(cell)
 
 
@@ -228,7 +228,7 @@ def _phone_column(file: CsvFile, wanted: Wanted) -> int:
 
 
 def _header(path: Path, field: str, encoding: str) -> _Header:
-    """The header: the first row that is not blank, read as a row, for a quoted cell may hold line breaks."""
+    """The header: the first row that is not blank. It is read as a row, since a quoted cell may hold line breaks."""
     with opened(path, field, "a CSV file") as file:
         lines = decoded(file, encoding, bounded=True)
         first, head = _first_lines(lines, path, field)
@@ -252,7 +252,7 @@ def _header(path: Path, field: str, encoding: str) -> _Header:
 
 
 def _first_lines(lines: Lines, path: Path, field: str) -> tuple[int, list[str]]:
-    """The number of the first line that is not blank, and the lines from there on that a header may take."""
+    """The number of the first line that is not blank, and the lines from there on that a header may use."""
     first, head = 0, list[str]()
     for number, line in enumerate(lines, start=1):
         if lines.overlong:
@@ -270,7 +270,7 @@ def _first_lines(lines: Lines, path: Path, field: str) -> tuple[int, list[str]]:
 
 
 def _merit(head: list[str], delimiter: str) -> tuple[bool, int]:
-    """What speaks for a delimiter: that a column of numbers has a name by it, then how many cells it makes."""
+    """How well a delimiter fits: whether it gives a column with a name for numbers, then how many cells it gives."""
     cells, _ = _first_record(head, delimiter)
     whole = [cell for cell in cells if not any(other in cell for other in _DELIMITERS)]
     named = any(columns.is_phone_name(cell) or columns.is_weak_phone_name(cell) for cell in whole)
@@ -278,7 +278,7 @@ def _merit(head: list[str], delimiter: str) -> tuple[bool, int]:
 
 
 def _first_record(head: list[str], delimiter: str) -> tuple[list[str], int]:
-    """The cells of the first row and how many lines it takes; of its first line where its quotes do not match."""
+    """The cells of the first row and its number of lines; those of its first line if its quotes do not match."""
     reader = csv.reader(head, delimiter=delimiter, strict=True)
     try:
         return next(reader, []), reader.line_num

@@ -1,4 +1,4 @@
-"""What is odd about a list of people: a column that says who wants no messages, one of numbers that holds hardly any."""
+"""Warnings about a list: a column that may say who wants no messages, a column of numbers that holds hardly any."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def _consent(file: CsvFile) -> Iterator[Caution]:
         yield Caution(
             "consent_column",
             f'column "{name}" may say who wants no messages: {shown};'
-            f' only_where = {{ {key} = "…" }} takes only the rows with the value you name',
+            f' only_where = {{ {key} = "…" }} ~ takes only the rows with the value you name',
         )
 
 
 def _doubtful_column(file: CsvFile, region: str) -> Iterator[Caution]:
-    """That most values of the column are not numbers, and another column's are."""
+    """A warning if most values of the column are not numbers and those of another column are."""
     if _share(file, file.phone_column, region) >= 0.5:
         return
     others = [index for index in range(len(file.titles)) if index != file.phone_column]
@@ -50,7 +50,7 @@ def _doubtful_column(file: CsvFile, region: str) -> Iterator[Caution]:
         yield Caution(
             "column_doubtful",
             f'most values of column "{file.phone_title}" are not numbers that an MMS reaches, and those of "{name}" are;'
-            f' is it meant? column = "{name}"',
+            f' should it be column = "{name}"?',
         )
 
 

@@ -1,6 +1,6 @@
-"""From a file of recipients to unique numbers in the file's order, every other row counted and given a reason.
+"""From a file of recipients to unique numbers in the file's order. Every other row is counted and given a reason.
 
-It keeps no recipient but a compact table of the numbers seen, knows no ledger, and never logs a number.
+It keeps only a compact table of the numbers seen, does not know the ledger, and never logs a number.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Batch = list[tuple[int, Phone]]
 
 
 class Intake:
-    """A file of recipients. Iterating yields batches; the counters count along, and start anew with each iteration.
+    """A file of recipients. Iterating yields batches and updates the counters, which start again with each iteration.
 
     ``sha256`` is of the file's bytes. ``input`` is always ``accepted + invalid + duplicate``; blank lines are not input.
     ``first_rejects`` holds the first ``keep_rejects`` rejects; the rejects file, if one is asked for, holds all of them.
-    ``reasons`` counts invalid rows by why. Rows that ``only_where`` leaves out are not input: ``left_out`` counts them.
+    ``reasons`` counts invalid rows by reason. Rows that ``only_where`` leaves out are not input: ``left_out`` counts them.
     """
 
     def __init__(self, file: CsvFile, reader: PhoneReader, rejects: Path | None) -> None:
@@ -85,7 +85,7 @@ class Intake:
                 yield row
 
     def _phone(self, row: Row, seen: SeenPhones) -> Phone | None:
-        """The row's number if it is a valid one and new; else the row is counted and reported."""
+        """The row's number if it is valid and new; otherwise the row is counted and reported."""
         line, cells, problem = row
         column = self._file.phone_column
         text = cells[column] if column < len(cells) else ""
@@ -114,17 +114,17 @@ def read_recipients(
 ) -> Intake:
     """Open a campaign's recipients: a CSV with a column of numbers (``columns.py`` has the names), or one number per line.
 
-    ``region`` is that of numbers written without a country prefix. Mobiles are taken, landlines only where ``landlines``.
+    ``region`` is that of numbers without a country prefix. Mobiles are accepted; landlines only if ``landlines``.
 
     Raises:
-        InputError: the file cannot be used; here or, where only reading on shows it, while iterating.
+        InputError: the file cannot be used. It may also be raised while iterating, if only reading on shows it.
     """
     file = open_csv(path, "recipients", wanted or Wanted(region))
     return Intake(file, phone_reader(file, region, landlines=landlines), rejects)
 
 
 def phone_reader(file: CsvFile, region: str, *, landlines: bool) -> PhoneReader:
-    """The reader of a list's numbers; in a column ``msisdn`` they are international by their own name."""
+    """The reader of a list's numbers. Numbers in a column ``msisdn`` are international, as that name says."""
     international = folded(file.titles[file.phone_column]) == "msisdn"
     return PhoneReader(region, kinds=WITH_LANDLINES if landlines else MESSAGING, international=international)
 
@@ -133,18 +133,18 @@ class SeenPhones:
     """The numbers seen and the line of each: an open-addressed table in two flat arrays, 12 bytes a slot.
 
     For a million numbers that is 25 MB and 0.75 s. A dict takes 105 MB and 0.4 s. A bitmap (pyroaring) takes 4 MB and 0.4 s,
-    but does not know the lines, and a rejected row has to say in which line its number stood before.
+    but does not know the lines, and a rejected row has to say on which line its number came first.
     """
 
     def __init__(self, most: int) -> None:
-        """Room for up to ``most`` numbers, so that it never has to grow."""
+        """Make room for up to ``most`` numbers, so that it never has to grow."""
         slots = 1 << max(8, (most * 3 // 2).bit_length())
         self._mask = slots - 1
         self._phones = array("Q", bytes(8 * slots))
         self._lines = array("L" if array("I").itemsize < 4 else "I", bytes(4 * slots))
 
     def add(self, phone: Phone, line: int) -> int:
-        """Remember ``phone``; the line where it was seen before, or 0 if it is new."""
+        """Remember ``phone``; returns the line where it was seen before, or 0 if it is new."""
         phones, mask = self._phones, self._mask
         slot = (phone * 0x9E3779B1 >> 16) & mask
         while phones[slot]:

@@ -1,7 +1,7 @@
-"""From a written phone number to E.164, or to the reason why not; it never guesses digits that are not there.
+"""From a written phone number to E.164, or to the reason why it is none; it never guesses missing digits.
 
-``phonenumbers`` is the judge. Its ``parse`` takes tens of microseconds per number, so what its own metadata settles at once
-(``_Numbering``) is settled by compiled patterns; everything else goes through ``parse`` and ``is_valid_number``.
+``phonenumbers`` decides. Its ``parse`` takes tens of microseconds per number, so patterns compiled from its own metadata
+(``_Numbering``) decide the clear cases; everything else goes through ``parse`` and ``is_valid_number``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from posthorn.models import Phone
 
 
 class Reason(str):
-    """Why a row is not taken: a short sentence for the rejects file, without the value itself."""
+    """Why a row is rejected: a short sentence for the rejects file, without the value itself."""
 
     __slots__ = ()
 
@@ -52,13 +52,13 @@ _LENGTH_REASONS = {
     ValidationResult.TOO_LONG: TOO_LONG,
 }
 _SHORTEST, _MAX_LENGTH = 3, 22
-"""Digits beyond which no parser need be asked: E.164 has 15, an international and a national prefix may come on top."""
+"""More digits are surely no number: E.164 has 15, and an international and a national prefix may be added."""
 
 _SHORTEST_ABROAD = 10
-"""Digits from which a bare number may be taken for one with its country code."""
+"""The fewest digits of a bare number that may include its country code."""
 
 _MAX_TEXT_LENGTH = 100
-"""Characters a cell may have before it is looked at more closely: patterns that search take long over long texts."""
+"""The longest cell that is examined closely: searching long texts by patterns takes long."""
 
 _DIALLED = re.compile(r"\+?[0-9]+")
 _SEVERAL = re.compile(
@@ -67,7 +67,7 @@ _SEVERAL = re.compile(
     re.IGNORECASE,
 )
 _LAST_DIGITS_AGAIN = re.compile(r"([^-–—]*\d)\s*[-–—]\s*\d{1,2}\s*")
-"""``1234567-8`` may mean two numbers, or an extension, where ``1234567`` is a number already."""
+"""``1234567-8`` may mean two numbers, or an extension, if ``1234567`` is a number by itself."""
 
 _TRUNK_IN_BRACKETS = re.compile(r"\A(\(?(?:\+|00)\s*\d{1,3}\)?\s*)[(\[]0[)\]]")
 _DIGITS = re.compile(r"\d+")
@@ -79,7 +79,7 @@ _EXTENSION = re.compile(r"[^a-z]*\d[^a-z]*(?:[;,]?\s*(?:ext[a-z]*|x|wew[a-z]*|in
 
 
 Kinds = frozenset[int]
-"""Kinds of numbers (``phonenumbers.PhoneNumberType``) that are taken."""
+"""Kinds of numbers (``phonenumbers.PhoneNumberType``) that are accepted."""
 
 _TYPE = phonenumbers.PhoneNumberType
 MESSAGING: Kinds = frozenset({_TYPE.MOBILE, _TYPE.FIXED_LINE_OR_MOBILE})
@@ -123,7 +123,7 @@ def kind_of(phone: Phone) -> int:
 
 
 def rejected_kinds(reasons: Mapping[str, int]) -> Counter[str]:
-    """Of counted reasons, those that are kinds of numbers: ``{"landline": 3, "pager": 1}``."""
+    """The counted reasons that are kinds of numbers: ``{"landline": 3, "pager": 1}``."""
     return Counter({_KIND_NAMES[reason]: count for reason, count in reasons.items() if reason in _KIND_NAMES})
 
 
@@ -133,7 +133,7 @@ def is_landline(phone: Phone) -> bool:
 
 
 def country_of(phone: Phone) -> str:
-    """The region of a valid number (``PL``), or ``001`` where it belongs to no country."""
+    """The region of a valid number (``PL``), or ``001`` if it belongs to no country."""
     digits = str(phone)
     for length in (1, 2, 3):
         regions = COUNTRY_CODE_TO_REGION_CODE.get(int(digits[:length]))
@@ -145,15 +145,15 @@ def country_of(phone: Phone) -> str:
 
 
 def _shared_code_region(phone: Phone) -> str:
-    """The region of a number whose country code several have."""
+    """The region of a number whose country code several regions share."""
     return phonenumbers.region_code_for_number(phonenumbers.parse(f"+{phone}")) or "001"
 
 
 class _Dialled(dict[int, str | None]):
-    """What ``str.translate`` makes of one character: a digit of any script, a plus, nothing, or the character itself.
+    """What ``str.translate`` replaces one character by: a digit of any script, a plus, nothing, or the character itself.
 
-    Dropped are what people and programs put between digits: spaces, dashes, brackets, full stops, and invisible marks such
-    as those a messenger copies along. A stroke is not: it may stand between two numbers.
+    What people and programs put between digits is dropped: spaces, dashes, brackets, full stops, and invisible marks such
+    as those that messengers copy along. A slash is kept: it may separate two numbers.
     """
 
     def __missing__(self, code: int) -> str | None:
@@ -174,15 +174,15 @@ _DIALLED_CHARACTERS = _Dialled()
 class PhoneReader:
     """Reads numbers as they are written in ``region`` (two letters): national, with ``+`` or with the dialling prefix.
 
-    It departs from ``phonenumbers`` in one thing. In Germany and elsewhere ``4915123456789`` is a valid landline if it is
+    It differs from ``phonenumbers`` in one thing. In Germany and elsewhere ``4915123456789`` is a valid landline if it is
     read as a national number, and a mobile if it is read with its country code. An MMS goes to mobiles, and lists leave
-    the plus out far oftener than a landline's zero: it is read as the mobile.
+    out the plus far more often than a landline's zero, so it is read as the mobile.
 
-    ``kinds`` are the kinds of numbers that are taken (``MESSAGING``, ``WITH_LANDLINES``); None takes any valid number.
-    ``international`` reads bare digits that are not a number of the region as if a plus stood before them.
+    ``kinds`` are the kinds of numbers that are accepted (``MESSAGING``, ``WITH_LANDLINES``); None accepts any valid number.
+    ``international`` reads bare digits that are not a number of the region as if they had a plus.
 
     Raises:
-        InputError: no such region.
+        InputError: there is no such region.
     """
 
     def __init__(self, region: str, *, kinds: Kinds | None = None, international: bool = False) -> None:
@@ -225,7 +225,7 @@ class PhoneReader:
         return phone if self._kinds is None else self._of_kind(phone)
 
     def _quick(self, number: str) -> Phone | None:
-        """A number of the region that is surely of a kind that is taken, without asking for its kind."""
+        """A number of the region that is surely of an accepted kind, found without asking ``phonenumbers``."""
         if number[0] != "+":
             if self._national.match(number):
                 return Phone(int(self._code + number))
@@ -239,7 +239,7 @@ class PhoneReader:
         return phone if kind in (self._kinds or ()) else _KIND_REASONS.get(kind, NOT_A_NUMBER)
 
     def _otherwise(self, number: str, reason: Reason) -> Phone | Reason:
-        """What else the digits may be: international without a plus, or national with a zero that the region has not."""
+        """What else the digits may be: international without a plus, or national with an extra zero."""
         if number.isdigit() and len(number) >= _SHORTEST_ABROAD:
             abroad = self._parsed(f"+{number}")
             abroad = abroad if isinstance(abroad, Reason) else self._of_kind(abroad) if self._kinds else abroad
@@ -250,7 +250,7 @@ class PhoneReader:
         return reason
 
     def _hinted(self, text: str, reason: Reason) -> Reason:
-        """A reason that says more: letters of a wrong encoding between the digits of a number."""
+        """A more precise reason: letters of a wrong encoding between the digits of a number."""
         if reason is NOT_A_NUMBER and len(text) <= _MAX_TEXT_LENGTH and not text.isascii():
             bare = "".join(one for one in text if one.isascii() or not (one.isalpha() or one in "\ufffd†‡"))
             if bare != text and not isinstance(self.read(bare), Reason):
@@ -258,7 +258,7 @@ class PhoneReader:
         return reason
 
     def _settled(self, number: str) -> Phone | None:
-        """The number where the patterns prove what ``parse`` and ``is_valid_number`` would say; None asks them."""
+        """The number, if the patterns prove what ``parse`` and ``is_valid_number`` would say; else None."""
         if self._kinds is None and (quick := self._quick(number)) is not None:
             return quick
         abroad = number[0] == "+" or self._abroad.match(number)
@@ -333,7 +333,7 @@ def _instead(text: str, number: str) -> Reason:
 
 
 def _holds_several(text: str) -> bool:
-    """Whether more than one number may stand in ``text``: by a sign that parts numbers, or as two long groups of digits."""
+    """Whether ``text`` may hold more than one number: by a separator, or as two long groups of digits."""
     if _SEVERAL.search(text):
         return True
     groups = [(group[0], group.start()) for group in _DIGITS.finditer(text) if len(group[0]) >= _LONG_GROUP]
@@ -345,11 +345,11 @@ def _holds_several(text: str) -> bool:
 
 
 class _Numbering:
-    """One region's numbering as patterns of whole national numbers, from the metadata that ``phonenumbers`` itself goes by.
+    """One region's numbering as patterns of whole national numbers, from the metadata that ``phonenumbers`` itself uses.
 
     ``viable`` is the region's general description, ``valid`` also asks for one of its kinds (mobile, fixed line, ...), and
-    ``untouched`` is a viable number from which no national prefix would be taken off. ``trunk`` is that prefix at the start
-    of a number, or None where taking it off means more than cutting.
+    ``untouched`` is a viable number from which no national prefix would be removed. ``trunk`` is that prefix at the start
+    of a number, or None if removing it means more than cutting it off.
     """
 
     def __init__(self, metadata: PhoneMetadata) -> None:
@@ -368,14 +368,14 @@ class _Numbering:
         self.mobile = _pattern(metadata.mobile) or "(?!)"
         self.prefix = prefix
         self.settled = f"(?!{prefix}){self.valid}"
-        # phonenumbers asks for the dearer kinds first: what is one of them is not a mobile
+        # phonenumbers checks the more expensive kinds first: a number of one of them is not a mobile
         dearer = "|".join(pattern for pattern in map(_pattern, kinds[2:]) if pattern) or "(?!)"
         self.messaging = f"(?={_pattern(general) or '(?!)'})(?!{dearer}){self.mobile}"
         self._messaging = re.compile(self.messaging)
         self._settled = re.compile(self.settled)
 
     def is_mobile(self, national: str) -> bool:
-        """Whether a valid national number is surely a mobile, or fixed line and mobile in one."""
+        """Whether a valid national number is surely a mobile, or of a kind that is both fixed line and mobile."""
         return self._messaging.match(national) is not None
 
     def settles(self, national: str) -> bool:
@@ -384,7 +384,7 @@ class _Numbering:
 
 
 def _pattern(kind: PhoneNumberDesc | None) -> str | None:
-    """What a whole national number of one kind matches: its pattern, in one of its lengths."""
+    """The pattern of a whole national number of one kind, in one of its lengths."""
     if kind is None or not kind.national_number_pattern:
         return None
     lengths = "|".join(f"[0-9]{{{length}}}" for length in kind.possible_length or ())
@@ -393,9 +393,10 @@ def _pattern(kind: PhoneNumberDesc | None) -> str | None:
 
 @functools.cache
 def _numbering_of(code: str) -> _Numbering | None:
-    """The numbering of a country code, or None for what is not a code or is left to ``phonenumbers``.
+    """The numbering of a country code, or None if it is not a code or is left to ``phonenumbers``.
 
-    Where regions share a code the first is asked first there too; a region told apart by leading digits is left alone.
+    If regions share a code, the first is used, as ``phonenumbers`` does. A code whose regions differ by leading digits is
+    left to it.
     """
     regions = COUNTRY_CODE_TO_REGION_CODE.get(int(code), ()) if code.isdigit() and code[0] != "0" else ()
     metadata = PhoneMetadata.metadata_for_region(regions[0], None) if regions else None

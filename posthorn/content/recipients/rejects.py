@@ -1,4 +1,4 @@
-"""The rejects file: each row that is not taken, with its line, its value and the reason, safe to open in a spreadsheet.
+"""The rejects file: each rejected row with its line, its value and the reason, safe to open in a spreadsheet.
 
 It holds phone numbers in full, so only its owner may read it; it never appears half written.
 """
@@ -17,13 +17,13 @@ from typing import IO, Any, Self
 from posthorn.errors import InputError
 
 _MAX_VALUE_LENGTH = 100
-_FORMULA_STARTS = frozenset("=+-@\u2212")  # the last is the minus sign of typesetting
+_FORMULA_STARTS = frozenset("=+-@\u2212")  # the last is the typographic minus sign
 _INVISIBLE = frozenset({"Cf", "Cc", "Mn", "Zs"})
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """One row that is not taken. Its ``value`` is as written in the file, and kept out of reprs and so out of logs."""
+    """One rejected row. Its ``value`` is as written in the file. It is kept out of reprs, and so out of logs."""
 
     line: int
     value: str = field(repr=False)
@@ -31,10 +31,10 @@ class Reject:
 
 
 def spreadsheet_safe(value: str) -> str:
-    """``value`` on one line, with an apostrophe before whatever a spreadsheet could take for a formula.
+    """``value`` on one line, with an apostrophe before anything that a spreadsheet could take for a formula.
 
-    Look-alikes count (``＝``, ``﹢``, ``－``, ``＠``): some programs read them as what they look like. So does what stands
-    behind blanks, invisible characters, or a semicolon, which begins a cell in many countries.
+    Look-alikes count (``＝``, ``﹢``, ``－``, ``＠``): some programs read them as what they look like. So does what comes
+    after blanks, invisible characters, or a semicolon, which begins a cell in many countries.
     """
     line = "".join(character if character.isprintable() else " " for character in value)
     begins_blank = value[:1] in ("\t", "\r", "\n")
@@ -43,7 +43,7 @@ def spreadsheet_safe(value: str) -> str:
 
 
 def _is_formula(cell: str) -> bool:
-    """Whether the first character that can be seen begins a formula."""
+    """Whether the first visible character begins a formula."""
     first = next((one for one in cell if not (one.isspace() or unicodedata.category(one) in _INVISIBLE)), "")
     return unicodedata.normalize("NFKC", first)[:1] in _FORMULA_STARTS
 
@@ -51,7 +51,7 @@ def _is_formula(cell: str) -> bool:
 class RejectsFile:
     """Writes ``path`` (columns line, value, reason; mode 0600) when it is closed without an error.
 
-    With no reject there is no file, and one of an earlier run is removed. After an error the earlier file stays.
+    Without rejects there is no file, and one of an earlier run is removed. After an error the earlier file stays.
 
     Raises:
         InputError: the file cannot be written.

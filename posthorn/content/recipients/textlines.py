@@ -1,4 +1,4 @@
-"""The lines of a text file of unknown encoding, hashed as they are read; a long line is cut, so none fills the memory."""
+"""The lines of a text file of unknown encoding, hashed as they are read. Long lines are cut, to bound memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BOMS = (
 
 
 class Lines(Protocol):
-    """Lines with their endings; ``overlong`` is the number of the last one that was cut, 0 for none."""
+    """Lines with their endings; ``overlong`` is the number of the last line that was cut, 0 if none was."""
 
     overlong: int
 
@@ -44,7 +44,7 @@ class Survey:
 
 
 def survey(path: Path, field: str) -> Survey:
-    """Read the bytes once: their hash, their encoding, how many lines.
+    """Read the bytes once, for their hash, their encoding and the number of lines.
 
     Raises:
         InputError: it is empty, not text, or not a CSV file.
@@ -76,7 +76,7 @@ def _decodes(decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool = 
 
 
 def _encoding(head: bytes, path: Path, field: str) -> str | None:
-    """What the first bytes say, or None where they leave it open."""
+    """The encoding that the first bytes show, or None if they leave it open."""
     if not head:
         raise InputError(field, f"{path} is empty")
     kind = file_kind(head[:HEAD_BYTES])
@@ -91,7 +91,7 @@ def _encoding(head: bytes, path: Path, field: str) -> str | None:
 
 
 class Watched(io.RawIOBase):
-    """A raw file whose bytes are hashed as they pass."""
+    """A raw file whose bytes are hashed as they are read."""
 
     def __init__(self, file: io.FileIO) -> None:
         self._file = file
@@ -132,7 +132,7 @@ class _PlainLines:
 
 
 class _BoundedLines:
-    """Lines of which a long one is read piece by piece and cut to its first characters, without quotes."""
+    """Lines of a file with long ones. A long line is read piece by piece and cut to its first characters, without quotes."""
 
     def __init__(self, text: io.TextIOWrapper) -> None:
         self._text = text
@@ -151,7 +151,7 @@ class _BoundedLines:
             line = self._next()
 
     def _next(self) -> str:
-        """The next line, or its first characters. The second half of a CR LF that was cut in two is not a line."""
+        """The next line, or its first characters. The second half of a CR LF that was split is not a line."""
         line = self._text.readline(_LINE_LIMIT)
         if self._ending_was_cut and line == "\n":
             line = self._text.readline(_LINE_LIMIT)

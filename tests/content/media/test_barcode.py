@@ -285,9 +285,9 @@ def test_a_long_code_128_is_lost_where_a_carrier_shrinks_it():
 
 # length of the id, and what the warning says
 WARNINGS = {
-    32: "if the template draws Code 128; as a QR code it does",
-    60: "if the template draws Code 128; as a QR code it does",
-    150: "if the template draws Code 128; as a QR code it does",
+    32: "if the template draws Code 128; as a QR code it can",
+    60: "if the template draws Code 128; as a QR code it can",
+    150: "if the template draws Code 128; as a QR code it can",
     256: "make it shorter",
 }
 

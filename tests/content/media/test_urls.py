@@ -46,8 +46,8 @@ def pages():
         ("/near.png", None),
         ("/page.png", "what is there now is an HTML page"),
         ("/none.png", "HTTP 404"),
-        ("/away.png", "it leads to another host"),
-        ("/round.png", "from one address to the next"),
+        ("/away.png", "it redirects to another host"),
+        ("/round.png", "it redirects too often"),
     ],
 )
 def test_what_is_there_is_said(pages, path, said):
@@ -58,10 +58,10 @@ def test_what_is_there_is_said(pages, path, said):
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "[::1]", "0.0.0.0"])
 def test_no_private_host_is_asked(pages, host):
     found = look_at_url(f"http://{host}:{pages.server_port}/a.png")
-    assert "could not be looked at" in found.message
+    assert "could not be checked" in found.message
     assert pages.asked == []
 
 
 def test_a_host_that_cannot_be_reached_is_a_warning():
     found = look_at_url("http://127.0.0.1:1/a.png", allow_loopback=True)
-    assert (found.code, "could not be looked at" in found.message) == ("media_unreachable", True)
+    assert (found.code, "could not be checked" in found.message) == ("media_unreachable", True)

@@ -69,7 +69,7 @@ REFUSED = {
     "a code of nobody": (("replace", "gala", "X"), "X: no ticket of gala; nothing was changed"),
     "to a number that is none": (("resend", "gala", "T00001", "--to", "12"), "expected a number such as"),
     "to its own number": (("resend", "gala", "T00001", "--to", "+16502530001"), "the ticket goes to +1 *** *** 001 already"),
-    "to, without a code": (("resend", "gala", "--failed", "--to", NEW_NUMBER), "say it with one code"),
+    "to, without a code": (("resend", "gala", "--failed", "--to", NEW_NUMBER), "--to needs one code"),
     "nobody to take out": (("cancel", "gala", "T00001", "X"), "X: no ticket of gala; nothing was changed"),
 }
 
