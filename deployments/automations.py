@@ -1,4 +1,4 @@
-"""The automations: one marks a flow run as crashed when its process is gone, one tells people when a delivery needs them."""
+"""The automations: one marks a flow run as crashed when its process is gone, one notifies people about deliveries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
 HEARTBEAT_SECONDS = 60
-"""How often a flow process of ours says that it is alive (PREFECT_FLOWS_HEARTBEAT_FREQUENCY, set in prefect.yaml)."""
+"""How often our flow processes send a heartbeat (PREFECT_FLOWS_HEARTBEAT_FREQUENCY, set in prefect.yaml)."""
 
 RUN_ENVIRONMENT = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
@@ -28,14 +28,14 @@ ZOMBIES = "posthorn: runs whose process is gone"
 
 
 def zombie_automation() -> AutomationCore:
-    """A run that falls silent becomes Crashed. The ledger has what it did, and the next run goes on."""
+    """A run without heartbeats becomes Crashed. The ledger has what it did, and the next run goes on."""
     return AutomationCore(
         name=ZOMBIES,
         description="A worker or its machine died: its run is marked Crashed. Run the campaign again, it goes on.",
         trigger=EventTrigger(
             posture=Posture.Proactive,
             after={"prefect.flow-run.heartbeat"},
-            expect={"prefect.flow-run.*"},  # a heartbeat, or any state: final ones carry names of our own
+            expect={"prefect.flow-run.*"},  # a heartbeat, or any state: final ones have our own names
             match={"prefect.resource.id": "prefect.flow-run.*"},
             for_each={"prefect.resource.id"},
             threshold=1,
@@ -54,14 +54,14 @@ def zombie_automation() -> AutomationCore:
 NOTICES = "posthorn: tell people what wants them"
 NOTIFY = "notify/notify"
 TOLD = ("needs_attention", "stopped", "waiting", "cost")
-"""What people are told about a delivery, by the last part of the events' names."""
+"""The events that people are notified about, by the last part of their names."""
 
 
 def notices_automation(deployment: UUID) -> AutomationCore:
-    """Each event that needs a person starts the flow that tells people. Addresses are only in the settings."""
+    """Each event that needs a person starts the flow that notifies people. Addresses are only in the settings."""
     return AutomationCore(
         name=NOTICES,
-        description="A delivery needs attention, has stopped, waits, or has nearly used up its budget: people are told.",
+        description="A delivery needs attention, has stopped, waits, or has nearly used up its budget: people are notified.",
         trigger=EventTrigger(
             posture=Posture.Reactive,
             expect={f"posthorn.{kind}.{happening}" for kind in ("campaign", "event") for happening in TOLD},
@@ -87,7 +87,7 @@ def _template(text: str) -> dict[str, str]:
 
 
 async def ensure_notices(client: PrefectClient) -> None:
-    """Tell people from now on, by the deployment ``notify``.
+    """Notify people from now on, through the deployment ``notify``.
 
     Raises:
         ObjectNotFound: the server does not have the deployments of prefect.yaml.
@@ -97,7 +97,7 @@ async def ensure_notices(client: PrefectClient) -> None:
 
 
 async def ensure_automations(client: PrefectClient) -> None:
-    """Create the automation that finds dead runs, or bring it up to date."""
+    """Create or update the automation that finds dead runs."""
     await _ensure(client, zombie_automation())
 
 

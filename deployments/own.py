@@ -1,4 +1,4 @@
-"""A separate deployment for one campaign or event: on a schedule, or at one moment, without touching prefect.yaml."""
+"""A separate deployment for one campaign or event: on a schedule or at one moment, without changing prefect.yaml."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from posthorn.models import Kind
 
 @dataclass(frozen=True, slots=True)
 class _Flow:
-    """Which flow sends one of a kind: its entrypoint, its parameter for the file, the deployment for any file."""
+    """The flow that sends a kind: its entrypoint, its parameter for the file, the deployment for any file."""
 
     entrypoint: str
     parameter: str
@@ -42,7 +42,7 @@ async def deploy(kind: Kind, name: str, file: Path, *, cron: str | None, at: dat
     Runs happen in the current folder, on the machine of any worker that takes them: the file and ``.env`` must be there.
 
     Raises:
-        InputError: the schedule cannot be read, or the name is that of the deployment for all of its kind.
+        InputError: the schedule cannot be read, or the name is that of the deployment for any file.
     """
     flow = FLOWS[kind]
     if name == flow.for_all:
@@ -67,7 +67,7 @@ async def deploy(kind: Kind, name: str, file: Path, *, cron: str | None, at: dat
 
 
 async def _forget_other_schedules(deployment: RunnerDeployment) -> None:
-    """Prefect replaces a schedule of the same slug and keeps the others, so an old schedule would still start it."""
+    """Remove old schedules: Prefect replaces only a schedule of the same slug, so an old one would still start runs."""
     kept = {schedule.slug for schedule in deployment.schedules or ()}
     async with get_client() as client:
         try:
@@ -80,7 +80,7 @@ async def _forget_other_schedules(deployment: RunnerDeployment) -> None:
 
 
 def _refuse_never(cron: str) -> None:
-    """Refuse a schedule that never comes, such as 30 February: Prefect accepts it, and never starts anything."""
+    """Refuse a schedule that never comes, such as 30 February: Prefect accepts it and never starts anything."""
     try:
         next(CronSim(cron, datetime.now(UTC)))
     except (CronSimError, StopIteration):

@@ -1,7 +1,7 @@
 """Everything on one machine: Prefect's server with its UI, all deployments and schedules, and a worker that runs them.
 
-``python -m deployments.serve`` is `make serve`. Ctrl-C has running flows finish the requests that are under way, and stops.
-With ``--login`` (`make login`) it shows how to get into the one that is running.
+``python -m deployments.serve`` is `make serve`. Ctrl-C lets running flows finish the requests that are under way, and stops.
+With ``--login`` (`make login`) it shows the login of the server that is running.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _FINISH_SECONDS = 120.0
 _PORTS = 65_536
 _POLL_SECONDS = 0.5
 _WORKER_ENVIRONMENT = {
-    "PREFECT_WORKER_QUERY_SECONDS": "2",  # how soon a run that was asked for starts
+    "PREFECT_WORKER_QUERY_SECONDS": "2",  # how soon a requested run starts
     "PREFECT_LOGGING_LEVEL": "WARNING",
 }
 
@@ -64,10 +64,10 @@ def main() -> int:
                 say(f"all deliveries: {_page(server.api)}{overview}")
                 while not stopped.wait(_POLL_SECONDS) and worker.poll() is None:
                     if server.has_ended:
-                        say(f"the Prefect server has ended by itself (its log: {server.log}); it is started again")
+                        say(f"the Prefect server ended unexpectedly (its log: {server.log}); it is started again")
                         server.start_again()
                 if worker.poll() is not None:
-                    say("the worker has ended by itself; what it said stands above")
+                    say("the worker ended unexpectedly; its output is above")
                     return 1
                 asyncio.run(_finish_runs())
     except SettingsError as error:
@@ -75,19 +75,19 @@ def main() -> int:
     except (PrefectServerError, subprocess.CalledProcessError) as error:
         return fail(error, 1)
     except KeyboardInterrupt:
-        say("stopped at once; `posthorn campaign status` shows what is unknown, and running it again goes on")
+        say("stopped at once; `posthorn campaign status` shows what is unknown; run the campaign again to go on")
         return 130
     return 0
 
 
 def show_login() -> int:
-    """Print how a person logs in to the running server's UI, on standard output; returns the exit code."""
+    """Print the login of the running server's UI on standard output; returns the exit code."""
     try:
         api = served_api(load_settings().state_dir)
     except SettingsError as error:
         return fail(error, 2)
     if api is None:
-        return fail(PrefectServerError("`make serve` is not running in this folder; start it, then ask again"), 2)
+        return fail(PrefectServerError("`make serve` is not running in this folder; start it, then run this again"), 2)
     print(f"{_page(api)}\n{api.login}")
     return 0
 
@@ -97,7 +97,7 @@ def _page(api: PrefectApi) -> str:
 
 
 def _say_login(api: PrefectApi) -> None:
-    """Show the login only at a terminal: a log file must not hold it."""
+    """Show the login at a terminal only: a log file must not hold it."""
     if sys.stderr.isatty():
         say(f"the page asks for a password; paste this once: {api.login}")
     else:
@@ -112,7 +112,7 @@ def _port() -> int:
 
 
 def _signals() -> threading.Event:
-    """An event that Ctrl-C or SIGTERM sets; the second one ends this process at once."""
+    """An event that Ctrl-C or SIGTERM sets; a second signal ends this process at once."""
     stopped = threading.Event()
 
     def on_signal(_number: int, _frame: object) -> None:
@@ -126,8 +126,8 @@ def _signals() -> threading.Event:
 
 
 def _set_up(settings: Settings) -> str:
-    """Bring the server up to date; returns where in its UI all deliveries are shown."""
-    from deployments.setup import (  # Prefect settles its server's address when imported
+    """Update the server's pool, limits and deployments; returns the UI address of the page of all deliveries."""
+    from deployments.setup import (  # Prefect fixes its server's address when it is imported
         deploy_all,
         overview_address,
         prepare,
@@ -155,7 +155,7 @@ def _worker() -> Iterator[subprocess.Popen[bytes]]:
 
 
 async def _finish_runs() -> None:
-    """Cancel what runs: each flow finishes and records the requests that are under way, and sends nothing more."""
+    """Cancel all runs: each flow finishes and records the requests that are under way, and sends nothing more."""
     from prefect.client.orchestration import get_client
     from prefect.states import Cancelling
 
@@ -165,7 +165,7 @@ async def _finish_runs() -> None:
             await client.set_flow_run_state(run.id, Cancelling(message="Posthorn is being stopped"))
         if running:
             say(
-                f"stopping {len(running)} flow runs: what is under way is finished; run them again to go on"
+                f"stopping {len(running)} flow runs: requests under way are finished; run them again to go on"
                 " (Ctrl-C: stop at once)"
             )
         deadline = time.monotonic() + _FINISH_SECONDS

@@ -1,7 +1,7 @@
-"""Prefect's server behind an origin check. It starts only with a login, and answers only what comes by its own name.
+"""Prefect's server behind an origin check. It needs a login to start, and answers only requests to its own host name.
 
-``python -m deployments.server`` takes Prefect's own settings (PREFECT_…) and stands in for ``prefect server start``.
-`make serve` and the runs of a terminal start it with ``--socket``, the number of a listening socket that they keep open.
+``python -m deployments.server`` takes Prefect's own settings (PREFECT_…) and replaces ``prefect server start``.
+`make serve` and runs at a terminal start it with ``--socket``, the number of a listening socket that they keep open.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _ALLOCATIONS_PER_COLLECTION = 200_000
 _ITSELF = "prefect-in-memory"
-"""The name by which Prefect's server asks itself (prefect.server.api.clients)."""
+"""The host name that Prefect's server uses for calls to itself (prefect.server.api.clients)."""
 _PROTECTION = {
     "X-Frame-Options": "DENY",
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -36,7 +36,7 @@ _PROTECTION = {
 
 
 class OriginCheck:
-    """ASGI middleware: what ``posthorn.loopback`` refuses ends here with 403, over HTTP and before a websocket opens."""
+    """ASGI middleware: requests that ``posthorn.loopback`` refuses get 403, over HTTP and before a websocket opens."""
 
     def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
         self._app = app
@@ -52,15 +52,15 @@ class OriginCheck:
 
 
 def _is_own(scope: Scope) -> bool:
-    """Whether the server asks itself, as its automations do for their actions: within the process, through no socket.
+    """Whether the server calls itself, as its automations do: within the process, without a socket.
 
-    A request that came through a socket shows the socket's address here, whatever its Host says.
+    A request from a socket has the socket's address here, whatever its Host header says.
     """
     return (scope.get("server") or ("",))[0] == _ITSELF
 
 
 def _protected(send: Send) -> Send:
-    """Pass answers on with headers that keep other pages from framing or embedding them."""
+    """Add headers to answers that keep other pages from framing or embedding them."""
 
     async def send_protected(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -86,10 +86,10 @@ async def _refuse(kind: str, reason: str, receive: Receive, send: Send) -> None:
 
 
 def serve(listening: socket.socket | None) -> None:
-    """Run the server until a signal ends it; on that socket, or on the address of Prefect's settings.
+    """Run the server until a signal ends it, on that socket or on the address of Prefect's settings.
 
     Raises:
-        SettingsError: no login is set, so that anybody could run commands.
+        SettingsError: no login is set, so anybody could run commands.
     """
     with _quick_imports():
         import uvicorn
@@ -99,8 +99,8 @@ def serve(listening: socket.socket | None) -> None:
     with temporary_settings(set_defaults=_defaults(prefect)):
         if not prefect.PREFECT_SERVER_API_AUTH_STRING.value():
             raise SettingsError(
-                "PREFECT_SERVER_API_AUTH_STRING is not set, and whoever reaches a Prefect server can run commands. Set it to"
-                " posthorn: and what this prints: python3 -c 'import secrets; print(secrets.token_urlsafe(24))'"
+                "PREFECT_SERVER_API_AUTH_STRING is not set, and who reaches a Prefect server can run commands. Set it to"
+                " posthorn: followed by what this prints: python3 -c 'import secrets; print(secrets.token_urlsafe(24))'"
             )
         config = uvicorn.Config(
             _app_with_origin_check(),
@@ -119,16 +119,16 @@ def _defaults(prefect: Any) -> dict[Any, str]:
     return {
         # Prefect's default is every origin. The UI comes from this server itself, so no other origin needs to read anything.
         prefect.PREFECT_SERVER_CORS_ALLOWED_ORIGINS: "",
-        # Wherever the UI was opened, it asks, and gives the login to, the server it came from; never PREFECT_API_URL.
+        # The UI calls, and gives the login to, the server that it was loaded from; never PREFECT_API_URL.
         prefect.PREFECT_UI_API_URL: "/api",
     }
 
 
 @contextmanager
 def _quick_imports() -> Iterator[None]:
-    """Import without looking for garbage every 700 objects, which is a fifth of what starting Prefect's server takes.
+    """Import without collecting garbage every 700 objects: that takes a fifth of the start of Prefect's server.
 
-    What is imported stays, so no later collection has to look through it either.
+    What is imported stays in memory, so later collections skip it, too.
     """
     usual = gc.get_threshold()
     gc.set_threshold(_ALLOCATIONS_PER_COLLECTION)
@@ -141,7 +141,7 @@ def _quick_imports() -> Iterator[None]:
 
 def _app_with_origin_check() -> ASGIApp:
     with _quick_imports():
-        from prefect.server.api.server import create_app  # it reads the settings when imported
+        from prefect.server.api.server import create_app  # it reads the settings when it is imported
 
         app = create_app(final=True)
     app.add_middleware(OriginCheck, names=load_settings().own_names())
@@ -151,7 +151,7 @@ def _app_with_origin_check() -> ASGIApp:
 def main() -> int:
     """Serve; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m deployments.server", description=__doc__)
-    parser.add_argument("--socket", type=int, help="number of a listening socket that was handed down")
+    parser.add_argument("--socket", type=int, help="number of an inherited listening socket")
     number = parser.parse_args().socket
     try:
         serve(None if number is None else socket.socket(fileno=number))

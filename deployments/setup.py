@@ -1,4 +1,4 @@
-"""Bring a Prefect server to the state Posthorn needs: work pool, limits, automation, every deployment of prefect.yaml.
+"""Set up a Prefect server for Posthorn: work pool, limits, automation, every deployment of prefect.yaml.
 
 Idempotent. Works on the server of PREFECT_API_URL, or of `make serve`; ``python -m deployments.setup`` is `make deploy`.
 """
@@ -43,14 +43,14 @@ async def prepare(settings: Settings, *, reset_limits: bool = False) -> None:
 
 
 async def switch_notices_on(settings: Settings) -> None:
-    """Switch telling people on, if the settings name anybody. Call it after ``deploy_all``."""
+    """Switch notifications on, if the settings name anybody. Call it after ``deploy_all``."""
     if ways(settings.notify):
         async with get_client() as client:
             await ensure_notices(client)
 
 
 async def overview_address() -> str:
-    """Where in the UI all deliveries are shown (a path), even before the first one."""
+    """The UI path of the page of all deliveries, created even before the first delivery."""
     return address(await show_overview(await asyncio.to_thread(overview_now)))
 
 
@@ -58,7 +58,7 @@ def deploy_all() -> None:
     """Create or update every deployment of prefect.yaml, as `prefect deploy --all` does.
 
     Raises:
-        subprocess.CalledProcessError: Prefect refused; it has said why.
+        subprocess.CalledProcessError: Prefect refused; its output says why.
     """
     command = ["-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"]
     subprocess.run(  # noqa: S603 - our own command
@@ -67,7 +67,7 @@ def deploy_all() -> None:
 
 
 def main() -> int:
-    """Set up the configured server, or the one that serves this folder; returns the exit code."""
+    """Set up the configured server, or that of `make serve` in this folder; returns the exit code."""
     try:
         settings = load_settings()
         api = required_api(settings.state_dir)

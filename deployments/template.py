@@ -1,4 +1,4 @@
-"""Make the template of Prefect's database for this installation: ``python -m deployments.template``, for `make setup`."""
+"""Create the template of Prefect's database for this installation: ``python -m deployments.template``, for `make setup`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from posthorn.process.surroundings import settle
 
 
 def migrate(database: Path) -> None:
-    """Let Prefect make a database there, as its server does at its first start.
+    """Let Prefect create a database there, as its server does at its first start.
 
     Raises:
-        subprocess.CalledProcessError: it failed; it has said why.
+        subprocess.CalledProcessError: it failed; its output says why.
     """
     with tempfile.TemporaryDirectory() as home:
         own = {
@@ -32,12 +32,12 @@ def migrate(database: Path) -> None:
 
 
 def main() -> int:
-    """Make it if it is missing; returns the exit code. Without it everything works, only the first start is slow."""
+    """Create it if it is missing; returns the exit code. Without it everything works, but the first start is slow."""
     try:
         if make_template(migrate):
-            print("Prefect's database is prepared: a first start need not make one")
+            print("Prefect's database is prepared: the first start need not create one")
     except (OSError, subprocess.CalledProcessError) as error:
-        print(f"Prefect's database could not be prepared ({error}); a first start makes it, in a quarter of a minute")
+        print(f"Prefect's database could not be prepared ({error}); the first start creates it, in a quarter of a minute")
     return 0
 
 

@@ -21,21 +21,21 @@ _POLL_SECONDS = 2
 
 
 class Approval(RunInput):
-    """What a person is asked when a campaign waits for approval. A decision has to be chosen: none is made by accident."""
+    """The questions to a person when a campaign waits for approval. The decision has no default: none is made by accident."""
 
-    decision: Literal["send it", "do not send it"] = Field(description="Whether it is sent as it is shown above")
-    name: str = Field(min_length=1, max_length=80, description="Who decides; it is kept with the decision")
+    decision: Literal["send it", "do not send it"] = Field(description="Whether it is sent as shown above")
+    name: str = Field(min_length=1, max_length=80, description="Who decides; this is kept with the decision")
     note: str = Field("", max_length=500, description="A note to keep with the decision")
 
 
 class NotApproved(Exception):
-    """A person has decided that the campaign is not to be sent; the message says who, and why."""
+    """A person decided that the campaign must not be sent; the message says who, and why."""
 
 
 async def approved(name: str, *, test: bool = False) -> bool:
     """Wait until a person has approved what will be sent; returns whether somebody had to be asked and has answered.
 
-    If the delivery is cancelled meanwhile, nothing is left to ask about.
+    If the delivery is cancelled meanwhile, the question is dropped.
 
     Raises:
         NotApproved: a person refused.
@@ -46,27 +46,27 @@ async def approved(name: str, *, test: bool = False) -> bool:
     if asked is None:
         return False
     content, page = asked
-    await publish(name, test=test)  # tells the person who decides
+    await publish(name, test=test)  # notifies the person who decides
     said = await _answer(name, page, test=test)
     if said is None:
         return False
     try:
         await keep_decision(name, content, approved=said.decision == SEND, by=said.name, note=said.note)
     except InputError as error:
-        raise DeliveryChanged(f"{name} was decided on by {said.name}, but {error.problem}") from None
+        raise DeliveryChanged(f"{said.name} decided on {name}, but {error.problem}") from None
     if said.decision != SEND:
         raise NotApproved(f"not approved by {said.name}" + (f": {said.note}" if said.note else ""))
     return True
 
 
 async def _answer(name: str, page: str, *, test: bool) -> Approval | None:
-    """What a person fills into the Resume dialog; None once the delivery is cancelled."""
+    """The person's answers in the Resume dialog; None once the delivery is cancelled."""
     answer = asyncio.ensure_future(
         apause_flow_run(
             wait_for_input=Approval.with_initial_data(description=page),
             timeout=WAIT_SECONDS,
             poll_interval=_POLL_SECONDS,
-            key=uuid4().hex,  # Prefect's own is taken where the run was retried
+            key=uuid4().hex,  # Prefect's own key is taken if the run was retried
         )
     )
     cancelled = asyncio.create_task(_cancelled(name, test=test))
@@ -80,7 +80,7 @@ async def _answer(name: str, page: str, *, test: bool) -> Approval | None:
 
 
 async def _cancelled(name: str, *, test: bool) -> None:
-    """Wait until the delivery is cancelled for good. A ledger that does not answer is asked again."""
+    """Wait until the delivery is cancelled for good. If the ledger does not answer, it is asked again."""
     while True:
         await asyncio.sleep(_POLL_SECONDS)
         with suppress(LedgerError):

@@ -1,4 +1,4 @@
-"""The campaign flow: plan, ask for approval, upload, verify, send in batches, report. Run again, it goes on."""
+"""The campaign flow: plan, ask for approval, upload, verify, send in batches, report. Another run goes on with the rest."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ async def send_campaign(
 ) -> State[Any]:
     """Send one MMS campaign, or go on with one that was not finished.
 
-    Everybody in its recipients file is accounted for, nobody gets the message twice. Running it again is always safe. A
+    Everybody in its recipients file is accounted for, and nobody gets the message twice. Running it again is always safe. A
     large campaign may wait for a person's approval: the run is paused until then.
 
     Args:
         campaign_file: Path of the campaign file (TOML), as seen by the machine that runs the flow.
-        run_by: Who starts it, for the record; empty means the account the process runs under.
-        workers: How many worker processes send it together, 1 to 16. More than one needs the ledger on PostgreSQL.
-        accept_missing: Whether rows that left the list are taken out for good; without it such a list is refused.
-        late: Whether messages whose moment of dispatch has passed are sent at once; without it, they are not sent.
+        run_by: Who starts it, for the record; empty means the account that the process runs under.
+        workers: How many worker processes send it together, 1 to 16. More than one need the ledger on PostgreSQL.
+        accept_missing: Whether rows that left the list are taken out for good; otherwise such a list is refused.
+        late: Whether messages whose moment of dispatch has passed are sent at once; otherwise they are not sent.
     """
     try:
         name, test = await plan(campaign_file, workers, accept_missing=accept_missing, late=late)
@@ -66,7 +66,7 @@ async def send_campaign(
 
 
 async def send_planned(name: str, *, test: bool = False, by: str = "", workers: int = 1) -> None:
-    """Send what is planned and approved. If it ends early, the ledger keeps why, and the ending says it."""
+    """Send what is planned and approved. If it ends early, the ledger keeps the reason, and the final state gives it."""
     with suppress(GatewayError, Stopped):
         async with open_run(name, test=test, by=by) as run:
             await refuse_refused(run)

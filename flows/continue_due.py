@@ -1,4 +1,4 @@
-"""The flow of every minute: it goes on with what waits for a moment, and corrects what a dead run left on display."""
+"""The flow of every minute: it continues deliveries whose moment has come, and corrects what a dead run left shown."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tasks.publish import publish
 from tasks.report import wrongly_shown
 
 EVERY_SECONDS = 60.0
-"""How often it is scheduled. A look that would be due before its next turn is due now: a late one would be useless."""
+"""How often it is scheduled. A look that would be due before its next run is due now: a late one would be useless."""
 
 
 @flow(name="continue-due", flow_run_name="continue due", persist_result=False)
 @cancellable
 async def continue_due() -> State[Any]:
-    """Go on with every campaign and event that waits for a moment that has come.
+    """Continue every campaign and event whose moment has come.
 
-    A separate run, `send-rest`, is started for each that may send its rest now. A held campaign of which something was sent
-    twice is looked at close before its dispatch, and surplus copies are withdrawn. A campaign whose run is alive is left
-    alone: the run does that itself. A killed run could not show how its delivery stands: that is done here.
+    A separate run, `send-rest`, is started for each that may send its rest now. A held campaign with messages that were sent
+    again is checked shortly before its dispatch, and surplus copies are withdrawn. A campaign whose run is alive is left
+    alone: its run does this. A killed run could not show its delivery's status: that is done here.
     """
-    rests = await asyncio.to_thread(going_on)  # not a task: most turns find nothing
+    rests = await asyncio.to_thread(going_on)  # not a task: most runs find nothing
     await start_rests(rests)
     names = await asyncio.to_thread(looks_due, EVERY_SECONDS)
     state = await look_after(names) if names else None

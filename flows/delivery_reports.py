@@ -1,4 +1,4 @@
-"""The delivery reports flow, for schedules: ask what became of what waits for a report, and show what changed."""
+"""The delivery reports flow, for schedules: ask for the reports of sent messages, and show what changed."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def run_name() -> str:
 @flow(name="delivery-reports", flow_run_name=run_name, persist_result=False)
 @cancellable
 async def delivery_reports(name: Annotated[str, Field(max_length=80)] = "") -> State[Any]:
-    """Ask the provider what became of the messages that wait for a report, and show the totals that changed.
+    """Ask the provider for the reports of messages that wait for one, and show the totals that changed.
 
-    Made to run every ten minutes. Young messages are asked about each time, older ones more and more rarely; after 72 hours
+    Made to run every ten minutes. Young messages are asked about each time, older ones less and less often; after 72 hours
     without a report a message ends as no_report. It also looks for second copies of what was sent again. Safe beside a
     campaign that is being sent.
 
     Args:
-        name: A campaign's name, to ask about all of it now; empty means whatever is due, of every campaign.
+        name: A campaign's name, to ask about all of it now; empty means everything that is due, of every campaign.
     """
     try:
         pulled = await pull(name)
@@ -47,7 +47,7 @@ async def delivery_reports(name: Annotated[str, Field(max_length=80)] = "") -> S
 
 
 def _ending(pulled: Pulled) -> State[Any]:
-    """``Completed`` with the counts; ``NeedsAttention`` if second copies were found; ``Stopped`` without any answer."""
+    """``Completed`` with the counts; ``NeedsAttention`` if second copies were found; ``Stopped`` if nothing was answered."""
     message = (
         f"requests: {pulled.requests:,}, moved: {pulled.moved:,}, still open: {pulled.open:,},"
         f" ended without a report: {pulled.expired:,}"

@@ -37,12 +37,12 @@ CANCEL = "cancel it for good"
 @flow(name="approve", flow_run_name="approve {name}", persist_result=False)
 @cancellable
 async def approve(name: Name, decision: Literal["send it", "do not send it"], by: Name, note: Note = "") -> State[Any]:
-    """Decide on a campaign or event that waits for approval; its run goes on by itself. A no stops one that is under way.
+    """Decide on a campaign or event that waits for approval; its run goes on by itself. A no stops a run that is under way.
 
     Args:
         name: The campaign's or the event's name. The artifact approval-<name> shows what would be sent.
-        decision: Whether it is sent as it is shown there.
-        by: Who decides; it is kept with the decision.
+        decision: Whether it is sent as shown there.
+        by: Who decides; this is kept with the decision.
         note: A note to keep with the decision.
     """
     woken = await decide_and_wake(name, approved=decision == SEND, by=by, note=note)
@@ -57,13 +57,13 @@ async def cancel(
     name: Name,
     sure: Literal["cancel it for good", "leave it as it is"],
 ) -> State[Any]:
-    """Stop a campaign or an event for good: what is pending is never sent, what the provider keeps is withdrawn.
+    """Stop a campaign or an event for good: pending messages are never sent, held ones are withdrawn.
 
-    What has been handed on to the phones cannot be called back. To stop a run that may go on later, cancel the run instead.
+    Messages that went on to the phones cannot be called back. To stop a run that may go on later, cancel the run instead.
 
     Args:
         name: The campaign's or the event's name.
-        sure: There is no way back, so it has to be chosen here.
+        sure: This cannot be undone, so it has to be chosen here.
     """
     if sure != CANCEL:
         return Completed(message=f"{name} was left as it is")
@@ -77,12 +77,12 @@ async def cancel(
 @flow(name="resend-failed", flow_run_name="resend failed of {name}", persist_result=False)
 @cancellable
 async def resend_failed(name: Name, by: Name, why: Why) -> State[Any]:
-    """Have every message sent again that was refused or reported as not delivered, and start the run that sends them.
+    """Send again every message that was refused or reported as not delivered, and start the run that sends them.
 
     Args:
         name: The campaign's or the event's name.
-        by: Who decides; it is kept with the decision.
-        why: Why it is sent a second time; it is also kept.
+        by: Who decides; this is kept with the decision.
+        why: Why they are sent a second time; this is kept, too.
     """
     kind = await asyncio.to_thread(kind_of, name)
     done = await asyncio.to_thread(have_failed_sent_again, kind, name, by=by, why=why)
@@ -96,14 +96,14 @@ async def resend_failed(name: Name, by: Name, why: Why) -> State[Any]:
 async def settle(
     name: Name, lines: Lines, outcome: Literal["it was sent", "it was not sent"], by: Name, why: Why
 ) -> State[Any]:
-    """Say what became of messages or tickets of unknown outcome. What was not sent is sent by the next run.
+    """Settle messages or tickets of unknown outcome. The next run sends those that were not sent.
 
     Args:
         name: The campaign's or the event's name.
-        lines: The lines of its list, as the artifact unknown-<name> has them: 12, 15, 40.
+        lines: Line numbers of its list, as in the artifact unknown-<name>: 12, 15, 40.
         outcome: What you found in the provider's panel, or what the attendee said.
-        by: Who says so; it is kept with the decision.
-        why: How you know; it is also kept.
+        by: Who says so; this is kept with the decision.
+        why: How you know; this is kept, too.
     """
     done = await asyncio.to_thread(resolve_lines, name, lines, taken=outcome == "it was sent", by=by, why=why)
     await publish(name)
@@ -111,12 +111,12 @@ async def settle(
 
 
 class Suppressed(RunInput):
-    """Who must not be messaged, as a person fills it into the Resume dialog."""
+    """A number that must not be messaged, as a person enters it in the Resume dialog."""
 
     number: str = Field(min_length=1, max_length=40, description="The number, such as +48500600700")
     scope: Literal["marketing", "all"] = Field(description="marketing: no campaigns; all: no tickets either")
-    by: str = Field(min_length=1, max_length=80, description="Who says so; it is kept with the entry")
-    why: str = Field(min_length=1, max_length=300, description="Why; it is kept, too")
+    by: str = Field(min_length=1, max_length=80, description="Who says so; this is kept with the entry")
+    why: str = Field(min_length=1, max_length=300, description="Why; this is kept, too")
 
 
 @flow(name="suppress", flow_run_name="suppress a number", persist_result=False)
@@ -124,8 +124,8 @@ class Suppressed(RunInput):
 async def suppress() -> State[Any]:
     """Put a number on the list of those who must not be messaged.
 
-    Choose Quick run. The run pauses after some seconds; Resume in its menu asks for the number. What is typed there is not
-    kept by Prefect.
+    Choose Quick run. The run pauses after some seconds; Resume in its menu asks for the number. Prefect does not keep what
+    is typed there.
     """
     said = await asked(Suppressed, "# Who must not be messaged?")
     who = await masked(said.number)
@@ -135,7 +135,7 @@ async def suppress() -> State[Any]:
 
 
 class Wanted(RunInput):
-    """The number whose messages are wanted, as a person fills it into the Resume dialog."""
+    """The number to look up, as a person enters it in the Resume dialog."""
 
     number: str = Field(min_length=1, max_length=40, description="The number, such as +48500600700")
 
@@ -145,8 +145,8 @@ class Wanted(RunInput):
 async def find() -> State[Any]:
     """Find what was sent to one number, over all campaigns and events. The artifact of this run shows it, masked.
 
-    Choose Quick run. The run pauses after some seconds; Resume in its menu asks for the number. What is typed there is not
-    kept by Prefect.
+    Choose Quick run. The run pauses after some seconds; Resume in its menu asks for the number. Prefect does not keep what
+    is typed there.
     """
     said = await asked(Wanted, "# Which number?")
     who = await masked(said.number)

@@ -1,7 +1,7 @@
-"""The final state of a run, by name: what an operator sees first in the Prefect UI and what automations listen to.
+"""The final state of a run, by name. Operators see it first in the Prefect UI, and automations listen to it.
 
-What needs a person is a failed state with a name of its own, so that nobody takes it for done. Flows have no retries: a
-failed state runs nothing again.
+A delivery that needs a person ends in a failed state with its own name, so that nobody takes it for done. Flows have no
+retries, so a failed state runs nothing again.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from posthorn.errors import AlreadyRunning, NotMerged
 from posthorn.views.status import go_on
 
 ALREADY_RUNNING = "AlreadyRunning"
-"""The name of the state of a run that found another at work: it says nothing of that other one."""
+"""The state name of a run that found another run at work. It says nothing about that other run."""
 
 HAS_NEWS = "its file has news"
-"""What such a run returns if its file has something new for the other one: send it again once that is over."""
+"""What such a run returns if its file has changes that the other run does not have: send it again afterwards."""
 
 NEEDS_ATTENTION = "NeedsAttention"
 NOT_APPROVED = "NotApproved"
@@ -27,7 +27,7 @@ STOPPED = "Stopped"
 WITHDRAWN = "Withdrawn"
 
 ENDINGS = frozenset({NEEDS_ATTENTION, NOT_APPROVED, STOPPED, WITHDRAWN})
-"""The endings that look like failures to Prefect but are not: the ledger says so."""
+"""Endings that Prefect shows as failures but that are none: the ledger decides."""
 
 
 def ending(status: Mapping[str, Any]) -> State[Any]:

@@ -1,4 +1,4 @@
-"""The housekeeping flow, for a daily schedule: numbers are not kept longer than they are needed."""
+"""The housekeeping flow, for a daily schedule: numbers are not kept longer than needed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ async def housekeeping() -> State[Any]:
     """Erase the numbers of campaigns and events that ended POSTHORN_RETENTION_DAYS ago. The counts stay."""
     done = await tidy()
     return Completed(
-        message=f"{done.campaigns:,} campaigns and events erased, {done.messages:,} numbers; {done.parked:,} stray news,"
+        message=f"{done.campaigns:,} campaigns and events erased, {done.messages:,} numbers; {done.parked:,} parked news,"
         f" {done.unfinished:,} unfinished plans"
     )

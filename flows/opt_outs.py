@@ -1,4 +1,4 @@
-"""The opt-outs flow, for schedules: learn who wants no more messages, before the next one is sent."""
+"""The opt-outs flow, for schedules: learn who wants no more messages before the next one is sent."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tasks.opt_outs import pull
 async def opt_outs() -> State[Any]:
     """Put the numbers of the providers' blacklists, and of answers with a stop word, onto the suppression list.
 
-    Made to run every fifteen minutes. Safe beside campaigns that are being sent: what is not claimed yet respects it.
+    Made to run every fifteen minutes. Safe beside campaigns that are being sent: unclaimed messages respect it.
     """
     try:
         pulled = await pull()
     except AlreadyRunning as error:
         return already_running(error)
     if not pulled.asked:
-        return Completed(message="no provider that tells of opt-outs has its credentials set")
-    message = f"asked: {', '.join(pulled.asked)}; told: {pulled.told:,}, new: {pulled.new + pulled.refused:,}"
+        return Completed(message="no provider that reports opt-outs has its credentials set")
+    message = f"asked: {', '.join(pulled.asked)}; reported: {pulled.told:,}, new: {pulled.new + pulled.refused:,}"
     if pulled.problems:
-        return Failed(name=STOPPED, message=f"{message}; not heard: {'; '.join(pulled.problems)}")
+        return Failed(name=STOPPED, message=f"{message}; could not be asked: {'; '.join(pulled.problems)}")
     return Completed(message=message)

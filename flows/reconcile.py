@@ -1,4 +1,4 @@
-"""The reconcile flow, for schedules: look up what is unknown in one campaign or in all, and settle what that proves."""
+"""The reconcile flow, for schedules: look up unknown messages of one campaign or of all, and settle what that proves."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ async def reconcile(name: Annotated[str, Field(max_length=80)] = "") -> State[An
     A campaign that is being sent right now is left alone: it reconciles at its own end. A stopped campaign stays stopped.
 
     Args:
-        name: The campaign's name; empty means every campaign with unknown messages, or with copies that must not go out.
+        name: The campaign's name; empty means every campaign with unknown messages, or with copies to withdraw.
     """
     names = [name] if name else await to_settle()
     return await look_after(names)
 
 
 async def look_after(names: Sequence[str]) -> State[Any]:
-    """Look after these campaigns one after the other, and show how each stands. A failed one does not stop the others."""
+    """Reconcile these campaigns one after the other, and show each one's status. A failure does not stop the others."""
     unknown = copies = left = 0
     problems = []
     for one in names:
@@ -54,7 +54,7 @@ async def look_after(names: Sequence[str]) -> State[Any]:
                     await settle_once(run, STEPS)
         except AlreadyRunning as error:
             get_run_logger().info("%s", error)
-        except (GatewayError, InputError) as error:  # this one must not keep the other campaigns back
+        except (GatewayError, InputError) as error:  # this one must not hold up the other campaigns
             problems.append(f"{one}: {error}")
         status = await publish(one)
         unknown += status["totals"]["unknown"]

@@ -1,4 +1,4 @@
-"""The rest of a delivery: what waited for a moment goes on by its name, as it is planned; its files are not read anew."""
+"""The rest of a delivery: what waited for a moment goes on by its name, as planned; its files are not read again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tasks.publish import publish
 
 DEPLOYMENT = "send-rest/rest"
 _ONCE_IN_SECONDS = 600.0
-"""After this long a run that died before it began is started again; until then, a run that waits for a worker is kept."""
+"""After this long a run that died before it began is started again. Until then, a run that waits for a worker is kept."""
 
 
 def run_name() -> str:
@@ -44,7 +44,7 @@ async def send_rest(name: Annotated[str, Field(min_length=1, max_length=80)]) ->
     """
     try:
         while await approved(name):
-            pass  # what was approved may have changed while a person thought about it
+            pass  # it may have changed while a person decided
         if (await asyncio.to_thread(status_now, name))["kind"] == Kind.EVENT.name.lower():
             await send_planned_tickets(name)
         else:
@@ -57,12 +57,12 @@ async def send_rest(name: Annotated[str, Field(min_length=1, max_length=80)]) ->
 
 
 async def start_rest(name: str) -> None:
-    """Start the run that sends what is left of one delivery, because a person wants it now."""
+    """Start the run that sends the rest of one delivery now, because a person asked for it."""
     await arun_deployment(DEPLOYMENT, parameters={"name": name}, timeout=0, as_subflow=False)
 
 
 async def start_rests(deliveries: Sequence[Delivery]) -> None:
-    """Start a run for each, on any worker. This does not wait for them: a long one would make others miss their moments."""
+    """Start a run for each, on any worker. This does not wait for them: a long run would make others miss their moments."""
     for one in deliveries:
         key = f"{one.name} {one.goes_on_at} {time.time() // _ONCE_IN_SECONDS:.0f}"
         await arun_deployment(DEPLOYMENT, parameters={"name": one.name}, timeout=0, as_subflow=False, idempotency_key=key)

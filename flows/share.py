@@ -46,6 +46,6 @@ async def send_share(name: Annotated[str, Field(min_length=1, max_length=80)]) -
 
 
 async def start_shares(run: CampaignRun, count: int) -> None:
-    """Start this many shares on other workers. This does not wait for them: the ledger tells what they have done."""
+    """Start this many shares on other workers. This does not wait for them: the ledger shows what they did."""
     for _ in range(count):
         await arun_deployment(DEPLOYMENT, parameters={"name": run.delivery.name}, timeout=0, as_subflow=False)

@@ -1,4 +1,4 @@
-"""The tickets flow: plan, ask for approval, preflight, send in batches. One run per event; run again, it goes on."""
+"""The tickets flow: plan, ask for approval, preflight, send in batches. One run per event; the next run goes on."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ async def send_tickets(
 
     Args:
         event_file: Path of the event file (TOML), as seen by the machine that runs the flow.
-        run_by: Who starts it, for the record; empty means the account the process runs under.
-        accept_missing: Whether rows that left the list are taken out for good; without it such a list is refused.
+        run_by: Who starts it, for the record; empty means the account that the process runs under.
+        accept_missing: Whether rows that left the list are taken out for good; otherwise such a list is refused.
     """
     try:
         name = await plan_tickets(event_file, accept_missing=accept_missing)
-        while await approved(name):  # its file may have changed while a person thought about it
+        while await approved(name):  # its file may have changed while a person decided
             await plan_tickets(event_file, accept_missing=accept_missing)
         await send_planned_tickets(name, by=run_by)
     except AlreadyRunning as error:
@@ -60,7 +60,7 @@ async def send_tickets(
 
 
 async def send_planned_tickets(name: str, *, by: str = "") -> None:
-    """Send what is planned. If it ends early, the ledger keeps why, and the ending says it."""
+    """Send what is planned. If it ends early, the ledger keeps the reason, and the final state gives it."""
     with suppress(GatewayError, Stopped):
         async with open_ticket_run(name, by=by) as run:
             await refuse_refused(run)

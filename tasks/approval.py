@@ -1,4 +1,4 @@
-"""Approval: ask a person before the first send of a large campaign, and keep what they said."""
+"""Approval: ask a person before the first send of a large campaign, and record the answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.policy import POLICY
 async def ask(name: str, *, test: bool = False) -> tuple[str, str] | None:
     """What a person has to approve before anything more is sent: its hash, and the page that shows it; or None.
 
-    The page is the artifact ``approval-<name>``, too.
+    The page is also the artifact ``approval-<name>``.
     """
     asked = await asyncio.to_thread(approval.ask, name, question, test=test, flow_run_id=flow_run.id)
     if asked is None:

@@ -1,4 +1,4 @@
-"""The steps of the delivery loop as tasks: as many requests at once as the settings allow, retries that ask the error."""
+"""The steps of the delivery loop as tasks: parallel requests within the settings' limits, and retries by error class."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ async def check_not_restored(run: AnyRun) -> None:
 
 
 async def check_once(run: AnyRun) -> None:
-    """The task, unless the run was checked before."""
+    """Run the task, unless the run was checked before."""
     if run.mark is None and not run.delivery.test:
         await check_not_restored(run)
 
 
 @task(name="send", task_run_name="send {first}-{last}", **POLICY)
 async def send(run: AnyRun, exchange: Exchange, first: int, last: int) -> int:
-    """Send what is pending of the chunks ``first`` to ``last``; how many requests were made."""
+    """Send the pending chunks from ``first`` to ``last``; returns how many requests were made."""
     began = time.monotonic()
     try:
         requests = await send_batch(run, exchange, first, last)
@@ -64,23 +64,23 @@ async def look_up(run: CampaignRun) -> float | None:
 
 @task(name="withdraw", task_run_name="withdraw", **POLICY)
 async def withdraw(run: CampaignRun) -> int:
-    """Withdraw what the provider holds and must not go out; returns how many messages that were."""
+    """Withdraw messages that the provider holds and must not dispatch; returns how many were withdrawn."""
     return await withdraw_unwanted(run)
 
 
 @task(name="find copies", task_run_name="find copies", **POLICY)
 async def find_copies(run: CampaignRun) -> int:
-    """Look for second copies of what a look has settled; returns how many there are."""
+    """Look for second copies of messages that a lookup settled; returns how many there are."""
     return await find_second_copies(run)
 
 
 @asynccontextmanager
 async def part_of_limit(run: AnyRun) -> AsyncIterator[None]:
-    """Hold this process's part of the account's limit while it sends: as many places as it may have requests in flight.
+    """Hold this process's part of the account's limit while it sends: as many slots as it may have requests in flight.
 
-    A missing limit is an error, not freedom. A lower limit is respected. A limit that cannot be renewed does not interrupt
-    what is under way. It is held once, not for each batch: Prefect's server on SQLite answers "locked" to one request in
-    five, and then its client waits for two seconds.
+    A missing limit is an error and does not mean "no limit". A lower limit is respected. A limit that cannot be renewed does
+    not interrupt requests under way. It is held once, not for each batch: Prefect's server on SQLite answers "locked" to one
+    request in five, and then its client waits for two seconds.
     """
     name = limit_name(run.delivery.gateway)
     async with get_client() as client:

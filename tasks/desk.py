@@ -1,4 +1,4 @@
-"""What the operators' desk needs of Prefect: wake runs that wait, ask for a number, show what was found."""
+"""What the operators' desk needs from Prefect: wake waiting runs, ask for a number, show what was found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ASK_SECONDS = 900
 
 
 async def decide_and_wake(name: str, *, approved: bool, by: str, note: str) -> int:
-    """Record a person's decision, and let the flow runs that wait for it go on; returns how many those are."""
+    """Record a person's decision, and let the flow runs that wait for it go on; returns their number."""
     waiting = await asyncio.to_thread(decide, name, approved=approved, by=by, note=note)
     woken = 0
     async with get_client() as client:
@@ -44,15 +44,15 @@ async def decide_and_wake(name: str, *, approved: bool, by: str, note: str) -> i
 
 
 async def asked(form: type[_Form], heading: str) -> _Form:
-    """Returns what a person fills into the Resume dialog of this run, under that heading (Markdown).
+    """What a person enters in this run's Resume dialog, under that heading (Markdown).
 
-    Prefect stores an answer in clear, and this run alone reads it, within a second: it is deleted before it is used.
+    Prefect stores the answer in clear. Only this run reads it, within a second, and deletes it before using it.
 
     Raises:
         FlowPauseTimeout: nobody answered within ``ASK_SECONDS``.
     """
     key = uuid4().hex
-    page = f"{heading}\n\nPrefect keeps nothing of what is typed here: this run deletes it before it is used."
+    page = f"{heading}\n\nPrefect does not keep what is typed here: this run deletes it before using it."
     try:
         return await apause_flow_run(
             wait_for_input=form.with_initial_data(description=page), timeout=ASK_SECONDS, poll_interval=1, key=key
@@ -72,7 +72,7 @@ async def masked(number: str) -> str:
     """The number that a person typed, masked.
 
     Raises:
-        InputError: it is none.
+        InputError: it is not a phone number.
     """
     try:
         return mask_phone(await asyncio.to_thread(read_phone, number, load_settings()))
@@ -81,7 +81,7 @@ async def masked(number: str) -> str:
 
 
 async def show_found(number: str) -> int:
-    """Show every message to that number as the artifact ``found``; how many there are."""
+    """Show every message to that number as the artifact ``found``; returns how many there are."""
     count, page = await asyncio.to_thread(found_page, number)
     await acreate_markdown_artifact(markdown=page, key="found", description="what was sent to one number, masked")
     return count

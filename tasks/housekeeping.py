@@ -1,4 +1,4 @@
-"""Housekeeping: erase what was kept long enough."""
+"""Housekeeping: erase data whose retention is over."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ from tasks.policy import POLICY
 
 @task(name="tidy", task_run_name="tidy", **POLICY)
 async def tidy() -> Tidied:
-    """Erase the numbers of what ended long ago; how much that was."""
+    """Erase the numbers of deliveries that ended long ago; returns the counts."""
     return await asyncio.to_thread(housekeeping.tidy, load_settings())

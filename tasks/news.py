@@ -1,4 +1,4 @@
-"""Tell Prefect's automations what becomes of campaigns and events: ``posthorn.campaign.*``, ``posthorn.event.*``."""
+"""Emit Prefect events about campaigns and events, for automations: ``posthorn.campaign.*``, ``posthorn.event.*``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from prefect.events import emit_event
 
 
 def tell(happening: str, status: Mapping[str, Any]) -> None:
-    """Emit one event about the campaign or event with that status: it is the resource, its totals are the payload.
+    """Emit one event about the delivery with that status. The delivery is the resource, its totals are the payload.
 
-    ``happening`` is planned, started, finished, needs_attention, stopped, cancelled, or cost: a cap is nearly used up. It
-    holds no phone number.
+    ``happening`` is planned, started, finished, needs_attention, stopped, cancelled, or cost (a cap is nearly used up).
+    The event holds no phone number.
     """
     kind, name = status["kind"], status["name"]
     payload = {key: status[key] for key in ("state", "totals", "balanced", "errors", "test", "because")}
@@ -24,6 +24,6 @@ def tell(happening: str, status: Mapping[str, Any]) -> None:
 
 
 def tell_ending(status: Mapping[str, Any]) -> None:
-    """Emit how a run ended, by the state it left. A delivery that runs elsewhere will tell that itself."""
+    """Emit how a run ended, from the delivery's state. If it runs elsewhere, that run emits it."""
     if status["state"] != "running":
         tell(status["state"], status)

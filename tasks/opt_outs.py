@@ -10,5 +10,5 @@ from tasks.policy import POLICY
 
 @task(name="pull opt-outs", task_run_name="pull opt-outs", **POLICY)
 async def pull() -> PulledOptOuts:
-    """Put the numbers that, as the providers know, want no messages onto the suppression list."""
+    """Put the numbers that have opted out at the providers onto the suppression list."""
     return await pull_opt_outs()

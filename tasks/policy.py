@@ -1,4 +1,4 @@
-"""What every task has in common: no caching, no stored results, retries that ask the error."""
+"""What every task has in common: no caching, no stored results, and retries by error class."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ FIRST_DELAY_SECONDS = 1
 
 
 async def error_allows_retry(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether the error of a task says that the same may be tried again.
+    """Whether a task's error allows another try.
 
-    It must be async and await the state: the sync form of Prefect's own example never sees the error of an async
-    task and would retry refused credentials.
+    It must be async and await the state: the sync form in Prefect's own example never sees the error of an async
+    task, and would retry refused credentials.
     """
     error = await state.aresult(raise_on_failure=False)
     return bool(getattr(error, "retryable", False))
@@ -30,4 +30,4 @@ POLICY: dict[str, Any] = {
     "cache_policy": NO_CACHE,
     "persist_result": False,
 }
-"""The policy of a task that may be run again at any moment: the ledger knows what is left."""
+"""The policy of a task that may be run again at any time: the ledger knows what is left."""

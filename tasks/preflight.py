@@ -12,6 +12,6 @@ from tasks.policy import POLICY
 
 @task(name="preflight", task_run_name="preflight", **POLICY)
 async def preflight(run: TicketRun) -> None:
-    """Ask the provider whether the stored MMS (and the campaign) exist; warn if the account may not ask."""
+    """Ask the provider whether the stored MMS (and the campaign) exist; warn if the account is not allowed to ask."""
     for warning in await preflight_event(run):
         get_run_logger().warning("%s", warning)

@@ -1,4 +1,4 @@
-"""Show deliveries in the Prefect UI: a card each, all of them on one page, what is unknown or rejected. No phone numbers."""
+"""Show deliveries in the Prefect UI: a card each, an overview, unknown and rejected messages. No phone numbers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LINK = re.compile(r"/v2/artifacts/key/([\w.-]+)")
 
 @task(name="publish", task_run_name="publish totals", **POLICY)
 async def publish(name: str, *, test: bool = False) -> dict[str, Any]:
-    """Show a delivery as the artifact ``campaign-<name>`` (``event-<name>``), renew the overview, tell automations.
+    """Show a delivery as the artifact ``campaign-<name>`` (``event-<name>``), update the overview, emit events.
 
     Returns the status.
     """
@@ -50,16 +50,16 @@ async def publish(name: str, *, test: bool = False) -> dict[str, Any]:
 
 
 def _is_news(last: ArtifactCollection | None, shown: Card) -> bool:
-    """Whether automations are told how it stands, so that one that sends e-mails does not do so after every look.
+    """Whether to emit an event, so that an automation does not send an e-mail after every lookup.
 
-    A flow that sends always tells how it ended. A flow that only looks tells it if it is not what was shown last.
+    A flow that sends always emits how it ended. A flow that only looks emits it if it differs from what was shown last.
     """
     is_sender = str(flow_run.flow_name).startswith("send-")
     return is_sender or last is None or last.description != shown.headline
 
 
 async def _put_details(name: str, shown: Card) -> None:
-    """The pages behind the counts of a card, if there is anything to show, or was."""
+    """The pages behind a card's counts, if there is, or was, anything to show."""
     counted = shown.status["totals"]
     unknown = artifact_key("unknown", name)
     if counted["unknown"] or await shown_last(unknown) is not None:
@@ -74,7 +74,7 @@ async def _put_details(name: str, shown: Card) -> None:
 
 @asynccontextmanager
 async def progress(run: AnyRun) -> AsyncIterator[None]:
-    """Keep the card of what is being sent up to date inside the block."""
+    """Keep the card of a running delivery up to date inside the block."""
     shown = await _card(run)
     await _put(shown.key, await linked(shown.page), shown.headline)
     await show_overview(await asyncio.to_thread(overview_now))
@@ -102,18 +102,18 @@ async def _follow(run: AnyRun, shown: Card) -> None:
 
 
 async def _tell_news(run: AnyRun) -> None:
-    """Tell automations that a cap is nearly used up."""
+    """Emit the event that a cap is nearly used up."""
     for said in run.budget.take_news():
         tell("cost", {**(await _card(run)).status, "because": said})
 
 
 async def _card(run: AnyRun) -> Card:
-    """Do it in a separate thread: the ledger's thread has requests to record."""
+    """Run it in a separate thread: the ledger's thread has requests to record."""
     return await asyncio.to_thread(card, run.ledger, run.delivery.name, run.settings, test=run.delivery.test)
 
 
 async def shown_last(key: str) -> ArtifactCollection | None:
-    """What is shown under a key, if anything is."""
+    """The artifact that is shown under a key, if there is one."""
     return (await _latest([key])).get(key)
 
 
@@ -124,7 +124,7 @@ async def _latest(keys: Collection[str]) -> dict[str, ArtifactCollection]:
 
 
 async def linked(page: str) -> str:
-    """The page, with each link leading to what its key shows now: Prefect's page of a key only lists versions."""
+    """The page with each link leading to the newest artifact of its key: Prefect's page of a key only lists versions."""
     latest = await _latest(set(_LINK.findall(page)))
     return _LINK.sub(lambda found: address(latest[found[1]].latest_id) if found[1] in latest else found[0], page)
 
@@ -135,14 +135,14 @@ def address(artifact: UUID) -> str:
 
 
 async def show_overview(page: str) -> UUID:
-    """Show the page of all deliveries; returns the artifact's id. Every run renews the same one, so its address stays."""
+    """Show the page of all deliveries; returns the artifact's id. All runs update the same one, so its address stays."""
     return await _put_once(OVERVIEW, await linked(page), "The newest campaigns and events; what needs a person comes first")
 
 
 async def _put(key: str, page: str, headline: str) -> None:
-    """Show a page: a run has one artifact for each key, which it overwrites, but only if something changed.
+    """Show a page. A run has one artifact for each key, and overwrites it only if something changed.
 
-    A new version every few seconds would fill Prefect's database, and an old one would stand beside it as its twin.
+    A new version every few seconds would fill Prefect's database, and an old one would stay beside it.
     """
     last = await shown_last(key)
     if last is None or str(last.flow_run_id) != str(flow_run.id):

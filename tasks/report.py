@@ -1,4 +1,4 @@
-"""Report: pull delivery reports; apply news that was pushed before its message was recorded."""
+"""Report: pull delivery reports, and apply news that was pushed before its message was recorded."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tasks.policy import POLICY
 from tasks.publish import linked, shown_last
 
 MAX_AT_ONCE = 10_000
-"""A run pulls the reports of up to this many messages at its own end, within seconds. Larger campaigns: the schedule."""
+"""The most messages whose reports a run pulls at its own end, within seconds. Larger campaigns are left to the schedule."""
 
 
 @task(name="report", task_run_name="report", **POLICY)
 async def report(run: CampaignRun) -> int:
-    """Pull the delivery reports of a small campaign, and audit its credit; returns how many messages moved on."""
+    """Pull the delivery reports of a small campaign, and audit its credit; returns how many messages changed."""
     if (odd := await audit_credit(run)) is not None:
         get_run_logger().warning("%s: %s", run.delivery.name, odd)
     sent = run.delivery.input - run.delivery.invalid - run.delivery.duplicate
@@ -33,20 +33,20 @@ async def report(run: CampaignRun) -> int:
 
 @task(name="report", task_run_name="report", **POLICY)
 async def report_tickets(run: TicketRun) -> int:
-    """Apply postbacks that came before the answer they are about was recorded; returns how many messages moved on."""
+    """Apply postbacks that came before the answer to their message was recorded; returns how many messages changed."""
     return await asyncio.to_thread(apply_parked, run.ledger)
 
 
 @task(name="pull reports", task_run_name="pull reports", **POLICY)
 async def pull(name: str = "") -> Pulled:
-    """Pull what is due of all campaigns, or everything that is open of one."""
+    """Pull the reports that are due in all campaigns, or all open ones of one campaign."""
     return await (pull_reports_of(name) if name else pull_due_reports())
 
 
 async def wrongly_shown() -> list[str]:
-    """The campaigns and events whose display is out of date: because of pulled or pushed news, or a dead run.
+    """The campaigns and events whose display is out of date, because of pulled or pushed news or a dead run.
 
-    A delivery that is being run is shown by its run.
+    A running delivery is shown by its own run.
     """
     return [name for name in await asyncio.to_thread(recent_names) if not await _is_shown(name)]
 

@@ -1,4 +1,4 @@
-"""Ask the ledger what there is to do."""
+"""Ask the ledger which work is left."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from tasks.policy import POLICY
 
 @task(name="find unsettled", task_run_name="find unsettled", **POLICY)
 async def to_settle() -> list[str]:
-    """The names of the campaigns for which another look may settle something."""
+    """The names of the campaigns for which another lookup may settle something."""
     return await asyncio.to_thread(names_to_settle)

@@ -1,4 +1,4 @@
-"""What a run says of itself in its Logs tab: a few dozen lines, however large it is. No phone numbers."""
+"""What a run writes to its Logs tab: a few dozen lines, however large it is. No phone numbers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from posthorn.settings import SettingsError
 
 
 class OneLine(logging.Filter):
-    """Leaves out two things: tracebacks of errors that a person can fix (the message says all), steps that ended well."""
+    """Leaves out two things: tracebacks of errors that a person can fix (the message is enough), steps that ended well."""
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is part of the story."""
+        """Whether a record is kept."""
         if record.exc_info and isinstance(record.exc_info[1], (PosthornError, SettingsError)):
             record.exc_info = None
         return record.getMessage() != "Finished in state Completed()"
@@ -34,7 +34,7 @@ for _name in ("prefect.task_runs", "prefect.flow_runs"):
 
 
 def tell_plan(status: Mapping[str, Any]) -> None:
-    """Tell what is planned: rows, how many will be sent, how many were sent."""
+    """Log what is planned: rows, how many will be sent, how many were sent."""
     counted = status["totals"]
     rejected = counted["invalid"] + counted["duplicate"]
     line = "planned %s: %s rows, %s rejected, %s to send, %s sent so far"
@@ -44,7 +44,7 @@ def tell_plan(status: Mapping[str, Any]) -> None:
 
 
 async def tell_batch(run: AnyRun, first: int, last: int, requests: int, began: float) -> None:
-    """Tell that a batch has ended: its requests, its pace, and how far the delivery is."""
+    """Log that a batch has ended: its requests, its pace, and the delivery's progress."""
     counted = await run.do(totals.totals, run.delivery)
     seconds = max(0.001, time.monotonic() - began)
     line = "chunks %d to %d: %s requests in %.1f s (%.1f a second); sent %s, left %s, unknown %s"
@@ -54,7 +54,7 @@ async def tell_batch(run: AnyRun, first: int, last: int, requests: int, began: f
 
 
 async def tell_failed(run: AnyRun, first: int, last: int, error: Exception) -> None:
-    """Tell that a batch has ended early: why, and how many messages are left."""
+    """Log that a batch has ended early: why, and how many messages are left."""
     counted = await run.do(totals.totals, run.delivery)
     line = "chunks %d to %d ended early: %s; %s messages are left to send, %s are unknown"
     left = counted["pending"] + counted["sending"]
@@ -62,7 +62,7 @@ async def tell_failed(run: AnyRun, first: int, last: int, error: Exception) -> N
 
 
 def tell_standing(status: Mapping[str, Any], headline: str, overview: str) -> None:
-    """Tell how it stands, and where all deliveries are shown (a path in the UI)."""
+    """Log the status, and where all deliveries are shown (a path in the UI)."""
     counted = status["totals"]
     to_send = counted["input"] - counted["invalid"] - counted["duplicate"]
     get_run_logger().info("%s %s: sent %s of %s", status["name"], headline, f"{_sent(counted):,}", f"{to_send:,}")

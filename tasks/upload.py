@@ -11,5 +11,5 @@ from tasks.policy import POLICY
 
 @task(name="upload", task_run_name="upload media", **POLICY)
 async def upload(run: CampaignRun) -> int:
-    """Give each media item an id at the provider; how many had to be uploaded."""
+    """Give each media item an id at the provider; returns how many had to be uploaded."""
     return await upload_media(run)

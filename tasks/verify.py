@@ -11,6 +11,6 @@ from tasks.policy import POLICY
 
 @task(name="verify", task_run_name="verify", **POLICY)
 async def verify(run: CampaignRun) -> int:
-    """Check files and credit; how many files were checked. Nothing is sent before."""
+    """Check files and credit; returns how many files were checked. Nothing is sent before."""
     await verify_credit(run)
     return await verify_media(run)

@@ -28,7 +28,7 @@ async def test_a_campaign_that_stopped_is_told_once_unless_a_person_stopped_it(
     box.faults.replace([{"call": SEND, "at": [1], "fault": "error_code", "code": 1011}])
     await send_campaign(str(write_campaign(tmp_path, numbers(50), name="told-of")), return_state=True)
     silent = await notify("told-of", "stopped", return_state=True)
-    assert "nobody is to be told" in (silent.message or "")
+    assert "nobody is notified" in (silent.message or "")
 
     monkeypatch.setenv("POSTHORN_NOTIFY__WEBHOOK_URL", f"{url}/hook")
     state = await notify("told-of", "stopped", return_state=True)
@@ -42,7 +42,7 @@ async def test_a_campaign_that_stopped_is_told_once_unless_a_person_stopped_it(
         started = deliveries.start_run(ledger, one, by="somebody")
         deliveries.end_run(ledger, one, started, stopped_because="the run was cancelled")
     state = await notify("told-of", "stopped", return_state=True)
-    assert (state.message, len(posted)) == ("a person stopped it: nobody has to be told", 1)
+    assert (state.message, len(posted)) == ("a person stopped it: nobody is notified", 1)
 
 
 def test_the_automation_hears_what_wants_a_person_and_nothing_else() -> None:

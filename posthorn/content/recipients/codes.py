@@ -87,7 +87,7 @@ def code_column(file: CsvFile, wanted: str | None, rules: CodeRules, *, generate
         raise InputError(
             "attendees",
             f"{file.path} has no column barcode_id (it has {columns.listed(file.titles)}); name it with barcode_column ="
-            ' ~ "…", or set barcode = "generate"',
+            ' "…", or set barcode = "generate"',
         )
     return likely[0] if likely else None
 

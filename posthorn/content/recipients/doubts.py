@@ -35,7 +35,7 @@ def _consent(file: CsvFile) -> Iterator[Caution]:
         yield Caution(
             "consent_column",
             f'column "{name}" may say who wants no messages: {shown};'
-            f' only_where = {{ {key} = "…" }} ~ takes only the rows with the value you name',
+            f' only_where = {{ {key} = "…" }} takes only the rows with the value you name',
         )
 
 
