@@ -21,7 +21,7 @@ _POLL_SECONDS = 2
 
 
 class Approval(RunInput):
-    """The questions to a person when a campaign waits for approval. The decision has no default: none is made by accident."""
+    """The questions to a person when a campaign waits for approval. A decision has no default: none is made by accident"""
 
     decision: Literal["send it", "do not send it"] = Field(description="Whether it is sent as shown above")
     name: str = Field(min_length=1, max_length=80, description="Who decides; this is kept with the decision")

@@ -1,6 +1,6 @@
-"""The provider's two clocks: the one on its wall, and the one its messages age by, which can run faster or be put forward.
+"""The provider's two clocks: its wall clock, and the clock by which messages age, which can run faster or be advanced.
 
-They are apart so that a sped-up sandbox still stamps messages with a date its client finds again. Never sleeps.
+They are separate so that a fast sandbox still gives messages dates by which its client finds them. This never sleeps.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ class SandboxClock:
         self.reset()
 
     def reset(self) -> None:
-        """As at the start: age zero, first speed, first skew."""
+        """Reset to the start: age zero, first speed, first skew."""
         self.speed, self.skew_seconds = self._initial
         self._base_age = 0.0
         self._base_real = time.monotonic()
         self._tell()
 
     def _tell(self) -> None:
-        """Tell whoever waits for an age that it may come sooner or later than it seemed."""
+        """Wake everything that waits for an age: it may come sooner or later than expected."""
         for watcher in self.watchers:
             watcher()
 
     def age(self) -> float:
-        """Provider seconds since the start, sped up; what the life of a message is reckoned by."""
+        """Provider seconds since the start, at the clock's speed: the time that a message's life is measured in."""
         return self._base_age + (time.monotonic() - self._base_real) * self.speed
 
     def set_speed(self, speed: float) -> None:
-        """Age ``speed`` seconds per real second from now on; zero stands still.
+        """Age ``speed`` seconds per real second from now on; with zero the clock stands still.
 
         Raises:
             ValueError: the speed is negative.
@@ -59,7 +59,7 @@ class SandboxClock:
         self._tell()
 
     def wall(self) -> float:
-        """What the provider's clock shows, as Unix seconds."""
+        """The provider's wall clock, as Unix seconds."""
         return time.time() + self.skew_seconds
 
     def stamp(self, wall: float) -> str:
@@ -82,5 +82,5 @@ class SandboxClock:
 
 @functools.lru_cache(maxsize=8_192)
 def _stamped(second: int, zone: ZoneInfo) -> str:
-    """Written once: the many messages of a campaign share their seconds."""
+    """Formatted once per second, since the many messages of a campaign share their seconds."""
     return datetime.fromtimestamp(second, zone).strftime(STAMP)

@@ -1,7 +1,7 @@
-"""Faults to order: which request of which call goes wrong, and how. Says when; ``wire.py`` knows what it looks like.
+"""Faults on demand: which request of which call goes wrong, and how. ``wire.py`` carries them out.
 
-A rule is a JSON object, or in short ``reset_after@messages/send_mms:2``. Requests are counted per rule, from the moment the
-rules were set, starting at 1.
+A rule is a JSON object, or has the short form ``reset_after@messages/send_mms:2``. Requests are counted per rule, from 1,
+starting when the rules were set.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class Stage(enum.Enum):
-    """Where a fault strikes."""
+    """The stage at which a fault strikes."""
 
     BEFORE = "instead of the work: nothing is done"
     AFTER = "the work is done, then the answer is spoiled"
@@ -66,7 +66,7 @@ FAULTS: dict[str, Stage] = {
     "unfiltered": Stage.PROVIDER,
     "lie_withdrawn": Stage.PROVIDER,
     "withdrawn_uncounted": Stage.PROVIDER,
-    # What a listing of several pages shows while it is read.
+    # Listings of several pages, while they are read.
     "page_repeats": Stage.PROVIDER,
     "page_empty": Stage.PROVIDER,
     "page_added": Stage.PROVIDER,
@@ -75,27 +75,27 @@ FAULTS: dict[str, Stage] = {
 }
 """Every fault by name. ``late`` waits ``seconds`` and then does the work, whether the client is still there or not.
 
-Of a listing: ``page_repeats`` shows the first page instead of the one asked for, ``page_empty`` nothing, ``page_added``
+Listings: ``page_repeats`` shows the first page instead of the requested one, ``page_empty`` shows nothing, ``page_added``
 counts one page too many, ``rows_moved`` begins ``items`` rows further on, ``no_ids`` leaves out the ids of ``items`` rows,
-``unfiltered`` lists everything, whatever ids and numbers are asked about.
+``unfiltered`` lists everything, whatever ids and numbers are asked for.
 
-Of a withdrawal: ``lie_withdrawn`` counts messages and leaves them, ``withdrawn_uncounted`` withdraws them and counts none.
+Withdrawals: ``lie_withdrawn`` counts messages and leaves them, ``withdrawn_uncounted`` withdraws them and counts none.
 """
 
 _CODE = re.compile(r"E?[0-9]{1,6}")
 
 
 class FaultError(ValueError):
-    """A rule that cannot be understood; the message says which part."""
+    """A rule that cannot be understood; the message names the part."""
 
 
 @dataclass(slots=True)
 class FaultRule:
-    """One rule. Without ``at``, ``every`` and ``probability`` it strikes each request of its call.
+    """One rule. Without ``at``, ``every`` and ``probability`` it strikes every request of its call.
 
     ``seconds`` is how long (hang, late: until; drip: between two bytes; close_idle: after the answer), ``status`` and
-    ``retry_after`` shape HTTP answers, ``code`` is the provider's error (3004 or E713), ``items`` how many items are meant,
-    ``mode`` is ``request`` or ``items`` (credit_midway), ``location`` where a redirect points.
+    ``retry_after`` shape HTTP answers, ``code`` is the provider's error (3004 or E713), ``items`` the number of items,
+    ``mode`` is ``request`` or ``items`` (credit_midway), ``location`` the target of a redirect.
     """
 
     fault: str
@@ -132,16 +132,16 @@ class FaultRule:
 
     @property
     def stage(self) -> Stage:
-        """Where it strikes."""
+        """The stage at which it strikes."""
         return FAULTS[self.fault]
 
     @property
     def name(self) -> str:
-        """How the rule is called in the truth: ``reset_after@messages/send_mms``."""
+        """The rule's name in the truth: ``reset_after@messages/send_mms``."""
         return f"{self.fault}@{self.call}"
 
     def shown(self) -> dict[str, Any]:
-        """What was set otherwise than it comes, with how many requests it saw and how many it struck."""
+        """The values that differ from the defaults, and how many requests it saw and struck."""
         given = {item.name: getattr(self, item.name) for item in _SETTABLE.values()}
         told = {name: value for name, value in given.items() if value != _SETTABLE[name].default}
         return {"fault": self.fault, "call": self.call, **told, "seen": self.seen, "fired": self.fired}
@@ -152,11 +152,11 @@ class FaultRule:
         return int(self.code.removeprefix("E")) if self.code else None
 
     def strikes(self, call: str) -> bool:
-        """Count one request; whether this rule wants it."""
+        """Count one request; returns whether this rule strikes it."""
         if self.call not in ("*", call):
             return False
         self.seen += 1
-        # Drawn for each request, so that the same seed picks the same requests whatever other rules take.
+        # Drawn for each request, so that the same seed picks the same requests whatever other rules there are.
         drawn = self.probability is None or self._random.random() < self.probability
         if self.times is not None and self.fired >= self.times:
             return False
@@ -213,7 +213,7 @@ class FaultBook:
         self.replace(rules)
 
     def replace(self, rules: Iterable[Mapping[str, Any] | str]) -> None:
-        """Other rules from now on, counted from zero.
+        """Replace the rules; the new ones count from zero.
 
         Raises:
             FaultError: one of them cannot be understood; the old rules stay.
@@ -221,7 +221,7 @@ class FaultBook:
         self.rules = [parse_rule(rule) for rule in rules]
 
     def add(self, rule: Mapping[str, Any] | str) -> None:
-        """One more rule, counted from now.
+        """Add a rule that counts from now on.
 
         Raises:
             FaultError: it cannot be understood.
@@ -229,17 +229,17 @@ class FaultBook:
         self.rules = [*self.rules, parse_rule(rule)]
 
     def remove(self, place: int) -> None:
-        """Take out the rule at a place of ``rules``.
+        """Remove the rule at a place of ``rules``.
 
         Raises:
-            FaultError: there is none.
+            FaultError: there is no such rule.
         """
         if not 0 <= place < len(self.rules):
             raise FaultError(f"rule {place}: there are {len(self.rules)}")
         self.rules = [rule for position, rule in enumerate(self.rules) if position != place]
 
     def draw(self, call: str) -> FaultRule | None:
-        """The rule that strikes this request: the first one that wants it. Every rule counts the request."""
+        """The rule that strikes this request: the first that matches. Every rule counts the request."""
         if not self.rules:
             return None
         wanting = [rule for rule in self.rules if rule.strikes(call)]
@@ -249,7 +249,7 @@ class FaultBook:
         return wanting[0]
 
     def fired(self) -> dict[str, int]:
-        """How often each rule struck; rules of one name are added up."""
+        """How often each rule struck; rules with the same name are added up."""
         counts: dict[str, int] = {}
         for rule in self.rules:
             counts[rule.name] = counts.get(rule.name, 0) + rule.fired

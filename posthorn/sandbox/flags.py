@@ -1,4 +1,4 @@
-"""Options that are a command's flags too: a field of a dataclass says once what it is called and what it does."""
+"""Options that are also a command's flags: a dataclass field holds its name and description once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _SAME = object()
 class Flag:
     """How a field is given on the command line.
 
-    ``name`` replaces the field's own, ``default`` is the command's where it differs from the field's. ``read`` makes the
-    field's value of the texts of a flag that may be given several times.
+    ``name`` replaces the field's own; ``default`` is the command's, if it differs from the field's. ``read`` turns the texts
+    of a repeatable flag into the field's value.
     """
 
     help: str
@@ -39,7 +39,7 @@ def flag(
     command_default: Any = _SAME,
     read: Callable[[list[str]], Any] | None = None,
 ) -> Any:
-    """A field of a dataclass with its flag. ``default`` may be a function without arguments that makes it."""
+    """A dataclass field with its flag. ``default`` may be a function without arguments that returns it."""
     metadata = {"flag": Flag(help, name, least, most, command_default, read)}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
@@ -47,5 +47,5 @@ def flag(
 
 
 def share(help: str, *, name: str | None = None, command_default: Any = _SAME) -> Any:  # noqa: A002 - as above
-    """A field between 0 and 1 whose default is none of them."""
+    """A field between 0 and 1 with the default 0."""
     return flag(0.0, help, name=name, least=0, most=1, command_default=command_default)

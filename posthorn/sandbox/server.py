@@ -1,6 +1,6 @@
-"""The sandbox's server: takes requests, lets faults strike, hands the rest to the providers. Listens on loopback.
+"""The sandbox's server: takes requests, applies faults, and passes the rest to the providers. It listens on loopback.
 
-Knows providers only by the ``Provider`` protocol. Requests under ``/_sandbox/`` are the truth's: never faulted or counted.
+It knows providers only by the ``Provider`` protocol. Requests under ``/_sandbox/`` are the truth's: never faulted or counted.
 """
 
 from __future__ import annotations
@@ -42,26 +42,26 @@ _SAVE_EVERY_SECONDS = 5.0
 
 
 class Provider(Protocol):
-    """What the server needs to know of a provider. ``prefix`` is what its paths begin with; the longest one wins."""
+    """What the server needs to know about a provider. ``prefix`` is the start of its paths; the longest one wins."""
 
     name: str
     prefix: str
     send_calls: frozenset[str]
 
     def variables(self, url: str) -> Mapping[str, str]:
-        """What to export so that Posthorn talks to the sandbox."""
+        """Environment variables that make Posthorn use the sandbox."""
 
     def call_of(self, received: Received) -> str:
-        """The name that faults and counts use for a request: ``messages/send_mms``, ``sendMMSBarcode``."""
+        """The name of a request in faults and counts: ``messages/send_mms``, ``sendMMSBarcode``."""
 
     async def start(self) -> None:
-        """Begin what runs beside the answers."""
+        """Start what runs beside the answers."""
 
     async def stop(self) -> None:
-        """End what ``start`` began."""
+        """Stop what ``start`` started."""
 
     async def answer(self, received: Received, rule: FaultRule | None) -> Reply:
-        """Do the work. ``rule`` is given only for faults of the stage ``PROVIDER``."""
+        """Answer a request. ``rule`` is given only for faults of the stage ``PROVIDER``."""
 
     def reset(self) -> None:
         """Forget everything."""
@@ -84,8 +84,8 @@ class Sandbox:
 
     ``port`` 0 picks a free one. ``latency_seconds`` is how long each answer takes after the work is done. ``speed`` is how
     many seconds messages age per real second. ``zone`` is that of its dates, ``skew_seconds`` how far its clock is ahead.
-    ``keepalive_seconds`` is when idle connections are closed. ``schedule`` is what changes by itself (``inbox/chaos.py``),
-    ``store`` a file that keeps what was taken.
+    ``keepalive_seconds`` is when idle connections are closed. ``schedule`` holds timed changes (``inbox/chaos.py``),
+    ``store`` is a file that keeps what was taken.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Sandbox:
 
         Raises:
             OSError: the port is taken.
-            StoreError: the file holds something else than a sandbox keeps.
+            StoreError: the file is not one that a sandbox wrote.
         """
         self.stopping.clear()
         if self._store is not None:
@@ -143,7 +143,7 @@ class Sandbox:
         server = web.Server(
             self._serve,
             request_factory=_make_request,
-            # A waiting fault ends when its client goes; work that is under way never waits, so it is never cut.
+            # A waiting fault ends when its client goes; other work never waits, so it is never cut short.
             handler_cancellation=True,
             keepalive_timeout=self._keepalive_seconds,
             access_log=None,
@@ -173,7 +173,7 @@ class Sandbox:
             store.save(self)
 
     async def stop(self) -> None:
-        """Close every connection; what was taken stays known."""
+        """Close every connection; what was taken stays in memory."""
         self.stopping.set()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -183,7 +183,7 @@ class Sandbox:
         for task in self._late:
             task.cancel()
         for schedule in self._beside[:1]:
-            schedule.cancel()  # what saves ends by itself, and saves once more
+            schedule.cancel()  # the saver ends by itself, and saves once more
         await asyncio.gather(*self._late, *self._beside, return_exceptions=True)
         self._beside.clear()
 
@@ -197,11 +197,11 @@ class Sandbox:
         await self.stop()
 
     def truth(self) -> dict[str, Any]:
-        """What really happened; the shape of ``GET /_sandbox/truth``."""
+        """What really happened, in the shape of ``GET /_sandbox/truth``."""
         return truth.told(self)
 
     def reset(self) -> None:
-        """As at the start: no messages, no files, the first credit and clock, no requests, and no fault rules."""
+        """Reset to the start: no messages, no files, the first credit and clock, no requests, and no fault rules."""
         self.clock.reset()
         for provider in self.providers:
             provider.reset()
@@ -216,10 +216,10 @@ class Sandbox:
         self.skycore.postbacks.reset()
 
     def move_clock(self, order: Mapping[str, float]) -> None:
-        """Another ``speed`` or ``skew_seconds``, or ``advance_seconds`` at once.
+        """Set ``speed`` or ``skew_seconds``, or advance the clock by ``advance_seconds``.
 
         Raises:
-            ValueError: another key, a speed below zero, or no number.
+            ValueError: an unknown key, a speed below zero, or a value that is not a number.
         """
         if unknown := set(order) - {"advance_seconds", "speed", "skew_seconds"}:
             raise ValueError(f"{', '.join(unknown)}: no such key")
@@ -232,7 +232,7 @@ class Sandbox:
         self.clock.advance(float(order.get("advance_seconds", 0)))
 
     async def release_late(self) -> int:
-        """Carry out now what the fault ``late`` holds back; how many requests that were."""
+        """Carry out now the requests that the fault ``late`` holds back; returns their number."""
         held = list(self._late)
         self._released.set()
         self._released = asyncio.Event()
@@ -240,7 +240,7 @@ class Sandbox:
         return len(held)
 
     def provider_of(self, path: str) -> Provider:
-        """Whose request it is."""
+        """The provider that a request is for."""
         owners = [provider for provider in self.providers if path.startswith(provider.prefix)]
         return max(owners, key=lambda provider: len(provider.prefix))
 
@@ -276,7 +276,7 @@ class Sandbox:
         return wire.whole(reply)
 
     async def _answer_late(self, provider: Provider, received: Received, rule: FaultRule) -> Reply:
-        """Do the work after a while, whether or not the client still waits for it."""
+        """Do the work after a delay, whether or not the client still waits for it."""
 
         async def later() -> Reply:
             with suppress(TimeoutError):
@@ -290,7 +290,7 @@ class Sandbox:
 
 
 def _is_address(host: str) -> bool:
-    """Whether it cannot be made to point elsewhere, so that requests that come by it need no list of names."""
+    """Whether the host is an address, which no DNS can point elsewhere: then requests need no list of names."""
     try:
         ip_address(host)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Where each behaviour of the sandbox comes from, so that a green run is not mistaken for the provider's consent.
+"""The source of each behaviour of the sandbox, so that a green run is not taken for proof about the provider.
 
-DOC: the provider's own pages. CLIENT: its clients and their tests. INFER: our reading, nobody has said so. UNKNOWN: even a
-reading is missing, something had to be chosen.
+DOC: the provider's own pages. CLIENT: its clients and their tests. INFER: our reading, which nobody confirms. UNKNOWN: no
+source suggests anything, so we chose.
 """
 
 from __future__ import annotations

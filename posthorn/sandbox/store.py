@@ -1,6 +1,6 @@
-"""What the sandbox took, kept in a file (``--store``): read at the start, written again whenever it changed. JSON lines.
+"""What the sandbox took, kept in a file (``--store``): read at the start, written whenever it changed. JSON lines.
 
-Faults, the log of requests and what was called back are not kept.
+Faults, the log of requests and callbacks are not kept.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class StoreError(ValueError):
 
 
 class Store:
-    """The file of one sandbox. Written whole beside itself and then moved, readable by its owner only."""
+    """The file of one sandbox. It is written whole beside the old one and then moved; only its owner may read it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._written: list[bytes] = [b""]
 
     def load(self, box: Sandbox) -> None:
-        """Take in what the file holds, if there is one.
+        """Load the file, if there is one.
 
         Raises:
-            StoreError: it holds something else.
+            StoreError: it is not a sandbox's file.
         """
         if not self._path.exists():
             return
@@ -56,13 +56,13 @@ class Store:
             raise error if isinstance(error, StoreError) else StoreError(f"{self._path}: cannot be read: {error}") from error
 
     def save(self, box: Sandbox) -> None:
-        """Write everything, where something changed.
+        """Write everything, if something changed.
 
         Raises:
             OSError: it cannot be written.
         """
         lines = list(_lines(box))
-        # The clock alone is not news.
+        # A change of the clock alone does not count.
         if lines[2:] == self._written[2:] and lines[0] == self._written[0]:
             return
         draft = self._path.with_name(self._path.name + ".part")
@@ -92,7 +92,7 @@ def _lines(box: Sandbox) -> Iterator[bytes]:
 
 
 def _plain(one: File | Batch | Ticket) -> dict[str, Any]:
-    """The fields of a dataclass, as they are."""
+    """The fields of a dataclass, unconverted."""
     return {field.name: getattr(one, field.name) for field in fields(one)}
 
 

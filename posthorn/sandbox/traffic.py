@@ -1,4 +1,4 @@
-"""What came in: counts per call, requests in flight, and a bounded log of requests without credentials. Answers nothing."""
+"""Incoming requests: counts per call, requests in flight, and a bounded log without credentials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HIDDEN_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
 class Describer(Protocol):
-    """Who can read a request's body."""
+    """Something that can read a request's body."""
 
     name: str
     send_calls: frozenset[str]
@@ -39,7 +39,7 @@ class _Logged:
     body: object = None
 
     def shown(self) -> dict[str, Any]:
-        """As the log tells it."""
+        """The request as the log shows it."""
         received = self.received
         return {
             "number": self.number,
@@ -55,7 +55,7 @@ class _Logged:
 
 
 class Traffic:
-    """Counts and log of every request but the truth's."""
+    """Counts and log of every request except those to the truth."""
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -63,7 +63,7 @@ class Traffic:
         self.reset()
 
     def reset(self) -> None:
-        """Count from zero; what is in flight stays so."""
+        """Reset the counts; requests in flight stay counted."""
         self.calls: Counter[str] = Counter()
         self.sends = 0
         self._kept: dict[int, _Logged] = {}
@@ -99,13 +99,13 @@ class Traffic:
             self._keep(received.number, logged)
 
     def _keep(self, number: int, logged: _Logged) -> None:
-        """Keep what a message came with longer than the rest of the log."""
+        """Keep the requests that messages came with longer than the rest of the log."""
         self._kept[number] = logged
         if len(self._kept) > _SENDS_KEPT:
             del self._kept[next(iter(self._kept))]
 
     def send_of(self, number: int) -> dict[str, Any] | None:
-        """The send of a request's number, or None where it is no longer kept."""
+        """The send with that request number, or None if it is no longer kept."""
         logged = self._kept.get(number)
         return None if logged is None else logged.shown()
 

@@ -8,15 +8,15 @@
     GET  tickets?to=&barcode=&mms_id=&page=&limit=  every ticket, oldest first
     GET  barcode/<tracking id>.png          a ticket's barcode, drawn
     GET  requests?call=                     the latest requests
-    PUT  faults  [rule, ...]                other rules, counted from zero
+    PUT  faults  [rule, ...]                replace the rules, counted from zero
     POST clock   {"advance_seconds": n, "speed": n, "skew_seconds": n}
     PUT  credit  {"mms": n or null, "mode": "items|request|midway"}
     PUT  skycore {"billing_problem": true, ...}  other limits and flags of the Skycore account
-    POST postbacks {"flush": true}          send what is due; sent, acknowledged, dropped since the last flush, waiting
-    POST callbacks {"flush": true}          call for what is new; called, acknowledged, lost, forged since then
+    POST postbacks {"flush": true}          send what is due; answers sent, acknowledged, dropped, waiting
+    POST callbacks {"flush": true}          call for what is new; answers called, acknowledged, lost, forged
     POST reset
 
-``messages`` and ``counts`` take ``provider=`` too; without it they tell of the first one that has a campaign.
+``messages`` and ``counts`` take ``provider=`` too; without it they show the first provider that has campaigns.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PAGE = 1_000
 
 
 def told(box: Sandbox) -> dict[str, Any]:
-    """The whole truth in numbers: sums over the providers, and each provider's own under its name."""
+    """The truth in numbers: sums over the providers, and each provider's own under its name."""
     flights = box.traffic.max_flights
     each = {
         provider.name: {**provider.truth(), "max_in_flight": flights.get(provider.name, 0)} for provider in box.providers
@@ -56,7 +56,7 @@ def told(box: Sandbox) -> dict[str, Any]:
 
 
 async def answer(box: Sandbox, request: web.BaseRequest) -> web.Response:
-    """Answer a request under ``/_sandbox/``: 404 for an unknown one, 400 for a body that cannot be understood."""
+    """Answer a request under ``/_sandbox/``: 404 for an unknown address, 400 for a body that cannot be understood."""
     verb = request.method, request.path.removeprefix("/_sandbox/")
     try:
         if verb in _QUESTIONS:

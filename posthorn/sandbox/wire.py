@@ -1,4 +1,4 @@
-"""What was asked and what is answered as bytes on a connection, and how that goes wrong. Knows HTTP, no provider.
+"""Requests and answers as bytes on a connection, and how they go wrong. It knows HTTP, but no provider.
 
 Whole answers go through aiohttp; broken ones are written straight to the transport, which is then closed or reset.
 """
@@ -31,14 +31,14 @@ class Upload:
 
 
 Field = str | bytes | Upload
-"""What a field of a form can hold: text, bytes that are not text, a file with a name."""
+"""The value of a form field: text, bytes that are not text, or a file with a name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
     """One request, read whole. ``form`` holds the fields of a multipart body in order, whose bytes are not kept.
 
-    A field without a file name is text where it is UTF-8, else bytes. ``number`` tells it from every other request.
+    A field without a file name is text if it is UTF-8, else bytes. ``number`` identifies the request.
     """
 
     method: str
@@ -53,7 +53,7 @@ class Received:
 
 @dataclass(slots=True)
 class Reply:
-    """One answer, whole."""
+    """One complete answer."""
 
     body: bytes
     content_type: str
@@ -63,7 +63,7 @@ class Reply:
 
 @dataclass(slots=True)
 class HttpExchange:
-    """A request about to go wrong: the connection, the rule, and the event that ends every waiting."""
+    """A request that is about to go wrong: the connection, the rule, and the event that ends every wait."""
 
     request: web.BaseRequest
     rule: FaultRule
@@ -75,7 +75,7 @@ class HttpExchange:
         return self.request.transport
 
     async def wait(self, seconds: float | None) -> None:
-        """Until ``seconds`` have passed (None: for ever) or the sandbox stops. Cancelled when the client goes."""
+        """Wait until ``seconds`` have passed (None: for ever) or the sandbox stops. Cancelled when the client goes."""
         try:
             await asyncio.wait_for(self.stopping.wait(), seconds)
         except TimeoutError:
@@ -83,7 +83,7 @@ class HttpExchange:
 
 
 class Spoken(web.StreamResponse):
-    """Stands for an answer that needs no more writing: it was written by hand, or the connection is gone."""
+    """An answer that needs no more writing: it was already written, or the connection is gone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ async def receive(request: web.BaseRequest, number: int = 0) -> Received:
 
     Raises:
         HTTPRequestEntityTooLarge: it is larger than the sandbox reads.
-        ValueError: a multipart body that cannot be read.
+        ValueError: a multipart body cannot be read.
     """
     form: list[tuple[str, Field]] | None = None
     body = b""
@@ -131,7 +131,7 @@ async def _form(request: web.BaseRequest) -> list[tuple[str, Field]]:
 
 
 def text_or_bytes(content: bytes) -> str | bytes:
-    """Text where it is UTF-8; else the bytes, as they are."""
+    """Text if it is UTF-8; else the bytes unchanged."""
     try:
         return content.decode()
     except UnicodeDecodeError:
@@ -139,30 +139,30 @@ def text_or_bytes(content: bytes) -> str | bytes:
 
 
 def whole(reply: Reply) -> web.Response:
-    """The answer as it should be."""
+    """The correct answer."""
     headers = {"Content-Type": reply.content_type, **reply.headers}
     return web.Response(body=reply.body, status=reply.status, headers=headers)
 
 
 def page(status: int) -> Reply:
-    """An HTML page as a web server in front of the provider would answer."""
+    """An HTML error page, as a web server in front of the provider would send it."""
     body = f"<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>".encode()
     return Reply(body, _HTML, status)
 
 
 async def misbehave(exchange: HttpExchange) -> web.StreamResponse:
-    """Answer without having done anything."""
+    """Apply a fault before the work: answer, with nothing done."""
     return await _BEFORE[exchange.rule.fault](exchange)
 
 
 async def spoil(exchange: HttpExchange, reply: Reply) -> web.StreamResponse:
-    """Answer badly, the work being done."""
+    """Apply a fault after the work: answer wrongly, or not at all."""
     return await _AFTER[exchange.rule.fault](exchange, reply)
 
 
 async def _reset(exchange: HttpExchange, _: Reply | None = None) -> web.StreamResponse:
     if transport := exchange.transport:
-        # Lingering for no time makes the kernel send RST instead of FIN.
+        # SO_LINGER with zero makes the kernel send RST instead of FIN.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         transport.abort()
     return Spoken()
@@ -198,7 +198,7 @@ async def _close_idle(exchange: HttpExchange, reply: Reply) -> web.StreamRespons
 
 
 class _ClosingSoon(web.Response):
-    """A whole answer that promises to keep the connection, which is then closed all the same."""
+    """A complete answer that promises to keep the connection, which is then closed anyway."""
 
     def __init__(self, reply: Reply, seconds: float) -> None:
         super().__init__(body=reply.body, status=reply.status, headers={"Content-Type": reply.content_type})

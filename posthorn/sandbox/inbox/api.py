@@ -1,4 +1,4 @@
-"""Everything that the pages can, as JSON under ``/_sandbox/api/``, with waiting and export; and the news as events."""
+"""Everything that the pages can do, as JSON under ``/_sandbox/api/``, with waiting and export; and server-sent events."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def deed(box: Sandbox, key: str, name: str) -> web.Response:
 
 
 async def wait(box: Sandbox, query: Mapping[str, str]) -> web.Response:
-    """GET wait?count=&q=&seconds=: as soon as so many are found; 408 with what there is where they did not come in time."""
+    """GET wait?count=&q=&seconds=: answers once that many are found; 408 with those found if they did not come in time."""
     count = whole(query.get("count", "1"), 1, _MAX_PER_PAGE)
     seconds = float(query.get("seconds", 10))
     if not 0 <= seconds <= _MAX_SECONDS:
@@ -87,14 +87,14 @@ async def export(box: Sandbox, request: web.BaseRequest) -> web.StreamResponse:
         if len(lines) == _LINES_AT_ONCE:
             await response.write(b"".join(lines))
             lines = []
-            await asyncio.sleep(0)  # whoever sends has a turn
+            await asyncio.sleep(0)  # let senders have a turn
     await response.write(b"".join(lines) + b"\n]\n")
     await response.write_eof()
     return response
 
 
 async def events(box: Sandbox, request: web.BaseRequest) -> web.StreamResponse:
-    """GET events?upto=: server-sent events that say how many came since, and how often faults struck."""
+    """GET events?upto=: server-sent events with the number of new messages, and how often faults struck."""
     mark = box.inbox.mark(request.query.get("upto"))
     response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
     await response.prepare(request)
@@ -105,7 +105,7 @@ async def events(box: Sandbox, request: web.BaseRequest) -> web.StreamResponse:
         line = b"data: " + orjson.dumps(news) + b"\n\n"
         quiet = 0 if line != told else quiet + 1
         if quiet in (0, _QUIET_ROUNDS):
-            # Looked at twice a second and told only where it changed: whoever sends does not wait for it.
+            # Checked twice a second and sent only if it changed, so that no sender waits for it.
             with suppress(ConnectionError):
                 await response.write(line if quiet == 0 else b": still here\n\n")
             told, quiet = line, 0
@@ -119,7 +119,7 @@ async def _pause(box: Sandbox, seconds: float) -> None:
 
 
 def faults(box: Sandbox, _: Mapping[str, str]) -> web.Response:
-    """GET faults: the rules in force, what they struck, and the presets."""
+    """GET faults: the rules in force, how often they struck, and the presets."""
     presets = {name: preset.says for name, preset in PRESETS.items()}
     return json_of({"rules": [rule.shown() for rule in box.faults.rules], "presets": presets})
 
@@ -131,12 +131,12 @@ def clear(box: Sandbox) -> web.Response:
 
 
 async def order(box: Sandbox, name: str, body: Any) -> web.Response:
-    """POST presets, faults, account: one more fault, several, another character.
+    """POST presets, faults, account: switch on a preset, add a fault, or change the account's behaviour.
 
     Raises:
-        NotFound: there is no such order.
+        NotFound: there is no such call.
         FaultError: a rule or preset that cannot be understood.
-        ValueError: another value that cannot be.
+        ValueError: another value is impossible.
     """
     if name == "presets":
         use_preset(box, body["preset"])
@@ -155,12 +155,12 @@ def json_of(document: object, status: int = 200) -> web.Response:
 
 
 def encoded(document: object) -> bytes:
-    """A document as bytes, whatever characters its texts hold."""
+    """A JSON document as bytes, whatever characters its texts hold."""
     return orjson.dumps(document)
 
 
 def described(box: Sandbox, _: Mapping[str, str]) -> web.Response:
-    """The description of all of this."""
+    """The OpenAPI description of this API."""
     return json_of(openapi.document(box.url))
 
 

@@ -1,4 +1,4 @@
-"""Faults to switch on by hand or by the clock: presets, one switch per fault, and a schedule from a file."""
+"""Faults that are switched on by hand or by the clock: presets, one switch per fault, and a schedule from a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_SECONDS = 366 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Several faults at once, under a name. ``credit`` is how many messages may still be sent; None changes nothing."""
+    """Several faults under one name. ``credit`` is how many messages may still be sent; None leaves it unchanged."""
 
     says: str
     rules: tuple[dict[str, Any], ...] = ()
@@ -49,11 +49,11 @@ PRESETS: dict[str, Preset] = {
 """By name."""
 
 SWITCHES: tuple[tuple[str, Stage, str], ...] = tuple((name, stage, name.replace("_", " ")) for name, stage in FAULTS.items())
-"""Every fault with its stage and how a switch calls it."""
+"""Every fault with its stage and the name of its switch."""
 
 
 def use_preset(box: Sandbox, name: str) -> None:
-    """These faults from now on, instead of all others.
+    """Replace all faults by those of a preset.
 
     Raises:
         FaultError: there is no such preset.
@@ -68,7 +68,7 @@ def use_preset(box: Sandbox, name: str) -> None:
 
 
 def switch(box: Sandbox, given: Mapping[str, Any]) -> bool:
-    """Add a rule, or take out the rules of its fault and call where there are some; whether it is on now.
+    """Add a rule, or remove the rules of its fault and call if there are any; returns whether the fault is on now.
 
     Raises:
         FaultError: the rule cannot be understood.
@@ -83,12 +83,12 @@ def switch(box: Sandbox, given: Mapping[str, Any]) -> bool:
 
 
 class Schedule:
-    """What changes by itself: a list of ``{"at": seconds since the start, …}``.
+    """Timed changes: a list of ``{"at": seconds since the start, …}``.
 
-    Each names some of ``rules``, ``preset``, ``credit`` and ``clock`` (``speed``, ``advance_seconds``).
+    Each entry has some of ``rules``, ``preset``, ``credit`` and ``clock`` (``speed``, ``advance_seconds``).
 
     Raises:
-        FaultError: it is no such list.
+        FaultError: it is not such a list.
     """
 
     def __init__(self, moments: object = ()) -> None:
@@ -97,7 +97,7 @@ class Schedule:
         self._moments = sorted((_checked(moment) for moment in moments), key=lambda moment: float(moment["at"]))
 
     async def run(self, box: Sandbox) -> None:
-        """Let each moment come. Ends with the last one."""
+        """Apply each entry at its moment. Ends after the last one."""
         passed = 0.0
         for moment in self._moments:
             await asyncio.sleep(max(0.0, float(moment["at"]) - passed))
@@ -106,7 +106,7 @@ class Schedule:
 
 
 def apply(box: Sandbox, moment: Mapping[str, Any]) -> None:
-    """Let a moment of a schedule come now."""
+    """Apply one entry of a schedule now."""
     if "preset" in moment:
         use_preset(box, moment["preset"])
     if "rules" in moment:

@@ -1,4 +1,4 @@
-"""What a person, or a test, does to a message: answer STOP, say what became of it, tell of it again, withdraw it."""
+"""What a person, or a test, can do to a message: answer STOP, set its outcome, repeat its callback, withdraw it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ DEEDS: dict[str, str] = {
     "callback": "Resend the callback",
     "withdraw": "Withdraw",
 }
-"""Every deed and what its button says."""
+"""Every deed and the label of its button."""
 
 
 class DeedRefused(Exception):
-    """The deed cannot be done to this message now; the message says why."""
+    """The deed cannot be done to this message now; the error says why."""
 
 
 async def do(box: Sandbox, found: Found, deed: str) -> str:
-    """Do it; what was done, in a sentence.
+    """Do it; returns a sentence that says what was done.
 
     Raises:
         DeedRefused: it cannot be done, or there is no such deed.

@@ -1,4 +1,4 @@
-"""Both providers' messages as one list, newest first, searched and paged on the server. Changes nothing."""
+"""Both providers' messages as one list, newest first, searched and paged on the server. It changes nothing."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from posthorn.sandbox.server import Sandbox
 
 PAGE = 50
-_BLOCK = 4_096  # tickets that are looked through at once: the first page of a common word needs no more
+_BLOCK = 4_096  # tickets that are searched at once: enough for the first page of a common word
 Found = tuple[float, Batch | Ticket, int]
-"""When it was taken, and the ticket, or a send and the place of a message in it."""
+"""When it was taken, and either the ticket, or the send and the message's place in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One message as a list shows it. ``at`` is when it was taken, as the provider's clock shows it.
 
-    ``code`` is a ticket's barcode; ``campaign`` is a title, or what a ticket's request named. ``state`` is the provider's
-    own word, or ``refused`` where nothing was taken.
+    ``code`` is a ticket's barcode; ``campaign`` is a title, or the campaign in a ticket's request. ``state`` is the
+    provider's own word, or ``refused`` if it was not taken.
     """
 
     key: str
@@ -45,20 +45,20 @@ class Entry:
     files: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """As the API shows it."""
+        """The entry as the API shows it."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How much there was at a moment, so that pages stay as they were while more comes."""
+    """How many messages there were at a moment, so that pages stay the same while more arrive."""
 
     messages: int
     tickets: int
 
     @property
     def total(self) -> int:
-        """Messages of both providers."""
+        """The messages of both providers."""
         return self.messages + self.tickets
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One page of the list: ``more`` says that there is another one, ``new`` how many came since ``mark``."""
+    """One page of the list: ``more`` says whether there is another page, ``new`` how many came since ``mark``."""
 
     entries: Sequence[Entry]
     page: int
@@ -87,7 +87,7 @@ class Entries:
         self._statuses: dict[int, tuple[tuple[float, int, int], list[str]]] = {}
 
     def mark(self, text: str | None = None) -> Mark:
-        """The mark that was written down as ``text``; without one, or with one that cannot be, that of now."""
+        """The mark that ``text`` holds; the current mark if there is none or it cannot be read."""
         now = Mark(self._box.serwersms.account.messages.total, len(self._box.skycore.account.tickets.all))
         try:
             messages, tickets = map(int, (text or "").split("."))
@@ -96,14 +96,14 @@ class Entries:
         return Mark(messages, tickets) if 0 <= messages <= now.messages and 0 <= tickets <= now.tickets else now
 
     def page(self, query: str = "", page: int = 1, length: int = PAGE, upto: str | None = None) -> Listing:
-        """A page of what a query finds, newest first."""
+        """A page of the messages that a query finds, newest first."""
         mark, start = self.mark(upto), (page - 1) * length
         found = list(itertools.islice(self._newest(terms_of(query), mark), start, start + length + 1))
         entries = [self.entry(one) for one in found[:length]]
         return Listing(entries, page, len(found) > length, mark, self.mark().total - mark.total)
 
     def every(self, query: str = "") -> Iterator[Entry]:
-        """Everything that a query finds, newest first."""
+        """All messages that a query finds, newest first."""
         return map(self.entry, self._newest(terms_of(query), self.mark()))
 
     def find(self, key: str) -> Found | None:
@@ -126,7 +126,7 @@ class Entries:
             for term in terms:
                 if not positions:
                     break
-                # Numbers are looked through at once, and states reckoned only where a term could be one.
+                # Numbers are searched as one text; states are computed only if a term could be one.
                 own: dict[str, Callable[[], Sequence[str]]] = {"to": partial(getattr, batch, "phones")}
                 if term.is_state:
                     own["state"] = partial(self._states, batch, age)
@@ -136,7 +136,7 @@ class Entries:
             yield from ((batch.queued, batch, position) for position in reversed(positions))
 
     def _states(self, batch: Batch, age: float) -> list[str]:
-        """The states of a send, kept once they can change no more."""
+        """The states of a send, cached once they can no longer change."""
         options = self._box.serwersms.options
         version = (batch.queued, len(batch.marked), len(batch.withdrawn))
         kept = self._statuses.get(batch.number)
@@ -161,7 +161,7 @@ class Entries:
             yield from ((tickets.all[place].accepted, tickets.all[place], 0) for place in reversed(places))
 
     def _read_tickets(self, tickets: Sequence[Ticket]) -> None:
-        """Read what came since the last time, once: looking through one long text each is ten times as fast."""
+        """Add what came since the last time to one long text per field: searching that is ten times as fast."""
         if self._words and (len(self._words) > len(tickets) or self._first is not tickets[0]):
             self._words.clear()
             self._ended.clear()
@@ -180,7 +180,7 @@ class Entries:
         return sorted({*found, *(at for at, state in self._ticket_states(places) if state == word)})
 
     def _ticket_states(self, places: Sequence[int]) -> Iterator[tuple[int, str]]:
-        """Places and states of tickets; a state is kept once it can change no more but by hand."""
+        """Places and states of tickets; a state is cached once it can change only by hand."""
         tickets, age, ended = self._box.skycore.account.tickets, self._box.clock.age(), self._ended
         for place in places:
             ticket, state = tickets.all[place], ended.get(place)
@@ -232,18 +232,18 @@ class Entries:
 
 
 def texts_of(ticket: Ticket) -> str:
-    """The texts that were put into the stored MMS, one a line."""
+    """The texts that the request put into the stored MMS, one per line."""
     return "\n".join(value for name, value in ticket.data.items() if name.startswith("customtext") or name == "ddmtext")
 
 
 def _words_of(ticket: Ticket) -> str:
-    """Everything that is looked through, in small letters."""
+    """All text that is searched, in lower case."""
     names = (ticket.to, ticket.barcode, ticket.mms_id, f"mms {ticket.mms_id}", ticket.campaign_ref or "", ticket.tracking_id)
     return "\n".join((*names, *ticket.data.values())).lower()
 
 
 def _has(ticket: Ticket, term: Term) -> bool:
-    """Whether a term is in a ticket's number, code, texts or names; its state is not looked at."""
+    """Whether a term is in a ticket's number, code, texts or names; its state is not checked."""
     word, digits = term.word, term.digits
     return bool(
         (digits is not None and term.asks("to") and digits in ticket.to)

@@ -1,4 +1,4 @@
-"""The API described as OpenAPI 3.1, from one table. Answers nothing."""
+"""The API described as OpenAPI 3.1, from one table. It answers no requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from posthorn.sandbox.faults import FAULTS
 from posthorn.sandbox.inbox.chaos import PRESETS
 from posthorn.sandbox.inbox.deeds import DEEDS
 
-_SEARCH = "words that must all be there; to:, title:, text:, code:, state:, campaign: bind a word to a field"
+_SEARCH = "words that must all occur; to:, title:, text:, code:, state:, campaign: limit a word to a field"
 _ENTRY = {
     "type": "object",
     "properties": {
@@ -28,7 +28,7 @@ _RULE = {
         "at": {"type": "array", "items": {"type": "integer"}, "description": "which requests, from 1"},
         "every": {"type": "integer"},
         "probability": {"type": "number", "minimum": 0, "maximum": 1},
-        "times": {"type": "integer", "description": "how often at most; 1 is the next request only"},
+        "times": {"type": "integer", "description": "how often at most; 1 means the next request only"},
         "seconds": {"type": "number"},
         "status": {"type": "integer"},
         "code": {"type": "string"},
@@ -37,7 +37,7 @@ _RULE = {
 }
 
 Described = tuple[str, str, str, dict[str, str], dict[str, Any] | None]
-"""Method, path, what it does, what its query takes, and the schema of its body."""
+"""Method, path, summary, query parameters, and the schema of the body."""
 
 _CALLS: tuple[Described, ...] = (
     (
@@ -48,34 +48,34 @@ _CALLS: tuple[Described, ...] = (
             "q": _SEARCH,
             "page": "from 1",
             "limit": "1 to 1000",
-            "upto": "the mark of an earlier answer: what came later is left out",
+            "upto": "the mark of an earlier answer: later messages are left out",
         },
         None,
     ),
     ("delete", "/_sandbox/api/messages", "Forget every message and answer; files, faults and credit stay", {}, None),
     ("get", "/_sandbox/api/messages/{key}", "One message with its files, story and raw request", {}, None),
-    ("post", "/_sandbox/api/messages/{key}/{deed}", f"Do one of {', '.join(DEEDS)}; 409 where that cannot be", {}, None),
+    ("post", "/_sandbox/api/messages/{key}/{deed}", f"Do one of {', '.join(DEEDS)}; 409 if that is impossible", {}, None),
     (
         "get",
         "/_sandbox/api/wait",
-        "Wait until as many messages are found; 408 where they do not come in time",
+        "Wait until that many messages are found; 408 if they do not come in time",
         {"q": _SEARCH, "count": "how many (1)", "seconds": "how long at most (10)"},
         None,
     ),
     ("get", "/_sandbox/api/export", "Every message as one JSON list", {"q": _SEARCH}, None),
-    ("get", "/_sandbox/api/faults", "The faults that are on, what they struck, and the presets", {}, None),
+    ("get", "/_sandbox/api/faults", "The faults that are on, how often they struck, and the presets", {}, None),
     ("post", "/_sandbox/api/faults", "One more fault", {}, _RULE),
     (
         "post",
         "/_sandbox/api/presets",
-        "A preset instead of all faults",
+        "Replace all faults by a preset",
         {},
         {"type": "object", "properties": {"preset": {"enum": list(PRESETS)}}},
     ),
     (
         "post",
         "/_sandbox/api/account",
-        "Another character of the SerwerSMS account",
+        "Change how the SerwerSMS account behaves",
         {},
         {
             "type": "object",
@@ -85,7 +85,7 @@ _CALLS: tuple[Described, ...] = (
             },
         },
     ),
-    ("put", "/_sandbox/faults", "These faults instead of all, counted from zero", {}, {"type": "array", "items": _RULE}),
+    ("put", "/_sandbox/faults", "Replace all faults by these, counted from zero", {}, {"type": "array", "items": _RULE}),
     (
         "post",
         "/_sandbox/clock",
@@ -99,7 +99,7 @@ _CALLS: tuple[Described, ...] = (
     (
         "put",
         "/_sandbox/credit",
-        "How many MMS may still be sent",
+        "Set how many MMS may still be sent",
         {},
         {
             "type": "object",
@@ -109,7 +109,7 @@ _CALLS: tuple[Described, ...] = (
     ("put", "/_sandbox/skycore", "Limits and flags of the Skycore account", {}, {"type": "object"}),
     ("post", "/_sandbox/callbacks", "Make every callback that is due", {}, {"type": "object"}),
     ("post", "/_sandbox/postbacks", "Make every postback that is due", {}, {"type": "object"}),
-    ("post", "/_sandbox/reset", "Everything as at the start", {}, None),
+    ("post", "/_sandbox/reset", "Reset everything to the start", {}, None),
     ("get", "/_sandbox/truth", "What really happened, in numbers", {}, None),
     ("get", "/_sandbox/requests", "The latest requests", {"call": "only these"}, None),
     ("get", "/_sandbox/counts", "How often each number was sent to", {"title": "of one title", "provider": "whose"}, None),

@@ -45,7 +45,7 @@ class NotFound(Exception):
 
 
 def listing(box: Sandbox, query: Mapping[str, str]) -> web.Response:
-    """The list; with ``part=rows`` only its rows, for a page that is open."""
+    """The list; with ``part=rows`` only its rows, for an open page that updates itself."""
     words = query.get("q", "")
     page = box.inbox.page(words, whole(query.get("page", "1"), 1, _MAX_PAGES), upto=query.get("upto"))
     name = "_rows.html" if query.get("part") == "rows" else "list.html"
@@ -53,7 +53,7 @@ def listing(box: Sandbox, query: Mapping[str, str]) -> web.Response:
 
 
 def _here(words: str, page: int, upto: str) -> dict[str, str]:
-    """Addresses of the pages around this one."""
+    """Addresses of the previous and next pages."""
     base = {"q": words} if words else {}
     mark = {"upto": upto}
     return {
@@ -65,7 +65,7 @@ def _here(words: str, page: int, upto: str) -> dict[str, str]:
 
 
 def message(box: Sandbox, key: str, query: Mapping[str, str]) -> web.Response:
-    """One message whole."""
+    """One message in full."""
     story = story_of(box, found(box, key))
     request = "" if story.request is None else orjson.dumps(story.request, option=orjson.OPT_INDENT_2).decode()
     cut = len(request) > _MAX_REQUEST_CHARACTERS
@@ -99,12 +99,12 @@ def chaos(box: Sandbox, query: Mapping[str, str]) -> web.Response:
 
 
 def docs(box: Sandbox, _: Mapping[str, str]) -> web.Response:
-    """The API, readable."""
+    """The API's description, as a page."""
     return _html("docs.html", box, document=openapi.document(box.url))
 
 
 async def act(box: Sandbox, name: str, form: Mapping[str, str]) -> web.Response:
-    """Do what a form asks for, then show the page again with what was done."""
+    """Do what a form asks, then show the page again with a line that says what was done."""
     if name in ("clear", "deed"):
         return await _act_on_messages(box, name, form)
     try:
@@ -164,7 +164,7 @@ def _credit(box: Sandbox, form: Mapping[str, str]) -> str:
 
 def _account(box: Sandbox, form: Mapping[str, str]) -> str:
     box.serwersms.account.become(form)
-    return "The account behaves so from now on."
+    return "The account's behaviour is set."
 
 
 _RULE_FIELDS = ("fault", "call", "at", "every", "probability", "times", "seconds", "status", "code", "items")
@@ -192,7 +192,7 @@ def found(box: Sandbox, key: str) -> Found:
 
 
 def picture(box: Sandbox, file_id: str) -> web.Response:
-    """A file as received: a picture as what its first bytes say it is, everything else as plain text."""
+    """A file as received: a picture with the type that its first bytes show, anything else as plain text."""
     file = box.serwersms.account.pictures.get(file_id)
     if file is None or file.content is None:
         raise NotFound
@@ -210,24 +210,24 @@ def code(box: Sandbox, number: str) -> web.Response:
 
 
 def static(name: str) -> web.Response:
-    """The page's own style and script."""
+    """The pages' own style and script."""
     if name not in _STATIC:
         raise NotFound
     return answered((_HERE / "static" / name).read_bytes(), _STATIC[name])
 
 
 def missing() -> web.Response:
-    """What is said where there is nothing."""
+    """The answer at an unknown address."""
     return web.Response(status=404, text="There is nothing here. The inbox is at /\n", headers=HEADERS)
 
 
 def answered(body: bytes, content_type: str, headers: Mapping[str, str] | None = None, status: int = 200) -> web.Response:
-    """Bytes with the headers that every answer has."""
+    """An answer of bytes, with the headers that every answer has."""
     return web.Response(body=body, status=status, headers={**HEADERS, **(headers or {}), "Content-Type": content_type})
 
 
 def whole(text: str, least: int, most: int) -> int:
-    """A number from a query, within bounds; the lower one where it is none."""
+    """A number from a query, within bounds; the lower bound if it is not a number."""
     return min(max(int(text), least), most) if text.isascii() and text.isdigit() else least
 
 
@@ -238,6 +238,6 @@ def _html(name: str, box: Sandbox, **given: object) -> web.Response:
 
 
 def _back(address: str, said: str) -> web.Response:
-    """See the page, which says what was done."""
+    """Redirect to the page, which says what was done."""
     where = address + ("?" + urlencode({"said": said}) if said else "")
     return web.Response(status=303, headers={**HEADERS, "Location": where})

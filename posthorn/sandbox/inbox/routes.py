@@ -1,4 +1,4 @@
-"""Which address is what: the pages, the API, and behind both the truth's own. Never faulted, never counted."""
+"""Routes of the pages, the API and the truth. Their requests are never faulted and never counted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def is_ours(request: web.BaseRequest) -> bool:
 
 
 async def answer(box: Sandbox, request: web.BaseRequest) -> web.StreamResponse:
-    """Answer it: 404 for what is not there, 400 for what cannot be understood."""
+    """Answer a request: 404 for an unknown address, 400 for a request that cannot be understood."""
     name = request.path.removeprefix(PREFIX) if request.path != "/" else ""
     try:
         if request.method == "GET":

@@ -1,4 +1,4 @@
-"""What a person types to find messages: words that must all be there, some of a certain field. Finds nothing itself."""
+"""Search queries for messages: words that must all occur, some in a certain field. This only parses and matches terms."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _IN_NUMBERS = str.maketrans("", "", "+ -()")
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One word in small letters, of one of ``FIELDS`` or, where that is None, of any."""
+    """One word in lower case, for one of ``FIELDS``, or for any field if that is None."""
 
     field: str | None
     word: str
 
     @property
     def digits(self) -> str | None:
-        """The word as part of a number; None where it cannot be one."""
+        """The word as part of a number; None if it cannot be one."""
         bare = self.word.translate(_IN_NUMBERS)
         return bare if bare.isascii() and bare.isdigit() else None
 
     @property
     def is_state(self) -> bool:
-        """Whether the word is a state, and may be one here."""
+        """Whether the word is a state, and may mean one here."""
         return self.asks("state") and self.word in STATES
 
     def asks(self, field: str) -> bool:
-        """Whether this field counts."""
+        """Whether the term applies to this field."""
         return self.field in (None, field)
 
 
@@ -55,7 +55,7 @@ def narrowed(
     shared: Mapping[str, str],
     own: Mapping[str, Callable[[], Sequence[str]]],
 ) -> Sequence[int]:
-    """The positions that a term finds. ``shared`` are the fields of all of them, ``own`` makes those that differ."""
+    """The positions that a term finds. ``shared`` are the fields that all have in common, ``own`` those that differ."""
     if any(term.asks(field) and term.word in value for field, value in shared.items()):
         return positions
     found: set[int] = set()

@@ -1,4 +1,4 @@
-"""One message whole: as a phone shows it, what has happened to it, and the request that it came with. Changes nothing."""
+"""One message in full: as a phone shows it, its history, and the request that it came with. It changes nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_TEXT_BYTES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file as received: ``kind`` is ``picture``, ``text`` (shown in ``text``) or ``unknown``."""
+    """A file as received: ``kind`` is ``picture``, ``text`` (its content is in ``text``) or ``unknown``."""
 
     file_id: str
     name: str
@@ -39,7 +39,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A message whole. ``barcode`` is where a ticket's code is drawn; ``request`` is None once it is forgotten."""
+    """A message in full. ``barcode`` is the address of a ticket's code; ``request`` is None once it is forgotten."""
 
     entry: Entry
     parts: tuple[Part, ...]
@@ -55,7 +55,7 @@ class Story:
 
 
 def picture_type(content: bytes | None) -> str | None:
-    """The media type of a picture by its first bytes, whatever its name says; None for everything else."""
+    """The media type of a picture by its first bytes, whatever its name says; None if it is not a picture."""
     return next((kind for start, kind in _PICTURES.items() if (content or b"").startswith(start)), None)
 
 
@@ -86,7 +86,7 @@ def _part(file_id: str, file: File | None) -> Part:
 
 
 def _barcode(box: Sandbox, ticket: Ticket) -> str | None:
-    """Where the code is drawn; None where it cannot be."""
+    """The address of the drawn code; None if it cannot be drawn."""
     try:
         box.skycore.barcode(ticket.tracking_id)
     except (InputError, ValueError):
@@ -115,7 +115,7 @@ def _steps_of_message(box: Sandbox, batch: Batch, position: int) -> Iterator[tup
 
 
 def _ends(batch: Batch, standing: Standing) -> Iterator[tuple[float, str]]:
-    """What has become of it."""
+    """The outcome so far."""
     if standing.sent is not None:
         yield standing.sent, "sent"
     if standing.delivered is not None:

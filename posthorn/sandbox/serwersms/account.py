@@ -1,4 +1,4 @@
-"""The sandbox's SerwerSMS account: its files, messages, limit and blacklist, as one thing to reset. Answers no calls."""
+"""The sandbox's SerwerSMS account: its files, messages, limit and blacklist, reset together. It answers no calls."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _MAX_BYTES_HELD = 256 * 2**20
 
 
 def normalised(phone: str) -> str | None:
-    """A number as the provider echoes it, or None for one it calls incorrect.
+    """A number as the provider echoes it, or None if it calls it incorrect.
 
     ``+`` and the full number, or nine Polish digits (introduction page: corrected where possible). ``48…``, ``0048…``,
-    spaces and dashes are undocumented, so the harsher reading holds: incorrect.
+    spaces and dashes are undocumented, so the stricter reading applies: incorrect.
     """
     if _INTERNATIONAL.fullmatch(phone):
         return phone
@@ -34,7 +34,7 @@ def normalised(phone: str) -> str | None:
 
 @dataclass(slots=True)
 class File:
-    """A stored file; ``date`` is a wall time. ``content`` is None where it is not known, or forgotten."""
+    """A stored file; ``date`` is a wall time. ``content`` is None if it is not known, or forgotten."""
 
     id: str
     name: str
@@ -46,7 +46,7 @@ class File:
 
 @dataclass(slots=True)
 class Incoming:
-    """An answer that came from a number; ``at`` is a wall time, ``message_id`` that of the message it answers."""
+    """An answer that came from a number; ``at`` is a wall time, ``message_id`` the id of the message that it answers."""
 
     id: int
     phone: str
@@ -58,7 +58,7 @@ class Incoming:
 
 
 class Account:
-    """All state of the account. ``credit`` is None where there is no limit."""
+    """All state of the account. ``credit`` is None if there is no limit."""
 
     def __init__(self, options: SerwerSmsOptions, clock: SandboxClock) -> None:
         self._first_options = options
@@ -67,7 +67,7 @@ class Account:
         self.reset()
 
     def reset(self) -> None:
-        """As at the start."""
+        """Reset to the start."""
         self.options = self._first_options
         self.messages.clear()
         self.files: dict[str, File] = {}
@@ -79,10 +79,10 @@ class Account:
         self.credit_mode: CreditMode = self.options.credit_mode
 
     def become(self, given: Mapping[str, Any]) -> None:
-        """Another character, from now on: ``account`` and ``upload`` of the options.
+        """Change the account's behaviour from now on: ``account`` and ``upload`` of the options.
 
         Raises:
-            ValueError: another option, or a value that it cannot have.
+            ValueError: another option, or a value that the option cannot have.
         """
         for name, value in given.items():
             known: tuple[str, ...] = get_args(Character if name == "account" else Encoding)
@@ -95,7 +95,7 @@ class Account:
         return None if wall is None else self.clock.stamp(wall)
 
     def title_shown(self, title: str) -> str:
-        """A title as reports show it, which need not be as it was sent."""
+        """A title as reports show it, which may differ from what was sent."""
         if self.options.titles == "cut":
             return title[:_CUT_TITLE]
         if self.options.titles == "rewritten":
@@ -113,7 +113,7 @@ class Account:
         return self.keep_file(File(secrets.token_hex(5), name, size, kind, self.clock.wall(), content))
 
     def keep_file(self, file: File, *, listed: bool = True) -> File:
-        """Store a file. Messages show it even once it is deleted; what the oldest hold is forgotten beyond a bound."""
+        """Store a file. Messages show it even after it is deleted. Beyond a bound, the oldest contents are forgotten."""
         if listed:
             self.files[file.id] = file
         self.pictures[file.id] = file
@@ -126,7 +126,7 @@ class Account:
         return file
 
     def block(self, phone: str) -> int:
-        """Put a number on the blacklist, if it is not there; its entry."""
+        """Put a number on the blacklist, if it is not there; returns its entry."""
         return self.blacklist.setdefault(phone, (_FIRST_ENTRY + len(self.blacklist), self.clock.wall()))[0]
 
     def answer(self, phone: str, text: str, message_id: str) -> Incoming:
@@ -147,7 +147,7 @@ class Account:
         """A number given as a parameter of its own.
 
         Raises:
-            ApiError: 2000, there is none; 2001, it is incorrect.
+            ApiError: 2000, it is missing; 2001, it is incorrect.
         """
         if not text:
             raise ApiError(2000)

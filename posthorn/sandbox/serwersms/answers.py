@@ -1,4 +1,4 @@
-"""Documents as JSON or XML, and documents that say other than they should. Decides nothing about messages."""
+"""Answers as JSON or XML, and answers that are wrong on purpose. It decides nothing about messages."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _element(name: str, value: object, parts: list[str]) -> None:
 
 
 def distorted(document: Document, rule: FaultRule | None) -> Document:
-    """The document as a rule wants it; untouched where the rule is about something else."""
+    """The document as the rule changes it; unchanged if the rule is about something else."""
     distort = _DISTORTIONS.get(rule.fault) if rule else None
     if rule is None or distort is None or not isinstance(document.get("items"), list):
         return document

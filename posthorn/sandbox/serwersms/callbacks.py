@@ -1,7 +1,7 @@
-"""Callbacks really called at the account's URL template: one GET per message and state. Off unless a template is set.
+"""Callbacks, made over real HTTP to the account's URL template: one GET per message and state. Off unless a template is set.
 
-Source: the NAT page's example and the panel's manual (reference, section 6); that MMS are told of at all is inferred. May be
-duplicated, reordered, lost or forged. Nothing is called again: no page knows of a second try.
+Source: the NAT page's example and the panel's manual (reference, section 6). That there are callbacks for MMS is inferred.
+They may be duplicated, reordered, lost or forged. None is repeated: no page mentions a second try.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNTOLD = frozenset({"saved", "in_progress", "withdrawn"})
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A call to make: the URL and what it is about."""
+    """A call to make: the URL and the message that it is about."""
 
     url: str
     message_id: str
@@ -40,7 +40,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that was made ``at`` a wall time, and the HTTP status it was answered with, None where it was not."""
+    """A call that was made ``at`` a wall time, and the HTTP status of the answer, None without one."""
 
     at: float
     message_id: str
@@ -49,7 +49,7 @@ class Call:
 
 
 class Callbacks:
-    """What the provider has told about each message so far, and what is still to be told."""
+    """What was called back about each message so far, and what is still to come."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
@@ -59,7 +59,7 @@ class Callbacks:
         self.reset()
 
     def reset(self) -> None:
-        """Nothing was told yet."""
+        """Forget all callbacks."""
         self._told: dict[int, list[str]] = {}
         self._finished: set[int] = set()
         self.made: deque[Call] = deque(maxlen=_CALLS_KEPT)
@@ -67,12 +67,12 @@ class Callbacks:
         self._tally = {"called": 0, "acknowledged": 0, "lost": 0, "forged": 0}
 
     async def start(self) -> None:
-        """Begin to tell, where there is a template."""
+        """Start calling back, if there is a template."""
         if self._options.callback_url is not None:
             self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Tell no more."""
+        """Stop calling back."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -80,7 +80,7 @@ class Callbacks:
             self._task = None
 
     async def flush(self) -> Mapping[str, int]:
-        """Tell all there is to tell now; what was called, acknowledged, lost and forged since the last flush.
+        """Make all callbacks that are due; returns what was called, acknowledged, lost and forged since the last flush.
 
         Raises:
             ValueError: there is no template.
@@ -113,12 +113,12 @@ class Callbacks:
                 async with session.get(URL(letter.url, encoded=True), allow_redirects=False) as answer:
                     answered = answer.status
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-                pass  # nobody there: told in the log, and never tried again
+                pass  # nobody there: noted in the log, and never tried again
             self._tally["acknowledged"] += answered == 200
             self.made.append(Call(self._account.clock.wall(), letter.message_id, letter.status, answered))
 
     async def tell_again(self, ref: Ref) -> None:
-        """Call once more with what is so now, whatever was called before.
+        """Call once more with the current state, whatever was called before.
 
         Raises:
             ValueError: there is no template.
@@ -132,13 +132,13 @@ class Callbacks:
             await self._call_all(session, iter([letter]))
 
     def forget(self, ref: Ref) -> None:
-        """Tell of a message anew: something else has become of it."""
+        """Call back again about a message whose outcome changed."""
         self._finished.discard(ref[0].number)
         if ref[0].number in self._told:
             self._told[ref[0].number][ref[1]] = "sent"
 
     def _letters(self) -> list[Letter]:
-        """The URLs to call now, with what goes wrong on the way."""
+        """The URLs to call now, including duplicates, losses and forgeries."""
         options, letters = self._options, []
         for message_id, status, reason in self._news():
             if self._random.random() < options.callback_lost:
@@ -155,7 +155,7 @@ class Callbacks:
         return letters
 
     def _news(self) -> Iterator[tuple[str, str, str | None]]:
-        """Every step that a message has made since it was last told of: ``sent`` before what came of it."""
+        """Every step of a message since its last callback: ``sent`` before its outcome."""
         age = self._account.clock.age()
         for batch in self._account.messages.batches:
             if batch.number not in self._finished and batch.due_at <= age:

@@ -1,4 +1,4 @@
-"""SerwerSMS's own error codes, as its general communications page and its clients' tests list them. No behaviour."""
+"""SerwerSMS's own error codes, as its general communications page and its clients' tests list them. Values only."""
 
 from __future__ import annotations
 

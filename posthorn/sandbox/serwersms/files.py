@@ -1,4 +1,4 @@
-"""The calls files/add, files/index, files/view and files/delete. Fetches only from this machine; other URLs are made up.
+"""The calls files/add, files/index, files/view and files/delete. Files of URLs on other machines are made up, not fetched.
 
 Accepted types are those of the newer sending-mms-messages page (gif, jpeg, jpg, png, txt); a switch brings the older list.
 """
@@ -68,7 +68,7 @@ def attached(account: Account, given: Upload | str | bytes) -> File:
     """A file that comes with a send.
 
     Raises:
-        ApiError: 4000, it is too large; 4002, it is of no type that an MMS may hold.
+        ApiError: 4000, it is too large; 4002, an MMS may not hold its type.
     """
     name, content = _uploaded(account, given, None)
     return _stored(account, "inline", name, len(content), "mms", content)
@@ -78,7 +78,7 @@ def _uploaded(account: Account, given: Upload | str | bytes, named: str | None) 
     """Name and bytes of what came in ``file``.
 
     Raises:
-        ApiError: 2000, it came in an encoding that this account does not see; 4002, it is not base64 where it must be.
+        ApiError: 2000, this account does not accept its encoding; 4002, it should be base64 and is not.
     """
     options = account.options
     if isinstance(given, Upload):
@@ -104,7 +104,7 @@ def _from_base64(raw: bytes) -> bytes | None:
 
 
 def _saved_anew(content: bytes) -> bytes:
-    """A picture as a provider saves it that makes it smaller; what is not a picture stays as it is."""
+    """A picture as a provider that shrinks pictures saves it; other files stay as they are."""
     from PIL import Image, UnidentifiedImageError  # takes a while to load
 
     try:
@@ -127,7 +127,7 @@ def _named(name: str | None, content: bytes) -> str:
 
 
 async def _fetched(account: Account, url: str) -> tuple[str, int, bytes | None]:
-    """Name, size and bytes of the file at a URL: truly fetched from this machine, made up for every other host."""
+    """Name, size and bytes of the file at a URL: fetched if it is on this machine, made up for any other host."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -143,7 +143,7 @@ async def _fetched(account: Account, url: str) -> tuple[str, int, bytes | None]:
 
 
 async def _content_at(url: str, limit: int) -> bytes:
-    """What is there, or a little more than ``limit`` of it."""
+    """The content, or a little more than ``limit`` bytes of it."""
     try:
         async with (
             asyncio.timeout(_FETCH_SECONDS),
@@ -183,7 +183,7 @@ def _found(account: Account, params: Params) -> File:
     if file_id is None:
         raise ApiError(2000)
     file = account.files.get(file_id)
-    # Clients always name the type; without one the id is enough.
+    # Clients always name the type; without it the id is enough.
     if file is None or params.text("type") not in (None, file.type):
         raise ApiError(4001)
     return file

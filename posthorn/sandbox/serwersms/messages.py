@@ -1,7 +1,7 @@
-"""Every message the sandbox's SerwerSMS took, and where each stands now. Keeps requests whole and reckons from the clock.
+"""Every message that the sandbox's SerwerSMS took, and its current status. It stores requests and computes from the clock.
 
 A request's messages share one ``Batch``; a message is a batch and a position in it. Nothing is computed when a request is
-taken: numbers are indexed and states reckoned when somebody asks, so that taking is cheap and no timer is ever set.
+taken: numbers are indexed and states computed when somebody asks, so that taking is cheap and needs no timers.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ Run = tuple["Batch", Sequence[int]]
 class Batch:
     """The messages of one send.
 
-    ``refused`` maps positions to error codes (never taken), ``blocked`` to reasons (taken, later unsent), ``withdrawn``
-    positions that were deleted while scheduled to the age then, ``marked`` those of which a person said what became of
-    them to that. ``listed`` is how often reports showed some of it, the last time at ``listed_at``; ``request`` is the
-    number of the send.
+    These map positions: ``refused`` to error codes (never taken), ``blocked`` to reasons (taken, later unsent),
+    ``withdrawn`` to the age at which a scheduled message was deleted, ``marked`` to the outcome that a person set.
+    ``listed`` is how often reports showed part of it, the last time at ``listed_at``; ``request`` is the number of the
+    send.
 
     ``taken_at`` and ``due_at`` are ages of the sandbox clock, ``queued`` and ``send_at`` are wall times. ``number`` and
     ``first`` are set when the batch is stored.
@@ -76,7 +76,7 @@ class Batch:
 
 @dataclass(slots=True)
 class Standing:
-    """Where one message stands, in the provider's words; wall times in Unix seconds or None."""
+    """The status of one message, in the provider's words; wall times in Unix seconds or None."""
 
     status: str
     reason: str | None = None
@@ -85,12 +85,12 @@ class Standing:
 
 
 class Messages:
-    """All batches in the order they were taken, with the questions asked about them."""
+    """All batches in the order in which they were taken, and the queries about them."""
 
     def __init__(self, options: SerwerSmsOptions, clock: SandboxClock) -> None:
         self._options = options
         self._clock = clock
-        # A random start keeps the ids of this run apart from those of every earlier one.
+        # A random start makes the ids of this run differ from those of every earlier one.
         self._next_block = secrets.randbits(32)
         self.clear()
 
@@ -117,7 +117,7 @@ class Messages:
         return blocks
 
     def store(self, batch: Batch) -> None:
-        """Take a batch in."""
+        """Add a batch."""
         batch.number, batch.first = len(self.batches) + 1, self._total
         self.batches.append(batch)
         self._firsts.append(batch.first)
@@ -127,7 +127,7 @@ class Messages:
 
     @property
     def total(self) -> int:
-        """How many messages there are, refused ones too."""
+        """How many messages there are, including refused ones."""
         return self._total
 
     # Finding.
@@ -141,7 +141,7 @@ class Messages:
         return found[0], found[1] + suffix
 
     def by_phone(self, phone: str) -> Iterator[Ref]:
-        """Every message to a number as it was echoed, oldest first."""
+        """Every message to a number, as it was echoed, oldest first."""
         self._index()
         numbers = self._by_phone.get(phone, ())
         for number in (numbers,) if isinstance(numbers, int) else numbers:
@@ -149,11 +149,11 @@ class Messages:
             yield batch, number - batch.first
 
     def runs(self) -> Iterator[Run]:
-        """Everything, oldest first."""
+        """All messages, oldest first."""
         return ((batch, range(len(batch.phones))) for batch in self.batches)
 
     def _index(self) -> None:
-        """Index what was taken since the last time."""
+        """Index the batches that were taken since the last time."""
         for batch in self.batches[self._indexed :]:
             for position, phone in enumerate(batch.phones):
                 self._index_one(batch, position, phone)
@@ -183,12 +183,12 @@ class Messages:
     # Standing.
 
     def is_visible(self, batch: Batch, age: float) -> bool:
-        """Whether reports list this batch by now, and still."""
+        """Whether reports list this batch now: already, and still."""
         is_known = age - batch.taken_at >= self._options.visible_after_seconds
         return is_known and age - batch.due_at < self._options.kept_seconds
 
     def standing(self, batch: Batch, position: int, age: float) -> Standing:
-        """Where a message stands at an age of the clock. A withdrawn one is ``withdrawn``, a word only the truth uses."""
+        """The status of a message at an age of the clock. A withdrawn one is ``withdrawn``, a word that only the truth uses."""
         if position in batch.refused:
             return Standing("unsent", reason=_REFUSED_REASONS.get(batch.refused[position], "other_error"))
         if position in batch.withdrawn:
@@ -203,7 +203,7 @@ class Messages:
         return self._fate(batch, batch.phones[position], since_due)
 
     def _fate(self, batch: Batch, phone: str, since_due: float) -> Standing:
-        """What becomes of a dispatched message: always the same for one seed, title and number."""
+        """The outcome of a dispatched message: always the same for one seed, title and number."""
         options = self._options
         digest = hashlib.blake2b(f"{options.seed}|{batch.title}|{phone}".encode(), digest_size=8).digest()
         share, pace = int.from_bytes(digest[:4]) / 2**32, int.from_bytes(digest[4:]) / 2**32
@@ -220,7 +220,7 @@ class Messages:
         return Standing("delivered", sent=sent, delivered=batch.send_at + reported_after)
 
     def statuses(self, batch: Batch, age: float) -> list[str]:
-        """The status of every message of a batch, as ``standing`` tells it; many at once cost a third."""
+        """The status of every message of a batch, as ``standing`` computes it, at a third of the cost."""
         since_due = age - batch.due_at
         if since_due < 0 or since_due < self._options.sent_after_seconds:
             listed = ["saved" if since_due < 0 else "in_progress"] * len(batch.phones)
@@ -247,14 +247,14 @@ class Messages:
         return listed
 
     def mark(self, ref: Ref, outcome: str, wall: float) -> None:
-        """Say what became of a message: ``delivered``, ``undelivered``, or ``silent``, which is never reported on.
+        """Set the outcome of a message: ``delivered``, ``undelivered``, or ``silent``, which is never reported on.
 
         Raises:
             ValueError: another word, or a message that was never taken or is withdrawn.
         """
         batch, position = ref
         if position in batch.refused or position in batch.withdrawn:
-            raise ValueError("the message was refused or withdrawn: nothing more can become of it")
+            raise ValueError("the message was refused or withdrawn: its outcome is final")
         sent = min(wall, batch.send_at + self._options.sent_after_seconds)
         standings = {
             "delivered": Standing("delivered", sent=sent, delivered=wall),
@@ -266,7 +266,7 @@ class Messages:
         batch.marked[position] = standings[outcome]
 
     def withdraw(self, message_id: str, age: float) -> Batch | None:
-        """Delete a message that is still scheduled; its batch, or None where there is nothing to delete."""
+        """Delete a message that is still scheduled; returns its batch, or None if there is nothing to delete."""
         found = self.by_id(message_id)
         if found is None or self.standing(*found, age).status != "saved":
             return None
@@ -276,7 +276,7 @@ class Messages:
     # The truth.
 
     def totals(self) -> dict[str, int]:
-        """Messages taken, numbers reached, numbers that one title was taken for more than once, and what is on its way."""
+        """Counts: messages taken, numbers reached, numbers that one title was taken for more than once, messages under way."""
         self._index()
         age = self._clock.age()
         accepted = sum(batch.accepted for batch in self.batches)
@@ -307,7 +307,7 @@ _REFUSED_REASONS = {3103: "wrong_number", 3004: "limit_exhausted", 3005: "no_per
 
 
 def refused_numbers(phones: Sequence[str], share: float, seed: int) -> Iterator[int]:
-    """Positions of the numbers that are refused although they look right: the same numbers for the same seed."""
+    """Positions of the numbers that are refused although they look correct: the same numbers for the same seed."""
     for position, phone in enumerate(phones):
         if random.Random(f"{seed}|{phone}").random() < share:  # noqa: S311 - repeatable on purpose
             yield position

@@ -37,7 +37,7 @@ async def account_messages(*_: object) -> Document:
 
 
 async def blacklist_add(account: Account, params: Params) -> Document:
-    """blacklist/add; 4601 where the number is listed already."""
+    """blacklist/add; 4601 if the number is already listed."""
     phone = account.phone(params.text("phone"))
     if phone in account.blacklist:
         raise ApiError(4601)
@@ -58,14 +58,14 @@ async def blacklist_index(account: Account, params: Params) -> Document:
 
 
 def _paged(items: list[Document], params: Params) -> Document:
-    """The page that is asked for; ``paging.count`` is how many there are (clients)."""
+    """The requested page; ``paging.count`` is how many there are (clients)."""
     limit, page = max(1, params.number("limit", _PAGE)), max(1, params.number("page", 1))
     paging = {"page": page, "count": max(1, -(-len(items) // limit))}
     return {"paging": paging, "items": items[(page - 1) * limit : page * limit]}
 
 
 async def blacklist_delete(account: Account, params: Params) -> Document:
-    """blacklist/delete; 4602 where the number is not listed."""
+    """blacklist/delete; 4602 if the number is not listed."""
     if account.blacklist.pop(account.phone(params.text("phone")), None) is None:
         raise ApiError(4602)
     return {"success": True}
@@ -77,12 +77,12 @@ async def phone_test(_: Account, params: Params) -> Document:
 
 
 async def not_sent(*_: object) -> Document:
-    """messages/send_nd and send_ndi: answers to text messages, which an MMS account has none of (clients' tests)."""
+    """messages/send_nd and send_ndi: answers to text messages, of which an MMS account has none (clients' tests)."""
     return {"success": False}
 
 
 async def received(account: Account, params: Params) -> Document:
-    """messages/recived, and received as newer clients spell it: what numbers answered, newest first.
+    """messages/recived, and received, as newer clients spell it: incoming answers, newest first.
 
     With ``read`` the messages are shown once and never again (incoming messages page).
     """

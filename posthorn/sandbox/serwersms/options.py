@@ -1,4 +1,4 @@
-"""How the SerwerSMS account of the sandbox behaves where the documentation leaves a choice. Values only."""
+"""How the sandbox's SerwerSMS account behaves where the documentation leaves it open. Values only."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from typing import Literal
 from posthorn.sandbox.flags import flag, share
 
 CreditMode = Literal["items", "request", "midway"]
-"""When the MMS limit runs out: each further item gets 3004; the whole request does and nothing is queued; or the request
-does although the first part of it is queued."""
+"""When the MMS limit runs out: each further item gets 3004; or the whole request gets it and nothing is queued; or the
+whole request gets it although its first part is queued."""
 
 Titles = Literal["kept", "cut", "rewritten"]
 """How reports show a message's title: as it was sent, its first ten characters, or in capitals without accents."""
 
 
 Encoding = Literal["any", "multipart", "form", "base64"]
-"""How a file must come to count: as a file of a multipart body, as its bytes in a field, as base64 text; or any of these."""
+"""The encoding in which a file is accepted: a file in a multipart body, bytes in a field, base64 text; or any of these."""
 
 Character = Literal["documented", "test", "reencodes", "no-multipart"]
-"""What kind of account: as the pages say; a test account, which lists no files; one that saves pictures anew, so that their
-sizes differ; one that does not see files of a multipart body."""
+"""The kind of account: as the pages say; a test account, which lists no files; one that re-encodes pictures, so that their
+sizes differ; one that ignores files in a multipart body."""
 
 
 @dataclass(frozen=True, slots=True)
 class SerwerSmsOptions:
-    """The account. Times are seconds on the sandbox's ageing clock, shares are between 0 and 1 of all messages."""
+    """The account. Times are seconds on the sandbox's ageing clock, shares are parts of all messages, from 0 to 1."""
 
     token: str = flag("sandbox-token", "The one Bearer token it accepts")
     expired_token: str = "expired-token"  # noqa: S105 - answers 1011
     username: str = flag("sandbox", "The one API user it accepts")
     password: str = flag("sandbox", "That user's password")
-    seed: int = flag(1, "The same seed gives each number the same fate")
-    account: Character = flag("documented", "What kind of account it is, where the pages leave a choice")
-    upload: Encoding = flag("any", "Which encoding of a file counts in files/add and send_mms")
+    seed: int = flag(1, "With the same seed each number has the same outcome")
+    account: Character = flag("documented", "What kind of account it is, where the pages leave it open")
+    upload: Encoding = flag("any", "Which encoding of a file files/add and send_mms accept")
 
-    ignores_test: bool = flag(False, "Send in earnest what asks to be checked only (test=true)")
+    ignores_test: bool = flag(False, "Really send requests that ask for a check only (test=true)")
 
     credit: int | None = flag(None, "MMS the account may send (default: no limit)", least=0)
     credit_mode: CreditMode = "items"
@@ -59,7 +59,7 @@ class SerwerSmsOptions:
     kept_seconds: float = 14 * 86_400.0
     titles: Titles = flag("kept", "How reports show titles: as sent, ten characters, or in capitals without accents")
 
-    page_size: int = flag(100, "Reports per page where none is asked for", least=1, most=500)
+    page_size: int = flag(100, "Reports per page if the request names no number", least=1, most=500)
     page_size_limit: int = 500
     too_many_ids_code: int = 3331
     widest_answer: int | None = None
@@ -71,7 +71,7 @@ class SerwerSmsOptions:
     callback_duplicates: float = share("Share of callbacks that come twice")
     callback_shuffle: bool = flag(False, "Callbacks come in any order")
     callback_lost: float = share("Share of callbacks that never come")
-    callback_forged: float = share("Share of callbacks with another one about an unknown id")
+    callback_forged: float = share("Share of callbacks that are followed by one about an unknown id")
 
     max_file_bytes: int = 1_000_000
     legacy_file_types: bool = False
@@ -79,9 +79,9 @@ class SerwerSmsOptions:
 
     @property
     def lists_files(self) -> bool:
-        """Whether files/index shows what was uploaded."""
+        """Whether files/index lists uploaded files."""
         return not self.test_account and self.account != "test"
 
     def counts(self, encoding: Encoding) -> bool:
-        """Whether a file that came in this encoding is seen."""
+        """Whether a file in this encoding is accepted."""
         return self.upload in ("any", encoding) and not (encoding == "multipart" and self.account == "no-multipart")

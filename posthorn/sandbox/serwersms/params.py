@@ -1,4 +1,4 @@
-"""Parameters as the vendor's clients send them: JSON, form or multipart, four ways to write a list. Judges no values."""
+"""Parameters as the vendor's clients send them: JSON, form or multipart, four ways to write a list. It checks no values."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _INDEXED = re.compile(r"([^\[\]]+)\[(\d*)\]")
 
 
 class Params:
-    """One request's parameters; unknown ones are simply never asked for."""
+    """One request's parameters; unknown ones are never read."""
 
     def __init__(self, values: Mapping[str, object], request: int = 0) -> None:
         self.values = values
         self.request = request
 
     def text(self, name: str) -> str | None:
-        """A scalar as text; None where absent, null or empty."""
+        """A scalar as text; None if absent, null or empty."""
         value = self.values.get(name)
         if value is None or isinstance(value, list | dict | Upload) or value in ("", b""):
             return None
@@ -37,7 +37,7 @@ class Params:
         """A whole number.
 
         Raises:
-            ApiError: 1006, it is none.
+            ApiError: 1006, it is not a whole number.
         """
         text = self.text(name)
         try:
@@ -49,7 +49,7 @@ class Params:
         """A list: from a list, from an object's values, or from text with commas."""
         value = self.values.get(name)
         if isinstance(value, list):
-            # The common case, numbers of a send, is a list of nothing but text: handed on as it is.
+            # The common case, numbers of a send, is a list of text only: passed on unchanged.
             return value if set(map(type, value)) <= {str} else [_plain(item) for item in value]
         if isinstance(value, dict):
             return [_plain(item) for item in value.values()]
@@ -111,7 +111,7 @@ def _from_json(body: bytes) -> dict[str, object]:
 
 
 def _gathered(pairs: Iterable[tuple[str, Field]]) -> dict[str, object]:
-    """Pairs with ``name[]`` and ``name[0]`` gathered into lists; of a repeated plain name the last counts."""
+    """Pairs with ``name[]`` and ``name[0]`` gathered into lists; of a repeated plain name the last one counts."""
     values: dict[str, object] = {}
     lists: dict[str, list[tuple[int, object]]] = {}
     for name, value in pairs:

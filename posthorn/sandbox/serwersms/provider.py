@@ -1,6 +1,6 @@
-"""SerwerSMS as the server sees it: path to call, credentials, dispatch, and what to tell the truth's readers.
+"""SerwerSMS as the server sees it: path to call, credentials, dispatch, and the data for readers of the truth.
 
-API errors are HTTP 200 with an ``error`` object, as the official clients expect; HTTP statuses come from faults only.
+API errors are HTTP 200 with an ``error`` object, as the official clients expect; other HTTP statuses come from faults only.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _CALLS: dict[str, Callable[[Account, Params], Awaitable[Document]]] = {
     "phones/test": numbers.phone_test,
 }
 _SECRETS = ("password", "username")
-# What an MMS account may not do: the code of each call, and of every call of a controller.
+# Calls that an MMS account may not make: the code of each call, and of every call of a controller.
 _DENIED: dict[str, int] = {
     "messages/send_sms": 3009,
     "messages/send_personalized": 3107,
@@ -76,7 +76,7 @@ def _split(path: str) -> tuple[str, str]:
 
 
 class SerwerSms:
-    """The provider half of the sandbox that campaigns are sent with."""
+    """The sandbox's provider for campaigns."""
 
     name = "serwersms"
     prefix = "/"
@@ -88,23 +88,23 @@ class SerwerSms:
         self.callbacks = Callbacks(self.account)
 
     def variables(self, url: str) -> Mapping[str, str]:
-        """What to export so that Posthorn talks to the sandbox."""
+        """Environment variables that make Posthorn use the sandbox."""
         return {"POSTHORN_SERWERSMS__BASE_URL": url, "POSTHORN_SERWERSMS__TOKEN": self.options.token}
 
     def call_of(self, received: Received) -> str:
-        """The name that faults and the truth use for a request: its path without the suffix."""
+        """The name of a request in faults and the truth: its path without the suffix."""
         return _split(received.path)[0]
 
     async def start(self) -> None:
-        """Begin to call back, where there is a URL for it."""
+        """Start calling back, if there is a URL for it."""
         await self.callbacks.start()
 
     async def stop(self) -> None:
-        """Call back no more."""
+        """Stop calling back."""
         await self.callbacks.stop()
 
     async def answer(self, received: Received, rule: FaultRule | None) -> Reply:
-        """Do what is asked, or what the rule makes of it."""
+        """Answer the request, or do what the rule makes of it."""
         call, suffix = _split(received.path)
         try:
             _refuse(rule, "error_code")
@@ -158,7 +158,7 @@ class SerwerSms:
         self.callbacks.reset()
 
     def truth(self) -> dict[str, int]:
-        """What was taken, in numbers."""
+        """Counts of what was taken."""
         return self.account.messages.totals()
 
     def counts(self, title: str | None) -> Mapping[str, int]:
@@ -166,10 +166,10 @@ class SerwerSms:
         return self.account.messages.counts(title)
 
     def listed(self, phone: str | None, title: str | None, start: int, length: int) -> list[dict[str, Any]]:
-        """Messages with where they stand, oldest first; refused ones too."""
+        """Messages with their status, oldest first, including refused ones."""
         messages = self.account.messages
         if phone is not None:
-            # In a query string the plus of a number is easily lost.
+            # A query string easily loses the plus of a number.
             bare = phone.strip().removeprefix("+")
             known = normalised(bare) or normalised("+" + bare) or phone
             refs: Iterator[Ref] = messages.by_phone(known)
@@ -197,10 +197,10 @@ class SerwerSms:
         }
 
     def set_credit(self, mms: int | None, mode: str | None) -> None:
-        """Another limit from now on.
+        """Set the limit.
 
         Raises:
-            ValueError: an unheard-of mode.
+            ValueError: an unknown mode.
         """
         modes: tuple[CreditMode, ...] = get_args(CreditMode)
         chosen = next((known for known in modes if known == mode), None)
@@ -219,7 +219,7 @@ class SerwerSms:
 
 
 def _refuse(rule: FaultRule | None, fault: str) -> None:
-    """The whole request, where the rule is this fault; 1010 unless it names a code."""
+    """Refuse the whole request, if the rule is this fault; with 1010 unless it names a code."""
     if rule is not None and rule.fault == fault:
         raise ApiError(rule.number or 1010)
 

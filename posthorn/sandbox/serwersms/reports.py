@@ -1,4 +1,4 @@
-"""The calls messages/reports, messages/view, messages/delete and stats/index. Read what was taken; take nothing.
+"""The calls messages/reports, messages/view, messages/delete and stats/index. They read what was taken and change only what delete does.
 
 Filters, statuses and fields follow the reports page and the official clients; default page size and order are inferred.
 """
@@ -21,7 +21,7 @@ _BATCHES_IN_STATS = 100
 
 
 async def reports(account: Account, params: Params, rule: FaultRule | None = None) -> Document:
-    """messages/reports: one page of what matches every filter given, or what a rule makes of it.
+    """messages/reports: one page of what matches every given filter, or what a rule makes of it.
 
     Raises:
         ApiError: too many ids, a bad filter, or too many records.
@@ -41,7 +41,7 @@ async def reports(account: Account, params: Params, rule: FaultRule | None = Non
 
 
 def _page(account: Account, params: Params, runs: list[Run], limit: int, rule: FaultRule | None) -> list[Document]:
-    """The rows of the page asked for; of the first one, or moved by some rows, where a rule says so."""
+    """The rows of the requested page; of the first page, or moved by some rows, if a rule says so."""
     age, contact = account.clock.age(), params.flag("show_contact")
     start = (max(1, params.number("page", 1)) - 1) * limit
     if rule is not None and rule.fault == "page_repeats":
@@ -55,7 +55,7 @@ def _page(account: Account, params: Params, runs: list[Run], limit: int, rule: F
 
 
 def _struck(document: Document, rule: FaultRule | None) -> Document:
-    """The page, empty or with one page too many behind it where a rule says so."""
+    """The page; empty, or with one page too many counted, if a rule says so."""
     if rule is not None and rule.fault == "page_empty":
         return {**document, "items": []}
     if rule is not None and rule.fault == "page_added":
@@ -65,11 +65,11 @@ def _struck(document: Document, rule: FaultRule | None) -> Document:
 
 
 def _matching(account: Account, params: Params) -> list[Run]:
-    """What matches, oldest first, by batch."""
+    """The matches, oldest first, by batch."""
     status = params.text("status")
     if status is not None and status not in _STATUSES:
         raise ApiError(1006)
-    # An own identifier is never kept for MMS, so it finds nothing.
+    # A sender's own identifier is never kept for MMS, so it finds nothing.
     if params.text("type") not in (None, "mms") or params.many("unique_id"):
         return []
     age = account.clock.age()
@@ -85,7 +85,7 @@ def _matching(account: Account, params: Params) -> list[Run]:
 
 
 def _chosen(account: Account, params: Params) -> Iterator[Run]:
-    """What the ids and the numbers leave; everything where neither is given."""
+    """The messages with these ids and numbers; all of them if neither is given."""
     ids, phones = params.many("id"), params.many("phone")
     if len(ids) > _IDS_PER_QUERY:
         raise ApiError(account.options.too_many_ids_code)
@@ -122,7 +122,7 @@ def _moment(account: Account, params: Params, name: str) -> float | None:
 
 
 def _was_queued(batch: Batch, since: float | None, until: float | None) -> bool:
-    """Whether it was queued in the window, both ends included, in the whole seconds that stamps have."""
+    """Whether it was queued in the window, both ends included, compared in whole seconds as timestamps have."""
     queued = int(batch.queued)
     return (since is None or queued >= since) and (until is None or queued <= until)
 
@@ -140,7 +140,7 @@ def _standing_so(account: Account, batch: Batch, positions: Sequence[int], statu
 
 
 def _listed_as(account: Account, batch: Batch, position: int, age: float) -> Standing:
-    """Where a message stands by the listing, which may show for a while what was withdrawn."""
+    """A message's status in the listing, which may show a withdrawn message for a while."""
     standing = account.messages.standing(batch, position, age)
     is_shown = standing.status == "withdrawn" and age - batch.withdrawn[position] < account.options.withdrawn_listed_seconds
     return Standing("saved") if is_shown else standing
@@ -172,7 +172,7 @@ def _shown(account: Account, ref: Ref, age: float, *, contact: bool) -> Document
         "reason": standing.reason,
         "attachments": [{"id": file_id} for file_id in batch.file_ids],
         "parts": 1,
-        # Only clients name these; what they hold for an MMS is made up.
+        # Only clients name these fields; their values for an MMS are made up.
         "flash": False,
         "utf": False,
         "cost": 0.0,
@@ -201,7 +201,7 @@ async def view(account: Account, params: Params) -> Document:
 
 
 async def delete(account: Account, params: Params, rule: FaultRule | None) -> Document:
-    """messages/delete: only what is still scheduled; ``success`` is false where nothing was (deleting page)."""
+    """messages/delete: only messages that are still scheduled; ``success`` is false if none was (deleting page)."""
     ids = params.many("id") or params.many("unique_id")
     if not ids:
         raise ApiError(2000)

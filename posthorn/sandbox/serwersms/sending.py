@@ -1,4 +1,4 @@
-"""The call messages/send_mms: what it refuses, what it takes, what it answers. Never recognises a repeated request.
+"""The call messages/send_mms: what it refuses, takes and answers. It never recognises a repeated request.
 
 Source: the sending-mms-messages page; the order of the checks and the codes of most refusals are inferred.
 """
@@ -26,7 +26,7 @@ _ALL_PLAIN = re.compile(r"(?:\+48[1-9][0-9]{8},)+")
 
 
 class CutShort(Exception):
-    """Part of the request was taken and then something broke: an HTTP status, not a document, is the answer."""
+    """Part of the request was taken, then something broke: the answer is an HTTP status without a document."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -35,7 +35,7 @@ class CutShort(Exception):
 
 @dataclass(slots=True)
 class Numbers:
-    """A request's numbers as echoed, with what is wrong about some of them, by position."""
+    """A request's numbers as echoed, with the errors of some of them, by position."""
 
     phones: list[str]
     refused: dict[int, int] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Numbers:
 
 
 async def send_mms(account: Account, params: Params, rule: FaultRule | None, *, as_json: bool) -> Document:
-    """messages/send_mms. ``as_json`` allows ``items`` to be JSON already, where no rule wants to change them.
+    """messages/send_mms. ``as_json`` allows ``items`` to be JSON already, if no rule changes them.
 
     Raises:
         ApiError: the whole request is refused; 3004 in the mode ``midway`` although its first part was taken.
@@ -74,7 +74,7 @@ async def send_mms(account: Account, params: Params, rule: FaultRule | None, *, 
 
 
 def _checked(account: Account, params: Params) -> tuple[Sequence[str], float | None]:
-    """The files and the time of dispatch, everything but the numbers being in order."""
+    """The files and the time of dispatch, once everything but the numbers is checked."""
     title, file_ids = params.text("title"), params.many("file_id")
     inline = params.files("file")
     if title is None or not (file_ids or inline or params.text("text")):
@@ -104,7 +104,7 @@ def _send_at(account: Account, date: str | None) -> float | None:
 def _numbers(account: Account, asked: list[str]) -> Numbers:
     if account.options.duplicates == "once":
         asked = list(dict.fromkeys(normalised(phone) or phone for phone in asked))
-    # One look at all of them instead of one at each: chunks of nothing but plain Polish numbers are the rule.
+    # All are checked together: chunks of plain Polish numbers only are the rule.
     numbers = Numbers(asked) if _ALL_PLAIN.fullmatch(",".join(asked) + ",") else _judged(account, asked)
     if account.blacklist:
         for position, phone in enumerate(numbers.phones):
@@ -133,7 +133,7 @@ def _judged(account: Account, asked: list[str]) -> Numbers:
 
 
 def _strike(numbers: Numbers, rule: FaultRule | None) -> None:
-    """Refuse the first ``items`` correct numbers, where a rule wants it."""
+    """Refuse the first ``items`` correct numbers, if a rule says so."""
     if rule is not None and rule.fault == "item_error":
         correct = (position for position in range(len(numbers.phones)) if position not in numbers.refused)
         for position in islice(correct, rule.items):
@@ -141,7 +141,7 @@ def _strike(numbers: Numbers, rule: FaultRule | None) -> None:
 
 
 def _ration(account: Account, numbers: Numbers, rule: FaultRule | None) -> bool:
-    """Refuse what the limit does not cover; whether the answer is 3004 although a part is taken.
+    """Refuse what the limit does not cover; returns whether the answer is 3004 although a part is taken.
 
     Raises:
         ApiError: 3004, nothing of the request is taken.
@@ -189,7 +189,7 @@ def _document(account: Account, batch: Batch, *, details: bool, as_json: bool) -
 
 
 def _rendered_items(account: Account, batch: Batch) -> orjson.Fragment:
-    """The items of a request without refusals, as JSON at once: making them one by one was half of a send's time."""
+    """The items of a request without refusals, as JSON at once: making them one by one took half of a send's time."""
     rest = {"status": "queued", "queued": account.stamp(batch.queued), "parts": 1, "text": batch.title}
     end = '",' + orjson.dumps(rest).decode()[1:]
     pairs = zip(batch.ids(), batch.phones, strict=False)
@@ -211,6 +211,6 @@ def _items(account: Account, batch: Batch) -> list[Document]:
     if account.options.shuffle:
         random.shuffle(items)
     elif batch.refused:
-        # The page's example lists what is queued first.
+        # The page's example lists queued items first.
         items.sort(key=lambda item: item["status"] == "unsent")
     return items

@@ -1,4 +1,4 @@
-"""The sandbox's Skycore account: its tickets, subscribers and limits, as one thing to reset. Answers no calls."""
+"""The sandbox's Skycore account: its tickets, subscribers and limits, which are reset together. It answers no calls."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Account:
         self.reset()
 
     def reset(self) -> None:
-        """As at the start."""
+        """Reset to the start."""
         self.options = self._first_options
         self.credit = self.options.credit
         self.tickets.clear()
@@ -42,7 +42,7 @@ class Account:
         self._recent_sends: deque[float] = deque()
 
     def change(self, order: Mapping[str, Any]) -> None:
-        """Other limits and flags from now on; what is left of ``credit`` is counted from now.
+        """Set limits and flags; ``credit`` is counted from now on.
 
         Raises:
             ValueError: an option that cannot be changed while it runs, or a value of the wrong kind.
@@ -58,7 +58,7 @@ class Account:
         self.credit = order.get("credit", self.credit)
 
     def stop(self, number: str) -> None:
-        """A number answered STOP: it is subscribed to nothing, and only itself can change that."""
+        """A number answered STOP: it is subscribed to nothing, and only its owner can change that."""
         self.joined.discard(number)
         self.left.add(number)
         self.opted_out.add(number)
@@ -72,14 +72,14 @@ class Account:
         return self.clock.age() - self.started_at < template.encoding_seconds
 
     def is_subscribed(self, number: str) -> bool:
-        """Whether a number may be sent to where the campaign is checked."""
+        """Whether a number is subscribed, for tickets whose campaign is checked."""
         return number not in self.left and (self.options.subscribers is None or number in self.joined)
 
     def admit(self) -> None:
-        """Let a call in, or not. What is refused counts for neither limit.
+        """Admit a call, or refuse it. Refused calls count for neither limit.
 
         Raises:
-            ApiError: E106, too soon after the call before; E120, the limit is reached.
+            ApiError: E106, too soon after the previous call; E120, the limit is reached.
         """
         options, now = self.options, time.monotonic()
         if now - self._last_call < options.min_interval_seconds:
@@ -92,15 +92,15 @@ class Account:
         self._quota_used += 1
 
     def _begin_window(self, seconds: float) -> None:
-        """A fresh quota, where its time has come."""
+        """Reset the quota, if its time has come."""
         if self.clock.age() - self._quota_since >= seconds:
             self._quota_used, self._quota_since = 0, self.clock.age()
 
     def admit_send(self) -> None:
-        """Let a send in, or not.
+        """Admit a send, or refuse it.
 
         Raises:
-            ApiError: E113, there were as many in the last second as may be.
+            ApiError: E113, the last second had as many as allowed.
         """
         if self.options.throughput is None:
             return
@@ -115,7 +115,7 @@ class Account:
         """Pay for one ticket.
 
         Raises:
-            ApiError: E713, there is nothing to pay with.
+            ApiError: E713, there is no credit left.
         """
         if self.options.billing_problem or (self.credit is not None and self.credit <= 0):
             raise ApiError("E713")

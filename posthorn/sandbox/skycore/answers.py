@@ -1,4 +1,4 @@
-"""``RESPONSE`` documents as XML, and their variations in order, padding and wording. Decides nothing about tickets."""
+"""``RESPONSE`` documents as XML, and their variations in order, padding and wording. It decides nothing about tickets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from posthorn.sandbox.skycore.errors import VARIANTS, ApiError
 from posthorn.sandbox.wire import Reply
 
 Fields = Sequence[tuple[str, str]]
-"""Tags with their content; an ``Xml`` is put in as it is, text is escaped."""
+"""Tags with their content; an ``Xml`` is inserted unchanged, text is escaped."""
 
 XML = "text/xml; charset=utf-8"
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -24,17 +24,17 @@ class Xml(str):
 
 
 class Answers:
-    """Writes answers; with ``vary`` no two need look alike, and the same seed gives the same row of them."""
+    """Writes answers; with ``vary`` they differ in form, and the same seed gives the same sequence."""
 
     def __init__(self, *, seed: int) -> None:
         self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose, protects nothing
 
     def success(self, fields: Fields, *, vary: bool) -> Reply:
-        """``STATUS`` and what the action tells."""
+        """``STATUS`` and the action's result."""
         return self._reply([("STATUS", "Success"), *fields], vary=vary)
 
     def failure(self, error: ApiError, to: str | None, *, vary: bool) -> Reply:
-        """The refusal, with the number where it was about one."""
+        """The refusal, with the number if it is about one."""
         info = self._worded(error) if vary else error.info
         echo = [("TO", to)] if to else []
         return self._reply([("STATUS", "Failure"), ("ERRORCODE", error.code), *echo, ("ERRORINFO", info)], vary=vary)

@@ -1,4 +1,4 @@
-"""The small actions beside sending: what is stored in the account, and who is subscribed."""
+"""The small actions beside sending: stored content and subscriptions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from posthorn.sandbox.skycore.params import Params
 
 
 def mms_ids(account: Account, _: Params) -> Fields:
-    """getMmsIds: the ids of the stored MMS with commas between them; E200 where there is none."""
+    """getMmsIds: the ids of the stored MMS with commas between them; E200 if there are none."""
     if not account.options.templates:
         raise ApiError("E200")
     return [("MMSIDS", ",".join(template.mms_id for template in account.options.templates))]
 
 
 def mms_campaigns(account: Account, _: Params) -> Fields:
-    """getMmsCampaigns: id and name of each; E405 where there is none."""
+    """getMmsCampaigns: id and name of each; E405 if there are none."""
     if not account.options.campaigns:
         raise ApiError("E405")
     listed = [
@@ -27,7 +27,7 @@ def mms_campaigns(account: Account, _: Params) -> Fields:
 
 
 def subscribe(account: Account, params: Params) -> Fields:
-    """subscribe: not for a number that opted out itself (E904)."""
+    """subscribe; E904 for a number that opted out itself."""
     campaign, mobile = _subscription(account, params)
     if mobile in account.opted_out:
         raise ApiError("E904")

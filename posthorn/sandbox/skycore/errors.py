@@ -1,4 +1,4 @@
-"""Skycore's own error codes, as Appendix B and the method pages list them. No behaviour."""
+"""Skycore's own error codes, as Appendix B and the method pages list them. Values only."""
 
 from __future__ import annotations
 
@@ -64,4 +64,4 @@ VARIANTS: dict[str, str] = {
     "E903": "Campaignid is invalid",
     "E110": "Receiver number is invalid",
 }
-"""Other wordings of the same refusals: the pages differ among themselves, so only the code can be relied on."""
+"""Other wordings of the same refusals. The pages differ from each other, so only the code is reliable."""

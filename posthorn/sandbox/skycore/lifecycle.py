@@ -1,6 +1,6 @@
-"""What becomes of a ticket after it was accepted: the same for one seed, number, barcode and attempt. Sends nothing.
+"""What becomes of a ticket after it was accepted: the same for one seed, number, barcode and attempt. It sends nothing.
 
-Source: section "Delivery status" of the postback pages; how often which end comes and how soon is up to the options.
+Source: section "Delivery status" of the postback pages; the options decide how often each outcome comes, and how soon.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _UNDELIVERED = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happens to a ticket ``after`` that many aged seconds. ``status`` is the provider's text."""
+    """One event of a ticket, ``after`` that many aged seconds. ``status`` is the provider's text."""
 
     code: str
     status: str
@@ -38,7 +38,7 @@ class Event:
 
 
 def course(options: SkycoreOptions, name: str) -> tuple[Event, ...]:
-    """The events of a ticket in order; ``name`` tells it from every other one."""
+    """The events of a ticket in order; ``name`` identifies the ticket."""
     fate, pace, link, word = _shares(options.seed, name)
     processed = options.processed_after_seconds
     if fate < options.late_failure:
@@ -56,7 +56,7 @@ def course(options: SkycoreOptions, name: str) -> tuple[Event, ...]:
 
 
 def state_at(options: SkycoreOptions, name: str, after: float) -> State:
-    """What ``course`` has come to ``after`` so many aged seconds; a fifth of its cost, for whoever asks about very many."""
+    """The state that ``course`` reaches ``after`` that many aged seconds, at a fifth of its cost."""
     if after < options.processed_after_seconds:
         return "accepted"
     fate, pace, _, _ = _shares(options.seed, name)
@@ -72,10 +72,10 @@ def state_at(options: SkycoreOptions, name: str, after: float) -> State:
 
 
 def marked(happened: tuple[Event, ...], outcome: str, after: float, options: SkycoreOptions) -> tuple[Event, ...]:
-    """The course of a ticket of which a person says what became of it ``after`` so many aged seconds.
+    """The course of a ticket whose outcome a person sets ``after`` that many aged seconds.
 
     Raises:
-        ValueError: an outcome that there is not.
+        ValueError: an unknown outcome.
     """
     sent = happened or (Event("N101", "Message Sent", after, "sent", "MMS"),)
     if outcome == "silent":
@@ -88,7 +88,7 @@ def marked(happened: tuple[Event, ...], outcome: str, after: float, options: Sky
 
 
 def _undelivered(options: SkycoreOptions, ended: float, word: float, *, as_link: bool) -> Event:
-    # A link SMS that fails is told as Failed; the other words came with later pages.
+    # A link SMS that fails is reported as Failed; the other words came with later pages.
     kind = "Failed" if as_link else list(_UNDELIVERED)[int(word * len(_UNDELIVERED))]
     code = "E202" if as_link else options.undelivered_code
     return Event(code, f"Message Sent/{kind}", ended, "undelivered", "SMS" if as_link else "MMS", _UNDELIVERED[kind])

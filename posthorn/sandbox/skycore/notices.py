@@ -1,6 +1,6 @@
-"""What a postback says, in both shapes: one flat ``POSTBACK`` per event, or ``NOTIFICATION`` elements in one (seed era).
+"""The content of a postback, in both shapes: one flat ``POSTBACK`` per event, or ``NOTIFICATION`` elements in one (seed era).
 
-Source: the postback pages of 2013 and later; SPID, HANDSET, AGGREGATORID and PROVIDER have made-up values. Sends nothing.
+Source: the postback pages of 2013 and later; SPID, HANDSET, AGGREGATORID and PROVIDER have made-up values. It sends nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _REJECTED = ("35", "4000", "Rejected")
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One piece of news. About a ticket where ``event`` is set, else all it says is in ``fields``. ``at`` is a wall time."""
+    """One notice. If ``event`` is set, it is about a ticket; otherwise its content is in ``fields``. ``at`` is a wall time."""
 
     origin: str
     code: str
@@ -45,7 +45,7 @@ def of_ticket(ticket: Ticket, events: Iterable[Event], *, is_old: bool) -> Itera
 
 
 def _as_then(event: Event, notice: Notice) -> Iterator[tuple[float, Notice]]:
-    """The seed era knew N102 and N202 for good and bad ends, and told of the link's SMS by a second TRACKINGID."""
+    """The seed era had N102 and N202 for good and bad outcomes, and reported the link's SMS under a second TRACKINGID."""
     code = {"E102": "N102", "E202": "N202"}.get(event.code, event.code)
     sms_id = f"SMS_{notice.number}" if event.sent_as == "SMS" and code != "N101" else None
     yield event.after, replace(notice, code=code, sms_id=sms_id)
@@ -54,12 +54,12 @@ def _as_then(event: Event, notice: Notice) -> Iterator[tuple[float, Notice]]:
 
 
 def of_template(mms_id: str, at: float) -> Notice:
-    """A stored MMS is encoded: N003."""
+    """N003: a stored MMS is encoded."""
     return Notice("MMS_MT", "N003", at, int(at), [("MMSID", mms_id)])
 
 
 def of_subscription(code: str, campaign: str, title: str, mobile: str, shortcode: str, at: float) -> Notice:
-    """A number was subscribed (N301) or unsubscribed (N302) by the API."""
+    """N301 or N302: a number was subscribed or unsubscribed by the API."""
     fields = [("MOBILE", mobile), ("CAMPAIGNID", campaign), ("TIMESTAMP", _iso(at)), ("SHORTCODE", shortcode)]
     return Notice("SUB", code, at, int(at), [*fields, ("CAMPAIGNTITLE", title), ("BRANDNAME", "Sandbox"), ("SOURCE", "API")])
 
@@ -90,7 +90,7 @@ def _flat_fields(notice: Notice) -> Fields:
         ("SPID", _SPID),
         ("HANDSET", _HANDSET if event.state == "delivered" and event.sent_as == "MMS" else ""),
         ("AGGREGATORID", "1" if has_ended and event.sent_as else ""),
-        # E101 alone carries no time.
+        # Only E101 carries no time.
         ("TIMESTAMP", _iso(notice.at) if event.sent_as else ""),
     ]
 
@@ -103,7 +103,7 @@ def _iso(at: float) -> str:
 
 
 def gathered(notices: Iterable[Notice]) -> str:
-    """All of a batch in one ``POSTBACK`` (until November 2013)."""
+    """A whole batch in one ``POSTBACK`` (until November 2013)."""
     return f"<POSTBACK>\n{''.join(map(_notification, notices))}</POSTBACK>\n"
 
 

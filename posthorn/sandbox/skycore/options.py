@@ -1,4 +1,4 @@
-"""How the Skycore account of the sandbox behaves where the documentation leaves a choice. Values only."""
+"""How the sandbox's Skycore account behaves where the documentation leaves it open. Values only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from posthorn.sandbox.flags import flag, share
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A stored MMS. Until ``encoding_seconds`` have aged since the start it is being encoded (E626)."""
+    """A stored MMS. It is being encoded (E626) until the clock's age is ``encoding_seconds``."""
 
     mms_id: str
     has_barcode: bool = True
@@ -20,14 +20,14 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class SkycoreOptions:
-    """The account. Numbers are digits with country code; shares are between 0 and 1 of all tickets.
+    """The account. Numbers are digits with country code; shares are parts of all tickets, from 0 to 1.
 
-    ``min_interval_seconds`` and ``throughput`` (tickets a second) are real time; every other time is the sandbox's ageing
-    clock's. ``credit`` is how many tickets it takes before E713; ``subscribers`` None is everybody who did not opt out.
+    ``min_interval_seconds`` and ``throughput`` (tickets a second) are real time; all other times are those of the sandbox's
+    ageing clock. ``credit`` is how many tickets it takes before E713; ``subscribers`` None means all who did not opt out.
     """
 
     api_key: str = flag("sandbox-key", "Skycore: the one API key it accepts")
-    seed: int = flag(1, "The same seed gives each number the same fate")
+    seed: int = flag(1, "With the same seed each number has the same outcome")
     tracking_ids: Literal["seed", "base64"] = flag("seed", "Skycore: MMS_<n>, or base64 as since 2013-11")
     vary: bool = flag(False, "Skycore: vary order, padding and wording of answers")
 
@@ -46,7 +46,7 @@ class SkycoreOptions:
     opted_out: frozenset[str] = flag(frozenset(), "Skycore: a number that opted out; repeatable", read=frozenset)
     blacklist: frozenset[str] = flag(frozenset(), "Skycore: a blacklisted number (E114); repeatable", read=frozenset)
     unsupported: frozenset[str] = frozenset()
-    unsupported_share: float = share("Skycore: share of numbers whose operator is E628", name="unsupported")
+    unsupported_share: float = share("Skycore: share of numbers whose operator is not supported (E628)", name="unsupported")
     denied_actions: frozenset[str] = frozenset()
 
     billing_problem: bool = flag(False, "Skycore: refuse every ticket with E713")

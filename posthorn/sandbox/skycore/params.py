@@ -1,7 +1,7 @@
 """Parameters as Skycore's clients send them: XML in a form field or as the body, plain form fields, or a query string.
 
-All end as one flat mapping with the lower-case names of GET: ``CUSTOMTEXT/VALUE`` of slide 2 is ``customtext_2`` and
-``DATA/FIRST_NAME`` is ``data_first_name``. Values are trimmed and never judged.
+All become one flat mapping with the lower-case names of GET: ``CUSTOMTEXT/VALUE`` of slide 2 is ``customtext_2`` and
+``DATA/FIRST_NAME`` is ``data_first_name``. Values are trimmed and never checked.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _trimmed(pairs: Iterable[tuple[str, str]]) -> Params:
 
 
 def _from_xml(document: str | bytes) -> Params:
-    """A ``REQUEST``; entities and DTDs count as unreadable."""
+    """Parse a ``REQUEST``; entities and DTDs count as unreadable."""
     try:
         root = ElementTree.fromstring(document.strip())
     except (ParseError, ValueError) as error:

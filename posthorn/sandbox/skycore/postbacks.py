@@ -1,7 +1,7 @@
-"""Postbacks really POSTed to the account's URL: when they are due, retries, duplicates, reordering. Decides no fate.
+"""Postbacks, POSTed over real HTTP to the account's URL: due times, retries, duplicates, reordering. It decides no outcome.
 
-Everything but the receiver's ten seconds goes by the sandbox's ageing clock: where that stands still, they leave when it is
-put forward.
+All times but the receiver's ten seconds are those of the sandbox's ageing clock. If that stands still, postbacks leave when
+it is advanced.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _POSTS_KEPT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """A postback that was sent ``at`` a wall time, and the HTTP status it was answered with, None where it was not."""
+    """A postback that was sent ``at`` a wall time, and the HTTP status of the answer, None without one."""
 
     at: float
     tracking_id: str
@@ -38,7 +38,7 @@ class Posted:
 
 @dataclass(order=True, slots=True)
 class _Letter:
-    """Notices that leave in one POST once the clock's age is ``due``; ``order`` keeps those of one age in their order."""
+    """Notices that leave in one POST once the clock's age is ``due``; ``order`` keeps those of the same age in order."""
 
     due: float
     order: int
@@ -65,7 +65,7 @@ class Postbacks:
         return self._options.postback_shape == "old"
 
     def reset(self) -> None:
-        """Forget what waits; tell once more when each template is encoded."""
+        """Forget what waits, and queue the notice about each template's encoding again."""
         self._queue: list[_Letter] = []
         self._ordered = 0
         self._random = random.Random(self._options.seed)  # noqa: S311 - repeatable on purpose, protects nothing
@@ -79,7 +79,7 @@ class Postbacks:
     # Queueing.
 
     def tell(self, ticket: Ticket) -> None:
-        """Queue everything that will be said about a ticket."""
+        """Queue all notices about a ticket."""
         if self._options.postback_url is None:
             return
         events = self._account.tickets.course(ticket)
@@ -87,7 +87,7 @@ class Postbacks:
             self._add(ticket.taken_at + after, notice)
 
     def tell_anew(self, ticket: Ticket) -> None:
-        """Forget what waits about a ticket, and queue what has become of it since."""
+        """Forget what waits about a ticket, and queue its new course."""
         if self._options.postback_url is None:
             return
         self._queue = [letter for letter in self._queue if ticket not in [notice.ticket for notice in letter.notices]]
@@ -95,7 +95,7 @@ class Postbacks:
         self._tell_last(ticket)
 
     def tell_again(self, ticket: Ticket) -> None:
-        """Queue once more what was last said about a ticket.
+        """Queue the last notice about a ticket once more.
 
         Raises:
             ValueError: there is no URL to send to, or nothing has happened to the ticket yet.
@@ -129,7 +129,7 @@ class Postbacks:
             self._push(_Letter(self._leaves(due + jitter), self._ordered, (notice,)))
 
     def _leaves(self, due: float) -> float:
-        """When what is due leaves: at once, or in the seed era with the next batch."""
+        """When a due notice leaves: at once, or in the seed era with the next batch."""
         every = self._options.postback_batch_seconds
         return (due // every + 1) * every if self._is_old and every else due
 
@@ -143,14 +143,14 @@ class Postbacks:
     # Sending.
 
     async def start(self) -> None:
-        """Begin to send what is due, where there is a URL to send to."""
+        """Start sending what is due, if there is a URL to send to."""
         if self._options.postback_url is not None:
             timeout = aiohttp.ClientTimeout(total=self._options.postback_timeout_seconds)
             self._session = aiohttp.ClientSession(timeout=timeout)
             self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Send no more; what waits stays queued."""
+        """Stop sending; what waits stays queued."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -161,7 +161,7 @@ class Postbacks:
             self._session = None
 
     async def flush(self) -> Mapping[str, int]:
-        """Send all that is due now; what was sent, acknowledged and given up since the last flush, and how much waits.
+        """Send all that is due; returns what was sent, acknowledged and given up since the last flush, and how many wait.
 
         Raises:
             ValueError: there is no URL to send to.
@@ -181,13 +181,13 @@ class Postbacks:
                 await asyncio.wait_for(self._changed.wait(), self._seconds_to_next())
 
     def _seconds_to_next(self) -> float | None:
-        """Real seconds until something is due; None where only a change can make it so."""
+        """Real seconds until something is due; None if only a change can make it due."""
         if not self._queue or not self._clock.speed:
             return None
         return max(0.0, (self._queue[0].due - self._clock.age()) / self._clock.speed)
 
     async def _send_due(self, session: aiohttp.ClientSession) -> None:
-        """One after the other, as the pages say, each counted once it is over."""
+        """Send them one after the other, as the pages say; each is counted when it is over."""
         async with self._sending:
             while letter := self._next():
                 count = len(letter.notices)
@@ -201,7 +201,7 @@ class Postbacks:
                     self._push(_Letter(retry_at, self._ordered, letter.notices, letter.failures + 1))
 
     def _next(self) -> _Letter | None:
-        """What leaves next, if it is due; in the seed era with everything else of its batch."""
+        """The next notice, if it is due; in the seed era with everything else of its batch."""
         if not self._queue or self._queue[0].due > self._clock.age():
             return None
         first = heapq.heappop(self._queue)
@@ -214,7 +214,7 @@ class Postbacks:
         return bool(self._queue) and count < _BATCH and (self._queue[0].due, self._queue[0].failures) == (first.due, 0)
 
     async def _post(self, session: aiohttp.ClientSession, letter: _Letter) -> bool:
-        """Whether the receiver took it: HTTP 200 in time."""
+        """Whether the receiver accepted it: HTTP 200 in time."""
         answered = await self._posted(session, letter)
         for notice in letter.notices:
             if notice.ticket is not None:
@@ -222,7 +222,7 @@ class Postbacks:
         return answered == 200
 
     async def _posted(self, session: aiohttp.ClientSession, letter: _Letter) -> int | None:
-        """The status of the answer; None where there was none."""
+        """The status of the answer; None without one."""
         text = notices.gathered(letter.notices) if self._is_old else notices.flat(letter.notices[0])
         is_field = self._options.postback_as == "xml"
         data: object = {"xml": text} if is_field else text.encode()

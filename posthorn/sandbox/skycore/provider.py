@@ -1,6 +1,6 @@
-"""Skycore as the server sees it: request to action, key, limits, dispatch, and what to tell the truth's readers.
+"""Skycore as the server sees it: request to action, key, limits, dispatch, and the data for readers of the truth.
 
-Answers are HTTP 200 with a ``RESPONSE``, refusals too: Skycore documents no HTTP status, other ones come from faults only.
+Answers are HTTP 200 with a ``RESPONSE``, refusals too: Skycore documents no HTTP statuses, so others come from faults only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CALLS: dict[str, Callable[[Account, Params], Fields]] = {
     "subscribe": calls.subscribe,
     "unsubscribe": calls.unsubscribe,
 }
-# The page of the statistics is named one way and its samples are spelt the other.
+# The page about statistics is named one way, and its samples are spelt the other.
 _STATISTICS = ("getSendingStatus", "getSendingStatistics")
 _SUBSCRIPTION_CODES = {"subscribe": "N301", "unsubscribe": "N302"}
 # Action names are compared without case (the pages and the SDK mix it).
@@ -41,7 +41,7 @@ _NAMES = {name.lower(): name for name in (SEND, *_CALLS, *_STATISTICS)}
 
 
 class Skycore:
-    """The provider half of the sandbox that barcode tickets are sent with."""
+    """The sandbox's provider for barcode tickets."""
 
     name = "skycore"
     prefix = PREFIX
@@ -55,33 +55,33 @@ class Skycore:
 
     @property
     def options(self) -> SkycoreOptions:
-        """As they stand now."""
+        """The options that are in force now."""
         return self.account.options
 
     def variables(self, url: str) -> Mapping[str, str]:
-        """What to export so that Posthorn talks to the sandbox."""
+        """Environment variables that make Posthorn use the sandbox."""
         return {
             "POSTHORN_SKYCORE__BASE_URL": f"{url}{PREFIX}index.php",
             "POSTHORN_SKYCORE__API_KEY": self.options.api_key,
         }
 
     def call_of(self, received: Received) -> str:
-        """The action as its page spells it; ``unknown`` for every other one and for what cannot be read."""
+        """The action as its page spells it; ``unknown`` for any other action and for a request that cannot be read."""
         try:
             return _NAMES.get(read_params(received).get("action", "").lower(), "unknown")
         except ApiError:
             return "unknown"
 
     async def start(self) -> None:
-        """Begin to send postbacks, where there is a URL for them."""
+        """Start sending postbacks, if there is a URL for them."""
         await self.postbacks.start()
 
     async def stop(self) -> None:
-        """Send no more postbacks."""
+        """Stop sending postbacks."""
         await self.postbacks.stop()
 
     async def answer(self, received: Received, rule: FaultRule | None) -> Reply:
-        """Do what is asked, or what the rule makes of it."""
+        """Answer the request, or do what the rule makes of it."""
         if received.path not in _ENTRIES:
             return self._reports.fetch(received.path.removeprefix(_REPORTS)) or page(404)
         params: Params = {}
@@ -114,7 +114,7 @@ class Skycore:
         return fields
 
     def _send(self, params: Params, request: int, *, keep: bool) -> Fields:
-        """Take a ticket and queue its postbacks, or with ``keep`` False only say so."""
+        """Take a ticket and queue its postbacks; with ``keep`` False only answer that it was taken."""
         fields, ticket = send(self.account, params, request)
         if keep:
             self.account.tickets.store(ticket)
@@ -137,11 +137,11 @@ class Skycore:
         self._reports.reset()
 
     def truth(self) -> dict[str, int]:
-        """What was taken, in numbers."""
+        """Counts of what was taken."""
         return self.account.tickets.totals()
 
     def counts(self, title: str | None) -> Mapping[str, int]:
-        """How many tickets were taken per ``<number> <barcode>``; of one stored MMS, where ``title`` is its id."""
+        """How many tickets were taken per ``<number> <barcode>``; of one stored MMS if ``title`` is its id."""
         return self.account.tickets.counts(title)
 
     def listed(self, phone: str | None, title: str | None, start: int, length: int) -> list[dict[str, Any]]:
@@ -150,13 +150,13 @@ class Skycore:
 
     def tickets(self, query: Mapping[str, str | None], start: int, length: int) -> list[dict[str, Any]]:
         """Tickets by ``to``, ``barcode`` and ``mms_id``, oldest first."""
-        # In a query string the plus of a number is easily lost.
+        # A query string easily loses the plus of a number.
         to = (query.get("to") or "").strip().removeprefix("+") or None
         told = self.account.tickets.told(to, query.get("barcode"), query.get("mms_id"))
         return list(islice(told, start, start + length))
 
     def barcode(self, tracking_id: str) -> bytes | None:
-        """The image of a ticket's barcode as PNG, drawn as the handset would get it; None where no such ticket was taken.
+        """The image of a ticket's barcode as PNG, drawn as the handset would get it; None if no such ticket was taken.
 
         Raises:
             InputError: the symbology cannot hold the value.
@@ -176,6 +176,6 @@ class Skycore:
 
 
 def _refuse(rule: FaultRule | None, fault: str) -> None:
-    """The request, where the rule is this fault; E503 unless it names a code."""
+    """Refuse the request, if the rule is this fault; with E503 unless it names a code."""
     if rule is not None and rule.fault == fault:
         raise ApiError(f"E{rule.number or 503}")

@@ -1,4 +1,4 @@
-"""The action sendMMSBarcode: what it refuses, in which order, and what it takes. Never recognises a repeated request.
+"""The action sendMMSBarcode: what it refuses, in which order, and what it takes. It never recognises a repeated request.
 
 Source: the sendMMSBarcode page; the order is the SDK's up to the barcode and our own after it.
 """
@@ -22,7 +22,7 @@ _MANDATORY = frozenset({"action", "api_key", "mmsid", "to", "from", "barcodeid",
 
 
 def send(account: Account, params: Params, request: int) -> tuple[Fields, Ticket]:
-    """Judge sendMMSBarcode, the request of that number: what to answer, and the ticket to be stored.
+    """Check sendMMSBarcode, the request of that number; returns the answer and the ticket to store.
 
     Raises:
         ApiError: the ticket is refused.
@@ -69,7 +69,7 @@ def _check_content(account: Account, template: Template) -> None:
 
 
 def _check_campaign(account: Account, campaign_ref: str | None, to: str) -> None:
-    """A campaign that is named must exist; it must be named, and the number subscribed, only where that is enforced."""
+    """A campaign that is named must exist; only if the account enforces it must it be named and the number subscribed."""
     is_enforced = account.options.enforce_campaign_check
     if (is_enforced or campaign_ref) and campaign_ref not in account.options.campaigns:
         raise ApiError("E714")

@@ -1,6 +1,6 @@
 """The action getSendingStatus, also spelt getSendingStatistics: a link to a report that names neither ticket nor barcode.
 
-Source: the method page and Appendix C. That the link comes in an element ``URL``, and where it points, is made up.
+Source: the method page and Appendix C. The element ``URL`` for the link, and its target, are made up.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Window = tuple[datetime, datetime]
 
 
 class Reports:
-    """The reports asked for, each under a name of its own; they are written when they are fetched."""
+    """The requested reports, each under its own name; they are written when they are fetched."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
@@ -37,7 +37,7 @@ class Reports:
         self._last_asked_at = float("-inf")
 
     def order(self, params: Params, address: str) -> Fields:
-        """A new report from START_DATE to END_DATE (UTC); ``address`` is what links begin with.
+        """A new report from START_DATE to END_DATE (UTC); ``address`` is the start of links.
 
         Raises:
             ApiError: E506 to E510.
@@ -54,7 +54,7 @@ class Reports:
         return [("URL", address + name)]
 
     def fetch(self, name: str) -> Reply | None:
-        """A report as it stands now, or None."""
+        """A report with its current content, or None."""
         window = self._windows.get(name)
         if window is None:
             return None

@@ -1,4 +1,4 @@
-"""Every ticket the sandbox's Skycore took, and where each stands now. Takes repeated ones too; the truth counts them."""
+"""Every ticket that the sandbox's Skycore took, and its current state. It takes repeated ones; the truth counts them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """One accepted call. ``taken_at`` is an age of the sandbox clock, ``accepted`` a wall time; ``nth`` counts its pair.
+    """One accepted call. ``taken_at`` is an age of the sandbox clock, ``accepted`` a wall time; ``nth`` counts its pair's.
 
     ``data`` holds the optional parameters (``customtext_2``, ``data_first_name``, ``ddmtext``, ...).
     """
@@ -39,17 +39,17 @@ class Ticket:
 
     @property
     def pair(self) -> Pair:
-        """Number and barcode, which nobody should get twice unasked."""
+        """Number and barcode. Nobody should get the same pair twice unless it was asked for."""
         return self.to, self.barcode
 
 
 class Tickets:
-    """All tickets in the order they were taken, with the questions asked about them."""
+    """All tickets in the order in which they were taken, and the queries about them."""
 
     def __init__(self, options: SkycoreOptions, clock: SandboxClock) -> None:
         self._options = options
         self._clock = clock
-        # A random start keeps the ids of this run apart from those of every earlier one.
+        # A random start makes the ids of this run differ from those of every earlier one.
         self._last_number = secrets.randbelow(9 * 10**14) + 10**14
         self.clear()
 
@@ -61,31 +61,31 @@ class Tickets:
         self.marks: dict[str, tuple[tuple[str, float], tuple[Event, ...]]] = {}
 
     def new_id(self) -> tuple[int, str]:
-        """A fresh number and its TRACKINGID: ``MMS_<number>``, or that as base64 (since November 2013)."""
+        """A new number and its TRACKINGID: ``MMS_<number>``, or that as base64 (since November 2013)."""
         self._last_number += 1
         plain = f"MMS_{self._last_number}"
         is_plain = self._options.tracking_ids == "seed"
         return self._last_number, plain if is_plain else base64.b64encode(plain.encode()).decode()
 
     def nth(self, pair: Pair) -> int:
-        """Which ticket of its pair the next one will be, from 1."""
+        """The count of the pair's next ticket, from 1."""
         return self._pairs.get(pair, 0) + 1
 
     def store(self, ticket: Ticket) -> None:
-        """Take a ticket in."""
+        """Add a ticket."""
         self.all.append(ticket)
         self._last_number = max(self._last_number, ticket.number)
         self._by_tracking_id[ticket.tracking_id] = ticket
         self._pairs[ticket.pair] = ticket.nth
 
     def course(self, ticket: Ticket) -> tuple[Event, ...]:
-        """What happens to a ticket, in order."""
+        """The events of a ticket, in order."""
         if ticket.tracking_id in self.marks:
             return self.marks[ticket.tracking_id][1]
         return course(self._options, _name(ticket))
 
     def mark(self, ticket: Ticket, outcome: str, age: float) -> None:
-        """Say what becomes of a ticket now: ``delivered``, ``undelivered``, or ``silent``, which is never reported on.
+        """Set the outcome of a ticket now: ``delivered``, ``undelivered``, or ``silent``, which is never reported on.
 
         Raises:
             ValueError: another word.
@@ -95,7 +95,7 @@ class Tickets:
         self.marks[ticket.tracking_id] = (outcome, age), events
 
     def mark_of(self, ticket: Ticket) -> tuple[str, float] | None:
-        """What a person said last became of a ticket, and at which age of the clock; None where nobody did."""
+        """The outcome that a person last set for a ticket, and the clock's age then; None if nobody did."""
         kept = self.marks.get(ticket.tracking_id)
         return None if kept is None else kept[0]
 
@@ -118,7 +118,7 @@ class Tickets:
         return self.all[place] if place < len(self.all) and self.all[place].number == number else None
 
     def totals(self) -> dict[str, int]:
-        """Tickets taken, distinct number/barcode pairs, pairs taken more than once, numbers, and how many left by now."""
+        """Tickets taken, distinct number/barcode pairs, pairs taken more than once, numbers, and how many have left."""
         age = self._clock.age()
         states = [self.standing(ticket, age) for ticket in self.all]
         ends = {state: states.count(state) for state in ("delivered", "undelivered", "failed")}
@@ -141,7 +141,7 @@ class Tickets:
         return counts
 
     def told(self, to: str | None, barcode: str | None, mms_id: str | None) -> Iterator[dict[str, Any]]:
-        """Tickets with where they stand, oldest first."""
+        """Tickets with their states, oldest first."""
         age = self._clock.age()
         for ticket in self.all:
             if to in (None, ticket.to) and barcode in (None, ticket.barcode) and mms_id in (None, ticket.mms_id):
@@ -161,5 +161,5 @@ class Tickets:
 
 
 def _name(ticket: Ticket) -> str:
-    """What tells it from every other ticket, for its fate."""
+    """What identifies the ticket, to choose its outcome."""
     return f"{ticket.to}|{ticket.barcode}|{ticket.nth}"
