@@ -1,6 +1,6 @@
 """The sandbox's server: takes requests, applies faults, and passes the rest to the providers. It listens on loopback.
 
-It knows providers only by the ``Provider`` protocol. Requests under ``/_sandbox/`` are the truth's: never faulted or counted.
+It knows providers only by the ``Provider`` protocol. Requests under ``/_sandbox/`` are never faulted or counted.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ class Messages:
         return is_known and age - batch.due_at < self._options.kept_seconds
 
     def standing(self, batch: Batch, position: int, age: float) -> Standing:
-        """The status of a message at an age of the clock. A withdrawn one is ``withdrawn``, a word that only the truth uses."""
+        """The status of a message at an age of the clock. ``withdrawn`` is a word that only the truth uses."""
         if position in batch.refused:
             return Standing("unsent", reason=_REFUSED_REASONS.get(batch.refused[position], "other_error"))
         if position in batch.withdrawn:
@@ -276,7 +276,7 @@ class Messages:
     # The truth.
 
     def totals(self) -> dict[str, int]:
-        """Counts: messages taken, numbers reached, numbers that one title was taken for more than once, messages under way."""
+        """Counts: messages taken, numbers reached, numbers with one title taken more than once, and messages under way."""
         self._index()
         age = self._clock.age()
         accepted = sum(batch.accepted for batch in self.batches)

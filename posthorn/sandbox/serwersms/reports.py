@@ -1,4 +1,4 @@
-"""The calls messages/reports, messages/view, messages/delete and stats/index. They read what was taken and change only what delete does.
+"""The calls messages/reports, messages/view, messages/delete and stats/index. They take no messages.
 
 Filters, statuses and fields follow the reports page and the official clients; default page size and order are inferred.
 """

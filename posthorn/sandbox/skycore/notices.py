@@ -1,6 +1,6 @@
-"""The content of a postback, in both shapes: one flat ``POSTBACK`` per event, or ``NOTIFICATION`` elements in one (seed era).
+"""The content of a postback, in both shapes: a flat ``POSTBACK`` per event, or ``NOTIFICATION`` elements in one (seed era).
 
-Source: the postback pages of 2013 and later; SPID, HANDSET, AGGREGATORID and PROVIDER have made-up values. It sends nothing.
+Source: the postback pages of 2013 and later; SPID, HANDSET, AGGREGATORID and PROVIDER have made-up values. Sends nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _REJECTED = ("35", "4000", "Rejected")
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One notice. If ``event`` is set, it is about a ticket; otherwise its content is in ``fields``. ``at`` is a wall time."""
+    """One notice: about a ticket if ``event`` is set, else its content is in ``fields``. ``at`` is a wall time."""
 
     origin: str
     code: str
