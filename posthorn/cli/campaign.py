@@ -12,6 +12,7 @@ from posthorn.cli.completion import names_of
 from posthorn.cli.deploying import deploy as put_on_a_schedule
 from posthorn.cli.options import (
     AcceptMissing,
+    Approved,
     At,
     By,
     Cron,
@@ -20,16 +21,19 @@ from posthorn.cli.options import (
     Json,
     Jsonl,
     Late,
+    Note,
     Phones,
     Plain,
+    Refuse,
     Taken,
     Timezone,
     To,
     Why,
     Yes,
 )
-from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, show_status
+from posthorn.cli.output import end, other_machines_note, show_status
 from posthorn.cli.proving import prove
+from posthorn.cli.sending import send as send_file
 from posthorn.models import Kind
 from posthorn.process.terminal import say
 
@@ -96,7 +100,7 @@ def check(file: File, accept_missing: AcceptMissing = False, late: Late = False,
 @app.command(short_help="Send it, or go on with an unfinished one.")
 def send(
     file: File,
-    yes: Annotated[bool, typer.Option("--yes", help="Approve it, if an approval is needed.")] = False,
+    yes: Approved = False,
     accept_missing: AcceptMissing = False,
     late: Late = False,
     as_json: Json = False,
@@ -116,30 +120,7 @@ def send(
         posthorn campaign send sale.toml
         posthorn campaign send sale.toml --yes --json
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
-    from posthorn.cli import runs
-    from posthorn.delivery.deciding.approval import may_ask
-    from posthorn.delivery.planning.check import examine
-    from posthorn.delivery.planning.load import load_wish
-    from posthorn.delivery.planning.merge import Consent
-    from posthorn.delivery.planning.plan import refuse_if_running
-    from posthorn.settings import load_settings
-    from posthorn.views.checked import announcement
-
-    settings = load_settings()
-    wish = load_wish(file, Kind.CAMPAIGN, settings)
-    wish.gateway.check_credentials(settings)
-    consent = Consent(accept_missing=accept_missing, late=late)
-    note = new_ledger_note(settings.database_url)
-    with ending_early(wish.name, test=wish.test, as_json=as_json):
-        refuse_if_running(wish)
-        for line in announcement(examine(wish, consent)):
-            say(line)
-        if may_ask(wish):
-            decisions.have_approved(Kind.CAMPAIGN, file, wish.name, consent, yes=yes)
-        say(f"campaign {wish.name}: starting{note}")
-        with runs.prefect_api(settings), following(settings.database_url, wish.name, test=wish.test):
-            runs.send_campaign(str(file.absolute()), accept_missing=accept_missing, late=late)
-    _end(wish.name, test=wish.test, as_json=as_json)
+    send_file(Kind.CAMPAIGN, file, yes=yes, accept_missing=accept_missing, late=late, as_json=as_json)
 
 
 @app.command(short_help="Send it to yourself first.")
@@ -177,8 +158,8 @@ def deploy(file: File, cron: Cron = None, at: At = None, timezone: Timezone = No
 def approve(
     name: Name,
     by: By,
-    note: Annotated[str, typer.Option("--note", help="A note to keep with the decision.")] = "",
-    refuse: Annotated[bool, typer.Option("--refuse", help="Do not send it; a run that is under way stops.")] = False,
+    note: Note = "",
+    refuse: Refuse = False,
     yes: Yes = False,
 ) -> None:
     """Show what a waiting campaign will send, and approve it. A flow run that waits for the approval goes on.
@@ -202,7 +183,7 @@ def status(name: Name, test: Test = False, as_json: Json = False) -> None:
         posthorn campaign status sale
         posthorn campaign status sale --json
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
-    _end(name, test=test, as_json=as_json)
+    end(Kind.CAMPAIGN, name, test=test, as_json=as_json)
 
 
 @app.command(short_help="Pull the delivery reports.")
@@ -224,7 +205,7 @@ def report(name: Name, as_json: Json = False) -> None:
     )
     for finding in findings(name):
         say(finding)
-    _end(name, as_json=as_json)
+    end(Kind.CAMPAIGN, name, as_json=as_json)
 
 
 @app.command(short_help="Look up what is unknown.")
@@ -381,7 +362,7 @@ def cancel(name: Name, as_json: Json = False) -> None:
         posthorn campaign cancel sale
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     decisions.cancel(Kind.CAMPAIGN, name)
-    _end(name, as_json=as_json)
+    end(Kind.CAMPAIGN, name, as_json=as_json)
 
 
 @app.command(short_help="Write every message to a file.")
@@ -396,12 +377,3 @@ def export(name: Name, csv: Csv = None, jsonl: Jsonl = None, plain: Plain = Fals
         posthorn campaign export sale --jsonl sale.jsonl
     """  # noqa: D301 - see deploy
     decisions.export(Kind.CAMPAIGN, name, csv=csv, jsonl=jsonl, plain=plain, test=test)
-
-
-def _end(name: str, *, test: bool = False, as_json: bool) -> NoReturn:
-    """Show the campaign's status, and end with the exit code for it."""
-    from posthorn.views.status import exit_code, status_now
-
-    now = status_now(name, test=test)
-    show_status(now, as_json=as_json)
-    raise typer.Exit(exit_code(now))

@@ -14,6 +14,7 @@ import typer
 
 from posthorn.cli.output import following, show_status
 from posthorn.cli.samples import write_campaign, write_event
+from posthorn.models import Kind
 from posthorn.process.terminal import say
 
 _INBOX = "inbox.jsonl"
@@ -81,13 +82,13 @@ def _run(folder: Path, recipients: int, attendees: int) -> bool:
     say("\n3. The flow: upload, verify via files/index, send in chunks, report. (A local Prefect server starts first.)\n")
     with runs.prefect_api(settings):
         with following(settings.database_url, "demo-autumn-sale", test=False):
-            runs.send_campaign(str(campaign))
+            runs.send(Kind.CAMPAIGN, campaign)
         say("\n4. What became of everyone:\n")
         sent = _shown("demo-autumn-sale")
         say(f"\n5. The event in {event.name}: each attendee gets a barcode of their own.\n")
         print(check_text(check_event(event)) + "\n", flush=True)
         with following(settings.database_url, "demo-jazz-night", test=False):
-            runs.send_tickets(str(event))
+            runs.send(Kind.EVENT, event)
         return _is_accounted_for(sent) and _is_accounted_for(_shown("demo-jazz-night"))
 
 

@@ -9,14 +9,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 import typer
 
 from posthorn.content.plain import plain
 from posthorn.errors import InputError
-from posthorn.models import taken_of
+from posthorn.models import Kind, taken_of
 from posthorn.process.terminal import say
 
 if TYPE_CHECKING:
@@ -66,6 +66,18 @@ def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
     else:
         # Flushed, so that it keeps its place among the lines of standard error if both go to one file.
         print(status_table(status, paint), flush=True)
+
+
+def end(kind: Kind, name: str, *, test: bool = False, as_json: bool) -> NoReturn:
+    """Show the delivery's status, an event's with its unknown tickets, and end with the exit code for it."""
+    from posthorn.views.status import exit_code, status_now
+    from posthorn.views.unknowns import unknown_table
+
+    now = status_now(name, test=test)
+    show_status(now, as_json=as_json)
+    if kind is Kind.EVENT and now["totals"]["unknown"] and not as_json:
+        print("\n" + unknown_table(name))
+    raise typer.Exit(exit_code(now))
 
 
 @contextmanager

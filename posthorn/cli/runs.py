@@ -78,8 +78,8 @@ def _ensure_limits(settings: Settings) -> None:
     asyncio.run(ensure())
 
 
-def send_campaign(campaign_file: str, *, accept_missing: bool = False, late: bool = False) -> None:
-    """Run the campaign flow here, to its end. The outcome is in the ledger.
+def send(kind: Kind, file: Path, *, accept_missing: bool = False, late: bool = False) -> None:
+    """Run the flow that sends the file here, to its end. The outcome is in the ledger. Only campaigns can be late.
 
     Raises:
         PosthornError, SettingsError: as the flow's tasks raised it.
@@ -87,26 +87,17 @@ def send_campaign(campaign_file: str, *, accept_missing: bool = False, late: boo
         Stopped: somebody cancelled the run in Prefect; what was in flight is finished and recorded.
         KeyboardInterrupt: stopped by a signal; what was in flight is finished and recorded.
     """
-    from flows.campaign import send_campaign as flow  # Prefect takes a second to import
+    from flows.campaign import send_campaign  # Prefect takes a second to import
+    from flows.tickets import send_tickets
 
-    options = {"accept_missing": accept_missing, "late": late}
-    run_interruptibly(
-        lambda: _let_in(_recorded(lambda: flow(campaign_file, **options, return_state=True), "posthorn", "campaign"))
-    )
+    path = str(file.absolute())
 
+    def flow() -> Awaitable[Any]:
+        if kind is Kind.EVENT:
+            return send_tickets(path, accept_missing=accept_missing, return_state=True)
+        return send_campaign(path, accept_missing=accept_missing, late=late, return_state=True)
 
-def send_tickets(event_file: str, *, accept_missing: bool = False) -> None:
-    """Run the tickets flow here, to its end. The outcome is in the ledger.
-
-    Raises:
-        PosthornError, SettingsError, AlreadyRunning, KeyboardInterrupt: as ``send_campaign``.
-    """
-    from flows.tickets import send_tickets as flow  # Prefect takes a second to import
-
-    options = {"accept_missing": accept_missing}
-    run_interruptibly(
-        lambda: _let_in(_recorded(lambda: flow(event_file, **options, return_state=True), "posthorn", "tickets"))
-    )
+    run_interruptibly(lambda: _let_in(_recorded(flow, "posthorn", "tickets" if kind is Kind.EVENT else "campaign")))
 
 
 def deploy(

@@ -12,6 +12,7 @@ from posthorn.cli.completion import names_of
 from posthorn.cli.deploying import deploy as put_on_a_schedule
 from posthorn.cli.options import (
     AcceptMissing,
+    Approved,
     At,
     By,
     Cron,
@@ -19,16 +20,19 @@ from posthorn.cli.options import (
     Failed,
     Json,
     Jsonl,
+    Note,
     Phones,
     Plain,
+    Refuse,
     Taken,
     Timezone,
     To,
     Why,
     Yes,
 )
-from posthorn.cli.output import ending_early, following, new_ledger_note, other_machines_note, show_status
+from posthorn.cli.output import end, other_machines_note
 from posthorn.cli.proving import prove
+from posthorn.cli.sending import send as send_file
 from posthorn.models import Kind
 from posthorn.process.terminal import say
 
@@ -81,7 +85,7 @@ def check(file: File, accept_missing: AcceptMissing = False, as_json: Json = Fal
 @app.command(short_help="Send them, or go on with an unfinished event.")
 def send(
     file: File,
-    yes: Annotated[bool, typer.Option("--yes", help="Approve it, if an approval is needed.")] = False,
+    yes: Approved = False,
     accept_missing: AcceptMissing = False,
     as_json: Json = False,
 ) -> None:
@@ -97,30 +101,7 @@ def send(
         posthorn tickets send jazz.toml
         posthorn tickets send jazz.toml --yes --json
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
-    from posthorn.cli import runs
-    from posthorn.delivery.deciding.approval import may_ask
-    from posthorn.delivery.planning.check import examine
-    from posthorn.delivery.planning.load import load_wish
-    from posthorn.delivery.planning.merge import Consent
-    from posthorn.delivery.planning.plan import refuse_if_running
-    from posthorn.settings import load_settings
-    from posthorn.views.checked import announcement
-
-    settings = load_settings()
-    wish = load_wish(file, Kind.EVENT, settings)
-    wish.gateway.check_credentials(settings)
-    consent = Consent(accept_missing=accept_missing)
-    note = new_ledger_note(settings.database_url)
-    with ending_early(wish.name, as_json=as_json):
-        refuse_if_running(wish)
-        for line in announcement(examine(wish, consent)):
-            say(line)
-        if may_ask(wish):
-            decisions.have_approved(Kind.EVENT, file, wish.name, consent, yes=yes)
-        say(f"event {wish.name}: starting{note}")
-        with runs.prefect_api(settings), following(settings.database_url, wish.name, test=False):
-            runs.send_tickets(str(file.absolute()), accept_missing=accept_missing)
-    _end(wish.name, as_json=as_json)
+    send_file(Kind.EVENT, file, yes=yes, accept_missing=accept_missing, as_json=as_json)
 
 
 @app.command(short_help="Send a ticket to yourself first.")
@@ -161,7 +142,7 @@ def status(name: Name, as_json: Json = False) -> None:
         posthorn tickets status jazz-night
         posthorn tickets status jazz-night --json
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
-    _end(name, as_json=as_json)
+    end(Kind.EVENT, name, as_json=as_json)
 
 
 @app.command(short_help="Draw a preview of one code.")
@@ -188,8 +169,8 @@ def preview(
 def approve(
     name: Name,
     by: By,
-    note: Annotated[str, typer.Option("--note", help="A note to keep with the decision.")] = "",
-    refuse: Annotated[bool, typer.Option("--refuse", help="Do not send it; a run that is under way stops.")] = False,
+    note: Note = "",
+    refuse: Refuse = False,
     yes: Yes = False,
 ) -> None:
     """Show what a waiting event will send, and approve it. A flow run that waits for the approval goes on.
@@ -223,7 +204,7 @@ def cancel(
         decisions.take_out(Kind.EVENT, name, codes=code, by=by, why=why)
     else:
         decisions.cancel(Kind.EVENT, name)
-    _end(name, as_json=as_json)
+    end(Kind.EVENT, name, as_json=as_json)
 
 
 @app.command(short_help="A new code for a leaked one.")
@@ -357,15 +338,4 @@ def reconcile(
     done = catch_up_event(name)
     note = other_machines_note(load_settings().database_url)
     say(f"forgotten requests: {done.forgotten:,}; unknown now: {done.unknown:,}; to be sent: {done.pending:,}{note}")
-    _end(name, as_json=as_json)
-
-
-def _end(name: str, *, as_json: bool) -> None:
-    from posthorn.views.status import exit_code, status_now
-    from posthorn.views.unknowns import unknown_table
-
-    now = status_now(name)
-    show_status(now, as_json=as_json)
-    if now["totals"]["unknown"] and not as_json:
-        print("\n" + unknown_table(name))
-    raise typer.Exit(exit_code(now))
+    end(Kind.EVENT, name, as_json=as_json)

@@ -173,18 +173,6 @@ def starting_prefect_server(state_dir: Path) -> Iterator[PrefectServer]:
 
 
 @contextmanager
-def local_prefect_server(state_dir: Path) -> Iterator[PrefectApi]:
-    """A private Prefect server on loopback; yields its API once it answers, and stops it at the end.
-
-    Raises:
-        PrefectServerError: it did not answer within ``START_SECONDS``.
-    """
-    with starting_prefect_server(state_dir) as server:
-        server.await_health()
-        yield server.api
-
-
-@contextmanager
 def serving_prefect_server(state_dir: Path, host: str, port: int) -> Iterator[PrefectServer]:
     """The Prefect server of `make serve`, with UI and schedules; yields it once it answers, stops it at the end.
 

@@ -15,7 +15,7 @@ import pytest
 from posthorn.cli.samples import write_campaign, write_event
 from posthorn.cli.sandbox_process import SandboxProcess, sandbox_process
 from posthorn.content.media.barcode import decode
-from posthorn.process.prefect_server import local_prefect_server
+from posthorn.process.prefect_server import starting_prefect_server
 from tests.commands import Desk, told
 from tests.system.browser import CHROMIUM, Page, chromium
 
@@ -35,8 +35,9 @@ def sent(box: SandboxProcess, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A campaign and an event, sent by the real flows; the same desk can send more."""
     folder = tmp_path_factory.mktemp("desk")
     campaign, event = write_campaign(folder, 60), write_event(folder, 12)
-    with local_prefect_server(tmp_path_factory.mktemp("prefect")) as api:
-        desk = Desk(folder, {**box.variables, **api.variables()})
+    with starting_prefect_server(tmp_path_factory.mktemp("prefect")) as server:
+        server.await_health()
+        desk = Desk(folder, {**box.variables, **server.api.variables()})
         for ended in (desk.run("campaign", "send", str(campaign)), desk.run("tickets", "send", str(event))):
             assert ended.code in (0, 3), ended.err
         yield desk

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from posthorn.cli.sandbox_process import SandboxProcess, sandbox_process
-from posthorn.process.prefect_server import local_prefect_server
+from posthorn.process.prefect_server import starting_prefect_server
 from tests.commands import Desk, order
 
 
 @pytest.fixture(scope="session")
 def prefect_variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """What a process exports that reports to the server of these tests: where it is, and how to get in."""
-    with local_prefect_server(tmp_path_factory.mktemp("prefect")) as api:
-        yield api.variables()
+    with starting_prefect_server(tmp_path_factory.mktemp("prefect")) as server:
+        server.await_health()
+        yield server.api.variables()
 
 
 @pytest.fixture(scope="session")

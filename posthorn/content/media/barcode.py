@@ -55,15 +55,6 @@ CARRIERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Survival:
-    """Which of ``CARRIERS`` leave a drawn code readable, and which do not."""
-
-    symbology: DrawnSymbology
-    readable_after: tuple[str, ...]
-    lost_after: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Drawing:
     """A code in modules (one row for Code 128), the pixels of one module across and down, and the text below."""
 
@@ -139,21 +130,10 @@ def symbology_for(value: str) -> DrawnSymbology:
     return "code128" if len(_code128(value)) + 2 * _QUIET["code128"] <= _CODE128_MODULES else "qr"
 
 
-def survival(value: str, *, symbology: Symbology = "auto") -> Survival:
-    """Draw ``value``, shrink and recompress it as each of ``CARRIERS`` does, and read it back."""
-    drawn = _resolve(value, symbology)
-    picture = _canvas(_drawing(value, drawn, readable=True))
-    readable = {carrier.name: decode(_recompressed(picture, carrier)) == [value] for carrier in CARRIERS}
-    return Survival(
-        drawn,
-        tuple(name for name, reads in readable.items() if reads),
-        tuple(name for name, reads in readable.items() if not reads),
-    )
-
-
-def survives_carrier(value: str, *, symbology: Symbology = "auto") -> bool:
-    """Whether the code of ``value`` still reads after every one of ``CARRIERS``."""
-    return not survival(value, symbology=symbology).lost_after
+def lost_after(value: str, *, symbology: Symbology = "auto") -> list[str]:
+    """The ``CARRIERS``, by name, that leave the drawn code of ``value`` unreadable when they shrink and save it."""
+    picture = _canvas(_drawing(value, _resolve(value, symbology), readable=True))
+    return [carrier.name for carrier in CARRIERS if decode(_recompressed(picture, carrier)) != [value]]
 
 
 def survival_warning(value: str) -> str | None:
@@ -166,7 +146,7 @@ def survival_warning(value: str) -> str | None:
         InputError: the value is empty, or too long for any code.
     """
     problem = f"a barcode id of {len(value)} characters cannot be read after a carrier shrinks its picture"
-    if not survives_carrier(value, symbology="qr"):
+    if lost_after(value, symbology="qr"):
         return f"{problem}; make it shorter"
     if _is_plain(value) and not _survives_as_code128(value):
         return f"{problem}, if the template draws Code 128; as a QR code it can"
@@ -175,7 +155,7 @@ def survival_warning(value: str) -> str | None:
 
 def _survives_as_code128(value: str) -> bool:
     try:
-        return survives_carrier(value, symbology="code128")
+        return not lost_after(value, symbology="code128")
     except InputError:
         return False  # too long to be drawn at all
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from posthorn.sandbox.faults import FAULTS, FaultError, Stage, parse_rule
+from posthorn.sandbox.faults import FaultError, parse_rule
 
 if TYPE_CHECKING:
     from posthorn.sandbox.server import Sandbox
@@ -47,9 +47,6 @@ PRESETS: dict[str, Preset] = {
     "credit runs out": Preset(f"Both accounts may send {_LEFT} more.", credit=_LEFT),
 }
 """By name."""
-
-SWITCHES: tuple[tuple[str, Stage, str], ...] = tuple((name, stage, name.replace("_", " ")) for name, stage in FAULTS.items())
-"""Every fault with its stage and the name of its switch."""
 
 
 def use_preset(box: Sandbox, name: str) -> None:
