@@ -18,7 +18,7 @@ from posthorn.ledger.deliveries import Delivery, PlannedEvent, hold_chunks, reco
 from posthorn.ledger.merging import Position
 from posthorn.ledger.resolving import RESENDABLE, Meant, Which
 from posthorn.ledger.store import tables
-from posthorn.ledger.store.engine import Ledger, sql
+from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState, Phone
 
 AMENDABLE = (MessageState.PENDING, *RESENDABLE)
@@ -62,9 +62,9 @@ def replace_code(ledger: Ledger, event: PlannedEvent, code: str, new: str, *, by
         place = {"chunk_id": row.chunk_id, "position": row.position}
         void = {"campaign_id": event.id, "code": code, "voided_at": time.time(), "by": by, "why": why}
         connection.execute(tables.void_code.insert().values(**void, **place))
-        listed = "UPDATE ticket SET listed_code = coalesce(listed_code, barcode), barcode = :new WHERE chunk_id = :chunk"
-        values = {"new": new, "chunk": row.chunk_id, "position": row.position}
-        connection.execute(sql(f"{listed} AND position = :position"), values)
+        its = tables.ticket.c
+        listed = sa.func.coalesce(its.listed_code, its.barcode)
+        connection.execute(_ticket_at(row).values(listed_code=listed, barcode=new))
         _send_again(connection, event, row, "replaced", by, f"{why}; another code")
     return row
 
@@ -83,9 +83,8 @@ def readdress(ledger: Ledger, event: PlannedEvent, code: str, phone: Phone, *, b
         copies = copies.where(message.c.phone == phone, message.c.campaign_id == event.id)
         here = sa.and_(message.c.chunk_id == row.chunk_id, message.c.position == row.position)
         copy = connection.execute(copies).scalar_one()
-        listed = "UPDATE ticket SET listed_phone = coalesce(listed_phone, :old) WHERE chunk_id = :chunk"
-        values = {"old": row.phone, "chunk": row.chunk_id, "position": row.position}
-        connection.execute(sql(f"{listed} AND position = :position"), values)
+        listed = sa.func.coalesce(tables.ticket.c.listed_phone, row.phone)
+        connection.execute(_ticket_at(row).values(listed_phone=listed))
         connection.execute(message.update().where(here).values(phone=phone, copy=copy))
         _send_again(connection, event, row, "resend", by, why + settlements.TO_ANOTHER_NUMBER)
     return row
@@ -95,6 +94,11 @@ def tickets_of(ledger: Ledger, event: PlannedEvent, code: str) -> list[Meant]:
     """The ticket with that code, if there is one."""
     with ledger.read() as connection:
         return resolving.named(connection, event, Which(codes=[code]))
+
+
+def _ticket_at(row: Meant) -> sa.Update:
+    its = tables.ticket.c
+    return tables.ticket.update().where(its.chunk_id == row.chunk_id, its.position == row.position)
 
 
 def may_be_amended(row: Meant) -> bool:

@@ -122,8 +122,9 @@ def _renumber(connection: Connection, one: NewNumber) -> None:
     }
     if connection.execute(sql(_RENUMBER), values).rowcount != 1:
         raise LedgerError("a ticket whose number is to change is being sent right now; nothing was merged, start again")
-    listed = "UPDATE ticket SET listed_phone = NULL WHERE chunk_id = :chunk AND position = :position"
-    connection.execute(sql(listed), {"chunk": one.place.chunk_id, "position": one.place.position})
+    its = tables.ticket.c
+    here = sa.and_(its.chunk_id == one.place.chunk_id, its.position == one.place.position)
+    connection.execute(tables.ticket.update().where(here).values(listed_phone=None))
 
 
 def _note_out(connection: Connection, campaign_id: int, places: Sequence[Position], *, by: str, why: str) -> None:

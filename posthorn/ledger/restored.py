@@ -166,10 +166,11 @@ _PENDING_CHUNKS = sql(
 
 def _pending_chunks(ledger: Ledger, delivery: Delivery) -> Iterator[tuple[int, int, float, list[Phone]]]:
     """Every pending chunk with its epoch, when its wave was planned, and the numbers that a claim of it would name."""
-    phones = sql(f"SELECT phone FROM message WHERE chunk_id = :chunk AND state = {MessageState.PENDING} ORDER BY position")
+    its = tables.message.c
+    phones = sa.select(its.phone).where(its.state == int(MessageState.PENDING)).order_by(its.position)
     with ledger.read() as connection:
         for chunk, epoch, planned_at in connection.execute(_PENDING_CHUNKS, {"campaign": delivery.id}).all():
-            numbers = [Phone(phone) for phone in connection.execute(phones, {"chunk": chunk}).scalars()]
+            numbers = [Phone(phone) for phone in connection.scalars(phones.where(its.chunk_id == chunk))]
             yield chunk, epoch, planned_at, numbers
 
 
@@ -211,13 +212,7 @@ def remember(ledger: Ledger, chunk: int, claims: Sequence[MarkedClaim]) -> int:
         for claim in sorted(claims, key=lambda claim: claim.epoch):
             epoch = claim.epoch if claim.chunk_id == chunk and claim.epoch > epoch else epoch + 1
             _enter(connection, chunk, epoch, claim.owner, claim.claimed_at, _FORGOTTEN)
-        moved = connection.execute(
-            sql(
-                f"UPDATE message SET state = {MessageState.UNKNOWN}, epoch = :epoch WHERE chunk_id = :chunk"
-                f" AND state = {MessageState.PENDING}"
-            ),
-            {"epoch": epoch, "chunk": chunk},
-        ).rowcount
+        moved = connection.execute(_made_unknown(chunk, epoch)).rowcount
         recount(connection, "id = :chunk", ends_sending=True, chunk=chunk)
     return moved
 
@@ -242,20 +237,21 @@ def _suspect(connection: Connection, some: Sequence[PendingMessage], since: floa
     chunk = some[0].chunk_id
     epoch = _epoch(connection, chunk) + 1
     _enter(connection, chunk, epoch, "unknown", since, problem)
-    update = sql(
-        f"UPDATE message SET state = {MessageState.UNKNOWN}, epoch = :epoch WHERE chunk_id = :chunk"
-        f" AND position = :at AND state = {MessageState.PENDING}"
-    )
-    moved = [
-        one for one in some if connection.execute(update, {"epoch": epoch, "chunk": chunk, "at": one.position}).rowcount
-    ]
+    update, position = _made_unknown(chunk, epoch), tables.message.c.position
+    moved = [one for one in some if connection.execute(update.where(position == one.position)).rowcount]
     recount(connection, "id = :chunk", ends_sending=True, chunk=chunk)
     now = time.time()
     return [Unconfirmed(chunk, one.position, one.phone, since, now, None, 0) for one in moved]
 
 
+def _made_unknown(chunk: int, epoch: int) -> sa.Update:
+    its = tables.message.c
+    pending = tables.message.update().where(its.chunk_id == chunk, its.state == int(MessageState.PENDING))
+    return pending.values(state=int(MessageState.UNKNOWN), epoch=epoch)
+
+
 def _epoch(connection: Connection, chunk: int) -> int:
-    epoch: int = connection.execute(sql("SELECT epoch FROM chunk WHERE id = :id"), {"id": chunk}).scalar_one()
+    epoch: int = connection.execute(sa.select(tables.chunk.c.epoch).where(tables.chunk.c.id == chunk)).scalar_one()
     return epoch
 
 
