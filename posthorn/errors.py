@@ -126,7 +126,7 @@ class GatewayError(PosthornError):
     """A provider refused, failed or did not answer.
 
     Attributes:
-        code: the provider's own code as text (``"3103"``, ``"E715"``), or None where there was none.
+        code: the provider's own code as text (``"3103"``, ``"E715"``), or None if there was none.
         retryable: the same request may be made again, later.
         maybe_sent: the request may have been carried out all the same.
         stops_run: every further request of this run would fail alike.

@@ -182,17 +182,17 @@ HoursText = Annotated[str, AfterValidator(_checked_hours)]
 
 
 class NotifySettings(BaseModel):
-    """Who is told when a delivery needs a person, and how."""
+    """Who is notified when a delivery needs a person, and how."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    slack_url: SecretStr | None = Field(None, description="Incoming webhook of a Slack channel that is told")
+    slack_url: SecretStr | None = Field(None, description="Incoming webhook of the Slack channel that is notified")
     webhook_url: SecretStr | None = Field(None, description="URL that is sent JSON with subject and text")
     smtp_url: SecretStr | None = Field(
         None, description="Mail server, as smtp://user:password@host:587 (STARTTLS where offered) or smtps://host:465"
     )
     email_from: str = Field("posthorn@localhost", max_length=200, description="Sender of the e-mails")
-    email_to: str = Field("", max_length=1000, description="Addresses, comma-separated, that are told by e-mail")
+    email_to: str = Field("", max_length=1000, description="Addresses, comma-separated, that are notified by e-mail")
 
 
 class SerwerSmsSettings(BaseModel):
@@ -356,7 +356,9 @@ class Settings(BaseSettings):
     runbook_url: str = Field(
         "docs/operations.md", max_length=500, description="Where the operations guide is read; alerts link into it"
     )
-    notify: NotifySettings = Field(default_factory=NotifySettings, description="Who is told when a delivery needs a person")
+    notify: NotifySettings = Field(
+        default_factory=NotifySettings, description="Who is notified when a delivery needs a person"
+    )
     serwersms: SerwerSmsSettings = Field(default_factory=SerwerSmsSettings, description="SerwerSMS.pl, for campaigns")
     skycore: SkycoreSettings = Field(default_factory=SkycoreSettings, description="Skycore, for barcode tickets")
 

@@ -91,7 +91,7 @@ class FileStore(Protocol):
         """Have the provider fetch a file; returns its id there. A file from disk is uploaded with ``upload``."""
 
     async def view_file(self, file_id: str, *, type: str) -> StoredFile | None:  # noqa: A002 - see above
-        """One file, or None where there is none of that id."""
+        """One file, or None if there is none of that id."""
 
     async def delete_file(self, file_id: str, *, type: str) -> bool:  # noqa: A002 - see above
         """Delete one file; whether it was deleted."""

@@ -254,7 +254,7 @@ def begun(ledger: Ledger, campaign: PlannedCampaign) -> list[float]:
 
 
 def span_of_attempts(ledger: Ledger, campaign: PlannedCampaign) -> tuple[float, float] | None:
-    """When the first and the last of the campaign's requests began (seconds); None where there was none."""
+    """When the first and the last of the campaign's requests began (seconds); None if there was none."""
     attempt, chunk = tables.attempt.c, tables.chunk.c
     query = (
         sa.select(sa.func.min(attempt.started_at), sa.func.max(attempt.started_at))

@@ -106,7 +106,7 @@ class Departures:
 
 
 def handed_over(ledger_uuid: str, owner: str) -> frozenset[tuple[int, int]] | None:
-    """The claims (chunk, epoch) that a dead process had handed to the provider; None where that is not known.
+    """The claims (chunk, epoch) that a dead process had handed to the provider; None if that is not known.
 
     All of it is known, or nothing: a claim of that process which is not among them was never sent.
     """
@@ -158,7 +158,7 @@ def _delete_if_dead(path: Path) -> None:
 
 
 def _our_folder(*, make: bool = False) -> Path | None:
-    """This account's folder in memory; None where there is none, or where it is not ours alone.
+    """This account's folder in memory; None if there is none, or if others may use it.
 
     Raises:
         OSError: it cannot be made or looked at.

@@ -66,7 +66,7 @@ def _state(state: int, chunk_state: int) -> str:
 
 
 def seconds_per_request(ledger: Ledger, gateway: str) -> float | None:
-    """The mean time of this gateway's newest answered requests, or None where there are none."""
+    """The mean time of this gateway's newest answered requests, or None if there are none."""
     with ledger.read() as connection:
         mean: float | None = connection.execute(sql(_NEWEST_REQUESTS), {"gateway": gateway}).scalar()
     return mean

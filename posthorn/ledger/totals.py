@@ -153,7 +153,7 @@ def _halt_words(delivery: Delivery) -> str:
 
 
 def _copies_words(delivery: Delivery, second: Mapping[str, MessageState]) -> str | None:
-    """What to know and do about second copies, with the provider's ids; None where there are none."""
+    """What to know and do about second copies, with the provider's ids; None if there are none."""
     if not second:
         return None
     held = [provider_id for provider_id, state in second.items() if state == MessageState.SCHEDULED]

@@ -21,11 +21,11 @@ _SECONDS = 20.0
 
 
 class NotTold(PosthornError):
-    """Somebody could not be told. The message says by which way, and why. It holds no secret."""
+    """Somebody could not be notified. The message says how, and why. It holds no secret."""
 
 
 def ways(settings: NotifySettings) -> list[str]:
-    """The ways by which people are told: email, slack, webhook."""
+    """The ways in which people are notified: email, slack, webhook."""
     told = {"email": settings.smtp_url and settings.email_to, "slack": settings.slack_url, "webhook": settings.webhook_url}
     return [way for way, is_set in told.items() if is_set]
 
@@ -45,7 +45,7 @@ def tell_people(settings: NotifySettings, subject: str, text: str, *, only: str 
         except (OSError, smtplib.SMTPException, ValueError, _Refused) as error:
             problems.append(f"{way}: {_words(error)}")
     if problems:
-        raise NotTold("; ".join(problems) + (f" (told: {', '.join(told)})" if told else ""))
+        raise NotTold("; ".join(problems) + (f" (notified: {', '.join(told)})" if told else ""))
     return told
 
 

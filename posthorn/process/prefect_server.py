@@ -67,7 +67,7 @@ class PrefectServerError(Exception):
 
 
 def configured_api() -> PrefectApi | None:
-    """The Prefect API that the operator configured: PREFECT_API_URL, or the active profile; None where there is none.
+    """The Prefect API that the operator configured: PREFECT_API_URL, or the active profile; None if there is none.
 
     Read without importing Prefect, which takes a second and settles its settings for good.
     """

@@ -34,7 +34,7 @@ _TEXT = 'font-family="sans-serif" font-size="12" fill="#333"'
 
 
 def states_bar(counted: Mapping[str, int]) -> str:
-    """One bar of the rows by state, with a legend, as a Markdown image; empty where there are no rows."""
+    """One bar of the rows by state, with a legend, as a Markdown image; empty if there are no rows."""
     parts = [(state, counted[state]) for state in COLOURS if counted.get(state)]
     total = sum(count for _, count in parts)
     if not total:

@@ -24,7 +24,7 @@ def listed(kind: str | None = None, state: str | None = None) -> list[dict[str, 
     """An entry for each delivery, of that kind and in that state if they are given, the newest first; JSON values.
 
     ``delivered_share`` is the part (0 to 1) of the messages taken by the provider that is reported as delivered. ``cost`` is
-    what the taken ones cost. Both are None where that cannot be told.
+    what the taken ones cost. Both are None if that is unknown.
     """
     settings = load_settings()
     with open_ledger(settings) as ledger:

@@ -59,7 +59,7 @@ by its owner."""
 
 
 def rejects_page(name: str, file: Path) -> str | None:
-    """The rejected rows of a delivery: how many for which reason, and the first ones, masked; None where no file is left."""
+    """The rejected rows of a delivery: how many for which reason, and the first ones, masked; None if no file is left."""
     counted: Counter[str] = Counter()
     first: list[tuple[str, str, str]] = []
     try:

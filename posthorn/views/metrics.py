@@ -126,7 +126,7 @@ class LedgerCollector(Collector):
         counted = [((scope.name.lower(), source), count) for (scope, source), count in self._counted_opt_outs().items()]
         yield _gauge("posthorn_suppressed_numbers", said, ["scope", "source"], counted)
         pulled = [((gateway,), at) for gateway, at in refusals.pulled_at(self._ledger).items()]
-        said = "When a provider was last asked who must not be messaged, and told all of it."
+        said = "When a provider last reported all its opt-outs."
         yield _gauge("posthorn_opt_outs_pulled_timestamp_seconds", said, ["gateway"], pulled)
 
     def _counted_opt_outs(self) -> Mapping[tuple[Scope, str], int]:

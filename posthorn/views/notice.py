@@ -1,4 +1,4 @@
-"""What people are told of a delivery, in a subject and a few lines. No number of a person in it."""
+"""The notification about a delivery: a subject and a few lines. It holds no phone number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SUBJECTS = {
 
 
 def notice(name: str, happening: str) -> tuple[str, str] | None:
-    """Subject and text about a delivery; None where a person stopped it on purpose, who need not be told.
+    """Subject and text about a delivery; None if a person stopped it on purpose: then nobody is notified.
 
     Raises:
         DeliveryNotFound: there is none of that name.

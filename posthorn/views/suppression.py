@@ -42,7 +42,7 @@ def shown(one: Suppression) -> dict[str, Any]:
 
 
 def moment(seconds: float | None) -> str | None:
-    """A time as it is written: ISO 8601 in UTC; None where there is none."""
+    """A time as it is written: ISO 8601 in UTC; None if there is none."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 

@@ -32,7 +32,7 @@ def teller(gateway: str | None) -> Descriptor:
 
 
 async def limits(descriptor: Descriptor) -> list[Mapping[str, Any]]:
-    """What may still be sent, by kind of message: ``left`` is None where there is no limit."""
+    """What may still be sent, by kind of message: ``left`` is None if there is no limit."""
     async with at(descriptor) as place:
         api: AccountApi = place.gateway
         return [

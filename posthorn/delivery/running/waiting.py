@@ -14,7 +14,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One wait. ``reason`` says for or to what; ``until`` is in seconds since 1970, None where nobody can tell."""
+    """One wait. ``reason`` says for or to what; ``until`` is in seconds since 1970, None if nobody can tell."""
 
     reason: str
     until: float | None = None

@@ -122,7 +122,7 @@ def _since(forgotten: Sequence[MarkedClaim]) -> float:
 
 
 async def _look_for_controls(run: CampaignRun) -> bool:
-    """Look up some messages that the provider surely took within the last week; False where this ledger has none.
+    """Look up some messages that the provider surely took within the last week; False if this ledger has none.
 
     Raises:
         Stopped: it lists none of them, so what it does not list may have been taken all the same.

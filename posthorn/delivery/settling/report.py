@@ -325,7 +325,7 @@ def _dispatched_at(chunk: OpenChunk, delivery: Delivery) -> float:
 
 
 def _delay(delivery: Delivery) -> tuple[float, float]:
-    """The moment of dispatch that the campaign's file names (0 where it names none), and the seconds it has chunks held."""
+    """The moment of dispatch that the campaign's file names (0 if it names none), and the seconds it has chunks held."""
     if not isinstance(delivery, PlannedCampaign):
         return 0.0, 0.0
     content = delivery.content

@@ -50,7 +50,7 @@ class Told:
 
     @property
     def code(self) -> str | None:
-        """The error code as ``E713``; None where there is none that can be read."""
+        """The error code as ``E713``; None if there is none that can be read."""
         found = _CODE.fullmatch((self.one("ERRORCODE") or "").upper())
         return f"E{found[1]}" if found else None
 

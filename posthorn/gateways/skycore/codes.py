@@ -129,7 +129,7 @@ def call_error(code: str | None, info: str, evidence: Evidence) -> GatewayError:
 
 
 def asked_seconds(info: str) -> float | None:
-    """The X of "You can call API every X seconds", at most an hour; None where the text has none."""
+    """The X of "You can call API every X seconds", at most an hour; None if the text has none."""
     found = _SECONDS.search(info)
     return min(float(found[1].replace(",", ".")), MAX_WAIT_SECONDS) if found else None
 

@@ -56,9 +56,9 @@ _LOST_GATEWAY_STATUS = frozenset({"30", "35"})  # of the old shape: expired, rej
 
 @dataclass(frozen=True, slots=True)
 class Postback:
-    """One event. ``state`` is None where it says nothing about a ticket; ``tracking_id`` is opaque.
+    """One event. ``state`` is None if it says nothing about a ticket; ``tracking_id`` is opaque.
 
-    ``happened_at`` is its TIMESTAMP, None where it has none, or one without an offset.
+    ``happened_at`` is its TIMESTAMP, None if it has none, or one without an offset.
     """
 
     code: str
