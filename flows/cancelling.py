@@ -153,7 +153,7 @@ def _sigterm(word: Word) -> Iterator[None]:
     """Handle SIGTERM as a request to stop.
 
     Prefect's own handler raises in the middle of the event loop. Every request under way would be dropped and left unknown,
-    and nothing would show how the delivery stands.
+    and nothing would show the delivery's status.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # the CLI runs flows in a thread, and handles signals itself

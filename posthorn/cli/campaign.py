@@ -64,7 +64,7 @@ def campaign() -> None:
         column = "Tel. kom."                 # optional: the column of numbers, if its name does not say so
         only_where = { zgoda = "tak" }       # optional: which rows count
         landlines = false                    # true: landline numbers too
-        literal = false                      # true: {placeholders} in title or text are meant as they stand
+        literal = false                      # true: {placeholders} in title or text are meant literally
         strict = false                       # true: warnings block
         on_repeat = "refuse"                 # or "skip", "send": if some got the same message lately
         send_at = 2026-11-30T09:00:00+01:00  # optional: the provider dispatches then
@@ -267,7 +267,7 @@ def resolve(
 
     Either all messages that you name are settled, or none. --sent: they were taken. --not-sent: they were not, and the next
     `campaign send` sends them (never, if the campaign was cancelled). Look for the number in the provider's panel first:
-    whoever is sent to again may get the message twice.
+    people who are sent to again may get the message twice.
 
     \b
         posthorn campaign resolve sale --phone "+48 500 600 700" --sent --why "it is in the panel"

@@ -130,7 +130,7 @@ def export(
     from posthorn.views import suppression
 
     if csv is None and jsonl is None:
-        raise typer.BadParameter("say where to: --csv FILE, --jsonl FILE, or both")
+        raise typer.BadParameter("name a file to write: --csv FILE, --jsonl FILE, or both")
     if csv is not None:
         say(f"{csv}: {suppression.export_csv(csv):,} entries")
     if jsonl is not None:

@@ -60,7 +60,7 @@ def tickets() -> None:
         campaign_ref = "12333"           # optional; needed if the account enforces it
         attendees = "attendees.csv"      # columns phone, barcode_id and any others
         barcode = "generate"             # optional: rows without a barcode_id get one
-        key = "order"                    # optional: the column that tells rows without codes apart
+        key = "order"                    # optional: the column that identifies rows without codes
         approve = false                  # true: a person must approve it before the first send
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
 

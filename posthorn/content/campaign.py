@@ -118,7 +118,7 @@ class Campaign(BaseModel):
     column: str | None = Field(None, description="The column of numbers, if its name does not say so")
     only_where: OnlyWhere = Field(default_factory=dict, description='Which rows count, as in { zgoda = "tak" }')
     landlines: bool = Field(False, description="Landline numbers are taken too")
-    literal: bool = Field(False, description="What looks like a placeholder is meant as it stands")
+    literal: bool = Field(False, description="Text that looks like a placeholder is meant literally")
     strict: bool = Field(False, description="Warnings block")
     send_at: Annotated[datetime, AfterValidator(_checked_moment)] | None = Field(
         None, description="When the provider dispatches it; with its offset from UTC"

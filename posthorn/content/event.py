@@ -97,7 +97,7 @@ class TicketEvent(BaseModel):
     barcode_column: str | None = Field(None, description="The column of codes; empty: no column has codes")
     only_where: OnlyWhere = Field(default_factory=dict, description='Which rows count, as in { paid = "yes" }')
     landlines: bool = Field(False, description="Landline numbers are taken too")
-    literal: bool = Field(False, description="What looks like a placeholder is meant as it stands")
+    literal: bool = Field(False, description="Text that looks like a placeholder is meant literally")
     strict: bool = Field(False, description="Warnings block")
     approve: bool = Field(False, description="A person must approve it before the first send, however small it is")
     gateway: str | None = Field(None, description="Which gateway sends it, if there are several")
@@ -351,7 +351,7 @@ def _conflicts(gateways: Collection[str], data: Mapping[str, object]) -> list[in
     """Problems with combinations of keys, and with the gateway that sends it."""
     problems = unknown_gateway(gateways, data)
     if data.get("ddm_text") is None and (data.get("ddm_title") is not None or data.get("ddm_timeout") is not None):
-        problems.append(("ddm_text", "is missing; the provider requires it where a discovery message is sent"))
+        problems.append(("ddm_text", "is missing; the provider requires it if a discovery message is sent"))
     texts = data.get("custom_texts")
     problems += _unfilled(data, texts) if data.get("literal") is not True else []
     if isinstance(texts, dict) and not all(re.fullmatch(r"[1-9][0-9]?", slide) for slide in texts):

@@ -172,17 +172,19 @@ _SLIPS: tuple[tuple[Callable[[str], object], str], ...] = (
     ),
     (re.compile(r"\s*[\w-]+\s*:\s*[^=]*$").match, 'it looks like YAML; write key = "value"'),
     (re.compile(r"[^=]*=\s*(True|False|TRUE|FALSE|yes|no)\s*(#.*)?$").match, "write true or false, in small letters"),
-    (re.compile(r"\s*[\w.-]+\s*=\s*[^\W\d_][^\"'\[{]*$").match, 'text stands in quotes, key = "value"'),
+    (re.compile(r"\s*[\w.-]+\s*=\s*[^\W\d_][^\"'\[{]*$").match, 'put text in quotes, key = "value"'),
 )
 """Known slips in one line, and what to do about each; the first match is reported."""
 
 
 def _refuse_table_on_top(data: Mapping[str, Any], path: Path, model: type[BaseModel], what: str) -> None:
-    """Report it once if all keys stand under a heading such as ``[campaign]``."""
+    """Report it once if all keys are under a heading such as ``[campaign]``."""
     known = {info.alias or name for name, info in model.model_fields.items()}
     for name, table in data.items():
         if name not in known and isinstance(table, dict) and known.intersection(table):
-            raise InputError(what, f"{path}: its keys stand under [{plain(name)}]; take that line away, they belong on top")
+            raise InputError(
+                what, f"{path}: its keys are under [{plain(name)}]; remove that line: keys belong at the top level"
+            )
 
 
 def _problems(error: ValidationError, model: type[BaseModel], what: str) -> Iterator[Problem]:

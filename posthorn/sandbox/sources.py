@@ -8,7 +8,7 @@ from __future__ import annotations
 
 _SERWERSMS: tuple[tuple[str, str], ...] = (
     ("DOC", "POST controller/action; Bearer token, or username and password in the body"),
-    ("DOC", "errors are an object with code, type and message; error/<code> tells one"),
+    ("DOC", "errors are an object with code, type and message; error/<code> describes one"),
     ("DOC", "files/add by url or file gives an id of ten hex digits; files/index lists id, name, size, type, date"),
     (
         "DOC",
@@ -17,7 +17,7 @@ _SERWERSMS: tuple[tuple[str, str], ...] = (
     ("DOC", "without details no items; an item's text is the title; a refused item has an id and no parts"),
     ("DOC", "more than 100,000 numbers is 3110; the same request twice is two sets of messages"),
     ("DOC", "reports filter by id (500), phone, date_from, date_to, status; delete withdraws only what is scheduled"),
-    ("DOC", "a message can stay sent for ever; account/limits tells values as text; blacklist 4601 and 4602"),
+    ("DOC", "a message can stay sent for ever; account/limits gives values as text; blacklist 4601 and 4602"),
     ("CLIENT", "API errors come with HTTP 200; .json, .xml or no suffix; JSON and form bodies; four ways to write a list"),
     ("CLIENT", "XML lists hold <item>; XML errors carry their fields directly under the root"),
     ("CLIENT", "reports are paged (page, limit, order, paging.count = pages) and filter by type and stat_id"),
@@ -25,7 +25,7 @@ _SERWERSMS: tuple[tuple[str, str], ...] = (
     ("CLIENT", "messages/view, files/view and files/delete, blacklist/check, stats/index, recived and received"),
     ("CLIENT", "blacklist/index is paged; report items carry flash, utf, cost, method, mnc, country, network; account/help"),
     ("CLIENT", "lists as text with commas, spaces around them do not count; files/view and delete name the type"),
-    ("DOC", "files/add is for mms and voice, recived tells what numbers answered and with read only once"),
+    ("DOC", "files/add is for mms and voice, recived lists incoming answers, with read only once"),
     ("INFER", "voice takes wav and mp3 only; a file of the other type is 4001 in view and delete"),
     ("UNKNOWN", "how a file from disk must be encoded: --upload; unseen is 2000, not base64 is 4002"),
     ("INFER", "a file that comes with send_mms is judged as files/add judges it"),
@@ -44,7 +44,7 @@ _SERWERSMS: tuple[tuple[str, str], ...] = (
     ("INFER", "dates are Europe/Warsaw; the XML root is <response>, true and false are words, nothing is an empty element"),
     (
         "INFER",
-        "callbacks, where a URL is set: one GET per message and state, in the words of the reports, never tried again",
+        "callbacks, if a URL is set: one GET per message and state, in the words of the reports, never tried again",
     ),
     ("INFER", "in progress for 5 s, then sent, then reported within a minute, all on the sandbox's clock"),
 )
@@ -88,12 +88,12 @@ _SKYCORE: tuple[tuple[str, str], ...] = (
         "checks after barcodeid: from E111, E633, E626, campaign E714 and E715, blacklist E114, operator E628, billing E713",
     ),
     ("INFER", "E106, E120 and E113 refuse before anything is done, and what is refused counts for no limit"),
-    ("INFER", "postbacks come in no certain order and can come twice; an undelivered link SMS is told as Failed"),
+    ("INFER", "postbacks come in no certain order and can come twice; an undelivered link SMS is reported as Failed"),
     (
         "UNKNOWN",
         "rate limits, the quota's window, lengths of numbers, charset and length of BARCODEID: nothing is limited unasked",
     ),
-    ("INFER", "who answers STOP is unsubscribed for good, and N302 tells it"),
+    ("INFER", "who answers STOP is unsubscribed for good, and N302 reports it"),
     ("UNKNOWN", "the symbology: the account's template decides; the sandbox draws QR"),
     ("UNKNOWN", "SPID, HANDSET, AGGREGATORID, PROVIDER and how long anything takes are made up"),
     (

@@ -50,11 +50,11 @@ WORDS = [
     Case("a line break in a title", code=2, keys={"title": r'"a\nb"'}, said=("one line", "character 2 is U+000A")),
     Case("W3 a Windows path", code=2, toml='name = "sale"\nrecipients = "C:\\Users\\Jan\\list.csv"\n', said=("backslash", "single quotes")),
     Case("W3 curly quotes", code=2, toml="name = “sale”\n", said=("curly quotes",)),
-    Case("W3 under [campaign]", code=2, toml='[campaign]\nname = "sale"\ntitle = "a"\n', said=("[campaign]", "take that line away")),
+    Case("W3 under [campaign]", code=2, toml='[campaign]\nname = "sale"\ntitle = "a"\n', said=("[campaign]", "remove that line")),
     Case("YAML", code=2, toml="name: sale\n", said=("looks like YAML",)),
     Case("JSON", code=2, toml='{"name": "sale"}', said=("is JSON",)),
     Case("True", code=2, toml='name = "sale"\ntest = True\n', said=("true or false, in small letters",)),
-    Case("no quotes", code=2, toml="name = sale\n", said=("text stands in quotes",)),
+    Case("no quotes", code=2, toml="name = sale\n", said=("put text in quotes",)),
 ]  # fmt: skip
 
 MOMENTS = [

@@ -99,7 +99,7 @@ def render(
 ) -> bytes:
     """The code of ``value`` as PNG or SVG bytes, at most 640 pixels wide, with a quiet zone and ``value`` readable under it.
 
-    ``auto`` is Code 128 where the value fits (its bars stay two pixels wide on a 320-pixel picture), else QR.
+    ``auto`` is Code 128 if the value fits (its bars stay two pixels wide on a 320-pixel picture), else QR.
 
     Raises:
         InputError: the value is empty, too long, or has characters this symbology cannot hold.

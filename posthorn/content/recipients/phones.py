@@ -38,7 +38,7 @@ SEVERAL = Reason("more than one number? keep one in the cell")
 LANDLINE = Reason("a landline: no MMS (landlines = true takes them)")
 ADD_PLUS = Reason("too long for a national number; if it begins with a country code, add a + in front")
 EXTRA_ZERO = Reason("not valid with the 0 in front; leave the 0 out")
-OTHER_ENCODING = Reason("not a number: letters stand between the digits; is the file in another encoding?")
+OTHER_ENCODING = Reason("not a number: there are letters between the digits; is the file in another encoding?")
 
 _PARSE_REASONS = {
     NumberParseException.INVALID_COUNTRY_CODE: NO_SUCH_COUNTRY,
