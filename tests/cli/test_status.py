@@ -126,7 +126,7 @@ PATIENTS = {
     "a wrong token": ({"POSTHORN_SERWERSMS__TOKEN": "wrong-secret"}, "check POSTHORN_SERWERSMS__TOKEN", 2),
     "nobody there": ({"POSTHORN_SERWERSMS__BASE_URL": "http://127.0.0.1:9"}, "check the account", 2),
     "a slip of the pen": ({"POSTHORN_SERWERSMS__TOKN": "x"}, "did you mean POSTHORN_SERWERSMS__TOKEN?", 2),
-    "a Prefect that is away": ({}, "start the server, or unset PREFECT_API_URL", 2),
+    "a Prefect that is away": ({}, "start the server, unset PREFECT_API_URL, or set its login", 2),
 }
 
 

@@ -110,7 +110,7 @@ def test_a_file_is_read_as_recipients_are_and_its_odd_rows_are_said(run: Run, tm
     assert said.code == 3
     expected = {"rows": 4, "numbers": 2, "new": 2, "invalid": 1, "duplicate": 1, "scope": "all", "column": "Telefon"}
     assert said.json == {**expected, "rejects": "out.rejects.csv"}
-    assert "1 rows hold no number and protect nobody" in said.err
+    assert "1 rows hold no number and add nobody" in said.err
     assert "nobody" in (tmp_path / "out.rejects.csv").read_text(encoding="utf-8")
     again = run("import", "out.csv", "--scope", "all")
     assert again.out == "4 rows: 0 numbers added for all, 2 were listed already, 1 duplicate\n"

@@ -32,7 +32,7 @@ async def test_a_campaign_that_stopped_is_told_once_unless_a_person_stopped_it(
 
     monkeypatch.setenv("POSTHORN_NOTIFY__WEBHOOK_URL", f"{url}/hook")
     state = await notify("told-of", "stopped", return_state=True)
-    assert state.message == "told by webhook: Posthorn: campaign told-of has stopped"
+    assert state.message == "notified by webhook: Posthorn: campaign told-of has stopped"
     (told,) = posted
     assert "1011" in told["text"]
     assert "Next: remove the cause" in told["text"]

@@ -15,7 +15,7 @@ from tests.delivery.journey import numbers, write_campaign
 async def test_it_hears_the_provider_and_fails_aloud_where_it_cannot(box: Sandbox, tmp_path: Path) -> None:
     box.serwersms.account.block("+48500000001")
     state = await opt_outs(return_state=True)
-    assert (state.is_completed(), state.message) == (True, "asked: serwersms; told: 1, new: 1")
+    assert (state.is_completed(), state.message) == (True, "asked: serwersms; reported: 1, new: 1")
     plan_file(write_campaign(tmp_path, numbers(3)), load_settings())
     assert status_now("sale")["totals"]["suppressed"] == 1
     box.faults.replace([{"call": "blacklist/index", "fault": "error_code", "code": 1001}])

@@ -97,7 +97,7 @@ def test_one_way_that_fails_keeps_no_other_from_being_told_and_says_no_secret(
     with pytest.raises(NotTold) as failed:
         tell_people(settings, "subject", "text")
     said = str(failed.value)
-    assert ("slack: answered with HTTP 403" in said, "(told: webhook)" in said) == (True, True), said
+    assert ("slack: answered with HTTP 403" in said, "(notified: webhook)" in said) == (True, True), said
     assert not {"hunter2", "no-secret"} & set(said.replace("/", " ").replace(":", " ").split())
     assert len(posted) == 1
 

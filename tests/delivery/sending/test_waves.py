@@ -287,7 +287,7 @@ async def test_whoever_is_killed_in_the_canary_goes_on_with_the_canary(
         ({"canary": "200", "ramp": "[0.5, 0.25, 1]"}, "ramp: expected rising shares up to 1"),
         ({"canary": "200", "ramp": "[0.5]"}, "ramp: expected rising shares up to 1"),
         ({"canary": "200", "canary_wait": '"soon"'}, "canary_wait: expected a time from 1m to 48h"),
-        ({"canary": "200", "halt_at": '"some"'}, "halt_at: expected a share of at least so many messages"),
+        ({"canary": "200", "halt_at": '"some"'}, "halt_at: expected a share and a number of messages"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(keys: dict[str, str], said: str, settings: Settings, tmp_path: Path) -> None:
