@@ -13,13 +13,13 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.ending import already_running, ending, not_approved
-from posthorn.cli.runs import _recorded, send_campaign
+from posthorn.cli.runs import _recorded, send
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.running.run import open_helper, open_lookup, open_run
 from posthorn.errors import AlreadyRunning, CreditExhausted, NotMerged
 from posthorn.ledger import sending
 from posthorn.ledger.store.engine import open_ledger
-from posthorn.models import TOTALS
+from posthorn.models import TOTALS, Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
 from posthorn.views.status import status_now
@@ -121,7 +121,7 @@ def test_news_for_a_run_at_work_reach_the_terminal_and_its_run_is_tagged_as_in_t
     with open_ledger(load_settings()) as ledger:
         assert ledger.locks.acquire(delivery.lock_key)
         with pytest.raises(NotMerged, match="What is new in the file was not merged"):
-            send_campaign(str(file))
+            send(Kind.CAMPAIGN, file)
     with closing(sqlite3.connect(prefect_database, timeout=30)) as connection:
         query = "SELECT state_type, state_name, tags FROM flow_run WHERE name = 'campaign news.toml'"
         ((kind, state, tags),) = connection.execute(query)

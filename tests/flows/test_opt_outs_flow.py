@@ -21,4 +21,4 @@ async def test_it_hears_the_provider_and_fails_aloud_where_it_cannot(box: Sandbo
     box.faults.replace([{"call": "blacklist/index", "fault": "error_code", "code": 1001}])
     state = await opt_outs(return_state=True)
     assert (state.name, state.is_failed()) == ("Stopped", True)
-    assert "not heard: SerwerSMS" in (state.message or "")
+    assert "could not be asked: SerwerSMS" in (state.message or "")

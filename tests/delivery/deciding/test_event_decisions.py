@@ -93,7 +93,7 @@ def test_send_without_a_terminal_waits_for_a_word(
     def refused(*_: object, **__: object) -> None:
         raise AssertionError("a run was started, and would wait for a word")
 
-    monkeypatch.setattr("posthorn.cli.runs.send_tickets", refused)
+    monkeypatch.setattr("posthorn.cli.runs.send", refused)
     file = write_event(tmp_path, attendees(10))
     assert command(["tickets", "send", str(file)]) == 3
     said = capsys.readouterr().err
