@@ -157,7 +157,7 @@ class CsvFile:
                 return
 
     def _refuse_swallowed(self, begins: int, ended: int, error: csv.Error | None = None) -> None:
-        """Refuse a row of many lines, or one that ends wrongly: it would hide the rows inside it."""
+        """Refuse a row over several lines that ends wrongly or too late: it would hide the rows inside it."""
         at_the_end = error is not None and "unexpected end" in str(error)
         if ended > begins or at_the_end:
             end = "is never closed" if at_the_end else f"runs on to line {ended}"

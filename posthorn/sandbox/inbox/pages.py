@@ -53,7 +53,7 @@ def listing(box: Sandbox, query: Mapping[str, str]) -> web.Response:
 
 
 def _here(words: str, page: int, upto: str) -> dict[str, str]:
-    """Addresses of the previous and next pages."""
+    """The addresses of this page, of the newest one, and of those before and after it."""
     base = {"q": words} if words else {}
     mark = {"upto": upto}
     return {
