@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from posthorn.cli.output import print_json
+from posthorn.cli.options import Json
+from posthorn.cli.output import confirm, print_json
 from posthorn.process.terminal import say
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The account at the provider.")
 
 Gateway = Annotated[str | None, typer.Option("--gateway", help="Which gateway; without this, the first that can.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 
 
 @app.callback()
@@ -66,7 +65,8 @@ def probe(
     checked = None if test_number is None else read_phone(test_number, settings)
     real = None if send_to is None else read_phone(send_to, settings)
     if real is not None:
-        _confirm_sending(mask_phone(real), yes=yes)
+        question = f"Send one or two real messages, at their price, to {mask_phone(real)}?"
+        confirm(question, yes=yes, otherwise="--send-to sends real messages: add --yes to confirm")
     found = []
     with probes.recording(chosen, settings, save) as tap:
         for one in chosen:
@@ -80,15 +80,6 @@ def probe(
     if save is not None:
         say(f"the exchange, without secrets and numbers: {save}")
     raise typer.Exit(3 if any(one["verdict"] == Verdict.OTHER for one in found) else 0)
-
-
-def _confirm_sending(shown: str, *, yes: bool) -> None:
-    from posthorn.errors import InputError
-
-    if not yes and not sys.stdin.isatty():
-        raise InputError("--yes", "there is no terminal to ask at; --send-to sends real messages: add --yes to confirm")
-    if not yes:
-        typer.confirm(f"Send one or two real messages, at their price, to {shown}?", abort=True, err=True)
 
 
 @app.command()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from posthorn.cli.output import print_json
+from posthorn.cli.output import confirm, print_json, to_files
 from posthorn.content.amounts import many
 from posthorn.models import Kind
 from posthorn.process.terminal import say
@@ -103,16 +104,12 @@ def approve(kind: Kind, name: str, *, by: str, note: str, refuse: bool, yes: boo
     from posthorn.cli import runs
     from posthorn.content.plain import plain_lines
     from posthorn.delivery.deciding.approval import decide
-    from posthorn.errors import InputError
     from posthorn.settings import load_settings
     from posthorn.views.question import question_now
 
     question = question_now(kind, name)
     print(plain_lines(question.as_text()), flush=True)
-    if not yes and not sys.stdin.isatty():
-        raise InputError("--yes", "there is no terminal to ask at; check the table, and add --yes to confirm")
-    if not yes:
-        typer.confirm("Refuse it?" if refuse else "Send this?", abort=True, err=True)
+    confirm("Refuse it?" if refuse else "Send this?", yes=yes, otherwise="check the table, and add --yes to confirm")
     waiting = decide(name, approved=not refuse, by=by, note=note, content=question.content)
     woken = runs.resume_paused(load_settings(), waiting, approve=not refuse, by=by, note=note) if waiting else 0
     word = "refused" if refuse else "approved"
@@ -164,16 +161,8 @@ def cancel(kind: Kind, name: str) -> None:
 
 def export(kind: Kind, name: str, *, csv: Path | None, jsonl: Path | None, plain: bool = False, test: bool = False) -> None:
     """Write a delivery to the named files, and say how many rows each has."""
-    from posthorn.errors import InputError
     from posthorn.views.export import export_csv, export_jsonl
 
-    if csv is None and jsonl is None:
-        raise InputError("--csv", "name a file to write: --csv FILE, --jsonl FILE, or both")
-    for option, path in (("--csv", csv), ("--jsonl", jsonl)):
-        if path == Path("-"):
-            raise InputError(option, "expected the name of a file, not -; /dev/stdout writes to the terminal or a pipe")
-    rows = "code" if kind is Kind.EVENT else "message"
-    if csv is not None:
-        say(f"{csv}: {many(export_csv(kind, name, csv, test=test, plain=plain), rows)}")
-    if jsonl is not None:
-        say(f"{jsonl}: {many(export_jsonl(kind, name, jsonl, test=test), rows)}")
+    as_csv = partial(export_csv, kind, name, test=test, plain=plain)
+    as_jsonl = partial(export_jsonl, kind, name, test=test)
+    to_files({"--csv": (csv, as_csv), "--jsonl": (jsonl, as_jsonl)}, "code" if kind is Kind.EVENT else "message")

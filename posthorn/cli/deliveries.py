@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from posthorn.cli.options import Json
 from posthorn.cli.output import print_json
 
 
@@ -15,7 +16,7 @@ def list_deliveries(
         Literal["running", "waiting", "finished", "needs_attention", "stopped", "cancelled"] | None,
         typer.Option("--state", help="Only those in this state."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Every campaign and event of the ledger, the newest first: state, last run, counts, delivered share, cost.
 

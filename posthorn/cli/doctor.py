@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from posthorn.cli.options import Json
 from posthorn.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Finding:
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show the settings (secrets masked) and check credentials, ledger, gateways and Prefect.
 

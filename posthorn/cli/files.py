@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from posthorn.cli.output import print_json
+from posthorn.cli.options import Json
+from posthorn.cli.output import confirm, print_json
 from posthorn.process.terminal import say
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The account's files at the provider.")
@@ -17,7 +17,6 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The account
 FileId = Annotated[str, typer.Argument(metavar="ID", help="The file's id there, as `posthorn files list` shows it.")]
 Type = Annotated[str | None, typer.Option("--type", help="Which files: mms (the default) or voice.")]
 Gateway = Annotated[str | None, typer.Option("--gateway", help="Which gateway, if several keep files.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 
 
 @app.callback()
@@ -106,10 +105,8 @@ def delete(
     keeper = providerfiles.keeper(gateway, kind)
     for name in providerfiles.used_by(keeper[0], file_ids):
         say(f"{name} still needs one of them: messages scheduled at the provider may go out without the picture")
-    if not yes and not sys.stdin.isatty():
-        raise InputError("--yes", "there is no terminal to ask at; check the ids, and add --yes to confirm")
-    if not yes:
-        typer.confirm(f"Delete {len(file_ids):,} at the provider?", abort=True, err=True)
+    question = f"Delete {len(file_ids):,} at the provider?"
+    confirm(question, yes=yes, otherwise="check the ids, and add --yes to confirm")
     left = asyncio.run(providerfiles.deleted(*keeper, file_ids))
     say(f"deleted {len(file_ids) - len(left):,} of {len(file_ids):,}")
     if left:

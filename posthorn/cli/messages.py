@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from posthorn.cli.options import Json
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look up single messages.")
 
 
@@ -17,7 +19,7 @@ def messages() -> None:
 @app.command()
 def find(
     phone: Annotated[str, typer.Argument(metavar="PHONE", help="The number, written any way.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")] = False,
+    as_json: Json = False,
 ) -> None:
     """One number's history over all campaigns and events of the ledger.
 

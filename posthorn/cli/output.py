@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import orjson
 import typer
 
+from posthorn.content.amounts import many
 from posthorn.content.plain import plain
 from posthorn.errors import InputError
 from posthorn.models import Kind, taken_of
@@ -54,6 +55,35 @@ def other_machines_note(database_url: str) -> str:
     if database_url.startswith("sqlite"):
         return ""
     return "; if other machines have sent for it, run the same there before anything is sent: each knows its own requests"
+
+
+def confirm(question: str, *, yes: bool, otherwise: str) -> None:
+    """Ask a person at the terminal, unless ``yes``; a no ends the command.
+
+    Raises:
+        InputError: there is no terminal to ask at; ``otherwise`` says what to do then.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InputError("--yes", f"there is no terminal to ask at; {otherwise}")
+    typer.confirm(question, abort=True, err=True)
+
+
+def to_files(files: Mapping[str, tuple[Path | None, Callable[[Path], int]]], one: str, several: str = "") -> None:
+    """Write what is exported to the file that each option names, and say how many rows (``one`` of them) each has.
+
+    Raises:
+        InputError: no option names a file, or one names ``-``.
+    """
+    if all(path is None for path, _ in files.values()):
+        raise InputError("--csv", "name a file to write: --csv FILE, --jsonl FILE, or both")
+    for option, (path, _) in files.items():
+        if path == Path("-"):
+            raise InputError(option, "expected the name of a file, not -; /dev/stdout writes to the terminal or a pipe")
+    for path, write in files.values():
+        if path is not None:
+            say(f"{path}: {many(write(path), one, several)}")
 
 
 def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:

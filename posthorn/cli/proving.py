@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
-from posthorn.cli.output import print_json
+from posthorn.cli.output import confirm, print_json
 from posthorn.content.amounts import many, money
 from posthorn.models import Kind, ProofOutcome, mask_phone
 from posthorn.process.terminal import say
@@ -25,17 +24,14 @@ _WORDS = {
 def prove(kind: Kind, file: Path, numbers: Sequence[str], *, by: str, yes: bool, as_json: bool) -> None:
     """Ask, send the proofs, and report each outcome; ends with 3 if one was refused or is unknown, 4 if one was not sent."""
     from posthorn.delivery.sending.proof import ask_for, send_proofs
-    from posthorn.errors import InputError, Waits
+    from posthorn.errors import Waits
     from posthorn.settings import load_settings
 
     wanted = ask_for(file, kind, numbers, load_settings())
     cost = "" if wanted.cost is None else f"; it costs {money(wanted.cost)}"
     named = ", ".join(mask_phone(phone) for phone in wanted.phones)
     say(f"{wanted.wish.name}: {many(len(wanted.phones), 'proof')}, the real MMS, now, to {named}{cost}")
-    if not yes and not sys.stdin.isatty():
-        raise InputError("--yes", "there is no terminal to ask at; nothing was sent. Add --yes")
-    if not yes:
-        typer.confirm("Send this?", abort=True, err=True)
+    confirm("Send this?", yes=yes, otherwise="nothing was sent: add --yes to confirm")
     try:
         done = asyncio.run(send_proofs(wanted, by=by))
     except Waits as error:

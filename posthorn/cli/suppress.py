@@ -8,14 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from posthorn.cli.operator import operator_name
-from posthorn.cli.output import print_json
+from posthorn.cli.options import Json
+from posthorn.cli.output import print_json, to_files
 from posthorn.process.terminal import say
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Who must not be messaged.")
 
 ATTENTION = 3
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 Numbers = Annotated[list[str], typer.Argument(metavar="PHONE…", help="The numbers, written any way.")]
 ScopeOf = Annotated[str, typer.Option("--scope", help="marketing: campaigns; all: tickets, too.")]
 Why = Annotated[str, typer.Option("--why", help="Why; it is kept with the entry.")]
@@ -129,12 +129,9 @@ def export(
     """  # noqa: D301 - backslash-b is Click's mark for "keep these lines as they are"
     from posthorn.views import suppression
 
-    if csv is None and jsonl is None:
-        raise typer.BadParameter("name a file to write: --csv FILE, --jsonl FILE, or both")
-    if csv is not None:
-        say(f"{csv}: {suppression.export_csv(csv):,} entries")
-    if jsonl is not None:
-        say(f"{jsonl}: {suppression.export_jsonl(jsonl):,} entries")
+    to_files(
+        {"--csv": (csv, suppression.export_csv), "--jsonl": (jsonl, suppression.export_jsonl)}, "entry", several="entries"
+    )
 
 
 @app.command()

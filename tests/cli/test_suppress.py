@@ -137,6 +137,14 @@ def test_an_export_holds_numbers_in_full_for_its_owner_only(run: Run, tmp_path: 
     assert (first["phone"], first["why"]) == (ONE, "=wrote")
 
 
+@pytest.mark.parametrize("option", ["--csv", "--jsonl"])
+def test_no_file_is_called_by_a_dash(run: Run, tmp_path: Path, option: str) -> None:
+    run("add", ONE, "--why", "she wrote to us")
+    said = run("export", option, "-")
+    assert (said.code, "/dev/stdout writes to the terminal or a pipe" in said.err) == (2, True), said.err
+    assert not (tmp_path / "-").exists()
+
+
 def test_an_export_can_be_imported_again(run: Run) -> None:
     run("add", ONE, OTHER)
     run("export", "--csv", "l.csv")
