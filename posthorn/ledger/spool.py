@@ -42,6 +42,7 @@ class Spool:
         self._owner = owner
         self._mutex = Lock()
         self._files = 0
+        self._written = 0
         self._current: Path | None = None
         self._descriptors: dict[Path, int] = {}
         self._open_lines: dict[Path, set[tuple[int, int]]] = {}
@@ -98,6 +99,7 @@ class Spool:
             except OSError:
                 self._current = None  # it may end in half a line: the next line goes to a new file
                 raise
+            self._written += len(data)
             self._open_lines[path].add((claimed.chunk_id, claimed.epoch))
 
     def sync(self) -> None:
@@ -138,7 +140,7 @@ class Spool:
 
     def _file_for_more(self) -> Path:
         if self._current is not None:
-            if os.fstat(self._descriptors[self._current]).st_size < _ROTATE_BYTES:
+            if self._written < _ROTATE_BYTES:
                 return self._current
             full = self._current
             self._current = None
@@ -149,7 +151,7 @@ class Spool:
         path = self.folder / f"{self._ledger.uuid}.{self._owner}.{self._files}.jsonl"
         self._descriptors[path] = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         self._open_lines[path] = set()
-        self._current = path
+        self._current, self._written = path, 0
         _sync_folder(self.folder)
         return path
 
@@ -220,7 +222,7 @@ def _not_taken_line(error: GatewayError) -> dict[str, Any]:
 
 
 def _answer_line(answer: Answer) -> dict[str, Any]:
-    receipts = [list(receipt) for receipt in answer.receipts]
+    receipts = list(map(list, answer.receipts))
     raw = b"" if is_clean(answer) else answer.raw  # the ledger keeps no more either
     told = {"receipts": receipts, "anomalies": list(answer.anomalies), "raw": base64.b64encode(raw).decode()}
     return told | ({"surplus": [list(one) for one in answer.surplus]} if answer.surplus else {})

@@ -166,5 +166,6 @@ async def test_a_copy_that_is_dated_by_its_dispatch_is_one(box: Sandbox, hasty: 
     box.clock.skew_seconds = 86_400
     await box.release_late()
     box.clock.skew_seconds = 0
+    assert (box.truth()["accepted"], box.truth()["twice"]) == (250, 50)
     await pull_reports_of("sale")
     assert status_of("sale", hasty)["second_copies"] == 50
