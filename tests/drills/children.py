@@ -6,9 +6,12 @@ The parent must have no threads and no open ledger when it forks. A child never 
 from __future__ import annotations
 
 import contextlib
+import importlib
+import json
 import os
 import random
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -64,6 +67,26 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self.signal(signal.SIGKILL)
         self.wait(10)
+
+
+def import_what_it_imports(work: Callable[[], int], folder: Path) -> None:
+    """Import in this process what ``work`` imports on its way, so that children forked from here need not.
+
+    Much is imported where it is first needed. On a busy machine that took longer than the requests' short time-out.
+    """
+    listed = folder / "modules.json"
+
+    def list_modules() -> int:
+        code = work()
+        listed.write_text(json.dumps(sorted(sys.modules)), encoding="utf-8")
+        return code
+
+    code = Child(list_modules, folder / "imports.log").wait(60)
+    if code != 0:
+        raise RuntimeError(f"what children import is not known (exit code {code}); see {folder / 'imports.log'}")
+    for name in json.loads(listed.read_text(encoding="utf-8")):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def _settle_in(log: Path | None, closing: tuple[int, ...]) -> None:

@@ -19,7 +19,7 @@ from posthorn.settings import SerwerSmsSettings, Settings
 from tests.delivery.journey import write_campaign
 from tests.drills import worker
 from tests.drills.box import Box
-from tests.drills.children import Child
+from tests.drills.children import Child, import_what_it_imports
 from tests.drills.faultplan import Plan
 from tests.drills.lists import LivingList
 from tests.drills.postgres import Database, OwnServer
@@ -177,6 +177,10 @@ class Round:
         self._tally.starts += self.starts
         self._tally.slowest_seconds = max(self._tally.slowest_seconds, time.monotonic() - started)
         return states
+
+    def prepare(self) -> None:
+        """Let one run of the campaign end undisturbed, and import what it imported."""
+        import_what_it_imports(partial(worker.deliver, self._file, self._settings), self._folder)
 
     # -- Starting and stopping --------------------------------------------------------------------------------------------
 

@@ -17,16 +17,18 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from tests.drills.children import Child
-from tests.drills.faultplan import MODES, plan_of
+from tests.drills.faultplan import CALM, MODES, plan_of
 from tests.drills.postgres import OwnServer, binaries
 from tests.drills.rounds import Broken, Round, Tally
 
 POSTGRES_URL = "POSTHORN_TEST_POSTGRES_URL"
 _LARGEST_SEED = 10**9
+_FEW = 20  # recipients of the round that only loads what the others need
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,10 +66,19 @@ def _share(options: argparse.Namespace, share: Sequence[int], result: Path) -> i
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     tally = Tally()
     with _postgres(options) as postgres:
+        _prepare(result.parent / f"preparation-{share[0]}", postgres)
         held = all(_one_round(options, seed, result.parent, postgres, tally) for seed in _seeds(options, share))
     if held:
         result.write_bytes(pickle.dumps(tally))
     return 0 if held else 1
+
+
+def _prepare(folder: Path, postgres: OwnServer | str | None) -> None:
+    """Have everything loaded before the first process is forked."""
+    folder.mkdir()
+    with Round(0, folder, replace(CALM, settle_seconds=1.0), _FEW, postgres, Tally()) as one:
+        one.prepare()
+    shutil.rmtree(folder)
 
 
 @contextmanager
