@@ -39,7 +39,7 @@ class Departures:
         self._name = f"{ledger_uuid}.{owner}"
         self._path: Path | None = None
         self._file: int | None = None
-        self._has_ended = False
+        self._refusal: str | None = None
 
     def begin(self) -> None:
         """Open the file. Where it cannot be kept, nothing is, and ``is_kept`` says so."""
@@ -53,8 +53,8 @@ class Departures:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _write(descriptor, _header(self._name, descriptor))
             except BaseException:
-                path.unlink()
                 os.close(descriptor)
+                path.unlink()
                 raise
             self._path, self._file = path, descriptor
 
@@ -67,21 +67,21 @@ class Departures:
         """Note that the claim is handed to the provider now, before anything of it can leave.
 
         Raises:
-            LedgerError: nothing may leave. It can be neither noted, nor the file deleted, which would prove the wrong thing;
+            LedgerError: nothing may leave. It can be neither noted, nor the file emptied, which would prove the wrong thing;
                 or the run has ended.
         """
-        if self._has_ended:
-            raise LedgerError("the run has ended; nothing more is sent")
+        if self._refusal is not None:
+            raise LedgerError(self._refusal)
         if self._file is None or self._path is None:
             return
         try:
             _write(self._file, f"{claimed.chunk_id} {claimed.epoch} ".encode() + _END + b"\n")
         except OSError as error:
-            self._give_up(self._path, error)
+            self._give_up(self._file, self._path, error)
 
     def end(self, ledger: Ledger) -> None:
         """Close the file: nothing can be handed over any more. It stays where a claim of this process is still open."""
-        self._has_ended = True
+        self._refusal = "the run has ended; nothing more is sent"
         if self._file is None:
             return
         self._close()
@@ -93,15 +93,21 @@ class Departures:
             os.close(self._file)
             self._file = None
 
-    def _give_up(self, path: Path, error: OSError) -> None:
-        """Delete the file: without it, whatever this process has claimed is unknown once it is dead."""
+    def _give_up(self, descriptor: int, path: Path, error: OSError) -> None:
+        """Empty the file: without it, whatever this process has claimed is unknown once it is dead.
+
+        To delete it is not enough: it may have another name by now, and come back under its own.
+        """
         try:
-            path.unlink(missing_ok=True)
+            os.ftruncate(descriptor, 0)
         except OSError:
-            raise LedgerError(
-                f"{path} can be neither written nor deleted ({error.strerror}); nothing more is sent."
+            self._refusal = (
+                f"{path} can be neither written nor emptied ({error.strerror}); nothing more is sent."
                 " Delete it, and run it again"
-            ) from error
+            )
+            raise LedgerError(self._refusal) from error
+        with suppress(OSError):
+            path.unlink()
         self._close()
 
 
@@ -143,8 +149,9 @@ def sweep(ledger: Ledger) -> None:
 def _forget_old(folder: Path) -> None:
     """Delete what dead processes have left for ledgers that nobody has opened for weeks."""
     for path in folder.iterdir():
-        if time.time() - path.lstat().st_mtime > _OLD_SECONDS:
-            _delete_if_dead(path)
+        with suppress(FileNotFoundError):  # another process has deleted it since
+            if time.time() - path.lstat().st_mtime > _OLD_SECONDS:
+                _delete_if_dead(path)
 
 
 def _delete_if_dead(path: Path) -> None:

@@ -305,12 +305,15 @@ def _give_back_unsent(ledger: Ledger, delivery: Delivery, owner: str) -> None:
     handed_over = departures.handed_over(ledger.uuid, owner)
     if handed_over is None:
         return
-    chunk = tables.chunk.c
+    chunk, attempt = tables.chunk.c, tables.attempt.c
     query = sa.select(chunk.id, chunk.epoch).where(
         chunk.campaign_id == delivery.id, chunk.owner == owner, chunk.state == int(ChunkState.SENDING)
     )
     with ledger.read() as connection:
         claimed = [(row.id, row.epoch) for row in connection.execute(query)]
+        attempts = connection.execute(sa.select(attempt.chunk_id, attempt.epoch).where(attempt.owner == owner))
+        if not handed_over <= {(row.chunk_id, row.epoch) for row in attempts}:
+            return  # a copy of the ledger, older than what was sent: the same chunks may have left under a later claim
     for chunk_id, epoch in claimed:
         if (chunk_id, epoch) not in handed_over:
             with suppress(ClaimLost):  # another process settles the same

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import os
+import resource
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -146,6 +150,18 @@ def test_without_whole_evidence_everything_is_unknown(ledger: Ledger, spoiled: C
     assert states(ledger, campaign) == {"unknown": 30}
 
 
+def test_a_ledger_that_does_not_know_what_was_noted_is_a_copy(ledger: Ledger) -> None:
+    """Since the copy was made, its process gave a claim back, and claimed and sent that chunk once more."""
+    found = Departures(ledger.uuid, ZOMBIE)
+    found.begin()
+    campaign = planned(ledger, 10)
+    waiting = claimed(ledger, campaign, ZOMBIE)
+    found.note(dataclasses.replace(waiting, epoch=2))
+    found._close()
+    assert sending.abandon_dead(ledger, campaign) == 1
+    assert states(ledger, campaign) == {"unknown": 10}
+
+
 def test_evidence_of_before_the_machine_started_is_none(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,27 +213,73 @@ def test_a_full_memory_leaves_no_evidence_and_sending_goes_on(ledger: Ledger) ->
     campaign = planned(ledger, 20)
     first, second = claimed(ledger, campaign, ZOMBIE), claimed(ledger, campaign, ZOMBIE)
     found.note(first)
-    _fill(found)
-    found.note(second)
+    with _full(_file(ledger)):
+        found.note(second)
     assert not found.is_kept
     assert not _file(ledger).exists()
     found.note(second)
     assert sending.abandon_dead(ledger, campaign) == 2
 
 
-def test_nothing_leaves_that_can_be_neither_noted_nor_left_unproven(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("away", ["moved", "linked"])
+def test_what_is_given_up_proves_nothing_wherever_it_lies(ledger: Ledger, away: str) -> None:
+    """Somebody has moved the file, or made a second name for it, and undoes that later."""
+    found = Departures(ledger.uuid, ZOMBIE)
+    found.begin()
+    campaign = planned(ledger, 10)
+    claim = claimed(ledger, campaign, ZOMBIE)
+    elsewhere = departures.SHARED_MEMORY / f"elsewhere-{ledger.uuid}"
+    if away == "moved":
+        _file(ledger).rename(elsewhere)
+    else:
+        elsewhere.hardlink_to(_file(ledger))
+    with _full(elsewhere):
+        found.note(claim)
+    assert not found.is_kept
+    elsewhere.rename(_file(ledger))
+    assert sending.abandon_dead(ledger, campaign) == 1
+
+
+def test_nothing_leaves_that_can_be_neither_noted_nor_left_unproven(ledger: Ledger) -> None:
     found = Departures(ledger.uuid, ZOMBIE)
     found.begin()
     claim = claimed(ledger, planned(ledger, 10), ZOMBIE)
-    _fill(found)
+    assert found._file is not None
+    own, full = os.dup(found._file), os.open(FULL, os.O_WRONLY)
+    os.dup2(full, found._file)
+    os.close(full)
+    with pytest.raises(LedgerError, match="Delete it"):
+        found.note(claim)
+    os.dup2(own, found._file)  # there is room again, behind what may be half a line
+    os.close(own)
+    with pytest.raises(LedgerError, match="Delete it"):
+        found.note(claim)
+    assert len(_file(ledger).read_bytes().splitlines()) == 1
 
-    def refused(_path: Path, missing_ok: bool = False) -> None:
-        raise PermissionError(13, "permission denied")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "unlink", refused)
-        with pytest.raises(LedgerError, match="Delete it"):
-            found.note(claim)
+def test_files_that_go_meanwhile_do_not_disturb_the_beginning_of_another(ledger: Ledger) -> None:
+    """Several processes begin at once, and one sweeps what another has listed."""
+    Departures(ledger.uuid, "first").begin()
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            for number in range(50):
+                _file(ledger, f"gone-{number}").touch()
+            for number in range(50):
+                _file(ledger, f"gone-{number}").unlink()
+
+    coming_and_going = threading.Thread(target=come_and_go)
+    coming_and_going.start()
+    try:
+        for number in range(200):
+            found = Departures(ledger.uuid, f"{OWNER}-{number}")
+            found.begin()
+            assert found.is_kept
+            found._close()
+    finally:
+        over.set()
+        coming_and_going.join()
 
 
 def test_after_the_end_of_a_run_nothing_is_handed_over(ledger: Ledger) -> None:
@@ -275,8 +337,12 @@ def test_an_answer_that_comes_for_a_claim_given_back_still_counts(ledger: Ledger
     assert chunk_state(ledger, waiting) == ChunkState.SENDING
 
 
-def _fill(found: Departures) -> None:
-    assert found._file is not None
-    full = os.open(FULL, os.O_WRONLY)
-    os.dup2(full, found._file)  # the lock goes with the description that is closed here
-    os.close(full)
+@contextmanager
+def _full(path: Path) -> Iterator[None]:
+    """No file of this process can grow beyond the size of that one, which is at its end: a write there fails."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
