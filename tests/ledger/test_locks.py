@@ -94,6 +94,13 @@ def test_lock_files_are_for_their_owner_only(sqlite_url: str, tmp_path: Path) ->
         assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
 
 
+def test_two_names_of_one_ledger_have_the_same_locks(sqlite_url: str, tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(sqlite_url.removeprefix("sqlite:///"))
+    with another(sqlite_url) as ledger, another(f"sqlite:///{tmp_path / 'link.db'}") as other:
+        assert ledger.locks.acquire(KEY)
+        assert not other.locks.acquire(KEY)
+
+
 def test_a_forked_child_does_not_keep_a_lock_that_was_given_back(sqlite_url: str) -> None:
     with another(sqlite_url) as ledger, another(sqlite_url) as other:
         ledger.locks.acquire(KEY)

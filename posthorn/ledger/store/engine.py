@@ -91,7 +91,7 @@ class Ledger:
         self._engine = _sqlite_engine(self._url) if self.is_sqlite else _postgres_engine(self._url)
         self._reading = self._engine.execution_options(posthorn_reading=True)
         self._group = threading.local()
-        self.locks: Locks = FileLocks(Path(f"{self._url.database}.locks")) if self.is_sqlite else PostgresLocks(self._engine)
+        self.locks: Locks = FileLocks(_beside(self._url)) if self.is_sqlite else PostgresLocks(self._engine)
         try:
             _migrate(self)
             with self.read() as connection:
@@ -277,6 +277,12 @@ def _create(path: Path) -> None:
     with _creating:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _beside(url: URL) -> Path:
+    """The folder of a SQLite ledger's locks: beside the file itself, whatever link it is opened by, as its WAL is."""
+    path = Path(str(url.database)).resolve()
+    return path.with_name(f"{path.name}.locks")
 
 
 def _sqlite_engine(url: URL) -> Engine:
