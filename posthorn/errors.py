@@ -74,6 +74,10 @@ class Waits(Stopped):
         self.until = until
 
 
+class CapsUsedUp(Stopped):
+    """A cap has no room for the next request. What is claimed already is within the cap."""
+
+
 class Halted(Stopped):
     """Too much of what was sent went wrong; nothing more is sent until a person has decided."""
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from posthorn.content.amounts import money
-from posthorn.errors import InputError, Stopped
+from posthorn.errors import CapsUsedUp, InputError, Stopped
 from posthorn.gateways import registry
 from posthorn.gateways.registry import by_name
 from posthorn.ledger import costs
@@ -56,12 +56,12 @@ class Budget:
         """Count anew what is spent of a cap that seems reached. Return if the claim fits after all.
 
         Raises:
-            Stopped: it does not fit; with the amounts.
+            CapsUsedUp: it does not fit; with the amounts.
         """
         cap = reached.cap
         spent = costs.count_anew(ledger, cap, _tariffs(self._settings))
         if spent + reached.cost > cap.most:
-            raise Stopped(
+            raise CapsUsedUp(
                 f"{cap.name} of {_money(cap.most)} is reached: {_money(spent)} is spent or reserved, and the next request"
                 f" costs {_money(reached.cost)}. {_way_on(cap)}"
             )

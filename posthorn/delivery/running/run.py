@@ -67,9 +67,10 @@ class Run(Generic[_G, _D_co]):
     ``budget`` what it may cost. ``watch`` is what this process has read of the suppression list, ``credit`` what the
     account could send as the run began.
     A request holds one of the ``slots``. A claim holds one of the ``turns``, of which there are more, until its request is
-    over; ``departures`` notes which claims were handed to the provider. ``listed`` is the suppression list's newest entry
-    and ``rechecked_at`` the time (``permit.clock_seconds``) of the last ``recheck``;
-    ``lock_proven_at`` is the time at which the lock was last known to be ours.
+    over; ``departures`` notes which claims were handed to the provider, and ``waiting`` holds the chunks whose claim waits
+    for a slot or is being given back. ``listed`` is the suppression list's newest entry and ``rechecked_at`` the time
+    (``permit.clock_seconds``) of the last ``recheck``; ``lock_proven_at`` is the time at which the lock was last known to be
+    ours.
 
     A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
     """
@@ -102,6 +103,7 @@ class Run(Generic[_G, _D_co]):
         "spool",
         "stopped",
         "turns",
+        "waiting",
         "watch",
     )
 
@@ -129,6 +131,7 @@ class Run(Generic[_G, _D_co]):
         self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
         self.stopped: Exception | None = None
         self.credit: CreditBefore | None = None
+        self.waiting: set[int] = set()
         self.watch = Watch()
         self.rechecking = asyncio.Lock()
         self.rechecked_at = 0.0

@@ -18,6 +18,7 @@ from posthorn.delivery.limits.passed import refuse_passed
 from posthorn.delivery.running.run import AnyRun
 from posthorn.delivery.sending.permit import clock_seconds, let_leave
 from posthorn.errors import (
+    CapsUsedUp,
     ClaimGone,
     GatewayError,
     GivenBack,
@@ -147,7 +148,10 @@ async def _worker(run: AnyRun, exchange: Exchange, batch: _Batch) -> int:
                 requests += 1
                 outcome = await _outcome(run, exchange, held)
             _notice(run, outcome)  # before the slot is free: the next request may have to wait, or must not leave at all
-        await _record(run, exchange, held.claim, outcome)
+        try:
+            await _record(run, exchange, held.claim, outcome)
+        finally:
+            run.waiting.discard(held.claim.chunk_id)
         if not isinstance(outcome, Answer):
             batch.given_back += 1  # its chunk may be pending again
     return requests
@@ -158,16 +162,19 @@ async def _waited(run: AnyRun, held: _Held, slot: AsyncExitStack) -> GivenBack |
 
     What a claim asks is asked again, for all that wait: was it cancelled meanwhile? Did somebody opt out?
     """
+    run.waiting.add(held.claim.chunk_id)
     try:
         await slot.enter_async_context(run.slots)
         await run.pace.wait()
         await _recheck(run, held)
     except BaseException:
+        run.waiting.discard(held.claim.chunk_id)
         with suppress(LedgerError):  # without it, the next run gives it back
             sending.release(run.ledger, held.claim)  # at once and in this thread, there may be no other
         raise
     because = _stale(run, held)
     if because is None:
+        run.waiting.discard(held.claim.chunk_id)
         return None
     if run.mark is not None:
         run.mark.note_given_back(held.claim)
@@ -199,10 +206,16 @@ async def _recheck(run: AnyRun, held: _Held) -> None:
 
 
 async def _claimed(run: AnyRun, batch: _Batch) -> _Held | None:
-    """``_claim`` in the ledger's thread. None if there is nothing to claim, or nothing may be: then the run stops."""
+    """``_claim`` in the ledger's thread. None if there is nothing to claim, or nothing may be: then the run stops.
+
+    A cap stops it only once no claim waits for its turn, or is being given back: those are within the cap, and whoever has
+    one of them asks again afterwards.
+    """
     try:
         return await run.claim(_claim, run, batch)
     except Stopped as reason:
+        if isinstance(reason, CapsUsedUp) and run.waiting:
+            return None
         if not run.is_stopped():
             run.stop(reason)
             if isinstance(reason, Waits):  # at once: if this process is killed before its end, the delivery still goes on
@@ -320,7 +333,7 @@ async def _record(run: AnyRun, exchange: Exchange, claimed: Claim, outcome: _Out
         await _durably(run, run.record(keep_answer, run.spool, claimed, outcome))
     elif isinstance(outcome, InputError):  # refused here, before any request
         await run.record(sending.release, claimed)
-    elif isinstance(outcome, ClaimGone):
+    elif isinstance(outcome, (ClaimGone, GivenBack)):
         hold_not_taken(run.spool, claimed, outcome)
         with suppress(ClaimLost):  # the process that took it over decides
             await _durably(run, run.record(keep_not_taken, run.spool, claimed, outcome))

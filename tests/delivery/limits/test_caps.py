@@ -48,6 +48,14 @@ async def test_a_campaign_stops_before_its_max_cost_and_goes_on_when_it_is_raise
     assert (status["state"], counted(status)) == ("finished", {"accepted": 500})
 
 
+async def test_what_a_cap_allows_is_sent_in_one_run(box: Sandbox, priced: Settings, tmp_path: Path) -> None:
+    """What is claimed and waits for its turn when the cap is reached is within the cap."""
+    priced.serwersms.chunk_size = 5
+    status = await deliver(write_campaign(tmp_path, numbers(500), max_cost="30"), priced)
+    assert counted(status) == {"accepted": 300, "pending": 200}
+    assert "its max_cost of 30.00 is reached: 30.00 is spent" in status["because"]
+
+
 async def test_the_days_cap_is_for_all_campaigns_and_events_together(tmp_path: Path, box: Sandbox) -> None:
     settings = ticket_settings(box.url, tmp_path, price_per_message="1.50")
     settings.serwersms = settings.serwersms.model_copy(

@@ -19,7 +19,7 @@ from posthorn.delivery.sending import send
 from posthorn.delivery.sending.send import send_batch
 from posthorn.errors import Stopped, Waits
 from posthorn.gateways.contract import Before
-from posthorn.ledger import deliveries, departures, sending, suppression
+from posthorn.ledger import claims, deliveries, departures, sending, suppression
 from posthorn.ledger.claims import Claim
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
@@ -164,6 +164,24 @@ async def test_a_claim_that_has_waited_long_is_claimed_anew(
         assert all_told_once(provider)
 
 
+async def test_a_claim_that_waits_and_was_taken_over_is_left_to_the_process_that_did(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others go on: whether this process may still claim is asked before each claim."""
+    async with at_work(settings, tmp_path) as (run, provider, batch):
+        waiting = (_sending_chunks(run.ledger) - {provider.asked[-1].chunk_id}).pop()
+        run.ledger.locks.release(claims.owner_key(run.owner))
+        monkeypatch.setattr(send, "_WAITED_SECONDS", 0.0)
+        _elsewhere(settings, lambda other: sending.abandon_dead(other, run.delivery))
+        provider.answer(1)
+        await until(lambda: attempts(run.ledger, waiting + 1)[:1] == ["not_taken"] or len(provider.asked) == 3)
+        monkeypatch.setattr(send, "_WAITED_SECONDS", 60.0)
+        provider.answer(CHUNKS)
+        assert await batch == CHUNKS - 1
+        assert waiting not in {one.chunk_id for one in provider.asked}
+        assert attempts(run.ledger, waiting) == ["abandoned"]
+
+
 async def test_a_claim_that_waits_is_given_back_when_its_batch_is_cancelled(settings: Settings, tmp_path: Path) -> None:
     async with at_work(settings, tmp_path) as (run, provider, batch):
         batch.cancel()
@@ -183,7 +201,7 @@ async def test_no_claim_is_made_ahead_where_that_would_help_nobody(
         provider = Provider()
         if reason == "nothing is kept":
             run.departures.end(run.ledger)
-            monkeypatch.setattr(run.departures, "_has_ended", False)
+            monkeypatch.setattr(run.departures, "_refusal", None)
         elif reason == "requests are spaced out":
             run.pace._min_interval_seconds = 0.001
         else:
