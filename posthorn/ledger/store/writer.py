@@ -94,8 +94,8 @@ class LedgerWriter:
 def _batches(queued: _Jobs) -> Iterator[list[_Job]]:
     """The jobs in order, those together that share a commit, until it is time to end."""
     while (waiting := _waiting(queued)) is not None:
-        for shares_commit, run in groupby(waiting, key=lambda job: job.shares_commit):
-            jobs = list(run)
+        for shares_commit, consecutive in groupby(waiting, key=lambda job: job.shares_commit):
+            jobs = list(consecutive)
             yield from [jobs] if shares_commit else ([job] for job in jobs)
 
 
