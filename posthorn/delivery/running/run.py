@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
@@ -19,6 +18,7 @@ from posthorn.content.waves import Waves
 from posthorn.delivery.limits.budget import Budget
 from posthorn.delivery.limits.halting import Halting
 from posthorn.delivery.limits.hours import Clock, Gate
+from posthorn.delivery.running.ahead import ClaimsAhead
 from posthorn.delivery.running.locks import PAUSE_SECONDS, attempts, for_lookup, lock_for_lookup, try_lock
 from posthorn.delivery.running.names import new_owner, process_name
 from posthorn.delivery.running.pace import Pace
@@ -45,9 +45,6 @@ _T = TypeVar("_T")
 _G = TypeVar("_G", bound=CampaignGateway | TicketGateway)
 _D_co = TypeVar("_D_co", bound=Delivery, covariant=True)
 
-_TURNS_PER_SLOT = 2
-"""While one claim's request is under way, the next claim is made."""
-
 INTERRUPTED = "the run was interrupted"
 """The reason of a run that Ctrl-C broke off before it could say more."""
 
@@ -66,11 +63,7 @@ class Run(Generic[_G, _D_co]):
     outside the ledger; it is None until the restore check has let the run send. ``gate`` says when something may be sent,
     ``budget`` what it may cost. ``watch`` is what this process has read of the suppression list, ``credit`` what the
     account could send as the run began.
-    A request holds one of the ``slots``. A claim holds one of the ``turns``, of which there are more, until its request is
-    over; ``departures`` notes which claims were handed to the provider, and ``waiting`` holds the chunks whose claim waits
-    for a slot or is being given back. ``listed`` is the suppression list's newest entry and ``rechecked_at`` the time
-    (``permit.clock_seconds``) of the last ``recheck``; ``lock_proven_at`` is the time at which the lock was last known to be
-    ours.
+    A request holds one of the ``slots``; ``ahead`` is about the claims that wait for one.
 
     A plain class without dataclass fields: Prefect walks dataclasses that it is given as task arguments.
     """
@@ -79,31 +72,25 @@ class Run(Generic[_G, _D_co]):
         "_board",
         "_writer",
         "account",
+        "ahead",
         "budget",
         "clock",
         "concurrency",
         "credit",
         "delivery",
-        "departures",
         "descriptor",
         "gate",
         "gateway",
         "halting",
         "ledger",
-        "listed",
-        "lock_proven_at",
         "mark",
         "owner",
         "pace",
-        "rechecked_at",
-        "rechecking",
         "sending_lock_key",
         "settings",
         "slots",
         "spool",
         "stopped",
-        "turns",
-        "waiting",
         "watch",
     )
 
@@ -126,17 +113,11 @@ class Run(Generic[_G, _D_co]):
         self.halting = Halting(Waves.of(delivery.options))
         self.budget = Budget(delivery, settings, clock)
         self.slots = asyncio.Semaphore(self.concurrency)
-        self.turns = asyncio.Semaphore(_TURNS_PER_SLOT * self.concurrency)
-        self.departures = Departures(ledger.uuid, self.owner)
+        self.ahead = ClaimsAhead(self.concurrency, Departures(ledger.uuid, self.owner))
         self.spool = Spool(settings.state_dir / "spool", ledger, self.owner)
         self.stopped: Exception | None = None
         self.credit: CreditBefore | None = None
-        self.waiting: set[int] = set()
         self.watch = Watch()
-        self.rechecking = asyncio.Lock()
-        self.rechecked_at = 0.0
-        self.lock_proven_at = -math.inf
-        self.listed = 0
         self._writer = LedgerWriter(ledger)
         self._board = board()
 
@@ -163,7 +144,7 @@ class Run(Generic[_G, _D_co]):
 
         The campaign's content stays what it was, for the requests that are made of it.
         """
-        now, self.listed = await self.do(_as_they_are_now, self.delivery)
+        now, self.ahead.listed = await self.do(_as_they_are_now, self.delivery)
         self._stop_as(now)
 
     def _stop_as(self, delivery: Delivery) -> None:
@@ -193,7 +174,7 @@ class Run(Generic[_G, _D_co]):
         """Let the ledger's thread finish its work, then end it, and close the spool."""
         self._writer.close()
         self.spool.close()
-        self.departures.end(self.ledger)
+        self.ahead.departures.end(self.ledger)
         if self.mark is not None:
             self.mark.close()
 
@@ -272,7 +253,7 @@ async def open_helper(
         check_writable(run.spool.folder)
         run.sending_lock_key = claims.owner_key(run.owner)
         run.ledger.locks.acquire(run.sending_lock_key)
-        run.departures.begin()
+        run.ahead.departures.begin()
         await run.do(_import_spool, run.spool)
         try:
             yield run
@@ -321,7 +302,7 @@ async def _running(run: AnyRun, by: str) -> AsyncIterator[None]:
     check_writable(run.spool.folder)
     await _wait_for_lock(run)
     await _take_over(run)
-    run.departures.begin()
+    run.ahead.departures.begin()
     started = await run.do(deliveries.start_run, run.delivery, by=by or process_name())
     try:
         yield

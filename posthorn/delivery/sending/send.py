@@ -12,11 +12,12 @@ from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from posthorn.delivery.limits.passed import refuse_passed
 from posthorn.delivery.running.run import AnyRun
-from posthorn.delivery.sending.permit import clock_seconds, let_leave
+from posthorn.delivery.sending.ahead import Held, prove_lock, wait_for_slot
+from posthorn.delivery.sending.permit import let_leave
 from posthorn.errors import (
     CapsUsedUp,
     ClaimGone,
@@ -49,9 +50,6 @@ _LEAST_PER_SLOT = 4
 """The fewest chunks of a batch for each request in flight: starting a batch must cost little beside its work."""
 
 _PATIENCE_SECONDS = 1.0
-_WAITED_SECONDS = 1.0  # since the lock was proven for it: below permit.FRESH_SECONDS, so that it need not be proven again
-_PROOF_SECONDS = 0.5  # below _WAITED_SECONDS: a claim that is made on an older proof has the rest of it to wait
-_RECHECK_SECONDS = 0.1
 _ANOMALIES_SAID = 3
 _MAX_ID_LENGTH = 64  # as the ledger's column has it
 
@@ -121,20 +119,12 @@ class _Batch:
         return self.empty_at == self.given_back
 
 
-class _Held(NamedTuple):
-    """A claim of ours, since when it is known to be ours (``permit.clock_seconds``), and the list's newest entry then."""
-
-    claim: Claim
-    proven_at: float
-    listed: int
-
-
 async def _worker(run: AnyRun, exchange: Exchange, batch: _Batch) -> int:
     """Send chunk after chunk until there is none left or the run stops."""
     requests = 0
     while not run.is_stopped():
-        async with run.turns, AsyncExitStack() as slot:
-            is_ahead = run.pace.is_quick and run.departures.is_kept
+        async with run.ahead.turns, AsyncExitStack() as slot:
+            is_ahead = run.pace.is_quick and run.ahead.departures.is_kept
             if not is_ahead:
                 await slot.enter_async_context(run.slots)
             await run.pace.wait()
@@ -143,7 +133,7 @@ async def _worker(run: AnyRun, exchange: Exchange, batch: _Batch) -> int:
             held = await _claimed(run, batch)
             if held is None:
                 break
-            outcome: _Outcome | None = await _waited(run, held, slot) if is_ahead else None
+            outcome: _Outcome | None = await wait_for_slot(run, held, slot) if is_ahead else None
             if outcome is None:
                 requests += 1
                 outcome = await _outcome(run, exchange, held)
@@ -151,61 +141,13 @@ async def _worker(run: AnyRun, exchange: Exchange, batch: _Batch) -> int:
         try:
             await _record(run, exchange, held.claim, outcome)
         finally:
-            run.waiting.discard(held.claim.chunk_id)
+            run.ahead.waiting.discard(held.claim.chunk_id)
         if not isinstance(outcome, Answer):
             batch.given_back += 1  # its chunk may be pending again
     return requests
 
 
-async def _waited(run: AnyRun, held: _Held, slot: AsyncExitStack) -> GivenBack | None:
-    """Wait with a claim for a free slot; why it is given back instead of being sent, if so.
-
-    What a claim asks is asked again, for all that wait: was it cancelled meanwhile? Did somebody opt out?
-    """
-    run.waiting.add(held.claim.chunk_id)
-    try:
-        await slot.enter_async_context(run.slots)
-        await run.pace.wait()
-        await _recheck(run, held)
-    except BaseException:
-        run.waiting.discard(held.claim.chunk_id)
-        with suppress(LedgerError):  # without it, the next run gives it back
-            sending.release(run.ledger, held.claim)  # at once and in this thread, there may be no other
-        raise
-    because = _stale(run, held)
-    if because is None:
-        run.waiting.discard(held.claim.chunk_id)
-        return None
-    if run.mark is not None:
-        run.mark.note_given_back(held.claim)
-    return GivenBack(because)
-
-
-def _stale(run: AnyRun, held: _Held) -> str | None:
-    """Why a claim that has waited is not to be sent any more; None if it would be claimed all the same now."""
-    if run.is_stopped():
-        return "the run stopped before it was its turn"
-    if held.listed != max(run.watch.newest, run.listed):
-        return "the suppression list has grown since it was claimed"
-    if not 0 <= clock_seconds() - held.proven_at <= _WAITED_SECONDS:
-        return "it has waited too long for its turn"
-    try:
-        run.gate.refuse_claim()
-    except Stopped as refused:
-        return str(refused)
-    return None
-
-
-async def _recheck(run: AnyRun, held: _Held) -> None:
-    """Ask the ledger what was said since the claim, unless somebody has just asked: one question serves all that wait."""
-    async with run.rechecking:
-        begun = clock_seconds()
-        if begun - max(held.proven_at, run.rechecked_at) > _RECHECK_SECONDS:
-            await run.recheck()
-            run.rechecked_at = begun
-
-
-async def _claimed(run: AnyRun, batch: _Batch) -> _Held | None:
+async def _claimed(run: AnyRun, batch: _Batch) -> Held | None:
     """``_claim`` in the ledger's thread. None if there is nothing to claim, or nothing may be: then the run stops.
 
     A cap stops it only once no claim waits for its turn, or is being given back: those are within the cap, and whoever has
@@ -214,7 +156,7 @@ async def _claimed(run: AnyRun, batch: _Batch) -> _Held | None:
     try:
         return await run.claim(_claim, run, batch)
     except Stopped as reason:
-        if isinstance(reason, CapsUsedUp) and run.waiting:
+        if isinstance(reason, CapsUsedUp) and run.ahead.waiting:
             return None
         if not run.is_stopped():
             run.stop(reason)
@@ -223,7 +165,7 @@ async def _claimed(run: AnyRun, batch: _Batch) -> _Held | None:
         return None
 
 
-def _claim(ledger: Ledger, run: AnyRun, batch: _Batch) -> _Held | None:
+def _claim(ledger: Ledger, run: AnyRun, batch: _Batch) -> Held | None:
     """Claim a chunk if this process still has its lock; a database may have dropped the session that held it.
 
     Once the claim is durable it is marked.
@@ -233,7 +175,7 @@ def _claim(ledger: Ledger, run: AnyRun, batch: _Batch) -> _Held | None:
         return None
     if run.mark is None and not run.delivery.test:
         raise LedgerError(f"the restore check of {run.delivery.name} was not made; nothing is sent")
-    proven_at = _prove_lock(ledger, run)
+    proven_at = prove_lock(ledger, run)
     refuse_passed(ledger, run.delivery)
     run.gate.refuse_claim()
     if (halted := run.halting.look(ledger, run.delivery)) is not None:
@@ -244,24 +186,7 @@ def _claim(ledger: Ledger, run: AnyRun, batch: _Batch) -> _Held | None:
         return None
     if run.mark is not None:
         ledger.when_durable(partial(run.mark.note, claimed, time.time()))
-    return _Held(claimed, proven_at, run.watch.newest)
-
-
-def _prove_lock(ledger: Ledger, run: AnyRun) -> float:
-    """The moment at which the lock was known to be ours: now, or a moment ago if nothing speaks against it since.
-
-    A database is a round trip away. A session that it has ended has said so on its socket.
-
-    Raises:
-        LedgerError: the lock is lost.
-    """
-    now = clock_seconds()
-    if 0 <= now - run.lock_proven_at <= _PROOF_SECONDS and not ledger.locks.may_be_gone(run.sending_lock_key):
-        return run.lock_proven_at
-    if not ledger.locks.still_held(run.sending_lock_key):
-        raise LedgerError(f"the lock of {run.delivery.name} is lost; nothing more is sent. Run it again")
-    run.lock_proven_at = now
-    return now
+    return Held(claimed, proven_at, run.watch.newest)
 
 
 def _claim_within_budget(ledger: Ledger, run: AnyRun, batch: _Batch) -> Claim | None:
@@ -272,11 +197,11 @@ def _claim_within_budget(ledger: Ledger, run: AnyRun, batch: _Batch) -> Claim | 
             run.budget.make_room(ledger, reached)
 
 
-async def _outcome(run: AnyRun, exchange: Exchange, held: _Held) -> _Outcome:
+async def _outcome(run: AnyRun, exchange: Exchange, held: Held) -> _Outcome:
     """Make the one request for a claim; returns its outcome, errors included."""
     claimed, started = held.claim, time.monotonic()
     try:
-        run.departures.note(claimed)
+        run.ahead.departures.note(claimed)
     except LedgerError as error:
         return ClaimGone(str(error))
     try:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from posthorn.delivery.limits.hours import Clock, Gate
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.running.run import CampaignRun, open_run
-from posthorn.delivery.sending import send
+from posthorn.delivery.sending import ahead, send
 from posthorn.delivery.sending.send import send_batch
 from posthorn.errors import Stopped, Waits
 from posthorn.gateways.contract import Before
@@ -114,7 +114,7 @@ async def test_a_claim_that_waits_is_given_back_when_the_run_stops(settings: Set
 
 async def test_a_claim_that_waits_does_not_leave_once_the_campaign_is_cancelled(settings: Settings, tmp_path: Path) -> None:
     async with at_work(settings, tmp_path) as (run, provider, batch):
-        await asyncio.sleep(send._RECHECK_SECONDS)  # so that it is not as good as new
+        await asyncio.sleep(ahead._RECHECK_SECONDS)  # so that it is not as good as new
         _elsewhere(settings, lambda other: deliveries.cancel(other, deliveries.get(other, "sale", test=True)))
         provider.answer(CHUNKS)
         await batch
@@ -127,7 +127,7 @@ async def test_who_opts_out_while_a_claim_waits_is_not_sent_to(settings: Setting
     async with at_work(settings, tmp_path) as (run, provider, batch):
         waiting = (_sending_chunks(run.ledger) - {provider.asked[-1].chunk_id}).pop()
         gone = Phone(int(numbers(CHUNK * CHUNKS)[CHUNK * (waiting - 1)].lstrip("+")))
-        await asyncio.sleep(send._RECHECK_SECONDS)
+        await asyncio.sleep(ahead._RECHECK_SECONDS)
         _elsewhere(settings, lambda other: suppression.add(other, [OptOut(gone, Scope.ALL, "person")], by="test"))
         provider.answer(CHUNKS * 2)
         await batch
@@ -155,10 +155,10 @@ async def test_a_claim_that_has_waited_long_is_claimed_anew(
 ) -> None:
     async with at_work(settings, tmp_path) as (run, provider, batch):
         waiting = (_sending_chunks(run.ledger) - {provider.asked[-1].chunk_id}).pop()
-        monkeypatch.setattr(send, "_WAITED_SECONDS", 0.0)
+        monkeypatch.setattr(ahead, "_WAITED_SECONDS", 0.0)
         provider.answer(1)
         await until(lambda: attempts(run.ledger, waiting)[:1] == ["not_taken"])
-        monkeypatch.setattr(send, "_WAITED_SECONDS", 60.0)
+        monkeypatch.setattr(ahead, "_WAITED_SECONDS", 60.0)
         provider.answer(CHUNKS)
         await batch
         assert all_told_once(provider)
@@ -171,11 +171,11 @@ async def test_a_claim_that_waits_and_was_taken_over_is_left_to_the_process_that
     async with at_work(settings, tmp_path) as (run, provider, batch):
         waiting = (_sending_chunks(run.ledger) - {provider.asked[-1].chunk_id}).pop()
         run.ledger.locks.release(claims.owner_key(run.owner))
-        monkeypatch.setattr(send, "_WAITED_SECONDS", 0.0)
+        monkeypatch.setattr(ahead, "_WAITED_SECONDS", 0.0)
         _elsewhere(settings, lambda other: sending.abandon_dead(other, run.delivery))
         provider.answer(1)
         await until(lambda: attempts(run.ledger, waiting + 1)[:1] == ["not_taken"] or len(provider.asked) == 3)
-        monkeypatch.setattr(send, "_WAITED_SECONDS", 60.0)
+        monkeypatch.setattr(ahead, "_WAITED_SECONDS", 60.0)
         provider.answer(CHUNKS)
         assert await batch == CHUNKS - 1
         assert waiting not in {one.chunk_id for one in provider.asked}
@@ -200,8 +200,8 @@ async def test_no_claim_is_made_ahead_where_that_would_help_nobody(
     async with open_run(campaign.name, test=True, settings=settings) as run:
         provider = Provider()
         if reason == "nothing is kept":
-            run.departures.end(run.ledger)
-            monkeypatch.setattr(run.departures, "_refusal", None)
+            run.ahead.departures.end(run.ledger)
+            monkeypatch.setattr(run.ahead.departures, "_refusal", None)
         elif reason == "requests are spaced out":
             run.pace._min_interval_seconds = 0.001
         else:
@@ -210,7 +210,7 @@ async def test_no_claim_is_made_ahead_where_that_would_help_nobody(
         async def waited(*_: object) -> None:
             raise AssertionError("a claim waits for a slot")
 
-        monkeypatch.setattr(send, "_waited", waited)
+        monkeypatch.setattr(send, "wait_for_slot", waited)
         provider.answer(CHUNKS)
         assert await send_batch(run, provider, 1, LATEST) == CHUNKS
         assert all_told_once(provider)

@@ -75,7 +75,7 @@ async def test_nothing_is_claimed_any_more_once_the_lock_is_lost(
         end_sessions(settings.database_url)
         with suppress(LedgerError):  # the first question finds the dead sessions; what is asked for below is the lock alone
             await run.do(deliveries.get, "sale")
-        run.lock_proven_at = clock_seconds() - proven_before
+        run.ahead.lock_proven_at = clock_seconds() - proven_before
         if not says_goodbye:
             monkeypatch.setattr(run.ledger.locks, "may_be_gone", lambda _key: False)
         return await send_batch(run, exchange, first, last)
