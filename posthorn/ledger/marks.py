@@ -75,11 +75,9 @@ class Mark:
                 " up with `reconcile NAME --pending` before you send again"
             ) from None
 
-    def note(self, claimed: Claim, claimed_at: float) -> None:
-        """Append a claim: one write, which outlives the death of this process, though not of the machine."""
-        numbers = fingerprint(self._key, claimed.phones)
-        marked = MarkedClaim(claimed.chunk_id, claimed.epoch, claimed.owner, claimed_at, len(claimed.phones), numbers)
-        self._append(marked.line())
+    def note(self, claims: Sequence[Claim], claimed_at: float) -> None:
+        """Append claims: one write, which outlives the death of this process, though not of the machine."""
+        self._append("".join(self._marked(one, claimed_at).line() for one in claims))
 
     def note_given_back(self, claimed: Claim) -> None:
         """Append that a claim was given back, and that nothing of it was or will be handed to the provider."""
@@ -133,6 +131,10 @@ class Mark:
         os.write(self._file, f"posthorn mark of {name} in ledger {ledger_uuid}: delete it only with that ledger".encode())
         os.fsync(self._file)
         _sync_folder(self.path.parent)
+
+    def _marked(self, claimed: Claim, claimed_at: float) -> MarkedClaim:
+        numbers = fingerprint(self._key, claimed.phones)
+        return MarkedClaim(claimed.chunk_id, claimed.epoch, claimed.owner, claimed_at, len(claimed.phones), numbers)
 
     def _append(self, line: str) -> None:
         data = line.encode()

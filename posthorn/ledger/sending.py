@@ -7,7 +7,7 @@ known meanwhile.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -35,24 +35,27 @@ from posthorn.ledger.receipts import (
     without_bound_ids,
 )
 from posthorn.ledger.store import tables
-from posthorn.ledger.store.engine import Ledger, change, execute, pipelined, rows, sql
+from posthorn.ledger.store.engine import Ledger, execute, pipelined, rows, sql
 from posthorn.ledger.store.failures import Conflict, Deadlock
 from posthorn.ledger.suppression import NEWEST, Watch
 from posthorn.models import ID_BOUND, OUR_CODES, TOO_OFTEN, Answer, ChunkState, Kind, MessageState, Phone, Receipt
 
 _CLAIM = (
-    f"UPDATE chunk SET state = {ChunkState.SENDING}, epoch = epoch + 1, owner = :owner, claimed_at = :now WHERE id ="
+    f"UPDATE chunk SET state = {ChunkState.SENDING}, epoch = epoch + 1, owner = :owner, claimed_at = :now WHERE id {{among}}"
     f" (SELECT id FROM chunk WHERE campaign_id = :campaign AND state = {ChunkState.PENDING}"
     f" AND state <> {ChunkState.DONE} AND id BETWEEN :first AND :last"
     " AND NOT EXISTS (SELECT 1 FROM campaign WHERE id = :campaign"
     " AND (cancelled_at IS NOT NULL OR stopped_because IS NOT NULL OR halted_because IS NOT NULL OR chunk.wave > open_wave"
     " OR revision <> :revision))"
-    " ORDER BY id LIMIT 1{skip_locked}) RETURNING id, epoch{lock}"
+    " ORDER BY id LIMIT :most{skip_locked}){end} RETURNING id, epoch{lock}"
 )
 """"Not done" adds nothing, but it lets SQLite use the index of the chunks that are not done."""
 _CLAIMS = {
-    True: _CLAIM.format(skip_locked="", lock=""),
-    False: _CLAIM.format(skip_locked=" FOR UPDATE SKIP LOCKED", lock=f", {suppression.CLAIM_LOCK}"),
+    True: _CLAIM.format(among="IN", skip_locked="", end="", lock=""),
+    # As an array, or the planner may look for the chunks again and again, and find others each time.
+    False: _CLAIM.format(
+        among="= ANY(ARRAY", skip_locked=" FOR UPDATE SKIP LOCKED", end=")", lock=f", {suppression.CLAIM_LOCK}"
+    ),
 }
 _ATTEMPT = (
     "INSERT INTO attempt (chunk_id, epoch, owner, started_at, outcome, title, send_at, hold_minutes)"
@@ -68,15 +71,22 @@ _HAS_LEFT = sql(
 )
 """By states, by ids of what was withdrawn or sent again, and by requests whose outcome was only settled later."""
 _PENDING = (
-    f"SELECT position, phone FROM message WHERE chunk_id = :chunk AND state = {MessageState.PENDING} ORDER BY position"
+    "SELECT chunk_id, {gathered}(position), {gathered}(phone), {newest} FROM (SELECT chunk_id, position, phone FROM message"
+    f" WHERE chunk_id {{among}} AND state = {MessageState.PENDING} ORDER BY chunk_id, position) AS pending GROUP BY chunk_id"
 )
-_PENDING_JSON = f"SELECT json_group_array(position), json_group_array(phone), {NEWEST} FROM ({_PENDING})"
-_PENDING_ARRAYS = f"SELECT array_agg(position), array_agg(phone), {NEWEST} FROM ({_PENDING}) AS pending"
+_PENDINGS = {
+    True: _PENDING.format(gathered="json_group_array", newest=NEWEST, among="IN (SELECT value FROM json_each(:chunks))"),
+    False: _PENDING.format(gathered="array_agg", newest=NEWEST, among="= ANY(:chunks::bigint[])"),
+}
 _HAS_TAKEN_OUT = (
     "SELECT campaign_id FROM chunk WHERE id = :chunk AND EXISTS (SELECT 1 FROM taken_out WHERE chunk_id = :chunk)"
 )
 _MAX_DEADLOCKS = 5
-_TICKETS = "SELECT position, barcode, fields FROM ticket WHERE chunk_id = :chunk"
+_TICKETS = "SELECT chunk_id, position, barcode, fields FROM ticket WHERE chunk_id {among}"
+_TICKETS_OF = {
+    True: _TICKETS.format(among="IN (SELECT value FROM json_each(:chunks))"),
+    False: _TICKETS.format(among="= ANY(:chunks::bigint[])"),
+}
 
 
 def claim(
@@ -87,29 +97,31 @@ def claim(
     last: int,
     watch: Watch | None = None,
     limits: Limits = FREE,
-) -> Claim | None:
-    """Claim the next pending chunk with an id from ``first`` to ``last``, durably; None when there is none left.
+    *,
+    most: int = 1,
+) -> list[Claim]:
+    """Claim the next pending chunks with ids from ``first`` to ``last``, at most so many, durably. Empty: none is left.
 
     Nothing is claimed of a campaign that is cancelled or halted, whose run has stopped in any process, or whose content
     is no longer what this process would send; nor of a wave that is not open. Recipients who must not be messaged are
-    suppressed in the same transaction. If nobody is left in a chunk, it is closed and the next one claimed. ``watch`` is
-    what this process has read of the suppression list. ``limits`` says what may be spent and how often a number may be
-    messaged; the cost is reserved in the same transaction.
+    suppressed in the same transaction. If nobody is left in a chunk, it is closed; if that is so of all, the next ones are
+    claimed. ``watch`` is what this process has read of the suppression list. ``limits`` says what may be spent and how
+    often a number may be messaged; the cost is reserved in the same transaction.
 
     Raises:
-        CapReached: its cost would exceed a cap; nothing is claimed.
+        CapReached: what they cost together would exceed a cap; nothing is claimed.
     """
     watch = watch or Watch()
-    claimed = _claim(ledger, delivery, owner, (first, last), watch, limits)
-    while claimed is not None and not claimed.positions:
-        claimed = _claim(ledger, delivery, owner, (first, last), watch, limits)
-    return claimed
+    claimed: list[Claim] | None = []
+    while claimed is not None and not claimed:
+        claimed = _claim(ledger, delivery, owner, (first, last), watch, limits, most)
+    return claimed or []
 
 
 def _claim(
-    ledger: Ledger, delivery: Delivery, owner: str, chunks: tuple[int, int], watch: Watch, limits: Limits
-) -> Claim | None:
-    """The next claim. If nobody was left in the chunk, the claim is empty and the chunk is done."""
+    ledger: Ledger, delivery: Delivery, owner: str, chunks: tuple[int, int], watch: Watch, limits: Limits, most: int
+) -> list[Claim] | None:
+    """The next claims; None if no chunk is pending. A chunk in which nobody was left is done, and not among them."""
     now = time.time()
     with ledger.write() as connection:
         with pipelined(connection):
@@ -123,27 +135,49 @@ def _claim(
                     "first": chunks[0],
                     "last": chunks[1],
                     "revision": delivery.revision,
+                    "most": most,
                 },
             )
-        if not (moved := cursor.fetchall()):
+        if not (epochs := {row[0]: row[1] for row in cursor.fetchall()}):
             return None
-        chunk, epoch = moved[0][:2]
-        positions, phones, newest = _pending(ledger, connection, chunk)
-        scope = suppression.scope_for(delivery.kind, delivery.options)
-        if watch.finds(connection, phones, scope, newest):
-            positions, phones = suppression.leave_out(connection, scope, chunk, positions, phones)
-        if limits.rate is not None and (often := costs.too_often(connection, chunk, limits.rate, _dispatch(delivery, now))):
-            positions, phones = suppression.suppress(connection, chunk, positions, phones, dict.fromkeys(often, TOO_OFTEN))
-        if not positions:
-            recount(connection, "id = :chunk", ends_sending=True, chunk=chunk)
-            return Claim(chunk, epoch, owner, (), ())
+        pending, newest = _pending(ledger, connection, epochs)
+        claimed = []
+        for chunk, epoch in sorted(epochs.items()):
+            positions, phones = _let_through(connection, delivery, chunk, pending[chunk], watch, newest, limits, now)
+            if positions:
+                claimed.append(Claim(chunk, epoch, owner, positions, phones))
+            else:
+                recount(connection, "id = :chunk", ends_sending=True, chunk=chunk)
+        if not claimed:
+            return []
         if limits.caps and limits.tariff is not None:
-            for nearing in costs.reserve(connection, limits.caps, limits.tariff.total(phones)):
+            for nearing in costs.reserve(connection, limits.caps, sum(limits.tariff.total(one.phones) for one in claimed)):
                 ledger.when_durable(partial(limits.tell, nearing))
-        of_attempt = {"chunk": chunk, "epoch": epoch, "owner": owner, "now": now}
-        change(connection, _ATTEMPT, {**of_attempt, **_as_sent(delivery)})
-        found = _tickets(connection, chunk, positions) if delivery.kind == Kind.EVENT else ()
-    return Claim(chunk, epoch, owner, positions, phones, found)
+        as_sent = {"owner": owner, "now": now, **_as_sent(delivery)}
+        with pipelined(connection):
+            for one in claimed:
+                execute(connection, _ATTEMPT, {**as_sent, "chunk": one.chunk_id, "epoch": one.epoch})
+        return _with_tickets(ledger, connection, claimed) if delivery.kind == Kind.EVENT else claimed
+
+
+def _let_through(
+    connection: Connection,
+    delivery: Delivery,
+    chunk: int,
+    pending: tuple[tuple[int, ...], tuple[Phone, ...]],
+    watch: Watch,
+    newest: int,
+    limits: Limits,
+    now: float,
+) -> tuple[tuple[int, ...], tuple[Phone, ...]]:
+    """Those of a chunk's pending messages that may go; the others are suppressed."""
+    positions, phones = pending
+    scope = suppression.scope_for(delivery.kind, delivery.options)
+    if watch.finds(connection, phones, scope, newest):
+        positions, phones = suppression.leave_out(connection, scope, chunk, positions, phones)
+    if limits.rate is not None and (often := costs.too_often(connection, chunk, limits.rate, _dispatch(delivery, now))):
+        positions, phones = suppression.suppress(connection, chunk, positions, phones, dict.fromkeys(often, TOO_OFTEN))
+    return positions, phones
 
 
 def _dispatch(delivery: Delivery, now: float) -> float:
@@ -165,28 +199,32 @@ def _seconds(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
 
 
-def _pending(ledger: Ledger, connection: Connection, chunk: int) -> tuple[tuple[int, ...], tuple[Phone, ...], int]:
-    """Positions and numbers of a chunk's pending messages, and the number of the suppression list's newest entry.
+def _pending(
+    ledger: Ledger, connection: Connection, chunks: Collection[int]
+) -> tuple[dict[int, tuple[tuple[int, ...], tuple[Phone, ...]]], int]:
+    """Positions and numbers of each chunk's pending messages, and the number of the suppression list's newest entry.
 
-    In one row, because the driver is slow with each row.
+    In one row for each chunk, because the driver is slow with each row.
     """
-    if ledger.is_sqlite:
-        ((listed, numbers, newest),) = rows(connection, _PENDING_JSON, {"chunk": chunk})
-        positions, phones = tuple(orjson.loads(listed)), tuple(orjson.loads(numbers))
-    else:
-        ((listed, numbers, newest),) = rows(connection, _PENDING_ARRAYS, {"chunk": chunk})
-        positions, phones = tuple(listed or ()), tuple(numbers or ())
-    if not positions:
-        raise LedgerError(f"chunk {chunk} is pending but holds no pending message; nothing is sent for it")
-    return positions, phones, newest
+    read = orjson.loads if ledger.is_sqlite else iter
+    gathered = rows(connection, _PENDINGS[ledger.is_sqlite], _named(ledger, chunks))
+    found = {chunk: (tuple(read(positions)), tuple(read(phones))) for chunk, positions, phones, _ in gathered}
+    if empty := set(chunks) - found.keys():
+        raise LedgerError(f"chunk {min(empty)} is pending but holds no pending message; nothing is sent for it")
+    return found, gathered[0][-1]
 
 
-def _tickets(connection: Connection, chunk: int, positions: Sequence[int]) -> tuple[tuple[str, dict[str, str]], ...]:
-    found = {position: (barcode, fields) for position, barcode, fields in rows(connection, _TICKETS, {"chunk": chunk})}
-    # SQLite's driver gives JSON as the text it is kept as.
-    return tuple(
-        (code, orjson.loads(own) if isinstance(own, str) else own) for code, own in map(found.__getitem__, positions)
-    )
+def _with_tickets(ledger: Ledger, connection: Connection, claimed: Sequence[Claim]) -> list[Claim]:
+    chunks = _named(ledger, [one.chunk_id for one in claimed])
+    found: dict[tuple[int, int], tuple[str, dict[str, str]]] = {}
+    for chunk, position, barcode, fields in rows(connection, _TICKETS_OF[ledger.is_sqlite], chunks):
+        # SQLite's driver gives JSON as the text it is kept as.
+        found[chunk, position] = barcode, orjson.loads(fields) if isinstance(fields, str) else fields
+    return [replace(one, tickets=tuple(found[one.chunk_id, position] for position in one.positions)) for one in claimed]
+
+
+def _named(ledger: Ledger, chunks: Collection[int]) -> dict[str, object]:
+    return {"chunks": orjson.dumps(list(chunks)).decode() if ledger.is_sqlite else list(chunks)}
 
 
 def stands(ledger: Ledger, claimed: Claim) -> bool:

@@ -14,7 +14,7 @@ from posthorn.settings import load_settings
 from tests.commands import Desk, told
 from tests.delivery.event_journey import attendees, write_event
 from tests.delivery.journey import numbers, question_of, write_campaign
-from tests.ledger.ledgers import LATEST
+from tests.ledger.ledgers import LATEST, claim_one
 from tests.terminal import Terminal
 
 
@@ -112,7 +112,7 @@ def gala(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
     ledger = Ledger(load_settings().database_url)
     try:
         for receipt in ENDS:
-            claim = sending.claim(ledger, event, "host-1-aaaaaaaaaaaa", 1, LATEST)
+            claim = claim_one(ledger, event, "host-1-aaaaaaaaaaaa", 1, LATEST)
             assert claim is not None
             sending.record(ledger, claim, Answer([receipt]))
     finally:

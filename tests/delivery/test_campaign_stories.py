@@ -32,7 +32,7 @@ from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Answer, Kind, MessageState, Phone, Receipt
 from tests.conftest import sandbox_settings
 from tests.delivery.stories import dies, ledger_adds_up, tell
-from tests.ledger.ledgers import LATEST, OWNER
+from tests.ledger.ledgers import LATEST, OWNER, claim_one
 
 S = MessageState
 PEOPLE = st.integers(0, 11)
@@ -166,7 +166,7 @@ class Story(RuleBasedStateMachine):
     def _send(self, outcome: str) -> bool:
         one = self.one
         with open_ledger(self.settings) as ledger:
-            claim = sending.claim(ledger, deliveries.get(ledger, one.name), OWNER, 1, LATEST)
+            claim = claim_one(ledger, deliveries.get(ledger, one.name), OWNER, 1, LATEST)
             if claim is None:
                 return False
             people = [phone - FIRST_PHONE for phone in claim.phones]

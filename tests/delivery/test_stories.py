@@ -30,7 +30,7 @@ from posthorn.models import Answer, Kind, MessageState, Receipt
 from posthorn.settings import Settings
 from tests.delivery.event_journey import ticket_settings
 from tests.delivery.stories import dies, ledger_adds_up, tell
-from tests.ledger.ledgers import LATEST, OWNER
+from tests.ledger.ledgers import LATEST, OWNER, claim_one
 
 S = MessageState
 PEOPLE = st.integers(0, 11)
@@ -154,7 +154,7 @@ class Story(RuleBasedStateMachine):
     def _send(self, outcome: str) -> bool:
         with open_ledger(self.settings) as ledger:
             delivery = deliveries.get(ledger, "gala")
-            claim = sending.claim(ledger, delivery, OWNER, 1, LATEST)
+            claim = claim_one(ledger, delivery, OWNER, 1, LATEST)
             if claim is None:
                 return False
             ((code, _),) = claim.tickets

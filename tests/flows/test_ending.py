@@ -17,14 +17,13 @@ from posthorn.cli.runs import _recorded, send
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.running.run import open_helper, open_lookup, open_run
 from posthorn.errors import AlreadyRunning, CreditExhausted, NotMerged
-from posthorn.ledger import sending
 from posthorn.ledger.store.engine import open_ledger
 from posthorn.models import TOTALS, Kind
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import load_settings
 from posthorn.views.status import status_now
 from tests.delivery.journey import numbers, write_campaign
-from tests.ledger.ledgers import LATEST
+from tests.ledger.ledgers import LATEST, claim_one
 
 
 async def test_a_run_that_stopped_is_stopped_though_a_helper_has_a_request_under_way(box: Sandbox, tmp_path: Path) -> None:
@@ -33,7 +32,7 @@ async def test_a_run_that_stopped_is_stopped_though_a_helper_has_a_request_under
         helping = open_helper(name)
         helper = await helping.__aenter__()
         campaign = helper.delivery
-        assert await helper.do(sending.claim, campaign, helper.owner, 1, LATEST)
+        assert await helper.do(claim_one, campaign, helper.owner, 1, LATEST)
         run.stop(CreditExhausted("no credit left"))
     status = status_now(name)
     assert status["state"] == "running"

@@ -13,10 +13,12 @@ import sqlalchemy as sa
 from posthorn.content.definition import CampaignContent, EventContent
 from posthorn.ledger import deliveries, planning, sending, totals
 from posthorn.ledger.claims import Claim
+from posthorn.ledger.costs import FREE, Limits
 from posthorn.ledger.deliveries import Delivery, delivery_of
 from posthorn.ledger.planning import NewDelivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.suppression import Watch
 from posthorn.models import Answer, ChunkState, Media, MessageState, Phone, Receipt
 
 FIRST_PHONE = 48_500_000_000
@@ -83,9 +85,22 @@ def planned(
 
 
 def claimed(ledger: Ledger, campaign: Delivery, owner: str = OWNER) -> Claim:
-    claim = sending.claim(ledger, campaign, owner, 1, LATEST)
+    claim = claim_one(ledger, campaign, owner)
     assert claim is not None
     return claim
+
+
+def claim_one(
+    ledger: Ledger,
+    campaign: Delivery,
+    owner: str = OWNER,
+    first: int = 1,
+    last: int = LATEST,
+    watch: Watch | None = None,
+    limits: Limits = FREE,
+) -> Claim | None:
+    """The next claim, as ``sending.claim`` makes it; None if there is none left."""
+    return next(iter(sending.claim(ledger, campaign, owner, first, last, watch, limits)), None)
 
 
 def first_chunk(ledger: Ledger, campaign: Delivery) -> int:

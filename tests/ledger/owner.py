@@ -7,10 +7,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from posthorn.ledger import claims, deliveries, planning, sending
+from posthorn.ledger import claims, deliveries, planning
 from posthorn.ledger.departures import Departures
 from posthorn.ledger.store.engine import Ledger
-from tests.ledger.ledgers import LATEST, Listed, new_campaign
+from tests.ledger.ledgers import LATEST, Listed, claim_one, new_campaign
 
 
 def main(url: str, what: str, *arguments: str) -> None:
@@ -28,7 +28,7 @@ def _claim_one(ledger: Ledger, name: str, owner: str) -> None:
     """Claim a chunk as ``owner``, and do nothing more until killed."""
     ledger.locks.acquire(claims.owner_key(owner))
     campaign = deliveries.get(ledger, name)
-    claim = sending.claim(ledger, campaign, owner, 1, LATEST)
+    claim = claim_one(ledger, campaign, owner, 1, LATEST)
     assert claim is not None
     _say(f"{claim.chunk_id} {claim.epoch}")
     _wait()
@@ -41,7 +41,7 @@ def _hand_over_one_of_three(ledger: Ledger, name: str, owner: str, lock: str = "
     kept = Departures(ledger.uuid, owner)
     kept.begin()
     campaign = deliveries.get(ledger, name)
-    found = [sending.claim(ledger, campaign, owner, 1, LATEST) for _ in range(3)]
+    found = [claim_one(ledger, campaign, owner, 1, LATEST) for _ in range(3)]
     assert found[0] is not None
     kept.note(found[0])
     _say(" ".join(str(claim.chunk_id) for claim in found if claim is not None))
@@ -54,7 +54,7 @@ def _claim_all(ledger: Ledger, name: str) -> None:
     _say("ready")
     sys.stdin.readline()
     found = []
-    while (claim := sending.claim(ledger, campaign, owner, 1, LATEST)) is not None:
+    while (claim := claim_one(ledger, campaign, owner, 1, LATEST)) is not None:
         found.append(claim.chunk_id)
     _say(" ".join(map(str, found)))
 

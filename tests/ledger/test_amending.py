@@ -12,7 +12,7 @@ from posthorn.ledger.resolving import EVERYTHING, RESENDABLE, Which
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, OptOut, Phone, Receipt, Scope
-from tests.ledger.ledgers import FIRST_PHONE, LATEST, OWNER, claimed, states
+from tests.ledger.ledgers import FIRST_PHONE, LATEST, OWNER, claim_one, claimed, states
 from tests.ledger.test_tickets import gala, sent
 
 S = MessageState
@@ -111,7 +111,7 @@ def test_a_ticket_with_another_code_is_not_delivered_by_what_became_of_the_old_o
     sent(ledger, event, (S.ACCEPTED, "x"))
     replace_code(ledger, event, "A-0", "NEW-0", **WORD)
     suppression.add(ledger, [OptOut(ticket(ledger, event, 0).phone, Scope.ALL, "reply")], by="test")
-    assert sending.claim(ledger, event, OWNER, 1, LATEST) is None
+    assert claim_one(ledger, event, OWNER, 1, LATEST) is None
     assert set(states(ledger, event)) == {"suppressed"}, "the number's other ticket, too"
 
 

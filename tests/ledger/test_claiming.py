@@ -24,6 +24,7 @@ from tests.ledger.ledgers import (
     answer,
     attempts,
     chunk_state,
+    claim_one,
     claimed,
     everything_adds_up,
     first_chunk,
@@ -54,27 +55,38 @@ def test_chunks_are_claimed_in_order_and_each_once(ledger: Ledger) -> None:
     campaign = planned(ledger, 50)
     found = [claimed(ledger, campaign).chunk_id for _ in range(5)]
     assert found == list(range(first_chunk(ledger, campaign), last_chunk(ledger, campaign) + 1))
-    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is None
+    assert claim_one(ledger, campaign, OWNER, 1, LATEST) is None
+
+
+def test_several_that_are_claimed_at_once_are_what_one_after_the_other_would_be(ledger: Ledger) -> None:
+    campaign = planned(ledger, 45)
+    first = claimed(ledger, campaign)
+    sending.record(ledger, first, answer(first, UNKNOWN, UNKNOWN, sending.MessageState.PENDING))
+    several = sending.claim(ledger, campaign, OWNER, 1, LATEST, most=3)
+    assert [(one.epoch, one.positions) for one in several] == [(2, (9,)), (1, tuple(range(10))), (1, tuple(range(10)))]
+    assert [one.phones[0] - FIRST_PHONE for one in several] == [9, 10, 20]
+    assert [attempts(ledger, one.chunk_id) for one in several] == [["answered", "sending"], ["sending"], ["sending"]]
+    rest = sending.claim(ledger, campaign, OWNER, 1, LATEST, most=16)
+    assert [[phone - FIRST_PHONE for phone in one.phones] for one in rest] == [[*range(30, 40)], [*range(40, 45)]]
+    assert sending.claim(ledger, campaign, OWNER, 1, LATEST, most=16) == []
+    everything_adds_up(ledger)
 
 
 def test_only_chunks_of_the_batch_are_claimed(ledger: Ledger) -> None:
     campaign = planned(ledger, 50)
     assert (
-        sending.claim(ledger, campaign, OWNER, first_chunk(ledger, campaign) + 2, first_chunk(ledger, campaign) + 2)
-        is not None
+        claim_one(ledger, campaign, OWNER, first_chunk(ledger, campaign) + 2, first_chunk(ledger, campaign) + 2) is not None
     )
-    assert (
-        sending.claim(ledger, campaign, OWNER, first_chunk(ledger, campaign) + 2, first_chunk(ledger, campaign) + 2) is None
-    )
+    assert claim_one(ledger, campaign, OWNER, first_chunk(ledger, campaign) + 2, first_chunk(ledger, campaign) + 2) is None
 
 
 def test_nothing_is_claimed_of_a_cancelled_campaign(ledger: Ledger) -> None:
     campaign = planned(ledger, 50)
     in_flight = claimed(ledger, campaign)
     assert deliveries.cancel(ledger, campaign) == 40
-    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is None
+    assert claim_one(ledger, campaign, OWNER, 1, LATEST) is None
     sending.release(ledger, in_flight)
-    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is None
+    assert claim_one(ledger, campaign, OWNER, 1, LATEST) is None
     assert states(ledger, campaign) == {"pending": 10, "cancelled": 40}
     assert deliveries.cancel(ledger, campaign) == 10
     assert states(ledger, campaign) == {"cancelled": 50}
@@ -86,16 +98,18 @@ def test_cancelling_one_campaign_cancels_no_other(ledger: Ledger) -> None:
     assert deliveries.cancel(ledger, campaign) == 50
     assert states(ledger, other) == {"pending": 30}
     assert deliveries.get(ledger, "other").cancelled_at is None
-    assert sending.claim(ledger, other, OWNER, 1, LATEST) is not None
+    assert claim_one(ledger, other, OWNER, 1, LATEST) is not None
 
 
-def test_eight_threads_claim_each_chunk_once(ledger: Ledger) -> None:
+@pytest.mark.parametrize("most", [1, 7])
+def test_eight_threads_claim_each_chunk_once(most: int, ledger: Ledger) -> None:
     campaign = planned(ledger, 2_000, chunk_size=5)
     found: list[int] = []
 
     def work(number: int) -> None:
-        while (claim := sending.claim(ledger, campaign, f"{OWNER}-{number}", 1, LATEST)) is not None:
-            found.append(claim.chunk_id)
+        while claims := sending.claim(ledger, campaign, f"{OWNER}-{number}", 1, LATEST, most=most):
+            assert len(claims) <= most
+            found.extend(one.chunk_id for one in claims)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -142,7 +156,10 @@ def test_a_claim_does_not_wait_for_a_chunk_that_another_is_busy_with(postgres_le
         connection.execute(
             sa.select(tables.chunk.c.id).where(tables.chunk.c.id == first_chunk(postgres_ledger, campaign)).with_for_update()
         )
-        assert claimed(postgres_ledger, campaign).chunk_id == first_chunk(postgres_ledger, campaign) + 1
+        assert [
+            one.chunk_id - first_chunk(postgres_ledger, campaign)
+            for one in sending.claim(postgres_ledger, campaign, OWNER, 1, LATEST, most=3)
+        ] == [1, 2]
 
 
 def test_nothing_is_claimed_of_a_run_that_was_stopped_until_it_is_started_again(url: str, ledger: Ledger) -> None:
@@ -150,7 +167,7 @@ def test_nothing_is_claimed_of_a_run_that_was_stopped_until_it_is_started_again(
     claimed(ledger, campaign)
     with another(url) as other:
         deliveries.stop_run(other, campaign, because="a helper found the account locked")
-    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is None
+    assert claim_one(ledger, campaign, OWNER, 1, LATEST) is None
     assert states(ledger, campaign) == {"pending": 30}
     deliveries.start_run(ledger, campaign, by="ops")
     assert claimed(ledger, campaign).chunk_id == first_chunk(ledger, campaign) + 1

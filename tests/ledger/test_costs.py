@@ -30,6 +30,7 @@ from tests.ledger.ledgers import (
     another,
     answer,
     attempts,
+    claim_one,
     everything_adds_up,
     planned,
     states,
@@ -52,7 +53,7 @@ def claim(ledger: Ledger, campaign: Delivery, *caps: Cap, **limits: object) -> C
     given = Limits(caps=caps, tariff=TARIFF, **limits)  # type: ignore[arg-type]
     while True:
         try:
-            return sending.claim(ledger, campaign, OWNER, 1, LATEST, None, given)
+            return claim_one(ledger, campaign, OWNER, 1, LATEST, None, given)
         except CapReached as reached:
             if costs.count_anew(ledger, reached.cap, TARIFFS) + reached.cost > reached.cap.most:
                 raise
@@ -65,7 +66,7 @@ def kept(ledger: Ledger) -> dict[str, int]:
 
 def test_without_a_cap_no_claim_touches_what_others_share(ledger: Ledger) -> None:
     campaign = planned(ledger, 10)
-    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is not None
+    assert claim_one(ledger, campaign, OWNER, 1, LATEST) is not None
     assert kept(ledger) == {}
 
 
@@ -81,6 +82,18 @@ def test_a_claim_beyond_the_cap_is_not_made_and_leaves_no_trace(ledger: Ledger) 
     assert deliveries.find(ledger, "sale") is not None
     third = sending.pending_chunks(ledger, campaign)
     assert (len(third), attempts(ledger, third[0])) == (1, [])
+    everything_adds_up(ledger)
+
+
+def test_several_that_together_go_beyond_the_cap_are_not_claimed(ledger: Ledger) -> None:
+    campaign = planned(ledger, 30)
+    limits = Limits(caps=(cap(2.5),), tariff=TARIFF)
+    assert claim(ledger, campaign, cap(2.5)) is not None
+    with pytest.raises(CapReached) as reached:
+        sending.claim(ledger, campaign, OWNER, 1, LATEST, limits=limits, most=2)
+    assert (reached.value.spent, reached.value.cost) == (EURO, 2 * EURO)
+    assert [len(attempts(ledger, chunk)) for chunk in sending.pending_chunks(ledger, campaign)] == [0, 0]
+    assert len(sending.claim(ledger, campaign, OWNER, 1, LATEST, limits=limits, most=1)) == 1
     everything_adds_up(ledger)
 
 
@@ -114,7 +127,7 @@ def test_what_is_withdrawn_is_given_back(ledger: Ledger) -> None:
 
 def test_a_cap_that_is_set_in_the_middle_of_the_day_counts_what_went_before(ledger: Ledger) -> None:
     campaign = planned(ledger, 30)
-    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is not None
+    assert claim_one(ledger, campaign, OWNER, 1, LATEST) is not None
     assert claim(ledger, campaign, cap(2)) is not None
     with pytest.raises(CapReached):
         claim(ledger, campaign, cap(2))
@@ -134,7 +147,7 @@ def test_several_caps_hold_together(ledger: Ledger) -> None:
 
 def test_prices_by_prefix_are_counted_by_the_numbers(ledger: Ledger) -> None:
     campaign = planned(ledger, 10)
-    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is not None
+    assert claim_one(ledger, campaign, OWNER, 1, LATEST) is not None
     dear = {"serwersms": Tariff.of(Decimal("0.1"), {"48500000003": Decimal(1)})}
     assert costs.count_anew(ledger, cap(9, campaign), dear) == int(1.9 * EURO)
     assert costs.count_anew(ledger, cap(9, campaign), {}) == 0
@@ -195,30 +208,30 @@ def test_counting_anew_waits_for_a_claim_that_is_being_committed(ledger: Ledger,
 
 def test_who_was_written_to_as_often_as_may_be_is_suppressed_and_the_rest_goes(ledger: Ledger) -> None:
     before = planned(ledger, 3, name="before")
-    taken = sending.claim(ledger, before, OWNER, 1, LATEST)
+    taken = claim_one(ledger, before, OWNER, 1, LATEST)
     assert taken is not None
     sending.record(ledger, taken, answer(taken, REJECTED, UNKNOWN))
     campaign = planned(ledger, 10)
     once = Limits(rate=Rate(1, 3600.0))
-    one = sending.claim(ledger, campaign, OWNER, 1, LATEST, None, once)
+    one = claim_one(ledger, campaign, OWNER, 1, LATEST, None, once)
     assert one is not None
     assert [phone - FIRST_PHONE for phone in one.phones] == [1, *range(3, 10)], "the refused one got nothing; unknown counts"
     assert states(ledger, campaign) == {"pending": 8, "suppressed": 2}
     with ledger.read() as connection:
         errors = connection.execute(sa.select(tables.message.c.error).where(tables.message.c.state == 9)).scalars().all()
     assert errors == ["too often"] * 2
-    assert sending.claim(ledger, planned(ledger, 10, name="next"), OWNER, 1, LATEST, None, Limits(rate=Rate(3, 3600.0)))
+    assert claim_one(ledger, planned(ledger, 10, name="next"), OWNER, 1, LATEST, None, Limits(rate=Rate(3, 3600.0)))
 
 
 def test_only_what_went_within_the_time_counts_and_a_chunk_of_nobody_closes(ledger: Ledger) -> None:
     before = planned(ledger, 10, name="before")
-    assert sending.claim(ledger, before, OWNER, 1, LATEST) is not None
+    assert claim_one(ledger, before, OWNER, 1, LATEST) is not None
     campaign = planned(ledger, 10)
-    assert sending.claim(ledger, campaign, OWNER, 1, LATEST, None, Limits(rate=Rate(1, 3600.0))) is None
+    assert claim_one(ledger, campaign, OWNER, 1, LATEST, None, Limits(rate=Rate(1, 3600.0))) is None
     assert states(ledger, campaign) == {"suppressed": 10}
     with ledger.write() as connection:
         connection.execute(tables.attempt.update().values(started_at=tables.attempt.c.started_at - 3601.0))
-    assert sending.claim(ledger, planned(ledger, 10, name="next"), OWNER, 1, LATEST, None, Limits(rate=Rate(1, 3600.0)))
+    assert claim_one(ledger, planned(ledger, 10, name="next"), OWNER, 1, LATEST, None, Limits(rate=Rate(1, 3600.0)))
 
 
 NOON = 4_000_000_000.0
@@ -258,7 +271,7 @@ def test_a_canary_counts_when_it_goes_though_the_rest_has_a_moment(ledger: Ledge
     canary = dataclasses.replace(planned(ledger, 10, name="canary"), options={"canary": 5}, open_wave=1)
     later = {"send_at": datetime.fromtimestamp(NOON, UTC)}
     as_sent = dataclasses.replace(canary, content=canary.content.model_copy(update=later))
-    assert sending.claim(ledger, as_sent, OWNER, 1, LATEST) is not None
+    assert claim_one(ledger, as_sent, OWNER, 1, LATEST) is not None
     assert claimed_for(ledger, "at its moment", send_at=NOON, rate=Rate(1, HOUR)) is not None
     with ledger.write() as connection:
         connection.execute(tables.chunk.update().where(tables.chunk.c.campaign_id != canary.id).values(state=2))
@@ -272,7 +285,7 @@ def claimed_for(
     campaign = planned(ledger, 10, name=name)
     moment = {"send_at": datetime.fromtimestamp(send_at, UTC) if send_at else None, "hold_minutes": hold_minutes}
     as_sent = dataclasses.replace(campaign, content=campaign.content.model_copy(update=moment))
-    return sending.claim(ledger, as_sent, OWNER, 1, LATEST, None, Limits(rate=rate))
+    return claim_one(ledger, as_sent, OWNER, 1, LATEST, None, Limits(rate=rate))
 
 
 def test_settled_as_never_sent_is_given_back(ledger: Ledger) -> None:
@@ -294,14 +307,14 @@ def test_what_a_person_had_sent_again_was_spent_before_too_but_not_what_was_reje
 ) -> None:
     campaign = planned(ledger, 10)
     tariffs = {"serwersms": Tariff.of(Decimal(1), prices)}
-    claimed = sending.claim(ledger, campaign, OWNER, 1, LATEST)
+    claimed = claim_one(ledger, campaign, OWNER, 1, LATEST)
     assert claimed is not None
     sending.record(ledger, claimed, answer(claimed, REJECTED, REJECTED))
     for again in (1, 2):
         resolving.resend(ledger, campaign, EVERYTHING, RESENDABLE, by="Ada", why="a better picture")
         for most in (cap(99), cap(99, campaign)):
             assert costs.count_anew(ledger, most, tariffs) == (8 if again == 1 else 18) * EURO
-        claimed = sending.claim(ledger, campaign, OWNER, 1, LATEST)
+        claimed = claim_one(ledger, campaign, OWNER, 1, LATEST)
         assert claimed is not None
         sending.record(ledger, claimed, answer(claimed))
     assert costs.count_anew(ledger, cap(99, campaign), tariffs) == 28 * EURO

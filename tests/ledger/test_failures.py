@@ -27,6 +27,7 @@ from tests.ledger.ledgers import (
     another,
     answer,
     chunk_state,
+    claim_one,
     claimed,
     everything_adds_up,
     first_chunk,
@@ -90,7 +91,7 @@ def claims_until_it_fails(ledger: Ledger, campaign: deliveries.Delivery) -> list
     found: list[int] = []
 
     def claim_all() -> None:
-        while (claim := sending.claim(ledger, campaign, OWNER * 4, 1, LATEST)) is not None:
+        while (claim := claim_one(ledger, campaign, OWNER * 4, 1, LATEST)) is not None:
             found.append(claim.chunk_id)
 
     with pytest.raises(LedgerError):
@@ -142,11 +143,11 @@ def test_a_disk_that_fills_up_while_several_verbs_share_a_commit_undoes_all_of_t
 
     def all_at_once() -> None:
         with sqlite_ledger.group():
-            assert sending.claim(sqlite_ledger, campaign, OWNER, 1, LATEST) is not None
+            assert claim_one(sqlite_ledger, campaign, OWNER, 1, LATEST) is not None
             with pytest.raises(LedgerError):
                 sending.record(sqlite_ledger, claim, Answer(answer(claim).receipts, anomalies=["-"], raw=b"x" * 60_000))
             with pytest.raises(LedgerError, match="rolled back"):
-                sending.claim(sqlite_ledger, campaign, OWNER, 1, LATEST)
+                claim_one(sqlite_ledger, campaign, OWNER, 1, LATEST)
 
     with full(sqlite_ledger), pytest.raises(LedgerError):
         all_at_once()

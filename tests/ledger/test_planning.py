@@ -18,6 +18,7 @@ from tests.ledger.ledgers import (
     Listed,
     another,
     answer,
+    claim_one,
     claimed,
     event_content,
     first_chunk,
@@ -122,8 +123,8 @@ def test_a_test_replaces_the_earlier_test_and_leaves_the_campaign_of_that_name_a
 def test_two_campaigns_share_no_chunk(ledger: Ledger) -> None:
     first, second = planned(ledger, 25, name="first"), planned(ledger, 25, name="second")
     assert last_chunk(ledger, first) < first_chunk(ledger, second)
-    assert sending.claim(ledger, second, OWNER, 1, last_chunk(ledger, first)) is None
-    assert sending.claim(ledger, second, OWNER, 1, LATEST) is not None
+    assert claim_one(ledger, second, OWNER, 1, last_chunk(ledger, first)) is None
+    assert claim_one(ledger, second, OWNER, 1, LATEST) is not None
 
 
 def test_media_are_planned_with_the_campaign(ledger: Ledger) -> None:

@@ -23,6 +23,7 @@ from tests.ledger.ledgers import (
     UNKNOWN,
     ZOMBIE,
     answer,
+    claim_one,
     claimed,
     everything_adds_up,
     first_chunk,
@@ -154,7 +155,7 @@ def test_many_verbs_at_once_on_the_same_chunks_never_deadlock_and_always_add_up(
 
     def claim_again() -> None:
         for _ in range(20):
-            claim = sending.claim(postgres_ledger, campaign, OWNER, 1, LATEST)
+            claim = claim_one(postgres_ledger, campaign, OWNER, 1, LATEST)
             if claim is not None:
                 sending.record(postgres_ledger, claim, answer(claim))
 

@@ -21,6 +21,7 @@ from tests.ledger.ledgers import (
     ZOMBIE,
     another,
     answer,
+    claim_one,
     claimed,
     first_chunk,
     ids,
@@ -251,7 +252,7 @@ def test_settling_while_the_rest_of_the_chunk_is_in_flight_is_counted_at_once(le
     one, other = again(ledger, campaign)
     reconciling.settle(ledger, campaign, [found(one, "x"), Settlement(other, "resend", PENDING, "absent")], by="test")
     assert states(ledger, campaign) == {"accepted": 8, "pending": 2}
-    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is None, "the chunk is in flight"
+    assert claim_one(ledger, campaign, OWNER, 1, LATEST) is None, "the chunk is in flight"
     sending.record(ledger, second, answer(second))
     assert states(ledger, campaign) == {"accepted": 9, "pending": 1}
     assert claimed(ledger, campaign).positions == (other.position,)

@@ -25,6 +25,7 @@ from tests.ledger.ledgers import (
     answer,
     attempts,
     chunk_state,
+    claim_one,
     claimed,
     ids,
     last_chunk,
@@ -106,7 +107,7 @@ def test_a_late_answer_comes_in_time_before_what_is_absent_is_sent_again(ledger:
     assert states(ledger, campaign) == {"pending": 10}
     sending.record(ledger, claim, answer(claim))
     assert states(ledger, campaign) == {"accepted": 10}
-    assert sending.claim(ledger, campaign, OWNER, 1, last_chunk(ledger, campaign)) is None
+    assert claim_one(ledger, campaign, OWNER, 1, last_chunk(ledger, campaign)) is None
 
 
 def resend_everything(ledger: Ledger, campaign) -> None:

@@ -22,6 +22,7 @@ from tests.ledger.ledgers import (
     REJECTED,
     UNKNOWN,
     answer,
+    claim_one,
     claimed,
     ids,
     planned,
@@ -194,7 +195,7 @@ def test_a_resend_that_may_not_go_after_all_leaves_what_had_left_as_it_was(which
     else:
         claimed(ledger, planned(ledger, 10, name="another"))
         limits = Limits(rate=Rate(1, 3600.0))
-    assert sending.claim(ledger, campaign, OWNER, 1, LATEST, None, limits) is None
+    assert claim_one(ledger, campaign, OWNER, 1, LATEST, None, limits) is None
     assert states(ledger, campaign) == {
         "accepted": 1,
         "scheduled": 1,
@@ -217,7 +218,7 @@ def test_a_resend_whose_second_attempt_has_left_is_not_undone_by_an_older_one(le
         sending.record(ledger, one := claimed(ledger, campaign), Answer([Receipt(ACCEPTED, f"id-{one.epoch}")]))
         again(ledger, campaign, EVERYTHING, RESENDABLE)
     suppression.add(ledger, [OptOut(one.phones[0], Scope.ALL, "reply")], by="test")
-    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is None
+    assert claim_one(ledger, campaign, OWNER, 1, LATEST) is None
     assert states(ledger, campaign) == {"accepted": 1}
     with ledger.read() as connection:
         assert connection.execute(sa.select(tables.message.c.provider_id)).scalars().all() == ["id-2"]
@@ -256,7 +257,7 @@ def ends(ledger: Ledger, campaign: Delivery, how: str) -> None:
         resolving.resolve(ledger, campaign, EVERYTHING, taken=False, by="Ada", why="the panel does not list it")
     else:
         suppression.add(ledger, [OptOut(Phone(FIRST_PHONE), Scope.ALL, "reply")], by="test")
-        assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is None
+        assert claim_one(ledger, campaign, OWNER, 1, LATEST) is None
 
 
 EVERYTHING_OF_ONE = Which([Phone(FIRST_PHONE)])

@@ -26,7 +26,7 @@ from posthorn.ledger.reconciling import Settlement
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import FINAL_STATES, Answer, MessageState, Receipt, Report
-from tests.ledger.ledgers import LATEST, Listed, everything_adds_up, new_campaign
+from tests.ledger.ledgers import LATEST, Listed, claim_one, everything_adds_up, new_campaign
 
 S = MessageState
 TAKEN = frozenset({S.ACCEPTED, S.SCHEDULED, S.DELIVERED, S.UNDELIVERED, S.NO_REPORT})
@@ -98,7 +98,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.owners += 1
         owner = f"owner-{self.owners}"
         assert self.ledger.locks.acquire(claims.owner_key(owner))
-        claim = sending.claim(self.ledger, self.campaign, owner, 1, LATEST)
+        claim = claim_one(self.ledger, self.campaign, owner, 1, LATEST)
         if claim is None:
             self.ledger.locks.release(claims.owner_key(owner))
             return

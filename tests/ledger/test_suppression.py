@@ -26,6 +26,7 @@ from tests.ledger.ledgers import (
     answer,
     attempts,
     chunk_state,
+    claim_one,
     claimed,
     event_content,
     everything_adds_up,
@@ -199,7 +200,7 @@ def test_an_event_may_heed_marketing_opt_outs_too(ledger: Ledger) -> None:
     gala = gala_of(ledger, opt_outs="marketing")
     opt_out(ledger, [2])
     assert codes(ledger, gala) == {1: "opt-out:reply"}
-    lines = [claim.phones[0] - FIRST_PHONE for claim in iter(lambda: sending.claim(ledger, gala, OWNER, 1, LATEST), None)]
+    lines = [claim.phones[0] - FIRST_PHONE for claim in iter(lambda: claim_one(ledger, gala, OWNER, 1, LATEST), None)]
     assert lines == [0, 3]
 
 
@@ -228,17 +229,33 @@ def test_a_chunk_of_which_nobody_is_left_closes_without_an_attempt(ledger: Ledge
     assert states(ledger, campaign) == {"pending": 10, "suppressed": 20}
 
 
+def test_of_several_that_are_claimed_at_once_those_of_which_nobody_is_left_close(ledger: Ledger) -> None:
+    campaign = planned(ledger, 40)
+    opt_out(ledger, [3, *range(10, 20)])
+    claims = sending.claim(ledger, campaign, OWNER, 1, LATEST, most=3)
+    assert [[one - FIRST_PHONE for one in claim.phones] for claim in claims] == [
+        [line for line in range(10) if line != 3],
+        [*range(20, 30)],
+    ]
+    assert chunk_state(ledger, first_chunk(ledger, campaign) + 1) == ChunkState.DONE
+    assert attempts(ledger, first_chunk(ledger, campaign) + 1) == []
+    assert states(ledger, campaign) == {"pending": 29, "suppressed": 11}
+    opt_out(ledger, range(30, 40))
+    assert sending.claim(ledger, campaign, OWNER, 1, LATEST, most=3) == []
+    assert states(ledger, campaign) == {"pending": 19, "suppressed": 21}
+
+
 def test_nothing_is_claimed_where_all_that_is_left_has_opted_out(ledger: Ledger) -> None:
     campaign = planned(ledger, 30)
     opt_out(ledger, range(30))
-    assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is None
+    assert claim_one(ledger, campaign, OWNER, 1, LATEST) is None
     assert totals.status(ledger, campaign)["state"] == "finished"
 
 
 def test_only_the_chunks_of_the_batch_are_closed(ledger: Ledger) -> None:
     campaign = planned(ledger, 30)
     opt_out(ledger, range(30))
-    assert sending.claim(ledger, campaign, OWNER, first_chunk(ledger, campaign), first_chunk(ledger, campaign)) is None
+    assert claim_one(ledger, campaign, OWNER, first_chunk(ledger, campaign), first_chunk(ledger, campaign)) is None
     assert chunk_state(ledger, first_chunk(ledger, campaign) + 1) == ChunkState.PENDING
 
 
@@ -262,7 +279,7 @@ def test_claims_of_tickets_heed_only_all(ledger: Ledger) -> None:
     gala = gala_of(ledger)
     opt_out(ledger, [1])
     opt_out(ledger, [2], ALL, "refusal")
-    lines = [claim.phones[0] - FIRST_PHONE for claim in iter(lambda: sending.claim(ledger, gala, OWNER, 1, LATEST), None)]
+    lines = [claim.phones[0] - FIRST_PHONE for claim in iter(lambda: claim_one(ledger, gala, OWNER, 1, LATEST), None)]
     assert lines == [0, 1, 3]
     assert codes(ledger, gala) == {2: "opt-out:refusal"}
 
@@ -322,7 +339,7 @@ def test_a_process_that_watches_the_list_hears_of_every_new_entry(url: str, ledg
     campaign, watch = planned(ledger, 30), suppression.Watch()
 
     def claim_next() -> list[int]:
-        claim = sending.claim(ledger, campaign, OWNER, 1, LATEST, watch)
+        claim = claim_one(ledger, campaign, OWNER, 1, LATEST, watch)
         assert claim is not None
         return [number - FIRST_PHONE for number in claim.phones]
 
@@ -340,12 +357,12 @@ def test_a_process_that_watches_the_list_hears_of_every_new_entry(url: str, ledg
 def test_a_number_that_holds_again_is_heard_of_although_others_were_erased(ledger: Ledger) -> None:
     opt_out(ledger, [11, 12, 13])
     campaign, watch = planned(ledger, 30), suppression.Watch()
-    assert sending.claim(ledger, campaign, OWNER, 1, LATEST, watch) is not None
+    assert claim_one(ledger, campaign, OWNER, 1, LATEST, watch) is not None
     for line in (11, 12, 13):
         suppression.erase(ledger, phone(line))
     opt_out(ledger, [20])
-    sending.claim(ledger, campaign, OWNER, 1, LATEST, watch)
-    claim = sending.claim(ledger, campaign, OWNER, 1, LATEST, watch)
+    claim_one(ledger, campaign, OWNER, 1, LATEST, watch)
+    claim = claim_one(ledger, campaign, OWNER, 1, LATEST, watch)
     assert claim is not None
     assert phone(20) not in claim.phones
 
@@ -369,7 +386,7 @@ def test_nobody_is_claimed_who_opted_out_before_the_claims_commit_began(url: str
         thread = threading.Thread(target=opt_out_some)
         thread.start()
         assert has_begun.wait(20)
-        while (claim := sending.claim(ledger, campaign, OWNER, 1, LATEST, watch)) is not None:
+        while (claim := claim_one(ledger, campaign, OWNER, 1, LATEST, watch)) is not None:
             claimed_at |= dict.fromkeys(claim.phones, committing[0])
         thread.join()
     assert [number for number, at in claimed_at.items() if listed_at.get(number, at) < at] == []

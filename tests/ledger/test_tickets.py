@@ -20,7 +20,7 @@ from posthorn.ledger.spool import Spool, import_spool
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import Answer, MessageState, Phone, Receipt
-from tests.ledger.ledgers import FIRST_PHONE, OWNER, claimed, event_content, states
+from tests.ledger.ledgers import FIRST_PHONE, LATEST, OWNER, claimed, event_content, states
 from tests.ledger.test_races import meanwhile, wait_until_it_waits
 
 S = MessageState
@@ -60,6 +60,12 @@ def by_code(ledger: Ledger, event: Delivery) -> dict[str, tuple[MessageState, st
 def test_a_claim_knows_the_code_and_the_fields_of_its_ticket(ledger: Ledger) -> None:
     event = gala(ledger)
     assert claimed(ledger, event).tickets == (("A-0", {"seat": "1"}),)
+    others = sending.claim(ledger, event, OWNER, 1, LATEST, most=5)
+    assert [(one.phones[0] - FIRST_PHONE, one.tickets) for one in others] == [
+        (0, (("A-1", {}),)),
+        (2, (("A-2", {}),)),
+        (3, (("A-3", {}),)),
+    ]
 
 
 def test_the_door_list_tells_every_ticket_in_pages(ledger: Ledger) -> None:

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 
 from posthorn.errors import LedgerError
 from posthorn.ledger import sending
-from posthorn.ledger.claims import Claim
 from posthorn.ledger.spool import Spool, import_spool, keep_answer
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
@@ -26,6 +25,7 @@ from tests.ledger.ledgers import (
     another,
     answer,
     chunk_state,
+    claim_one,
     claimed,
     first_chunk,
     last_chunk,
@@ -52,7 +52,7 @@ def spoil_the_commit(ledger: Ledger) -> None:
 
 async def test_claims_asked_for_at_once_are_different_and_durable(url: str, ledger: Ledger, writer: LedgerWriter) -> None:
     campaign = planned(ledger, 100)
-    claims = await asyncio.gather(*(writer.do(sending.claim, campaign, OWNER, 1, LATEST) for _ in range(12)))
+    claims = await asyncio.gather(*(writer.do(claim_one, campaign, OWNER, 1, LATEST) for _ in range(12)))
     chunks = [claim.chunk_id for claim in claims if claim]
     assert sorted(chunks) == list(range(first_chunk(ledger, campaign), last_chunk(ledger, campaign) + 1))
     assert claims.count(None) == 2
@@ -92,12 +92,12 @@ async def test_when_the_commit_fails_every_caller_is_told_and_nothing_has_happen
     assert isinstance(done[0], LedgerError)
     assert states(ledger, campaign) == {"pending": 30}
     assert chunk_state(ledger, first_chunk(ledger, campaign)) == ChunkState.PENDING
-    assert await writer.do(sending.claim, campaign, OWNER, 1, LATEST) is not None, "the thread lives on"
+    assert await writer.do(claim_one, campaign, OWNER, 1, LATEST) is not None, "the thread lives on"
 
 
 def _in_one_group(ledger: Ledger, campaign) -> None:
     with ledger.group():
-        assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is not None
+        assert len(sending.claim(ledger, campaign, OWNER, 1, LATEST, most=2)) == 2
         spoil_the_commit(ledger)
 
 
@@ -121,80 +121,18 @@ async def asked_for_at_once(
     return list(done)
 
 
-async def test_claims_that_are_asked_for_at_once_share_a_commit(ledger: Ledger, writer: LedgerWriter) -> None:
-    """On PostgreSQL, too: the commit of one of them is refused, and so neither is durable."""
-    campaign = planned(ledger, 30)
-    done = await asked_for_at_once(
-        writer,
-        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
-        lambda: writer.claim(_refused_at_the_commit),
-    )
-    assert [isinstance(one, LedgerError) for one in done] == [True, True]
-    assert chunk_state(ledger, first_chunk(ledger, campaign)) == ChunkState.PENDING
-
-
-async def test_a_claim_that_fails_undoes_only_itself(ledger: Ledger, writer: LedgerWriter) -> None:
-    campaign = planned(ledger, 30)
-
-    def half_done(ledger: Ledger) -> None:
-        sending.claim(ledger, campaign, OWNER, 1, LATEST)
-        with ledger.write():
-            sending.claim(ledger, campaign, OWNER, 1, LATEST)
-            raise InterruptedError
-
-    done = await asked_for_at_once(
-        writer,
-        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
-        lambda: writer.claim(half_done),
-        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
-        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
-    )
-    chunks = [one.chunk_id if isinstance(one, Claim) else type(one).__name__ for one in done]
-    first = first_chunk(ledger, campaign)
-    assert chunks == [first, "InterruptedError", first + 2, "NoneType"], "the second was claimed, the third was not"
-
-
-async def test_other_verbs_share_no_commit_with_claims_on_postgresql(ledger: Ledger, writer: LedgerWriter) -> None:
+async def test_verbs_share_no_commit_on_postgresql(ledger: Ledger, writer: LedgerWriter) -> None:
     """They wait for chunks. With a claim's chunk in the same transaction, two processes could wait for each other."""
     campaign = planned(ledger, 30)
     done = await asked_for_at_once(
         writer,
-        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
+        lambda: writer.do(claim_one, campaign, OWNER, 1, LATEST),
         lambda: writer.do(Ledger.refuse_group),
         lambda: writer.do(Ledger.refuse_group),
-        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
+        lambda: writer.do(claim_one, campaign, OWNER, 1, LATEST),
     )
     expected = "RuntimeError" if ledger.is_sqlite else "NoneType"
     assert [type(one).__name__ for one in done] == ["Claim", expected, expected, "Claim"]
-
-
-@pytest.mark.parametrize("notices", ["the verb that it hits", "the next claim"])
-async def test_a_session_that_ends_among_claims_ends_them_all(
-    ledger: Ledger, writer: LedgerWriter, url: str, notices: str
-) -> None:
-    if ledger.is_sqlite:
-        pytest.skip("SQLite has no sessions")
-    campaign = planned(ledger, 40)
-
-    def end_the_session(ledger: Ledger) -> None:
-        with ledger.write() as connection:
-            pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-            if notices == "the verb that it hits":
-                connection.exec_driver_sql(f"SELECT pg_terminate_backend({pid})")
-            with another(url) as other, other.read() as elsewhere:
-                elsewhere.exec_driver_sql(f"SELECT pg_terminate_backend({pid}, 10000)")
-
-    done = await asked_for_at_once(
-        writer,
-        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
-        lambda: writer.claim(end_the_session),
-        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
-        lambda: writer.claim(sending.claim, campaign, OWNER, 1, LATEST),
-    )
-    assert [type(one).__name__ for one in done] == ["LedgerError"] * 4, done
-    assert states(ledger, campaign) == {"pending": 40}
-    assert chunk_state(ledger, first_chunk(ledger, campaign)) == ChunkState.PENDING
-    assert await writer.claim(sending.claim, campaign, OWNER, 1, LATEST) is not None, "the thread lives on"
 
 
 async def test_when_only_the_commit_fails_nobody_is_told_that_it_is_durable(ledger: Ledger, writer: LedgerWriter) -> None:
@@ -208,7 +146,7 @@ async def test_when_only_the_commit_fails_nobody_is_told_that_it_is_durable(ledg
 
     held_up = asyncio.create_task(writer.do(hold_up))  # what follows waits together, and shares a commit on SQLite
     await asyncio.to_thread(started.wait, 10)
-    verbs = [writer.do(sending.claim, campaign, OWNER, 1, LATEST), writer.do(_refused_at_the_commit)]
+    verbs = [writer.do(claim_one, campaign, OWNER, 1, LATEST), writer.do(_refused_at_the_commit)]
     waiting = asyncio.gather(*verbs, return_exceptions=True)
     await asyncio.sleep(0)  # both are asked for now
     go_on.set()
@@ -341,7 +279,7 @@ async def test_answers_that_name_one_id_at_the_same_time_are_all_recorded(ledger
     """A provider that gives many messages one id: one of them keeps it, the others are unknown."""
     campaign = planned(ledger, 300)
     for one_id in ("a", "b", "c", "d", "e"):
-        claims = [await writer.do(sending.claim, campaign, OWNER, 1, LATEST) for _ in range(6)]
+        claims = [await writer.do(claim_one, campaign, OWNER, 1, LATEST) for _ in range(6)]
         recorded = (
             writer.record(sending.record, claim, Answer([Receipt(ACCEPTED, one_id)] * len(claim.positions)))
             for claim in claims
@@ -357,7 +295,7 @@ async def test_answers_that_name_the_same_ids_in_another_order_are_all_recorded(
     writer = LedgerWriter(postgres_ledger)
     for number in range(3):
         told = [Receipt(ACCEPTED, f"{number}-{place}") for place in range(500)]
-        claims = [await writer.do(sending.claim, campaign, OWNER, 1, LATEST) for _ in range(2)]
+        claims = [await writer.do(claim_one, campaign, OWNER, 1, LATEST) for _ in range(2)]
         recorded = (
             writer.record(sending.record, claim, Answer(receipts))
             for claim, receipts in zip(claims, (told, told[::-1]), strict=True)
@@ -372,7 +310,7 @@ async def test_a_session_that_the_server_ended_meanwhile_costs_no_claim(postgres
     """Its end is known before the next statement is sent: another session is used."""
     campaign = planned(postgres_ledger, 20)
     writer = LedgerWriter(postgres_ledger)
-    assert await writer.do(sending.claim, campaign, OWNER, 1, LATEST) is not None
+    assert await writer.do(claim_one, campaign, OWNER, 1, LATEST) is not None
     with another(postgres_url) as other, other.read() as connection:
         ended = connection.execute(
             sa.text(
@@ -381,7 +319,7 @@ async def test_a_session_that_the_server_ended_meanwhile_costs_no_claim(postgres
             )
         ).scalar_one()
     assert ended > 0
-    assert await writer.do(sending.claim, campaign, OWNER, 1, LATEST) is not None
+    assert await writer.do(claim_one, campaign, OWNER, 1, LATEST) is not None
     writer.close()
 
 
@@ -392,7 +330,7 @@ async def test_a_caller_that_gives_up_does_not_undo_what_it_asked_for(ledger: Le
     def slow_claim(ledger: Ledger) -> None:
         started.set()
         go_on.wait(10)
-        sending.claim(ledger, campaign, OWNER, 1, LATEST)
+        claim_one(ledger, campaign, OWNER, 1, LATEST)
 
     task = asyncio.create_task(writer.do(slow_claim))
     await asyncio.to_thread(started.wait, 10)
@@ -427,10 +365,10 @@ async def test_a_group_inside_the_threads_group_is_a_part_of_it(ledger: Ledger, 
 
     def claim_twice(ledger: Ledger, *, fail: bool) -> None:
         with ledger.group():
-            assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is not None
+            assert claim_one(ledger, campaign, OWNER, 1, LATEST) is not None
             if fail:
                 raise KeyError
-            assert sending.claim(ledger, campaign, OWNER, 1, LATEST) is not None
+            assert claim_one(ledger, campaign, OWNER, 1, LATEST) is not None
 
     await writer.do(claim_twice, fail=False)
     with pytest.raises(KeyError):

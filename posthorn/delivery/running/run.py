@@ -125,10 +125,6 @@ class Run(Generic[_G, _D_co]):
         """Run one of the ledger's verbs in the ledger's thread; it is durable when this returns."""
         return await self._writer.do(verb, *args, **kwargs)
 
-    async def claim(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """``do`` for a verb that claims: those that are asked for at the same time share a commit."""
-        return await self._writer.claim(verb, *args, **kwargs)
-
     async def record(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """``do`` for a verb that touches only one claim of this run: several may run at once."""
         return await self._writer.record(verb, *args, **kwargs)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -104,14 +105,17 @@ async def send_batch(run: AnyRun, exchange: Exchange, first: int, last: int) -> 
 class _Batch:
     """The chunks of one batch. ``given_back`` counts those that came to be pending again, or may have.
 
-    ``empty_at`` is that count as a claim began that found none pending. It is set where claims are made one after the other:
-    in the ledger's thread, so that the claims behind it need not look.
+    ``empty_at`` is that count as a question began that found none pending, so that whoever asks next need not look.
+    ``asking`` counts who asks for a claim. They take turns: who finds none among ``claimed`` asks the ledger for all.
     """
 
     first: int
     last: int
     given_back: int = 0
     empty_at: int = -1
+    asking: int = 0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    claimed: deque[Held] = field(default_factory=deque)
 
     @property
     def is_claimed(self) -> bool:
@@ -148,13 +152,19 @@ async def _worker(run: AnyRun, exchange: Exchange, batch: _Batch) -> int:
 
 
 async def _claimed(run: AnyRun, batch: _Batch) -> Held | None:
-    """``_claim`` in the ledger's thread. None if there is nothing to claim, or nothing may be: then the run stops.
+    """A claim of the batch, durably made. None if there is nothing to claim, or nothing may be: then the run stops.
 
-    A cap stops it only once no claim waits for its turn, or is being given back: those are within the cap, and whoever has
-    one of them asks again afterwards.
+    Claims that are asked for at the same time are made together, which costs little more than one of them.
+
+    A cap stops the run only once no claim waits for its turn, or is being given back: those are within the cap, and whoever
+    has one of them asks again afterwards.
     """
+    batch.asking += 1
     try:
-        return await run.claim(_claim, run, batch)
+        async with batch.turn:
+            if not batch.claimed:
+                batch.claimed.extend(await run.do(_claim, run, batch, batch.asking))
+            return batch.claimed.popleft() if batch.claimed else None
     except Stopped as reason:
         if isinstance(reason, CapsUsedUp) and run.ahead.waiting:
             return None
@@ -163,16 +173,18 @@ async def _claimed(run: AnyRun, batch: _Batch) -> Held | None:
             if isinstance(reason, Waits):  # at once: if this process is killed before its end, the delivery still goes on
                 await run.do(deliveries.note_going_on, run.delivery, reason.reason, reason.until)
         return None
+    finally:
+        batch.asking -= 1
 
 
-def _claim(ledger: Ledger, run: AnyRun, batch: _Batch) -> Held | None:
-    """Claim a chunk if this process still has its lock; a database may have dropped the session that held it.
+def _claim(ledger: Ledger, run: AnyRun, batch: _Batch, most: int) -> list[Held]:
+    """Claim chunks if this process still has its lock; a database may have dropped the session that held it.
 
-    Once the claim is durable it is marked.
+    Once the claims are durable they are marked.
     """
     given_back = batch.given_back
     if batch.is_claimed:
-        return None
+        return []
     if run.mark is None and not run.delivery.test:
         raise LedgerError(f"the restore check of {run.delivery.name} was not made; nothing is sent")
     proven_at = prove_lock(ledger, run)
@@ -180,21 +192,23 @@ def _claim(ledger: Ledger, run: AnyRun, batch: _Batch) -> Held | None:
     run.gate.refuse_claim()
     if (halted := run.halting.look(ledger, run.delivery)) is not None:
         raise halted
-    claimed = _claim_within_budget(ledger, run, batch)
-    if claimed is None:
+    claimed = _claim_within_budget(ledger, run, batch, most)
+    if not claimed:
         batch.empty_at = given_back
-        return None
-    if run.mark is not None:
+    elif run.mark is not None:
         ledger.when_durable(partial(run.mark.note, claimed, time.time()))
-    return Held(claimed, proven_at, run.watch.newest)
+    return [Held(one, proven_at, run.watch.newest) for one in claimed]
 
 
-def _claim_within_budget(ledger: Ledger, run: AnyRun, batch: _Batch) -> Claim | None:
+def _claim_within_budget(ledger: Ledger, run: AnyRun, batch: _Batch, most: int) -> list[Claim]:
     while True:
         try:
-            return sending.claim(ledger, run.delivery, run.owner, batch.first, batch.last, run.watch, run.budget.limits())
+            limits = run.budget.limits()
+            return sending.claim(ledger, run.delivery, run.owner, batch.first, batch.last, run.watch, limits, most=most)
         except CapReached as reached:
-            run.budget.make_room(ledger, reached)
+            if most == 1:
+                run.budget.make_room(ledger, reached)
+            most = 1  # some of them may fit
 
 
 async def _outcome(run: AnyRun, exchange: Exchange, held: Held) -> _Outcome:

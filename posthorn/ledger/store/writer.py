@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
@@ -24,7 +24,6 @@ _RECORDERS = 3
 class _Job:
     verb: Callable[[], Any]
     future: asyncio.Future[Any]
-    shares_commit: bool
 
 
 _Jobs = queue.SimpleQueue[_Job | None]
@@ -33,8 +32,8 @@ _Jobs = queue.SimpleQueue[_Job | None]
 class LedgerWriter:
     """Carries out verbs for coroutines. A verb has returned only when its commit is durable.
 
-    SQLite has one writer at a time, so there is one thread: more would only wait for each other; and eight claims that
-    share a commit cost the disk little more than one. On PostgreSQL only claims share one. Other verbs wait for chunks that
+    SQLite has one writer at a time, so there is one thread: more would only wait for each other; and eight verbs that
+    share a commit cost the disk little more than one. On PostgreSQL each verb has its own. Some wait for chunks that
     another process holds: several in one transaction would hold theirs in any order, and the two could wait for each other.
     There, records have threads of their own, for each waits for round trips and for the disk. Claims stay with one thread:
     they share what a run keeps in memory.
@@ -53,10 +52,6 @@ class LedgerWriter:
         """
         return await self._asked(self._jobs, lambda: verb(self._ledger, *args, **kwargs))
 
-    async def claim(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """``do`` for a verb that waits for no chunk: those that are asked for at the same time share a commit."""
-        return await self._asked(self._jobs, lambda: verb(self._ledger, *args, **kwargs), shares_commit=True)
-
     async def record(self, verb: Callable[Concatenate[Ledger, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """``do`` for a verb that concerns one claim of this process and nothing else: it may run beside any other."""
         return await self._asked(self._records, lambda: verb(self._ledger, *args, **kwargs))
@@ -73,17 +68,18 @@ class LedgerWriter:
         thread.start()
         return thread
 
-    async def _asked(self, jobs: _Jobs, verb: Callable[[], _T], *, shares_commit: bool = False) -> _T:
+    async def _asked(self, jobs: _Jobs, verb: Callable[[], _T]) -> _T:
         future = asyncio.get_running_loop().create_future()
-        jobs.put(_Job(verb, future, shares_commit or self._ledger.is_sqlite))
+        jobs.put(_Job(verb, future))
         result: _T = await future  # a cancelled caller does not undo what the thread does
         return result
 
     def _work(self, jobs: _Jobs) -> None:
-        for taken in _batches(jobs):
+        most = _MAX_PER_COMMIT if self._ledger.is_sqlite else 1
+        while (taken := _waiting(jobs, most)) is not None:
             outcomes: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
             try:
-                with self._ledger.group() if self._ledger.is_sqlite or len(taken) > 1 else nullcontext():
+                with self._ledger.group() if self._ledger.is_sqlite else nullcontext():
                     outcomes += [(job.future, *_outcome(job.verb)) for job in taken]
             except Exception as error:  # noqa: BLE001 - the group is not durable: for every caller nothing has happened
                 outcomes = [(job.future, None, error) for job in taken]
@@ -91,19 +87,11 @@ class LedgerWriter:
                 loop.call_soon_threadsafe(_tell, list(told))
 
 
-def _batches(queued: _Jobs) -> Iterator[list[_Job]]:
-    """The jobs in order, those together that share a commit, until it is time to end."""
-    while (waiting := _waiting(queued)) is not None:
-        for shares_commit, consecutive in groupby(waiting, key=lambda job: job.shares_commit):
-            jobs = list(consecutive)
-            yield from [jobs] if shares_commit else ([job] for job in jobs)
-
-
-def _waiting(queued: _Jobs) -> list[_Job] | None:
-    """What waits, at least one job and at most as many as may share a commit; None when it is time to end."""
+def _waiting(queued: _Jobs, most: int) -> list[_Job] | None:
+    """What waits, at least one job and at most so many; None when it is time to end."""
     jobs: list[_Job] = []
     try:
-        while len(jobs) < _MAX_PER_COMMIT:
+        while len(jobs) < most:
             job = queued.get(block=not jobs)
             if job is None:
                 if jobs:

@@ -23,7 +23,7 @@ from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from posthorn.views.checked import check_text
 from tests.delivery.journey import PNG, counted, deliver, numbers, status_of, write_campaign
-from tests.ledger.ledgers import LATEST, OWNER, answer
+from tests.ledger.ledgers import LATEST, OWNER, answer, claim_one
 
 LATE = Consent(late=True, by="Ada")
 
@@ -34,7 +34,7 @@ def at(**delta: float) -> str:
 
 def send_one_chunk(settings: Settings) -> None:
     with open_ledger(settings) as ledger:
-        claim = sending.claim(ledger, deliveries.get(ledger, "sale"), OWNER, 1, LATEST)
+        claim = claim_one(ledger, deliveries.get(ledger, "sale"), OWNER, 1, LATEST)
         assert claim is not None
         sending.record(ledger, claim, answer(claim))
 
@@ -53,7 +53,7 @@ def test_content_is_frozen_once_something_may_have_left(settings: Settings, tmp_
     plan_file(write_campaign(tmp_path, numbers(10), chunk_size="5"), settings)
     file = write_campaign(tmp_path, numbers(10), chunk_size="5", text='"-40%"')
     with open_ledger(settings) as ledger:
-        claim = sending.claim(ledger, deliveries.get(ledger, "sale"), OWNER, 1, LATEST)
+        claim = claim_one(ledger, deliveries.get(ledger, "sale"), OWNER, 1, LATEST)
         assert claim is not None
         for is_over in (False, True):
             with pytest.raises(DeliveryChanged, match=r"(?s)text was .*what has left of it was sent with the old"):
@@ -68,8 +68,8 @@ def test_a_process_that_has_the_old_content_claims_nothing_more(settings: Settin
     old = plan_file(write_campaign(tmp_path, numbers(10)), settings)
     new = plan_file(write_campaign(tmp_path, numbers(10), text='"-40%"'), settings)
     with open_ledger(settings) as ledger:
-        assert sending.claim(ledger, old, OWNER, 1, LATEST) is None
-        assert sending.claim(ledger, new, OWNER, 1, LATEST) is not None
+        assert claim_one(ledger, old, OWNER, 1, LATEST) is None
+        assert claim_one(ledger, new, OWNER, 1, LATEST) is not None
 
 
 def test_a_moved_moment_moves_what_is_pending_and_each_attempt_keeps_its_own(settings: Settings, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ async def test_a_moved_moment_hides_nothing_that_was_sent_for_the_older_one(sett
     late, early = at(hours=50), at(hours=1)
     plan_file(write_campaign(tmp_path, numbers(10), chunk_size="5", send_at=late), settings)
     with open_ledger(settings) as ledger:
-        claim = sending.claim(ledger, deliveries.get(ledger, "sale"), OWNER, 1, LATEST)
+        claim = claim_one(ledger, deliveries.get(ledger, "sale"), OWNER, 1, LATEST)
         assert claim is not None
         sending.record_unknown(ledger, claim)
     plan_file(write_campaign(tmp_path, numbers(10), chunk_size="5", send_at=early), settings)

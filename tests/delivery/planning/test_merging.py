@@ -25,7 +25,7 @@ from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from tests.delivery.event_journey import attendees, send_event, ticket_settings, tickets_of, write_event
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
-from tests.ledger.ledgers import LATEST, OWNER, answer, everything_adds_up
+from tests.ledger.ledgers import LATEST, OWNER, answer, claim_one, everything_adds_up
 
 ACCEPTED = Consent(accept_missing=True, by="Ada")
 
@@ -106,7 +106,7 @@ def states_of(ledger: Ledger, delivery: Delivery, chunk: int) -> list[MessageSta
 def test_whoever_was_taken_out_never_becomes_pending_again(way_back: str, settings: Settings, tmp_path: Path) -> None:
     delivery = plan_file(write_campaign(tmp_path, numbers(3)), settings)
     with open_ledger(settings) as ledger:
-        claim = sending.claim(ledger, delivery, OWNER, 1, LATEST)
+        claim = claim_one(ledger, delivery, OWNER, 1, LATEST)
         assert claim is not None
         with ledger.write() as connection:
             take_out(connection, delivery.id, [Position(claim.chunk_id, 1)], by="Ada", why="cancelled")
@@ -122,7 +122,7 @@ def test_whoever_was_taken_out_never_becomes_pending_again(way_back: str, settin
         found = states_of(ledger, delivery, claim.chunk_id)
         assert found == [MessageState.PENDING, MessageState.CANCELLED, MessageState.PENDING]
         everything_adds_up(ledger)
-        again = sending.claim(ledger, delivery, OWNER, 1, LATEST)
+        again = claim_one(ledger, delivery, OWNER, 1, LATEST)
         assert again is not None
         assert again.positions == (0, 2)
 

@@ -19,7 +19,7 @@ from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
 from tests.delivery.waiting import until
-from tests.ledger.ledgers import LATEST
+from tests.ledger.ledgers import LATEST, claim_one
 
 HELPER = "host-2-bbbbbbbbbbbb"
 
@@ -55,7 +55,7 @@ async def test_a_run_waits_for_what_another_process_has_claimed_and_sends_what_i
     try:
         campaign = deliveries.get(ledger, name)
         ledger.locks.acquire(claims.owner_key(HELPER))
-        claimed = sending.claim(ledger, campaign, HELPER, 1, LATEST)
+        claimed = claim_one(ledger, campaign, HELPER, 1, LATEST)
         assert claimed is not None
         async with open_run(name, settings=settings) as run:
             await upload_media(run)
@@ -82,7 +82,7 @@ async def test_whoever_looks_for_what_is_unsettled_finds_what_a_dead_process_lef
     ledger = Ledger(settings.database_url)
     try:
         campaign = deliveries.get(ledger, name)
-        assert sending.claim(ledger, campaign, HELPER, 1, LATEST) is not None
+        assert claim_one(ledger, campaign, HELPER, 1, LATEST) is not None
         assert names_to_settle() == [name]
         with ledger.locks.hold(campaign.lock_key):
             assert names_to_settle() == [], "somebody runs it"

@@ -17,7 +17,7 @@ from posthorn.delivery.running.pace import Pace
 from posthorn.delivery.running.run import CampaignRun, open_helper, open_lookup, open_run
 from posthorn.delivery.running.waiting import watched
 from posthorn.errors import AlreadyRunning, CreditExhausted, LedgerError, Stopped
-from posthorn.ledger import deliveries, sending
+from posthorn.ledger import deliveries
 from posthorn.ledger.spool import Spool, hold_answer
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.store.locks import FileLocks
@@ -26,7 +26,7 @@ from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
 from tests.delivery.waiting import until
-from tests.ledger.ledgers import LATEST
+from tests.ledger.ledgers import LATEST, claim_one
 
 SEND = "messages/send_mms"
 
@@ -202,7 +202,7 @@ async def test_what_dead_processes_left_is_settled_before_anything_else(
     ledger = Ledger(settings.database_url)
     try:
         campaign = deliveries.get(ledger, sale)
-        first, second = (sending.claim(ledger, campaign, owner, 1, LATEST) for owner in (DEAD, ANSWERED))
+        first, second = (claim_one(ledger, campaign, owner, 1, LATEST) for owner in (DEAD, ANSWERED))
         assert first is not None
         assert second is not None
         spool = Spool(tmp_path / "spool", ledger, ANSWERED)

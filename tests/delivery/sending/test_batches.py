@@ -17,6 +17,7 @@ from posthorn.delivery.sending.exchange import campaign_exchange
 from posthorn.delivery.sending.send import MAX_BATCHES, Exchange, batches, send_batch
 from posthorn.errors import CreditExhausted
 from posthorn.ledger import sending
+from posthorn.ledger.claims import Claim
 from posthorn.sandbox.server import Sandbox
 from tests.conftest import sandbox_settings
 from tests.delivery.journey import numbers, write_campaign
@@ -74,14 +75,35 @@ async def test_a_chunk_that_is_given_back_while_another_claim_looks_is_not_left_
     campaign = plan_file(write_campaign(tmp_path, numbers(40), test="true"), settings)
     batch = send._Batch(1, LATEST)
 
-    def gives_back_meanwhile(*_: object) -> None:
+    def gives_back_meanwhile(*_: object) -> list[Claim]:
         batch.given_back += 1
+        return []
 
     async with open_run(campaign.name, test=True, settings=settings) as run:
         with monkeypatch.context() as patched:
             patched.setattr(send, "_claim_within_budget", gives_back_meanwhile)
-            assert await run.do(send._claim, run, batch) is None
+            assert await run.do(send._claim, run, batch, 1) == []
         assert not batch.is_claimed
-        assert await run.do(send._claim, run, batch) is not None
-        assert await run.do(send._claim, run, batch) is None
+        assert len(await run.do(send._claim, run, batch, 1)) == 1
+        assert await run.do(send._claim, run, batch, 1) == []
         assert batch.is_claimed
+
+
+async def test_claims_that_are_asked_for_at_once_are_one_question(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = sandbox_settings(box.url, tmp_path, concurrency=4, chunk_size=5)
+    campaign = plan_file(write_campaign(tmp_path, numbers(200), test="true"), settings)
+    claim, asked = sending.claim, []
+
+    def counted(*given: Any, most: int, **named: Any) -> list[Claim]:
+        asked.append(most)
+        return claim(*given, most=most, **named)
+
+    monkeypatch.setattr(sending, "claim", counted)
+    async with open_run(campaign.name, test=True, settings=settings) as run:
+        await upload_media(run)
+        await verify_media(run)
+        assert await send_batch(run, await campaign_exchange(run), 1, LATEST) == 40
+    assert asked[:2] == [1, 3], "the first asks for itself, and those who have a slot wait for it"
+    assert len(asked) < 40

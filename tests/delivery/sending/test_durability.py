@@ -21,14 +21,14 @@ from posthorn.delivery.sending.exchange import campaign_exchange
 from posthorn.delivery.sending.permit import clock_seconds
 from posthorn.delivery.sending.send import Exchange, _record, send_batch
 from posthorn.errors import ClaimGone, GatewayError, GivenBack, LedgerError, TryAgain
-from posthorn.ledger import deliveries, sending
+from posthorn.ledger import deliveries
 from posthorn.models import Answer, MessageState, Receipt
 from posthorn.sandbox.server import Sandbox
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
 from tests.delivery.sending.test_permit import end_sessions
 from tests.delivery.takeover import settings_of
 from tests.ledger.conftest import postgres_template, postgres_url
-from tests.ledger.ledgers import LATEST, another, attempts
+from tests.ledger.ledgers import LATEST, another, attempts, claim_one
 
 __all__ = ["postgres_template", "postgres_url"]
 _ROOT = Path(__file__).parents[3]
@@ -107,7 +107,7 @@ async def test_the_spool_has_what_became_of_a_request_before_the_ledger_is_asked
         raise LedgerError("the ledger is away")
 
     async with open_run("sale", test=True, settings=settings) as run:
-        claim = await run.do(sending.claim, run.delivery, run.owner, 1, LATEST)
+        claim = await run.do(claim_one, run.delivery, run.owner, 1, LATEST)
         assert claim is not None
         with monkeypatch.context() as patched:
             patched.setattr(Run, "record", away)

@@ -34,6 +34,7 @@ from posthorn.views.checked import check_text
 from posthorn.views.status import exit_code
 from tests.conftest import sandbox_settings
 from tests.delivery.journey import counted, deliver, numbers, question_of, status_of, write_campaign
+from tests.ledger.ledgers import claim_one
 
 SEND = "messages/send_mms"
 HALF_AN_HOUR = 1800.0
@@ -224,7 +225,7 @@ def test_a_run_looks_now_and_then_at_what_the_reports_say_of_what_it_sent(
         one = deliveries.get(ledger, "sale")
         halting, seen = Halting(Waves.of(one.options)), []
         for undelivered in (4, 1, 0):
-            claim = sending.claim(ledger, one, "host-1-a", 1, 10**9)
+            claim = claim_one(ledger, one, "host-1-a", 1, 10**9)
             assert claim is not None
             states = [MessageState.UNDELIVERED] * undelivered + [MessageState.DELIVERED] * (50 - undelivered)
             sending.record(
@@ -232,7 +233,7 @@ def test_a_run_looks_now_and_then_at_what_the_reports_say_of_what_it_sent(
             )
             seen.append(halting.look(ledger, one))
         assert seen == [None, None, None]
-        claim = sending.claim(ledger, one, "host-1-a", 1, 10**9)
+        claim = claim_one(ledger, one, "host-1-a", 1, 10**9)
         assert claim is not None
         failed = [Receipt(MessageState.UNDELIVERED, f"{claim.chunk_id}-{at}") for at in range(50)]
         sending.record(ledger, claim, Answer(failed))
@@ -262,11 +263,11 @@ async def test_whoever_is_killed_in_the_canary_goes_on_with_the_canary(
     ledger = Ledger(environment.database_url)
     try:
         one = deliveries.get(ledger, "sale")
-        assert sending.claim(ledger, one, "host-1-dead", 1, 10**9) is not None, "and its process dies"
+        assert claim_one(ledger, one, "host-1-dead", 1, 10**9) is not None, "and its process dies"
         assert len(sending.pending_chunks(ledger, one)) == 3
         for _ in range(3):
-            assert sending.claim(ledger, one, "host-1-dead", 1, 10**9) is not None
-        assert sending.claim(ledger, one, "host-1-dead", 1, 10**9) is None, "no more than the canary, whoever asks"
+            assert claim_one(ledger, one, "host-1-dead", 1, 10**9) is not None
+        assert claim_one(ledger, one, "host-1-dead", 1, 10**9) is None, "no more than the canary, whoever asks"
     finally:
         ledger.close()
     environment.serwersms.settle_seconds = 0.1
