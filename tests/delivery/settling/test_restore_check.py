@@ -298,6 +298,14 @@ async def test_a_test_is_not_checked(box: Sandbox, settings: Settings, tmp_path:
     assert not marks_folder(None).exists()
 
 
+async def test_every_claim_is_marked_also_those_that_are_made_at_once(box: Sandbox, tmp_path: Path) -> None:
+    settings = sandbox_settings(box.url, tmp_path, concurrency=4, chunk_size=10)
+    await deliver(write_campaign(tmp_path, numbers(200)), settings)
+    (mark,) = marks_folder(settings.guard_dir).glob("*/*.mark")
+    lines = [line.split() for line in mark.read_text().splitlines() if line.startswith("claim ")]
+    assert sorted(int(chunk) for _, chunk, *_ in lines) == list(range(1, 21))
+
+
 async def test_marks_are_this_users_only_and_hold_no_number(settings: Settings, tmp_path: Path) -> None:
     before = os.umask(0)
     try:
