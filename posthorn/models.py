@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, NewType
+from typing import NamedTuple, NewType, overload
 
 from posthorn.errors import GatewayError
 
@@ -214,6 +214,39 @@ class Receipt(NamedTuple):
     error: str | None = None
 
 
+class AllTaken(Sequence[Receipt]):
+    """The receipts of the usual answer: everybody's message was taken in one state, each under an id.
+
+    A receipt is made only when somebody looks at it: to make millions, and to look through them, takes its time.
+    """
+
+    __slots__ = ("ids", "state")
+
+    def __init__(self, state: MessageState, ids: Sequence[str]) -> None:
+        self.state = state
+        self.ids = ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, place: int) -> Receipt: ...
+    @overload
+    def __getitem__(self, place: slice) -> AllTaken: ...
+    def __getitem__(self, place: int | slice) -> Receipt | AllTaken:
+        if isinstance(place, slice):
+            return AllTaken(self.state, self.ids[place])
+        return Receipt(self.state, self.ids[place])
+
+    def __iter__(self) -> Iterator[Receipt]:
+        return (Receipt(self.state, provider_id) for provider_id in self.ids)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answered send: one receipt per phone of the request, in the request's order.
@@ -228,6 +261,12 @@ class Answer:
     anomalies: Sequence[str] = ()
     raw: bytes = b""
     surplus: Sequence[tuple[int, str]] = ()
+
+    @property
+    def states(self) -> set[MessageState]:
+        """The states of its receipts."""
+        receipts = self.receipts
+        return {receipts.state} if isinstance(receipts, AllTaken) else {receipt.state for receipt in receipts}
 
 
 class Report(NamedTuple):

@@ -13,9 +13,12 @@ from posthorn.models import (
     TOTALS,
     UNREPORTED_STATES,
     UNSETTLED_STATES,
+    AllTaken,
+    Answer,
     ChunkState,
     Kind,
     MessageState,
+    Receipt,
     mask_phone,
     taken_of,
 )
@@ -105,3 +108,13 @@ def test_the_taken_of_totals_are_what_is_paid_for():
     totals = {key: 10**place for place, key in enumerate(TOTALS)}
     keys = ("accepted", "scheduled", "delivered", "undelivered", "no_report")
     assert taken_of(totals) == sum(totals[key] for key in keys)
+
+
+def test_the_receipts_of_an_answer_that_took_everybody_are_as_if_they_had_been_listed() -> None:
+    listed = [Receipt(MessageState.SCHEDULED, provider_id) for provider_id in ("7", "8", "9")]
+    taken = AllTaken(MessageState.SCHEDULED, ["7", "8", "9"])
+    assert (len(taken), list(taken), taken[1], taken[-1]) == (3, listed, listed[1], listed[2])
+    assert (taken[1:], taken == listed, taken != listed[:2]) == (listed[1:], True, True)
+    assert Answer(taken).states == Answer(listed).states == {MessageState.SCHEDULED}
+    with pytest.raises(IndexError):
+        taken[3]

@@ -20,7 +20,7 @@ from posthorn.ledger.copies import Copy, keep_within
 from posthorn.ledger.deliveries import recount
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger, change, execute, pipelined
-from posthorn.models import ID_BOUND, UNREPORTED_STATES, Answer, ChunkState, MessageState, Receipt
+from posthorn.models import ID_BOUND, UNREPORTED_STATES, AllTaken, Answer, ChunkState, MessageState, Receipt
 
 _RAW_KEPT_BYTES = 65_536
 _IN_FLIGHT = states.UNSETTLED
@@ -81,15 +81,13 @@ def move_messages(ledger: Ledger, connection: Connection, claimed: Claim, receip
 
 def _ids_only(claimed: Claim, receipts: Sequence[Receipt]) -> list[str | None]:
     """The ids in the usual case: a whole chunk taken in one state, each message under an id. Empty in any other case."""
+    if claimed.positions != tuple(range(len(receipts))) or receipts[0].state not in UNREPORTED_STATES:
+        return []
+    if isinstance(receipts, AllTaken):
+        return list(receipts.ids)
     state = receipts[0].state
     ids = [receipt.provider_id for receipt in receipts if receipt.state == state and receipt.error is None]
-    is_usual = (
-        state in UNREPORTED_STATES
-        and len(ids) == len(receipts)
-        and None not in ids
-        and claimed.positions == tuple(range(len(ids)))
-    )
-    return ids if is_usual else []
+    return ids if len(ids) == len(receipts) and None not in ids else []
 
 
 def _move_each(ledger: Ledger, connection: Connection, claimed: Claim, receipts: Sequence[Receipt]) -> None:
@@ -128,7 +126,7 @@ def _needs_lookup(receipt: Receipt) -> bool:
 
 def is_clean(answer: Answer) -> bool:
     """Whether the answer says everything about everyone. Then its text need not be kept."""
-    return not answer.anomalies and all(receipt.state != MessageState.UNKNOWN for receipt in answer.receipts)
+    return not answer.anomalies and MessageState.UNKNOWN not in answer.states
 
 
 def without_bound_ids(ledger: Ledger, claimed: Claim, receipts: Sequence[Receipt]) -> list[Receipt]:
@@ -178,13 +176,13 @@ def _copies_of(claimed: Claim, answer: Answer) -> list[Copy]:
     ]
 
 
-def keep_surplus(connection: Connection, claimed: Claim, answer: Answer, receipts: Sequence[Receipt]) -> None:
+def keep_surplus(connection: Connection, claimed: Claim, answer: Answer) -> None:
     """Count as second copies what an answer says was taken beside the message that its recipient has."""
     evidence = f"named beside it in one answer (chunk {claimed.chunk_id}, epoch {claimed.epoch})"
     found = [
-        Copy(provider_id, claimed.chunk_id, claimed.positions[place], receipts[place].state, evidence)
+        Copy(provider_id, claimed.chunk_id, claimed.positions[place], answer.receipts[place].state, evidence)
         for place, provider_id in answer.surplus
-        if receipts[place].state in (MessageState.ACCEPTED, MessageState.SCHEDULED)
+        if answer.receipts[place].state in (MessageState.ACCEPTED, MessageState.SCHEDULED)
     ]
     if found:
         chunk = tables.chunk.c

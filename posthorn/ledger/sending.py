@@ -388,34 +388,32 @@ def _record_free(ledger: Ledger, claimed: Claim, answer: Answer) -> None:
 
     Others bind ids meanwhile: if a provider gives many messages the same id, their answers are recorded at the same time.
     """
-    receipts, deadlocks = list(answer.receipts), 0
+    recorded, deadlocks = answer, 0
     while True:
         try:
-            return _record(ledger, claimed, answer, receipts)
+            return _record(ledger, claimed, recorded)
         except Deadlock:  # they bind the same ids in another order
             deadlocks += 1
             if deadlocks > _MAX_DEADLOCKS:
                 raise
         except Conflict:
-            free = without_bound_ids(ledger, claimed, receipts)
-            if free == receipts:
+            free = without_bound_ids(ledger, claimed, recorded.receipts)
+            if free == list(recorded.receipts):
                 raise
-            receipts = free
+            recorded = replace(answer, receipts=free, anomalies=[*answer.anomalies, OUR_CODES[ID_BOUND]])
 
 
-def _record(ledger: Ledger, claimed: Claim, answer: Answer, receipts: Sequence[Receipt]) -> None:
-    clean = is_clean(replace(answer, receipts=receipts))
-    odd = [*answer.anomalies, *([OUR_CODES[ID_BOUND]] if any(one.error == ID_BOUND for one in receipts) else [])]
-    problem = "; ".join(odd) or (str(answer.stop) if answer.stop else None)
-    evidence = Evidence("answer", 200, b"" if clean else answer.raw)
+def _record(ledger: Ledger, claimed: Claim, answer: Answer) -> None:
+    problem = "; ".join(answer.anomalies) or (str(answer.stop) if answer.stop else None)
+    evidence = Evidence("answer", 200, b"" if is_clean(answer) else answer.raw)
     with ledger.write() as connection:
         require_current_claim(connection, claimed, UNCLAIMED_SINCE)
         with pipelined(connection):
-            move_messages(ledger, connection, claimed, receipts)
+            move_messages(ledger, connection, claimed, answer.receipts)
             close_attempt(connection, claimed, "answered", problem=problem, evidence=evidence)
         if answer.surplus:
-            keep_surplus(connection, claimed, answer, receipts)
-        if any(receipt.state == MessageState.PENDING for receipt in receipts):
+            keep_surplus(connection, claimed, answer)
+        if MessageState.PENDING in answer.states:
             _restore_taken_out(connection, claimed.chunk_id)
 
 

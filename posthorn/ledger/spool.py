@@ -26,7 +26,7 @@ from posthorn.ledger import sending
 from posthorn.ledger.claims import Claim, ClaimLost, owner_key
 from posthorn.ledger.receipts import is_clean
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Answer, MessageState, Phone, Receipt
+from posthorn.models import AllTaken, Answer, MessageState, Phone, Receipt
 from posthorn.statefolder import make_private
 
 _ROTATE_BYTES = 16 * 2**20
@@ -222,7 +222,12 @@ def _not_taken_line(error: GatewayError) -> dict[str, Any]:
 
 
 def _answer_line(answer: Answer) -> dict[str, Any]:
-    receipts = list(map(list, answer.receipts))
+    taken = answer.receipts
+    receipts: list[tuple[int, str | None, str | None]]
+    if isinstance(taken, AllTaken):
+        receipts = [(int(taken.state), provider_id, None) for provider_id in taken.ids]
+    else:
+        receipts = [(int(state), provider_id, error) for state, provider_id, error in taken]
     raw = b"" if is_clean(answer) else answer.raw  # the ledger keeps no more either
     told = {"receipts": receipts, "anomalies": list(answer.anomalies), "raw": base64.b64encode(raw).decode()}
     return told | ({"surplus": [list(one) for one in answer.surplus]} if answer.surplus else {})

@@ -19,7 +19,7 @@ from posthorn.ledger.planning import NewDelivery
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
 from posthorn.ledger.suppression import Watch
-from posthorn.models import Answer, ChunkState, Media, MessageState, Phone, Receipt
+from posthorn.models import AllTaken, Answer, ChunkState, Media, MessageState, Phone, Receipt
 
 FIRST_PHONE = 48_500_000_000
 OWNER = "host.example-1-aaaaaaaaaaaa"
@@ -124,7 +124,9 @@ def ids(claim: Claim) -> list[str]:
 
 
 def answer(claim: Claim, *states: MessageState) -> Answer:
-    """An answer that takes every recipient, but for the last ones, whose states are given."""
+    """An answer that takes every recipient, but for the last ones, whose states are given; shaped as a gateway's."""
+    if not states:
+        return Answer(AllTaken(ACCEPTED, ids(claim)), raw=b'{"items": []}')
     all_states = [ACCEPTED] * (len(claim.positions) - len(states)) + list(states)
     receipts = [
         Receipt(state, provider_id if state in (ACCEPTED, MessageState.SCHEDULED) else None)

@@ -14,7 +14,7 @@ from posthorn.ledger.claims import Claim, ClaimLost
 from posthorn.ledger.reconciling import Settlement
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Answer, ChunkState, MessageState, Receipt
+from posthorn.models import AllTaken, Answer, ChunkState, MessageState, Receipt
 from tests.ledger.ledgers import (
     ACCEPTED,
     OWNER,
@@ -27,6 +27,7 @@ from tests.ledger.ledgers import (
     chunk_state,
     claim_one,
     claimed,
+    everything_adds_up,
     ids,
     last_chunk,
     planned,
@@ -55,6 +56,26 @@ def test_each_recipient_gets_its_own_state(case: str, ledger: Ledger) -> None:
     assert states(ledger, campaign) == expected
     assert chunk_state(ledger, claim.chunk_id) == chunk
     assert attempts(ledger, claim.chunk_id) == ["answered"]
+
+
+@pytest.mark.parametrize("shape", [AllTaken, None], ids=["all taken", "one by one"])
+@pytest.mark.parametrize("claims", ["the whole chunk", "the rest of it", "its end"])
+def test_an_answer_that_took_everybody_is_recorded_whatever_its_shape(claims: str, shape: object, ledger: Ledger) -> None:
+    campaign = planned(ledger, 10)
+    claim = claimed(ledger, campaign)
+    if claims != "the whole chunk":
+        left = (PENDING, REJECTED, PENDING) if claims == "the rest of it" else (PENDING, PENDING)
+        sending.record(ledger, claim, answer(claim, *left))
+        claim = claimed(ledger, campaign)
+    names = [f"new-{place}" for place in claim.positions]
+    listed = [Receipt(MessageState.SCHEDULED, name) for name in names]
+    sending.record(ledger, claim, Answer(AllTaken(MessageState.SCHEDULED, names) if shape else listed))
+    message = tables.message.c
+    query = sa.select(message.position, message.provider_id).where(message.state == int(MessageState.SCHEDULED))
+    with ledger.read() as connection:
+        kept = list(map(tuple, connection.execute(query.order_by(message.position))))
+    assert kept == list(zip(claim.positions, names, strict=True))
+    everything_adds_up(ledger)
 
 
 def test_in_a_large_chunk_too_each_message_gets_its_own_id(ledger: Ledger) -> None:

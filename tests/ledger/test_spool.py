@@ -21,7 +21,7 @@ from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.spool import Spool, hold_answer, import_spool, keep_answer, keep_not_taken
 from posthorn.ledger.store.engine import Ledger
 from posthorn.models import MessageState
-from tests.ledger.ledgers import OWNER, REJECTED, UNKNOWN, another, answer, attempts, claimed, planned, states
+from tests.ledger.ledgers import OWNER, REJECTED, UNKNOWN, another, answer, attempts, claimed, ids, planned, states
 
 
 @pytest.fixture
@@ -60,6 +60,16 @@ def test_an_answer_is_on_disk_before_the_ledger_and_forgotten_after_it(ledger: L
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     spool.close()
     assert files(folder) == []
+
+
+def test_the_ids_of_an_answer_that_took_everybody_outlive_its_process(ledger: Ledger, spool: Spool, folder: Path) -> None:
+    claim = claimed(ledger, planned(ledger, 10))
+    hold_answer(spool, claim, answer(claim))
+    spool.sync()
+    assert import_spool(folder, ledger) == 1
+    with ledger.read() as connection:
+        kept = connection.execute(sa.text("SELECT provider_id FROM message ORDER BY position")).scalars().all()
+    assert kept == ids(claim)
 
 
 def test_what_a_dead_process_left_is_imported_once(ledger: Ledger, spool: Spool, folder: Path) -> None:

@@ -39,7 +39,7 @@ from posthorn.ledger.costs import CapReached
 from posthorn.ledger.deliveries import PlannedCampaign
 from posthorn.ledger.spool import hold_answer, hold_not_taken, keep_answer, keep_not_taken
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import Answer
+from posthorn.models import AllTaken, Answer
 
 MAX_BATCHES = 16
 """The most batches of a campaign, however large. Each is a task run: it costs Prefect's server work and only shows progress.
@@ -299,11 +299,15 @@ def _warn(run: AnyRun, claimed: Claim, answer: Answer) -> None:
 
 def _with_usable_ids(answer: Answer) -> Answer:
     """The answer with only those ids that the ledger can keep. A message taken under an unusable id was still taken."""
-    ids = [one.provider_id for one in answer.receipts if one.provider_id is not None]
+    receipts = answer.receipts
+    if isinstance(receipts, AllTaken):
+        ids = receipts.ids
+    else:
+        ids = [one.provider_id for one in receipts if one.provider_id is not None]
     if max(map(len, ids), default=0) <= _MAX_ID_LENGTH and "".join(ids).isprintable():  # nearly always, so it must be quick
         return answer
-    receipts = [one if _is_usable(one.provider_id or "") else one._replace(provider_id=None) for one in answer.receipts]
-    return replace(answer, receipts=receipts, anomalies=[*answer.anomalies, "an unusable id was left out"])
+    usable = [one if _is_usable(one.provider_id or "") else one._replace(provider_id=None) for one in receipts]
+    return replace(answer, receipts=usable, anomalies=[*answer.anomalies, "an unusable id was left out"])
 
 
 def _is_usable(provider_id: str) -> bool:

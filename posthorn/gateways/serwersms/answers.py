@@ -21,6 +21,7 @@ from posthorn.gateways import xml
 from posthorn.gateways.serwersms import codes
 from posthorn.models import (
     AccountLimit,
+    AllTaken,
     Answer,
     Credit,
     MessageState,
@@ -173,7 +174,7 @@ def answer_of(data: Plain, request: MmsRequest, raw: bytes) -> Answer:
     if not listed:
         return _answer_by_count(data, len(request.phones), taken, raw)
     if ids := _ids_if_all_queued(listed, request.phones):
-        return Answer([Receipt(taken, provider_id) for provider_id in ids], raw=raw)
+        return Answer(AllTaken(taken, ids), raw=raw)
     binding = _Binding(request.phones, taken)
     for item in listed:
         binding.add(item)
