@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from posthorn.errors import FileRefused, InputError, PermissionMissing, RequestRefused, TryAgain
+from posthorn.gateways.serwersms import answers
 from posthorn.gateways.serwersms.client import SerwerSms
 from posthorn.models import Credit, Media, MessageState, Phone, StoredFile
 from tests.gateways.scripted import Scripted, settings
@@ -183,6 +184,66 @@ async def test_a_time_that_is_none_is_absent(value):
     assert report.delivered_at is None
     assert report.file_ids == ()
     assert report.phone is None
+
+
+def usual(number):
+    """The ``number``-th entry of a page on which all is as usual."""
+    given = {"id": f"32039da8{number:02}", "phone": f"+485006007{number:02}", "status": ("delivered", "sent")[number % 2]}
+    return REPORT | given | {"delivered": f"2026-11-20 12:34:{number:02}", "attachments": [{"id": "b67d70c22d"}]}
+
+
+def test_the_reports_of_a_usual_page_are_read_all_at_once_as_each_alone():
+    listed = [usual(number) for number in range(20)]
+    assert answers._usual_reports(listed, WARSAW) == [answers.report_of(item, WARSAW) for item in listed]
+
+
+ODD = {
+    "id": [5, True, "", " ", "a\nb", "x" * 65, {}, "32039da800"],
+    "phone": [
+        "500600700",
+        "+48 500600700",
+        "+48500600700\n",
+        "+48500600\n+48500601",
+        "+0485006007",
+        "+4_8500600",
+        48500600700,
+        {},
+    ],
+    "status": [" Delivered ", "DELIVERED", "", 5, True, "a\0b", ["delivered"], {}],
+    "queued": ["", "soon", "2026-10-25 02:30:00", " 2026-11-20 12:32:52", 20261120, "2026-11-20T12:32:52+00:00", "9" * 70],
+    "delivered": ["0000-00-00 00:00:00", "2026-11-20 12:34:00.123456", 0, 1.0, False, [], {"at": "2026-11-20 12:34:00"}],
+    "text": ["", "\0", 1, 1.0, True, "1", [], {}],
+    "reason": ["", "number_is_blacklisted", 0, False, 0.0, "0", [], {}],
+    "attachments": [
+        [],
+        {},
+        "b67d70c22d",
+        {"id": "b67d70c22d"},
+        [{"id": 1}],
+        [{"id": True}],
+        [{"id": 1.0}],
+        [{"id": ""}, {"id": "a"}, {}, 1, {"id": None}],
+        {"0": {"id": "a"}, "1": {"id": {}}},
+        [{"id": "a"}] * 3,
+    ],
+}
+"""Values of a field beside its usual ones. Some are equal to each other and read differently."""
+
+
+@pytest.mark.parametrize("field", ODD)
+def test_odd_entries_of_a_page_are_read_as_each_alone(field):
+    page = [usual(number) for number in range(3)]
+    odd = [usual(3) | {field: value} for value in [*ODD[field], None]]
+    odd.append({key: value for key, value in usual(3).items() if key != field})
+    pages = [[*page[:at], item, *page[at:]] for item in odd for at in (0, 1, 3)]
+    pages += [[one, other] for one in odd for other in odd]
+    for listed in [*pages, odd, []]:
+        assert answers.reports_of(listed, WARSAW) == [answers.report_of(item, WARSAW) for item in listed]
+
+
+def test_files_nested_too_deep_to_be_compared_are_none():
+    listed = [usual(number) | {"attachments": orjson.loads("[" * 1_000 + "]" * 1_000)} for number in range(2)]
+    assert [report.file_ids for report in answers.reports_of(listed, WARSAW)] == [(), ()]
 
 
 async def test_the_repeated_autumn_hour_is_read_as_its_first_passing():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 from xml.etree.ElementTree import Element
@@ -49,11 +49,13 @@ _SHORTEST_ELEMENT = 6  # bytes: ``<id/>`` and what goes around it
 _NUMBER = re.compile(r"\s*([+-]?[0-9]{1,15})(?:\.[0-9]*)?\s*")
 _PHONE = re.compile(r"(\+|00)?([1-9][0-9]{3,14})")
 _PLAIN_PHONE = re.compile(r"\+[1-9][0-9]{3,14}")
+_PLAIN_PHONES = re.compile(r"\+[1-9][0-9]{3,14}(?:\n\+[1-9][0-9]{3,14})*")
 _DECIMALS = re.compile(r"(?<=[0-9]{7})\.0*\Z")
 """What a number has behind it that was once a number of a spreadsheet or of JSON: its zeros are not digits of the phone."""
 
 _SEPARATORS = str.maketrans("", "", " -.()/\u00a0")
 
+_TEXT_OR_NONE = {str, type(None)}
 _NO_RECEIPT = Receipt(MessageState.UNKNOWN)
 _TRUE = (True, 1, "1", "true", "True", "TRUE")
 
@@ -199,7 +201,12 @@ def _ids_if_all_queued(listed: Sequence[Plain], phones: Sequence[Phone]) -> list
         is_usual = len(listed) == len(queued) == len(ids) == len(set(ids)) and {type(given) for given in ids} == {str}
     except (KeyError, TypeError):
         return []
-    return ids if is_usual and all(ids) and max(map(len, ids)) <= MAX_ID_LENGTH and "".join(ids).isprintable() else []
+    return ids if is_usual and _are_identifiers(ids) else []
+
+
+def _are_identifiers(ids: Sequence[str]) -> bool:
+    """Whether ``identifier`` takes each of them as it is; there is at least one."""
+    return all(ids) and max(map(len, ids)) <= MAX_ID_LENGTH and "".join(ids).isprintable()
 
 
 class _Binding:
@@ -322,6 +329,61 @@ def stored_id(data: Plain) -> str:
     return file_id
 
 
+def reports_of(listed: Sequence[Plain], zone: ZoneInfo) -> list[Report | None]:
+    """``report_of`` each entry of messages/reports."""
+    return _usual_reports(listed, zone) or [report_of(item, zone) for item in listed]
+
+
+def _usual_reports(listed: Sequence[Plain], zone: ZoneInfo) -> list[Report | None]:
+    """The reports if the entries are the usual ones; empty if anything about them is not.
+
+    The usual ones have ids and plain numbers, and words and moments that are text or missing. The result is that of
+    ``report_of`` at a third of the cost: each field is read for all entries, and what many share is read once.
+    """
+    try:
+        ids, numbers = [item["id"] for item in listed], [item["phone"] for item in listed]
+        if not (_are_identifiers(ids) and _PLAIN_PHONES.fullmatch("\n".join(numbers))):
+            return []
+        states = _each(listed, "status", lambda word: _report_state(text(word) or ""))
+        statuses = _each(listed, "status", lambda word: text(word) or "")
+        titles, reasons = _each(listed, "text", text), _each(listed, "reason", text)
+        moments = [_each(listed, name, lambda value: moment(value, zone)) for name in ("queued", "sent", "delivered")]
+        phones = map(int, numbers)  # refuses one with a line break in it, which would be two
+        columns = (ids, states, statuses, phones, titles, reasons, *moments, _file_ids_of_each(listed))
+        return [Report._make(row) for row in zip(*columns, strict=True)]
+    except (KeyError, TypeError, ValueError, RecursionError):  # the last: values nested too deep to be compared
+        return []
+
+
+def _each(listed: Sequence[Plain], name: str, read: Callable[[Any], Any]) -> list[Any]:
+    """That field of each entry, each different value read once.
+
+    Raises:
+        TypeError: one is neither text nor missing. Values that are not text may be equal and yet read differently (1, true).
+    """
+    given = [item.get(name) for item in listed]
+    if not {*map(type, given)} <= _TEXT_OR_NONE:
+        raise TypeError(name)
+    known = {value: read(value) for value in {*given}}
+    return [known[value] for value in given]
+
+
+def _file_ids_of_each(listed: Sequence[Plain]) -> list[tuple[str, ...]]:
+    given = [item.get("attachments") for item in listed]
+    are_texts = {type(entry.get("id")) for entry in objects(given[0])} <= _TEXT_OR_NONE
+    if are_texts and given.count(given[0]) == len(given):  # nearly always: they are of one campaign
+        return [_file_ids(given[0])] * len(given)
+    return [_file_ids(attachments) for attachments in given]
+
+
+def _file_ids(attachments: Any) -> tuple[str, ...]:
+    return tuple([found for entry in objects(attachments) if (found := text(entry.get("id")))])
+
+
+def _report_state(status: str) -> MessageState:
+    return codes.REPORT_STATES.get(status.strip().lower(), MessageState.ACCEPTED)
+
+
 def report_of(item: Plain, zone: ZoneInfo) -> Report | None:
     """One entry of messages/reports, or the answer of messages/view; None without an id."""
     provider_id = identifier(item.get("id"))
@@ -330,7 +392,7 @@ def report_of(item: Plain, zone: ZoneInfo) -> Report | None:
     status = text(item.get("status")) or ""
     return Report(
         provider_id=provider_id,
-        state=codes.REPORT_STATES.get(status.strip().lower(), MessageState.ACCEPTED),
+        state=_report_state(status),
         status=status,
         phone=phone_of(item.get("phone")),
         title=text(item.get("text")),
@@ -338,7 +400,7 @@ def report_of(item: Plain, zone: ZoneInfo) -> Report | None:
         queued_at=moment(item.get("queued"), zone),
         sent_at=moment(item.get("sent"), zone),
         delivered_at=moment(item.get("delivered"), zone),
-        file_ids=tuple([found for entry in objects(item.get("attachments")) if (found := text(entry.get("id")))]),
+        file_ids=_file_ids(item.get("attachments")),
     )
 
 

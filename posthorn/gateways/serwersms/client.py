@@ -234,7 +234,7 @@ class SerwerSms(FileCalls, AccountCalls, OptOutCalls):
         if failed:
             raise codes.call_error(code, http.evidence())
         items = [item for item in answers.items(data) if only is None or answers.may_be_of(only, item, _REPORT_TYPES)]
-        found = [answers.report_of(item, self._zone) for item in items]
+        found = answers.reports_of(items, self._zone)
         reports = [report for report in found if report is not None]
         if len(reports) < len(found):
             _logger.warning("%d reports of a page carry no id and are passed over", len(found) - len(reports))
