@@ -489,5 +489,7 @@ _FEWEST_COMMON_DIGITS = 7
 
 def may_be_same_number(one: Phone | int, other: Phone | int) -> bool:
     """Whether two numbers may be the same one, with and without its country code: the longer ends with the shorter."""
+    if one == other:  # nearly always, and there may be a million
+        return True
     shorter, longer = sorted((str(int(one)), str(int(other))), key=len)
     return longer == shorter or (len(shorter) >= _FEWEST_COMMON_DIGITS and longer.endswith(shorter))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import orjson
@@ -16,24 +17,42 @@ from posthorn.ledger.deliveries import Delivery, hold_chunks, recount
 from posthorn.ledger.paging import BEHIND, IN_ORDER, pages
 from posthorn.ledger.parked import park
 from posthorn.ledger.store import tables
-from posthorn.ledger.store.engine import Ledger, change, rows, sql
+from posthorn.ledger.store.engine import Ledger, change, pipelined, rows, sql
 from posthorn.models import FINAL_STATES, ChunkState, MessageState, News, Report, may_be_same_number
 
 _MAX_ERROR_LENGTH = 64
 _CHUNKS_PER_QUERY = 100
+_AMONG = {True: "IN (SELECT value FROM json_each(:{}))", False: "= ANY(:{})"}
+"""By ``is_sqlite``, as those below; ``_listed`` gives the value that goes with it."""
+
 _REPORTABLE = {
     is_sqlite: "SELECT chunk_id, position, provider_id, phone, state FROM message"
-    f" WHERE provider_id {among} AND state IN ({states.REPORTABLE})"
-    for is_sqlite, among in ((True, "IN (SELECT value FROM json_each(:ids))"), (False, "= ANY(:ids)"))
+    f" WHERE provider_id {among.format('ids')} AND state IN ({states.REPORTABLE})"
+    for is_sqlite, among in _AMONG.items()
 }
-_MOVE_EACH = "UPDATE message SET state = ?, error = ?, delivered_at = ? WHERE chunk_id = ? AND position = ?"
+_HOLD_REPORTABLE = f"id IN (SELECT chunk_id FROM message WHERE provider_id = ANY(:ids) AND state IN ({states.REPORTABLE}))"
+_OPEN = {
+    is_sqlite: f"SELECT chunk_id, provider_id FROM message WHERE chunk_id {among.format('chunks')}"
+    f" AND state IN ({states.UNREPORTED}) AND provider_id IS NOT NULL ORDER BY chunk_id, position"
+    for is_sqlite, among in _AMONG.items()
+}
+_MOVES_PER_STATEMENT = 500
+_MOVE_MANY = (
+    "UPDATE message SET state = new.column1, error = new.column2, delivered_at = new.column3"
+    f" FROM (VALUES {', '.join(['(?, ?, ?, ?, ?)'] * _MOVES_PER_STATEMENT)}) AS new"
+    " WHERE message.chunk_id = new.column4 AND message.position = new.column5"
+)
+_NO_MOVE = (None,) * 5
 _MOVE_ALL = (
     "UPDATE message SET state = new.state, error = new.error, delivered_at = new.delivered"
     " FROM unnest(:states::smallint[], :errors::text[], :delivered::float8[], :chunks::bigint[], :positions::int[])"
     " AS new (state, error, delivered, chunk, position)"
     " WHERE message.chunk_id = new.chunk AND message.position = new.position"
 )
-"""By the driver alone: a pull moves a million messages, and SQLAlchemy takes longer for each than the database."""
+"""By the driver alone: a pull moves a million messages, and SQLAlchemy takes longer for each than the database.
+
+A statement for many of them, not one for each: after each, the ledger's thread waits for the one that reads the answers.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +136,8 @@ def ask_soon(ledger: Ledger, ids: Sequence[str]) -> None:
 
 
 def _open_messages(ledger: Ledger, chunks: Sequence[int]) -> list[tuple[int, str]]:
-    query = sql(
-        f"SELECT chunk_id, provider_id FROM message WHERE chunk_id IN :chunks AND state IN ({states.UNREPORTED})"
-        " AND provider_id IS NOT NULL ORDER BY chunk_id, position"
-    ).bindparams(sa.bindparam("chunks", expanding=True))
     with ledger.read() as connection:
-        return [(row.chunk_id, row.provider_id) for row in connection.execute(query, {"chunks": list(chunks)})]
+        return rows(connection, _OPEN[ledger.is_sqlite], {"chunks": _listed(connection, chunks)})
 
 
 def _question(rows: Sequence[tuple[int, str]], *, followed_by: int | None) -> ReportQuery:
@@ -216,10 +231,8 @@ def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:
         return 0
     ids = list(dict.fromkeys(report.provider_id for report in reports))
     with ledger.write() as connection:
-        waiting = _reportable(ledger, connection, ids)
-        if not ledger.is_sqlite:  # which has only one writer: what was read stays true
-            held = set(_hold(connection, {row.chunk for row in waiting}))
-            waiting = [row for row in _reportable(ledger, connection, ids) if row.chunk in held]
+        held = None if ledger.is_sqlite else {*hold_chunks(connection, _HOLD_REPORTABLE, ids=ids)}
+        waiting = [row for row in _reportable(ledger, connection, ids) if held is None or row.chunk in held]
         news = _most_telling(_of_its_number(connection, reports, {row.provider_id: row.phone for row in waiting}))
         moves = [
             (row, news[row.provider_id])
@@ -227,8 +240,9 @@ def apply_reports(ledger: Ledger, reports: Sequence[Report]) -> int:
             if row.provider_id in news and _is_news(row.state, news[row.provider_id].state)
         ]
         if moves:
-            _move(ledger, connection, moves)
-            _recount(connection, sorted({row.chunk for row, _ in moves}))
+            with pipelined(connection):
+                _move(ledger, connection, moves)
+                _recount(connection, sorted({row.chunk for row, _ in moves}))
     return len(moves)
 
 
@@ -266,8 +280,12 @@ class _Reportable(NamedTuple):
 
 
 def _reportable(ledger: Ledger, connection: Connection, ids: Sequence[str]) -> list[_Reportable]:
-    values: dict[str, object] = {"ids": orjson.dumps(ids).decode() if ledger.is_sqlite else list(ids)}
-    return [_Reportable(*row) for row in rows(connection, _REPORTABLE[ledger.is_sqlite], values)]
+    found = rows(connection, _REPORTABLE[ledger.is_sqlite], {"ids": _listed(connection, ids)})
+    return [_Reportable._make(row) for row in found]
+
+
+def _listed(connection: Connection, values: Sequence[object]) -> object:
+    return orjson.dumps(values).decode() if connection.dialect.name == "sqlite" else list(values)
 
 
 def _hold_chunks_of(connection: Connection, named: str, values: dict[str, object]) -> list[int]:
@@ -282,8 +300,8 @@ def _hold(connection: Connection, chunks: Iterable[int]) -> list[int]:
 
 
 def _recount(connection: Connection, chunks: Sequence[int]) -> None:
-    for chunk in chunks:
-        recount(connection, "id = :chunk", chunk=chunk)
+    among = _AMONG[connection.dialect.name == "sqlite"].format("chunks")
+    recount(connection, f"id {among}", chunks=_listed(connection, chunks))
 
 
 def _of_its_number(connection: Connection, reports: Sequence[Report], phones: dict[str, int]) -> list[Report]:
@@ -300,7 +318,10 @@ def _of_its_number(connection: Connection, reports: Sequence[Report], phones: di
 
 def _most_telling(reports: Sequence[Report]) -> dict[str, Report]:
     """One report for each id. Of several, the first final one: nothing after it moves the message."""
-    news: dict[str, Report] = {}
+    news = {report.provider_id: report for report in reports}
+    if len(news) == len(reports):  # nearly always
+        return news
+    news = {}
     for report in sorted(reports, key=_rank):
         news.setdefault(report.provider_id, report)
     return news
@@ -316,7 +337,10 @@ def _move(ledger: Ledger, connection: Connection, moves: Sequence[tuple[_Reporta
         for row, report in moves
     ]
     if ledger.is_sqlite:
-        connection.exec_driver_sql(_MOVE_EACH, changed)
+        for at in range(0, len(changed), _MOVES_PER_STATEMENT):
+            some = changed[at : at + _MOVES_PER_STATEMENT]
+            filled = chain.from_iterable(chain(some, [_NO_MOVE] * (_MOVES_PER_STATEMENT - len(some))))
+            connection.exec_driver_sql(_MOVE_MANY, tuple(filled))
     else:
         columns = zip(("states", "errors", "delivered", "chunks", "positions"), zip(*changed, strict=True), strict=True)
         change(connection, _MOVE_ALL, {name: list(column) for name, column in columns})

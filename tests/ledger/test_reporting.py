@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -106,6 +106,27 @@ def test_reports_of_many_chunks_are_counted_in_each(ledger: Ledger) -> None:
     news = [report(S.DELIVERED, provider_id) for claim in reversed(claims) for provider_id in ids(claim)[:7]]
     assert reporting.apply_reports(ledger, news) == 35
     assert states(ledger, campaign) == {"accepted": 15, "delivered": 35}
+
+
+def test_of_a_thousand_reports_each_moves_its_own_message(ledger: Ledger) -> None:
+    campaign = planned(ledger, 1_203, chunk_size=401)
+    claims = [claimed(ledger, campaign) for _ in range(3)]
+    for claim in claims:
+        sending.record(ledger, claim, answer(claim))
+    moment = datetime(2026, 11, 30, 9, 0, 0, 123_457, tzinfo=UTC)
+    expected = {}
+    news = []
+    for number, provider_id in enumerate(one for claim in claims for one in ids(claim)):
+        reason, at = ("é'" * number)[:70] or None, moment + timedelta(seconds=number) if number % 3 else None
+        state = (S.DELIVERED, S.UNDELIVERED, S.REJECTED)[number % 3]
+        news.append(report(state, provider_id, reason=reason, delivered_at=at))
+        expected[provider_id] = (state, reason and reason[:64], at and at.timestamp())
+    assert reporting.apply_reports(ledger, news) == 1_203
+    with ledger.read() as connection:
+        row = tables.message.c
+        kept = connection.execute(sa.select(row.provider_id, row.state, row.error, row.delivered_at)).all()
+    assert {one.provider_id: (one.state, one.error, one.delivered_at) for one in kept} == expected
+    assert states(ledger, campaign) == {"delivered": 401, "undelivered": 401, "rejected": 401}
 
 
 def test_reports_about_a_chunk_that_is_being_sent_again_are_counted_at_once(ledger: Ledger) -> None:
