@@ -53,7 +53,7 @@ drill: setup ## kill it anywhere, break anything, run it twice: 200 rounds on SQ
 day: setup ## a day at the operators' desk in a real Chromium: each form pressed, each page read (a minute)
 	$(BIN)/python -m pytest -n 0 tests/system/operators_day.py
 
-bench: setup ## how fast it is, beside bare httpx in the same run: writes docs/performance.md (a quarter of an hour)
+bench: setup ## how fast it is, beside bare httpx in the same run: writes docs/performance.md (twenty minutes)
 	$(BIN)/python -m tests.bench
 
 pictures: setup ## take the pictures of docs/operations.md anew, of the real pages in a Chromium (some minutes)
