@@ -17,7 +17,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from posthorn.errors import Evidence, GatewayError, GivenBack, LedgerError
+from posthorn.errors import DeliveryNotFound, Evidence, GatewayError, GivenBack, LedgerError
 from posthorn.ledger import costs, departures, suppression
 from posthorn.ledger.claims import Claim, ClaimLost, owner_key
 from posthorn.ledger.costs import FREE, Limits
@@ -81,6 +81,7 @@ _PENDINGS = {
 _HAS_TAKEN_OUT = (
     "SELECT campaign_id FROM chunk WHERE id = :chunk AND EXISTS (SELECT 1 FROM taken_out WHERE chunk_id = :chunk)"
 )
+_ASKED_AGAIN = f"SELECT cancelled_at, halted_because, stopped_because, {NEWEST} FROM campaign WHERE id = :id"
 _MAX_DEADLOCKS = 5
 _TICKETS = "SELECT chunk_id, position, barcode, fields FROM ticket WHERE chunk_id {among}"
 _TICKETS_OF = {
@@ -225,6 +226,25 @@ def _with_tickets(ledger: Ledger, connection: Connection, claimed: Sequence[Clai
 
 def _named(ledger: Ledger, chunks: Collection[int]) -> dict[str, object]:
     return {"chunks": orjson.dumps(list(chunks)).decode() if ledger.is_sqlite else list(chunks)}
+
+
+def asked_again(ledger: Ledger, delivery: Delivery) -> tuple[Delivery, int]:
+    """What a claim asks besides its chunk: whether the delivery may still go on, and the suppression list's newest entry.
+
+    Only what may stop the delivery is as it is now. Quick, because requests wait for it.
+
+    Raises:
+        DeliveryNotFound: it is gone.
+    """
+    with ledger.read() as connection:
+        with pipelined(connection):
+            cursor = execute(connection, _ASKED_AGAIN, {"id": delivery.id})
+        found = cursor.fetchone()
+    if found is None:
+        raise DeliveryNotFound(f"{delivery.name} is gone from the ledger; nothing more is sent")
+    cancelled_at, halted_because, stopped_because, newest = found
+    now = replace(delivery, cancelled_at=cancelled_at, halted_because=halted_because, stopped_because=stopped_because)
+    return now, newest
 
 
 def stands(ledger: Ledger, claimed: Claim) -> bool:

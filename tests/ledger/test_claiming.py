@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import Counter
 from contextlib import ExitStack
@@ -9,12 +10,12 @@ from contextlib import ExitStack
 import pytest
 import sqlalchemy as sa
 
-from posthorn.errors import LedgerError
-from posthorn.ledger import deliveries, sending
+from posthorn.errors import DeliveryNotFound, LedgerError
+from posthorn.ledger import deliveries, sending, suppression
 from posthorn.ledger.claims import Claim
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
-from posthorn.models import ChunkState
+from posthorn.models import ChunkState, OptOut, Phone, Scope
 from tests.ledger.ledgers import (
     FIRST_PHONE,
     LATEST,
@@ -171,3 +172,16 @@ def test_nothing_is_claimed_of_a_run_that_was_stopped_until_it_is_started_again(
     assert states(ledger, campaign) == {"pending": 30}
     deliveries.start_run(ledger, campaign, by="ops")
     assert claimed(ledger, campaign).chunk_id == first_chunk(ledger, campaign) + 1
+
+
+def test_what_may_stop_a_delivery_is_asked_again_while_its_claims_wait(url: str, ledger: Ledger) -> None:
+    campaign = planned(ledger, 30)
+    assert sending.asked_again(ledger, campaign) == (campaign, 0)
+    with another(url) as other:
+        suppression.add(other, [OptOut(Phone(FIRST_PHONE), Scope.MARKETING, "reply", "STOP")], by="ops")
+        deliveries.stop_run(other, campaign, because="a helper found the account locked")
+        deliveries.cancel(other, campaign)
+    now, newest = sending.asked_again(ledger, campaign)
+    assert (now.stopped_because, now.cancelled_at is None, newest) == ("a helper found the account locked", False, 1)
+    with pytest.raises(DeliveryNotFound, match="sale is gone"):
+        sending.asked_again(ledger, dataclasses.replace(campaign, id=campaign.id + 1))

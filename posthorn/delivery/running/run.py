@@ -27,7 +27,7 @@ from posthorn.delivery.running.waiting import board, clock_time
 from posthorn.errors import Halted, LedgerError, NotRunning, Stopped, Waits
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
 from posthorn.gateways.registry import by_name
-from posthorn.ledger import claims, deliveries, sending, suppression
+from posthorn.ledger import claims, deliveries, sending
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign, PlannedEvent
 from posthorn.ledger.departures import Departures, sweep
 from posthorn.ledger.marks import Mark
@@ -140,7 +140,7 @@ class Run(Generic[_G, _D_co]):
 
         The campaign's content stays what it was, for the requests that are made of it.
         """
-        now, self.ahead.listed = await self.do(_as_they_are_now, self.delivery)
+        now, self.ahead.listed = await self.do(sending.asked_again, self.delivery)
         self._stop_as(now)
 
     def _stop_as(self, delivery: Delivery) -> None:
@@ -345,10 +345,6 @@ def _is_running(run: AnyRun) -> bool:
     """Whether somebody runs the campaign right now. A process that plans it or looks after it holds its lock, too."""
     is_started = run.delivery.run_started_at is not None and run.delivery.stopped_because is None
     return is_started and deliveries.is_run(run.ledger, run.delivery.lock_key)
-
-
-def _as_they_are_now(ledger: Ledger, delivery: Delivery) -> tuple[Delivery, int]:
-    return deliveries.refreshed(ledger, delivery), suppression.newest_word(ledger)
 
 
 def _import_spool(ledger: Ledger, spool: Spool) -> int:
