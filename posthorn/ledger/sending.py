@@ -7,7 +7,7 @@ known meanwhile.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -141,12 +141,13 @@ def _claim(
             )
         if not (epochs := {row[0]: row[1] for row in cursor.fetchall()}):
             return None
-        pending, newest = _pending(ledger, connection, epochs)
+        pending, tickets, newest = _in_the_chunks(ledger, connection, delivery, epochs)
         claimed = []
         for chunk, epoch in sorted(epochs.items()):
             positions, phones = _let_through(connection, delivery, chunk, pending[chunk], watch, newest, limits, now)
             if positions:
-                claimed.append(Claim(chunk, epoch, owner, positions, phones))
+                codes = tuple(tickets[chunk, position] for position in positions) if tickets else ()
+                claimed.append(Claim(chunk, epoch, owner, positions, phones, codes))
             else:
                 recount(connection, "id = :chunk", ends_sending=True, chunk=chunk)
         if not claimed:
@@ -158,7 +159,7 @@ def _claim(
         with pipelined(connection):
             for one in claimed:
                 execute(connection, _ATTEMPT, {**as_sent, "chunk": one.chunk_id, "epoch": one.epoch})
-        return _with_tickets(ledger, connection, claimed) if delivery.kind == Kind.EVENT else claimed
+        return claimed
 
 
 def _let_through(
@@ -200,32 +201,28 @@ def _seconds(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
 
 
-def _pending(
-    ledger: Ledger, connection: Connection, chunks: Collection[int]
-) -> tuple[dict[int, tuple[tuple[int, ...], tuple[Phone, ...]]], int]:
-    """Positions and numbers of each chunk's pending messages, and the number of the suppression list's newest entry.
+def _in_the_chunks(
+    ledger: Ledger, connection: Connection, delivery: Delivery, chunks: Collection[int]
+) -> tuple[dict[int, tuple[tuple[int, ...], tuple[Phone, ...]]], dict[tuple[int, int], tuple[str, dict[str, str]]], int]:
+    """Positions and numbers of each chunk's pending messages, an event's tickets by chunk and position, and the number of
+    the suppression list's newest entry.
 
     In one row for each chunk, because the driver is slow with each row.
     """
+    named = {"chunks": orjson.dumps(list(chunks)).decode() if ledger.is_sqlite else list(chunks)}
+    with pipelined(connection):
+        gathering = execute(connection, _PENDINGS[ledger.is_sqlite], named)
+        coding = execute(connection, _TICKETS_OF[ledger.is_sqlite], named) if delivery.kind == Kind.EVENT else None
+    gathered = gathering.fetchall()
     read = orjson.loads if ledger.is_sqlite else iter
-    gathered = rows(connection, _PENDINGS[ledger.is_sqlite], _named(ledger, chunks))
-    found = {chunk: (tuple(read(positions)), tuple(read(phones))) for chunk, positions, phones, _ in gathered}
-    if empty := set(chunks) - found.keys():
+    pending = {chunk: (tuple(read(positions)), tuple(read(phones))) for chunk, positions, phones, _ in gathered}
+    if empty := set(chunks) - pending.keys():
         raise LedgerError(f"chunk {min(empty)} is pending but holds no pending message; nothing is sent for it")
-    return found, gathered[0][-1]
-
-
-def _with_tickets(ledger: Ledger, connection: Connection, claimed: Sequence[Claim]) -> list[Claim]:
-    chunks = _named(ledger, [one.chunk_id for one in claimed])
-    found: dict[tuple[int, int], tuple[str, dict[str, str]]] = {}
-    for chunk, position, barcode, fields in rows(connection, _TICKETS_OF[ledger.is_sqlite], chunks):
+    tickets = {}
+    for chunk, position, barcode, fields in coding.fetchall() if coding is not None else ():
         # SQLite's driver gives JSON as the text it is kept as.
-        found[chunk, position] = barcode, orjson.loads(fields) if isinstance(fields, str) else fields
-    return [replace(one, tickets=tuple(found[one.chunk_id, position] for position in one.positions)) for one in claimed]
-
-
-def _named(ledger: Ledger, chunks: Collection[int]) -> dict[str, object]:
-    return {"chunks": orjson.dumps(list(chunks)).decode() if ledger.is_sqlite else list(chunks)}
+        tickets[chunk, position] = barcode, orjson.loads(fields) if isinstance(fields, str) else fields
+    return pending, tickets, gathered[0][-1]
 
 
 def asked_again(ledger: Ledger, delivery: Delivery) -> tuple[Delivery, int]:

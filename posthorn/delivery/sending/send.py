@@ -162,7 +162,7 @@ async def _claimed(run: AnyRun, batch: _Batch) -> Held | None:
     batch.asking += 1
     try:
         async with batch.turn:
-            if not batch.claimed:
+            if not batch.claimed and not run.is_stopped():
                 batch.claimed.extend(await run.do(_claim, run, batch, batch.asking))
             return batch.claimed.popleft() if batch.claimed else None
     except Stopped as reason:
