@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 
 from tabulate import tabulate
@@ -79,7 +80,6 @@ def written(rounds: Sequence[Findings], seconds: float) -> str:
     """The whole page: the aims by all rounds, the tables of the first."""
     findings = rounds[0]
     aims = _shown(rounds)
-    missed = [shown for shown in aims if not shown.is_met]
     parts = [
         "# Performance",
         _OPENING,
@@ -88,7 +88,7 @@ def written(rounds: Sequence[Findings], seconds: float) -> str:
         "## What must show",
         _ROUNDS if len(rounds) > 1 else "",
         _table(("", "aim", "median", "least to most", ""), (shown.row() for shown in aims)),
-        *(f"- **{shown.aim.what}** was missed: {shown.aim.why_missed}" for shown in missed),
+        *_reasons([shown.aim for shown in aims if not shown.is_met]),
         "## Sending, without Prefect",
         _SENDING,
         _sent(findings.sent),
@@ -112,6 +112,12 @@ def written(rounds: Sequence[Findings], seconds: float) -> str:
         _table(("", "share of the busy time"), ((name, f"{share:.0%}") for name, share in findings.shares.items())),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _reasons(missed: Sequence[Aim]) -> Iterable[str]:
+    """Why aims were missed; those that share a reason together."""
+    for why, ours in groupby(sorted(missed, key=lambda aim: aim.why_missed), key=lambda aim: aim.why_missed):
+        yield f"- Missed: **{'**, **'.join(aim.what for aim in ours)}**: {why}"
 
 
 _OPENING = (
