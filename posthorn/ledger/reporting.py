@@ -33,9 +33,11 @@ _REPORTABLE = {
 _HOLD_REPORTABLE = f"id IN (SELECT chunk_id FROM message WHERE provider_id = ANY(:ids) AND state IN ({states.REPORTABLE}))"
 _OPEN = {
     is_sqlite: f"SELECT chunk_id, provider_id FROM message WHERE chunk_id {among.format('chunks')}"
-    f" AND state IN ({states.UNREPORTED}) AND provider_id IS NOT NULL ORDER BY chunk_id, position"
+    f" AND chunk_id BETWEEN :first AND :last AND state IN ({states.UNREPORTED}) AND provider_id IS NOT NULL"
+    " ORDER BY chunk_id, position"
     for is_sqlite, among in _AMONG.items()
 }
+"""The bounds say nothing new. Before its first ANALYZE, PostgreSQL would read every message for want of them."""
 _MOVES_PER_STATEMENT = 500
 _MOVE_MANY = (
     "UPDATE message SET state = new.column1, error = new.column2, delivered_at = new.column3"
@@ -137,7 +139,8 @@ def ask_soon(ledger: Ledger, ids: Sequence[str]) -> None:
 
 def _open_messages(ledger: Ledger, chunks: Sequence[int]) -> list[tuple[int, str]]:
     with ledger.read() as connection:
-        return rows(connection, _OPEN[ledger.is_sqlite], {"chunks": _listed(connection, chunks)})
+        values = {"chunks": _listed(connection, chunks), "first": min(chunks), "last": max(chunks)}
+        return rows(connection, _OPEN[ledger.is_sqlite], values)
 
 
 def _question(rows: Sequence[tuple[int, str]], *, followed_by: int | None) -> ReportQuery:
