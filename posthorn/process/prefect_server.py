@@ -157,6 +157,8 @@ _FOR_A_RUN = {
     "PREFECT_UI_ENABLED": "false",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",  # else it reads all collections, to find that nothing is to be done
+    # The run waits until its task runs are recorded.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.2",
 }
 
 
@@ -196,11 +198,11 @@ def serving_prefect_server(state_dir: Path, host: str, port: int) -> Iterator[Pr
 
 def served_api(state_dir: Path) -> PrefectApi | None:
     """The API of `make serve` for the same state folder, if it is running on this machine."""
-    import httpx  # see the package
-
     api = recorded_api(state_dir / "prefect")
     if api is None:
         return None
+    import httpx  # see the package
+
     try:
         return api if httpx.get(f"{api.url}/health", timeout=_ANSWER_SECONDS, trust_env=False).is_success else None
     except httpx.HTTPError:

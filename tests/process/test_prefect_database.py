@@ -88,9 +88,16 @@ def test_the_log_of_a_server_that_was_killed_is_folded_in(tmp_path: Path) -> Non
     assert version_in(left) == "head"
 
 
-def test_a_server_looks_at_its_queues_once_a_second_at_most() -> None:
+def test_a_server_that_stays_looks_at_its_queues_once_a_second_at_most() -> None:
     """Prefect cuts the fraction off: half a second is none, and its loop then spins on a whole core."""
-    given = {**SERVER_ENVIRONMENT, **prefect_server._FOR_A_RUN}
-    every = [value for name, value in given.items() if name.endswith("_FLUSH_INTERVAL")]
+    every = [value for name, value in SERVER_ENVIRONMENT.items() if name.endswith("_FLUSH_INTERVAL")]
     assert every
     assert all(value.isdecimal() and int(value) >= 1 for value in every)
+
+
+def test_a_server_for_a_run_records_task_runs_five_times_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the fraction: without it every run would wait for the end of a second, or a core would burn."""
+    monkeypatch.setenv("PREFECT_SERVER_LOGGING_LEVEL", "INFO")
+    with prefect_server.starting_prefect_server(tmp_path) as server:
+        server.await_health()
+    assert "and flush every 0.2 seconds" in server.log.read_text()
