@@ -25,6 +25,7 @@ def main() -> None:
     if (problem := lost_output()) is not None:
         print(f"posthorn: the output could not be written ({problem})", file=sys.stderr)
         code = code or 1
+    gc.freeze()  # or else Python looks through everything that was imported once more, before it ends
     sys.exit(code)
 
 

@@ -80,7 +80,8 @@ def _run(folder: Path, recipients: int, attendees: int) -> bool:
     say(f"2. The plan of the campaign in {campaign.name}:\n")
     print(check_text(check_campaign(campaign)), flush=True)
     say("\n3. The flow: upload, verify via files/index, send in chunks, report. (A local Prefect server starts first.)\n")
-    with runs.prefect_api(settings):
+    with runs.prefect_api(settings) as await_api:
+        await_api()
         with following(settings.database_url, "demo-autumn-sale", test=False):
             runs.send(Kind.CAMPAIGN, campaign)
         say("\n4. What became of everyone:\n")

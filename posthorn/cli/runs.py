@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from http import HTTPStatus
 from importlib import import_module
@@ -17,7 +17,9 @@ from posthorn.cli.interrupts import run_interruptibly
 from posthorn.models import Kind
 from posthorn.process.prefect_login import PrefectApi
 from posthorn.process.prefect_server import (
+    PrefectServer,
     PrefectServerError,
+    configured_api,
     required_api,
     settle_prefect,
     standing_api,
@@ -28,27 +30,42 @@ from posthorn.settings import Settings
 _RECORD_SECONDS = 5.0
 _PAUSE_SECONDS = 15.0
 _POLL_SECONDS = 0.2
+_RECORDED_POLL_SECONDS = 0.05
+
+_IN_THE_FIRST_FLOW = ("flows.campaign", "flows.tickets", "prefect.flow_engine", "prefect.task_engine", "fastapi.encoders")
+"""What a run imports: Prefect takes a second, and imports the last three in the middle of its first flow."""
 
 
 @contextmanager
-def prefect_api(settings: Settings) -> Iterator[str]:
+def prefect_api(settings: Settings) -> Iterator[Callable[[], None]]:
     """The Prefect API that this process's flows report to. Enter it before Prefect is imported.
+
+    A server of our own starts while the block goes on: call what is yielded before the first flow, to await it.
 
     Raises:
         PrefectServerError: the configured server does not answer, or our own does not start.
     """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # the CLI shows progress and problems itself
     settle_prefect(settings.state_dir)
-    if standing := standing_api(settings.state_dir):
-        with _exported(standing):
+    with ExitStack() as until_the_end:
+
+        def own() -> PrefectServer:
+            return until_the_end.enter_context(starting_prefect_server(settings.state_dir))
+
+        started = own() if configured_api() is None and standing_api(settings.state_dir) is None else None
+
+        def await_api() -> None:
+            if started is None and (standing := standing_api(settings.state_dir)):
+                until_the_end.enter_context(_exported(standing))
+            else:
+                server = started or own()
+                until_the_end.enter_context(_exported(server.api))
+                for name in _IN_THE_FIRST_FLOW:  # while the server starts
+                    import_module(name)
+                server.await_health()
             _ensure_limits(settings)
-            yield standing.url
-        return
-    with starting_prefect_server(settings.state_dir) as server, _exported(server.api):
-        import_module("flows.campaign")  # Prefect and our flows take a second to import; the server starts meanwhile
-        server.await_health()
-        _ensure_limits(settings)
-        yield server.url
+
+        yield await_api
 
 
 @contextmanager
@@ -253,4 +270,4 @@ async def _await_recorded(state: Any) -> None:
             runs = await client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
             if runs and all(run.state is not None and run.state.is_final() for run in runs):
                 return
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(_RECORDED_POLL_SECONDS)

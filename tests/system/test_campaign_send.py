@@ -6,9 +6,11 @@ import csv
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from PIL import Image
@@ -69,11 +71,21 @@ def test_ten_thousand_rows_reach_everybody_once_and_a_second_run_nobody(
     assert len(rejects) == 1 + 137 + 240
 
     assert processes_of(desk) == [], "the Prefect server that was started for the run is gone"
+    for table in ("task_run", "flow_run"):
+        assert states_in_prefect(desk, table) == {"COMPLETED"}, f"{table}: it had recorded all before it was stopped"
 
     second = desk.run("campaign", "send", file.name, "--json", **prefect_variables)
     assert (second.code, second.json["totals"]) == (0, status["totals"])
     assert told(box_url, "truth")["send_requests"] == truth["send_requests"]
     assert told(box_url, "truth")["requests"]["files/add"] == 2
+
+
+def test_a_server_of_its_own_starts_while_the_file_is_read_and_is_gone_when_that_is_refused(desk: Desk) -> None:
+    ended = desk.run("campaign", "send", "sale.toml", PREFECT_API_URL="")
+    assert "sale.toml does not exist" in ended.err
+    assert (ended.code, ended.out) == (2, "")
+    assert [*desk.folder.rglob("server.log")], "it had been started"
+    assert processes_of(desk) == []
 
 
 # What stops it: variables of the run, faults, the credit, words of the reason.
@@ -183,6 +195,11 @@ def assert_the_next_run_finishes(desk: Desk, url: str) -> None:
     assert finished.json["totals"]["accepted"] == 1_600
     assert finished.json["balanced"]
     assert (truth["accepted"], truth["twice"]) == (1_600, 0)
+
+
+def states_in_prefect(desk: Desk, table: str) -> set[str]:
+    with closing(sqlite3.connect(next(desk.folder.rglob("prefect.db")))) as prefect:
+        return {state for (state,) in prefect.execute(f"SELECT DISTINCT state_type FROM {table}")}
 
 
 def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
