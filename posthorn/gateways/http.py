@@ -45,6 +45,7 @@ from posthorn.errors import (
     Unreachable,
 )
 from posthorn.gateways.closing import Closing
+from posthorn.gateways.network import OneConnection
 
 MAX_ANSWER_BYTES = 1024 * 1024
 """The longest answer that is read, unless a call names its own bound. Parsed, it can take twenty times its size."""
@@ -187,12 +188,11 @@ class Trace:
 
 
 class HttpClients(Closing):
-    """One connection for each request that may be in flight, each in its own pool; they share one TLS context.
+    """One connection for each request that may be in flight; they share one TLS context.
 
-    httpx's pool walks all its connections several times for each request, so a pool of one is the cheapest.
-
-    Requests go to httpx's transports as they are. What its client would add, this product must not have (redirects, cookies,
-    a proxy or a ``.netrc`` of the environment), and it took a third of a request's time.
+    Requests go to transports as they are: ours of ``network.py``, or httpx's own if there is a proxy. What httpx's client
+    would add, this product must not have (redirects, cookies, a proxy or a ``.netrc`` of the environment), and it took a
+    third of a request's time.
 
     ``timeout_seconds`` bounds each exchange as a whole; waiting for a free place does not count. ``keepalive_seconds`` is
     how long an idle connection is kept, 0 for one request per connection: keep it well under the shortest idle time a server
@@ -218,10 +218,10 @@ class HttpClients(Closing):
         self._tunnels = proxy is not None and proxy.startswith("http")  # socks writes nothing that looks like a request
         self._through = "" if proxy is None else " through the proxy of POSTHORN_PROXY_URL"
         self._timeout_seconds = timeout_seconds
-        self._traced = transport is None or isinstance(transport, httpx.AsyncHTTPTransport)
-        # TCP and TLS each get less than half of the whole, so that they end by themselves: httpcore leaks a socket whose TLS
-        # handshake is cancelled from outside.
-        self._timeouts = httpx.Timeout(timeout_seconds, connect=0.4 * timeout_seconds).as_dict()
+        self._traced = transport is None or isinstance(transport, (httpx.AsyncHTTPTransport, OneConnection))
+        # TCP and TLS each get less than half of the whole, so that they end by themselves: behind a proxy, httpcore leaks a
+        # socket whose TLS handshake is cancelled from outside. The rest is bounded by the whole, which always ends first.
+        self._timeouts = {"connect": 0.4 * timeout_seconds}
         self._transports = [transport or _transport(keepalive_seconds, proxy) for _ in range(concurrency)]
         self._free = list(self._transports)  # the last one used is the next one: its connection is still warm
         self._places = asyncio.Semaphore(concurrency)
@@ -372,14 +372,11 @@ async def _fetch(transport: httpx.AsyncBaseTransport, request: httpx.Request, ma
     return HttpAnswer(response.status_code, response.headers, bytes(trace.body))
 
 
-def _transport(keepalive_seconds: float, proxy: str | None) -> httpx.AsyncHTTPTransport:
-    keepalive_seconds = keepalive_seconds if proxy is None else 0
-    limits = httpx.Limits(
-        max_connections=1,
-        max_keepalive_connections=1 if keepalive_seconds else 0,
-        keepalive_expiry=keepalive_seconds,
-    )
-    through = None if proxy is None else httpx.Proxy(proxy, ssl_context=_tls() if proxy.startswith("https") else None)
+def _transport(keepalive_seconds: float, proxy: str | None) -> httpx.AsyncBaseTransport:
+    if proxy is None:
+        return OneConnection(_tls(), keepalive_seconds)
+    through = httpx.Proxy(proxy, ssl_context=_tls() if proxy.startswith("https") else None)
+    limits = httpx.Limits(max_connections=1, max_keepalive_connections=0)
     return httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False, http1=True, http2=False, limits=limits, proxy=through)
 
 

@@ -125,7 +125,7 @@ def serial(count: str) -> dict[str, Any]:
 
 
 _PLACES = {
-    "HTTP: httpx, httpcore, h11, anyio, sockets": r"httpx|httpcore|h11|anyio|sniffio|_socket|gateways/http",
+    "HTTP: httpx, httpcore, h11, anyio, sockets": r"httpx|httpcore|h11|anyio|sniffio|_socket|gateways/(http|network)",
     "reading and building: the gateway, orjson": r"gateways/serwersms|orjson|models\.py",
     "the spool": r"ledger/spool|posix\.(write|fstat)",
     "the loop, waiting for the ledger's thread": r"asyncio|selectors|_queue|contextvars|writer\.py",

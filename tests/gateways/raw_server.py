@@ -53,17 +53,18 @@ Behaviour = Callable[[Conversation], Awaitable[None]]
 class RawServer:
     """Runs ``behave`` for each connection; counts connections and keeps each request that was read whole."""
 
-    def __init__(self, behave: Behaviour, tls: ssl.SSLContext | None = None) -> None:
-        self._behave, self._tls = behave, tls
+    def __init__(self, behave: Behaviour, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
+        self._behave, self._tls, self._host = behave, tls, host
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections = 0
         self.executed: list[bytes] = []
         self.heard = asyncio.Event()  # set with each request that was read whole
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
-        host, port = self._server.sockets[0].getsockname()
-        self.url = f"{'https' if self._tls else 'http'}://{host}:{port}"
+        self._server = await asyncio.start_server(self._accept, self._host, 0, ssl=self._tls)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self.url = f"{'https' if self._tls else 'http'}://{host}:{self.port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -63,6 +63,16 @@ async def eof_in_the_tls_handshake():
 
 
 @contextlib.asynccontextmanager
+async def reset_in_the_tls_handshake():
+    async def behave(talk: Conversation) -> None:
+        await talk.reader.read(1)
+        talk.reset()
+
+    async with RawServer(behave) as server:
+        yield server.url.replace("http:", "https:")
+
+
+@contextlib.asynccontextmanager
 async def stalled_tls_handshake():
     async with RawServer(Conversation.forever) as server:
         yield server.url.replace("http:", "https:")
@@ -92,6 +102,7 @@ NOTHING_WRITTEN = {
     "connection refused": refused_connection,
     "SYN never answered": unanswered_syn,
     "EOF in the TLS handshake": eof_in_the_tls_handshake,
+    "RST in the TLS handshake": reset_in_the_tls_handshake,
     "TLS handshake stalls": stalled_tls_handshake,
     "TLS to a plain port": tls_to_a_plain_port,
 }

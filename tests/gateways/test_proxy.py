@@ -13,6 +13,7 @@ import pytest
 
 from posthorn.errors import OutcomeUnknown, Unreachable
 from posthorn.gateways.http import HttpClients, Trace
+from posthorn.gateways.network import OneConnection
 from posthorn.gateways.registry import by_name
 from posthorn.settings import Settings, SettingsError, load_settings
 from tests.conftest import sandbox_settings
@@ -74,14 +75,19 @@ async def through(proxy_url: str, **options: object) -> AsyncIterator[HttpClient
     """As a gateway is, but that it believes the test's certificate."""
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-    transport = httpx.AsyncHTTPTransport(verify=trusting, proxy=httpx.Proxy(proxy_url), trust_env=False)
+    to_proxy = httpx.Proxy(proxy_url, ssl_context=trusting if proxy_url.startswith("https") else None)
+    transport = httpx.AsyncHTTPTransport(verify=trusting, proxy=to_proxy, trust_env=False)
     given = {"concurrency": 1, "timeout_seconds": PATIENCE, "proxy": proxy_url, "transport": transport} | options
     async with HttpClients("Acme", **given) as clients:
         yield clients
 
 
-async def test_a_request_goes_through_the_tunnel_and_its_answer_comes_back(self_signed: ssl.SSLContext) -> None:
-    async with RawServer(saying(ok(b"taken")), self_signed) as provider, RawServer(tunnel) as proxy:
+@pytest.mark.parametrize("to_proxy", ["plain", "TLS"])
+async def test_a_request_goes_through_the_tunnel_and_its_answer_comes_back(
+    to_proxy: str, self_signed: ssl.SSLContext
+) -> None:
+    tls = self_signed if to_proxy == "TLS" else None
+    async with RawServer(saying(ok(b"taken")), self_signed) as provider, RawServer(tunnel, tls) as proxy:
         trace = Trace()
         async with through(proxy.url) as clients:
             answer = await clients.exchange("POST", provider.url, repeatable=False, trace=trace, content=REQUEST)
@@ -139,8 +145,7 @@ async def test_each_request_has_a_tunnel_of_its_own() -> None:
     async with RawServer(tunnel) as proxy:
         settings = Settings(proxy_url=proxy.url, serwersms={"base_url": "https://127.0.0.9:9", "token": "token"})
         gateway = by_name("serwersms").open(settings)
-        clients = gateway._http
-        assert clients._transports[0]._pool._max_keepalive_connections == 1  # loopback: direct, as ever
+        assert isinstance(gateway._http._transports[0], OneConnection)  # loopback: direct, as ever
         await gateway.aclose()
     clients = HttpClients("Acme", concurrency=1, timeout_seconds=1, keepalive_seconds=0.25, proxy="http://127.0.0.1:9")
     assert clients._transports[0]._pool._max_keepalive_connections == 0
