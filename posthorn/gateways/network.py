@@ -36,8 +36,7 @@ _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
 class OneConnection(httpx.AsyncBaseTransport):
     """Takes one request at a time: on the last one's connection while it is warm, else on a new one.
 
-    Half of what httpx's transport does, whose pool asks all its connections several times for each request. The trace is the
-    same: the pool adds nothing to it.
+    httpx's own has a pool, which asks all its connections several times for each request. It adds nothing to the trace.
     """
 
     def __init__(self, tls: ssl.SSLContext, keepalive_seconds: float) -> None:
@@ -161,13 +160,16 @@ class _Tcp(httpcore.AsyncNetworkStream):
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._loop = asyncio.get_running_loop()
-        self._is_busy = False
+        self._is_busy = self._is_closed = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         with _as_httpcore_says(httpcore.ReadTimeout, httpcore.ReadError), self._busy():
             async with asyncio.timeout(timeout):
                 await asyncio.sleep(0)  # what is there is read at once: a server that never pauses would stop the clock
-                return await self._loop.sock_recv(self._sock, max_bytes)
+                data = await self._loop.sock_recv(self._sock, max_bytes)
+                if self._is_closed:  # the end is ours, and must not pass for the server's
+                    raise ConnectionAbortedError
+                return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         if not buffer:
@@ -177,6 +179,7 @@ class _Tcp(httpcore.AsyncNetworkStream):
                 await self._loop.sock_sendall(self._sock, buffer)
 
     async def aclose(self) -> None:
+        self._is_closed = True
         if self._is_busy:  # in another task: it wakes, fails, and closes
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)

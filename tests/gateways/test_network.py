@@ -19,7 +19,7 @@ from posthorn.errors import OutcomeUnknown, Unreachable
 from posthorn.gateways.http import HttpClients, Trace
 from posthorn.gateways.network import Network, OneConnection
 from tests.gateways.raw_server import OK_HEAD, Behaviour, Conversation, RawServer, ok
-from tests.gateways.test_http_transport import NOTHING_WRITTEN, WRITTEN, no_answer, unanswered_syn
+from tests.gateways.test_http_transport import NOTHING_WRITTEN, WRITTEN, unanswered_syn
 
 BIG = 16_000_000
 PATIENCE = 10.0
@@ -272,10 +272,29 @@ def open_sockets() -> int:
     return found
 
 
-async def test_closed_while_a_request_is_under_way_it_fails_at_once(tls, trusting):
-    async with RawServer(no_answer, tls) as server, client(trusting, timeout_seconds=600) as one:
-        task = asyncio.create_task(one.post(server.url))
-        await server.heard.wait()
+async def answers_without_length(talk: Conversation) -> None:
+    await talk.request()
+    await talk.say(OK_HEAD + b"\r\n{}")
+
+
+CLOSED = {
+    "its body is written": (reads_nothing, "http11.send_request_body.started", {"content": b"x" * BIG}),
+    "the answer is awaited": (hears, "http11.receive_response_headers.started", {}),
+    "an answer without length is read": (answers_without_length, "http11.receive_response_body.started", {}),
+}
+
+
+@pytest.mark.parametrize(("behave", "event", "asked"), CLOSED.values(), ids=CLOSED)
+async def test_the_connections_are_closed_while(behave, event, asked, tls, trusting):
+    async def on(talk: Conversation) -> None:
+        await behave(talk)
+        await talk.forever()
+
+    trace = Recorded(event)
+    async with RawServer(on, tls) as server, client(trusting, timeout_seconds=600) as one:
+        task = asyncio.create_task(one.post(server.url, trace=trace, **asked))
+        await trace.reached.wait()
+        await asyncio.sleep(0)
         await one.clients.aclose()
         with pytest.raises(OutcomeUnknown):
             await asyncio.wait_for(task, PATIENCE)
