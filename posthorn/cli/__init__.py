@@ -6,14 +6,13 @@ import gc
 import sys
 from collections.abc import Sequence
 
-_ALLOCATIONS_PER_COLLECTION = 200_000
+ALLOCATIONS_PER_COLLECTION = 200_000
+"""The default makes a quick command slow: garbage collection scans everything that is imported."""
 
 
 def main() -> None:
     """Run the command line. Exit codes: 0 accounted for, 1 unexpected, 2 input or settings, 3 attention, 4 stopped."""
-    gc.set_threshold(
-        _ALLOCATIONS_PER_COLLECTION
-    )  # the default makes a quick command slow: it scans everything that is imported
+    gc.set_threshold(ALLOCATIONS_PER_COLLECTION)
     from posthorn.process.crash import run_to_exit_code
     from posthorn.process.surroundings import lost_output, settle
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import cProfile
+import gc
 import json
 import pstats
 import re
@@ -14,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from posthorn.cli import ALLOCATIONS_PER_COLLECTION
 from posthorn.delivery.deliver import send_pending
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.preparing.tickets import preflight_event
@@ -170,6 +172,7 @@ _VERBS: dict[str, Callable[..., Any]] = {
 
 
 def main(verb: str, *arguments: str) -> None:
+    gc.set_threshold(ALLOCATIONS_PER_COLLECTION)  # as the command does
     figures = _VERBS[verb](*arguments)
     if isinstance(figures, Awaitable):
         figures = asyncio.run(_awaited(figures))
