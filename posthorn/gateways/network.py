@@ -103,8 +103,16 @@ class _Body(httpx.AsyncByteStream):
         try:
             await self._answer.aclose()
         finally:
-            if not (self._is_kept and self._connection.is_idle()):
+            if not (self._is_kept and self._connection.is_idle()) or _holds_more(self._connection):
                 await self._connection.aclose()
+
+
+def _holds_more(connection: httpcore.AsyncHTTPConnection) -> bool:
+    """Whether bytes came with an answer that are behind its end. httpcore would read them as the next request's answer."""
+    http11 = connection._connection  # noqa: SLF001 - it tells nobody
+    assert isinstance(http11, httpcore.AsyncHTTP11Connection)
+    behind, _ = http11._h11_state.trailing_data  # noqa: SLF001
+    return bool(behind)
 
 
 @contextlib.contextmanager

@@ -349,6 +349,27 @@ async def test_a_farewell_that_comes_with_the_answer_is_heeded(self_signed, trus
         assert server.connections == 5
 
 
+SURPLUS = {
+    "an answer": ok(b"nobody's"),
+    "a refusal": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+    "the beginning of an answer": b"HTTP/1.1 400 ",
+    "an empty line": b"\r\n",
+}
+
+
+@pytest.mark.parametrize("surplus", SURPLUS.values(), ids=SURPLUS)
+async def test_what_comes_behind_an_answer_is_not_the_next_requests_answer(surplus, tls, trusting):
+    async def behave(talk: Conversation) -> None:
+        while True:
+            body = (await talk.request()).split(b"\r\n\r\n", 1)[1]
+            await talk.say(ok(body) + surplus)
+
+    async with RawServer(behave, tls) as server, client(trusting, WARM) as one:
+        for body in (b"first", b"second", b"third"):
+            assert await one.post(server.url, body) == body
+        assert server.connections == 3
+
+
 async def test_a_request_to_another_server_closes_the_kept_connection(tls, trusting):
     served = Served(answering)
     async with RawServer(served, tls) as server, RawServer(answering) as other, client(trusting, WARM) as one:
