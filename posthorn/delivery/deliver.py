@@ -25,7 +25,7 @@ from posthorn.delivery.settling.reconcile import reconcile, seconds_to_next_look
 from posthorn.delivery.settling.restore_check import check_not_restored
 from posthorn.delivery.settling.withdraw import withdraw_unwanted
 from posthorn.delivery.suppression.optouts import take_refusals
-from posthorn.ledger import copies, sending
+from posthorn.ledger import claiming, copies, sending
 
 BATCHES_AT_ONCE = 4
 """While the last requests of one batch are answered, the next are under way."""
@@ -113,7 +113,7 @@ async def send_pending(run: AnyRun, exchange: Exchange, steps: Steps = PLAIN) ->
     Raises:
         Stopped: the ledger is, or seems, older than what was sent; nothing was sent.
     """
-    pending = await run.do(sending.pending_chunks, run.delivery)
+    pending = await run.do(claiming.pending_chunks, run.delivery)
     if not pending:
         return 0
     await steps.check_not_restored(run)
@@ -173,7 +173,7 @@ async def _settle(run: CampaignRun, steps: Steps) -> None:
         await run.refresh()
         if run.is_stopped():
             break
-        if await run.do(sending.pending_chunks, run.delivery):
+        if await run.do(claiming.pending_chunks, run.delivery):
             await note_last_look(run)  # before the second request leaves: this process may die after it
             await send_all(run, steps)
         elif seconds is None or not await wait_unless_stopped(run, seconds):
@@ -197,4 +197,4 @@ async def _others_are_at_work(run: CampaignRun) -> bool:
         return False
     if abandoned := await run.do(sending.abandon_dead, run.delivery):
         _logger.warning("%d chunks were under way in a process that has died; they are unknown now", abandoned)
-    return bool(await run.do(sending.in_flight, run.delivery) or await run.do(sending.pending_chunks, run.delivery))
+    return bool(await run.do(sending.in_flight, run.delivery) or await run.do(claiming.pending_chunks, run.delivery))

@@ -22,7 +22,7 @@ from posthorn.delivery.limits.hours import effective_hours, is_wider, own_hours
 from posthorn.errors import GatewayError, InputError
 from posthorn.gateways.descriptor import Account, Descriptor
 from posthorn.gateways.registry import by_name
-from posthorn.ledger import costs, deliveries, history, media, sending, totals, waves
+from posthorn.ledger import claiming, costs, deliveries, history, media, totals, waves
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.store.engine import Ledger, open_ledger
 from posthorn.models import Kind, Media
@@ -82,7 +82,7 @@ def question_page(asked: Question) -> str:
 def question(ledger: Ledger, delivery: Delivery, content_hash: str, settings: Settings) -> Question:
     """What a person who decides about a delivery is shown; the provider is asked for the credit that is left."""
     counted = totals.totals(ledger, delivery)
-    requests = len(sending.pending_chunks(ledger, delivery))
+    requests = len(claiming.pending_chunks(ledger, delivery))
     items = [item.media for item in media.of(ledger, delivery)]
     rejected = counted["invalid"] + counted["duplicate"]
     again = to_send_again(ledger, delivery, counted)

@@ -17,7 +17,7 @@ from posthorn.delivery.preparing.verify import verify_credit, verify_media
 from posthorn.delivery.running.run import open_delivery, open_run
 from posthorn.delivery.settling.report import pull_reports
 from posthorn.errors import AlreadyRunning, DeliveryNotFound, FileChanged, GatewayError, LedgerError, Stopped
-from posthorn.ledger import sending
+from posthorn.ledger import claiming
 from posthorn.settings import Settings
 
 FINISHED = 0
@@ -68,7 +68,7 @@ async def _deliver(file: Path, settings: Settings) -> int:
             await verify_credit(run)
             await verify_media(run)
             await deliver_campaign(run)
-            pending = await run.do(sending.pending_chunks, run.delivery)
+            pending = await run.do(claiming.pending_chunks, run.delivery)
             if run.is_stopped() or pending:
                 print(f"stopped: {run.stopped}; {len(pending)} chunks are pending")
                 return STOPPED

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from posthorn.content.definition import CampaignContent, EventContent
-from posthorn.ledger import deliveries, planning, sending, totals
+from posthorn.ledger import claiming, deliveries, planning, totals
 from posthorn.ledger.claims import Claim
 from posthorn.ledger.costs import FREE, Limits
 from posthorn.ledger.deliveries import Delivery, delivery_of
@@ -99,8 +99,8 @@ def claim_one(
     watch: Watch | None = None,
     limits: Limits = FREE,
 ) -> Claim | None:
-    """The next claim, as ``sending.claim`` makes it; None if there is none left."""
-    return next(iter(sending.claim(ledger, campaign, owner, first, last, watch, limits)), None)
+    """The next claim, as ``claiming.claim`` makes it; None if there is none left."""
+    return next(iter(claiming.claim(ledger, campaign, owner, first, last, watch, limits)), None)
 
 
 def first_chunk(ledger: Ledger, campaign: Delivery) -> int:

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.errors import DeliveryNotFound, LedgerError
-from posthorn.ledger import deliveries, sending, suppression
+from posthorn.ledger import claiming, deliveries, sending, suppression
 from posthorn.ledger.claims import Claim
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
@@ -63,13 +63,13 @@ def test_several_that_are_claimed_at_once_are_what_one_after_the_other_would_be(
     campaign = planned(ledger, 45)
     first = claimed(ledger, campaign)
     sending.record(ledger, first, answer(first, UNKNOWN, UNKNOWN, sending.MessageState.PENDING))
-    several = sending.claim(ledger, campaign, OWNER, 1, LATEST, most=3)
+    several = claiming.claim(ledger, campaign, OWNER, 1, LATEST, most=3)
     assert [(one.epoch, one.positions) for one in several] == [(2, (9,)), (1, tuple(range(10))), (1, tuple(range(10)))]
     assert [one.phones[0] - FIRST_PHONE for one in several] == [9, 10, 20]
     assert [attempts(ledger, one.chunk_id) for one in several] == [["answered", "sending"], ["sending"], ["sending"]]
-    rest = sending.claim(ledger, campaign, OWNER, 1, LATEST, most=16)
+    rest = claiming.claim(ledger, campaign, OWNER, 1, LATEST, most=16)
     assert [[phone - FIRST_PHONE for phone in one.phones] for one in rest] == [[*range(30, 40)], [*range(40, 45)]]
-    assert sending.claim(ledger, campaign, OWNER, 1, LATEST, most=16) == []
+    assert claiming.claim(ledger, campaign, OWNER, 1, LATEST, most=16) == []
     everything_adds_up(ledger)
 
 
@@ -108,7 +108,7 @@ def test_eight_threads_claim_each_chunk_once(most: int, ledger: Ledger) -> None:
     found: list[int] = []
 
     def work(number: int) -> None:
-        while claims := sending.claim(ledger, campaign, f"{OWNER}-{number}", 1, LATEST, most=most):
+        while claims := claiming.claim(ledger, campaign, f"{OWNER}-{number}", 1, LATEST, most=most):
             assert len(claims) <= most
             found.extend(one.chunk_id for one in claims)
 
@@ -159,7 +159,7 @@ def test_a_claim_does_not_wait_for_a_chunk_that_another_is_busy_with(postgres_le
         )
         assert [
             one.chunk_id - first_chunk(postgres_ledger, campaign)
-            for one in sending.claim(postgres_ledger, campaign, OWNER, 1, LATEST, most=3)
+            for one in claiming.claim(postgres_ledger, campaign, OWNER, 1, LATEST, most=3)
         ] == [1, 2]
 
 
@@ -176,12 +176,12 @@ def test_nothing_is_claimed_of_a_run_that_was_stopped_until_it_is_started_again(
 
 def test_what_may_stop_a_delivery_is_asked_again_while_its_claims_wait(url: str, ledger: Ledger) -> None:
     campaign = planned(ledger, 30)
-    assert sending.asked_again(ledger, campaign) == (campaign, 0)
+    assert claiming.asked_again(ledger, campaign) == (campaign, 0)
     with another(url) as other:
         suppression.add(other, [OptOut(Phone(FIRST_PHONE), Scope.MARKETING, "reply", "STOP")], by="ops")
         deliveries.stop_run(other, campaign, because="a helper found the account locked")
         deliveries.cancel(other, campaign)
-    now, newest = sending.asked_again(ledger, campaign)
+    now, newest = claiming.asked_again(ledger, campaign)
     assert (now.stopped_because, now.cancelled_at is None, newest) == ("a helper found the account locked", False, 1)
     with pytest.raises(DeliveryNotFound, match="sale is gone"):
-        sending.asked_again(ledger, dataclasses.replace(campaign, id=campaign.id + 1))
+        claiming.asked_again(ledger, dataclasses.replace(campaign, id=campaign.id + 1))

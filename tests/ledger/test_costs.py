@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-from posthorn.ledger import amending, costs, deliveries, reconciling, resolving, sending
+from posthorn.ledger import amending, claiming, costs, deliveries, reconciling, resolving, sending
 from posthorn.ledger.claims import Claim
 from posthorn.ledger.costs import Cap, CapReached, Limits, Nearing
 from posthorn.ledger.deliveries import Delivery
@@ -80,7 +80,7 @@ def test_a_claim_beyond_the_cap_is_not_made_and_leaves_no_trace(ledger: Ledger) 
     assert (reached.value.spent, reached.value.cost) == (2 * EURO, EURO)
     assert kept(ledger) == {most.scope: 2 * EURO}
     assert deliveries.find(ledger, "sale") is not None
-    third = sending.pending_chunks(ledger, campaign)
+    third = claiming.pending_chunks(ledger, campaign)
     assert (len(third), attempts(ledger, third[0])) == (1, [])
     everything_adds_up(ledger)
 
@@ -90,10 +90,10 @@ def test_several_that_together_go_beyond_the_cap_are_not_claimed(ledger: Ledger)
     limits = Limits(caps=(cap(2.5),), tariff=TARIFF)
     assert claim(ledger, campaign, cap(2.5)) is not None
     with pytest.raises(CapReached) as reached:
-        sending.claim(ledger, campaign, OWNER, 1, LATEST, limits=limits, most=2)
+        claiming.claim(ledger, campaign, OWNER, 1, LATEST, limits=limits, most=2)
     assert (reached.value.spent, reached.value.cost) == (EURO, 2 * EURO)
-    assert [len(attempts(ledger, chunk)) for chunk in sending.pending_chunks(ledger, campaign)] == [0, 0]
-    assert len(sending.claim(ledger, campaign, OWNER, 1, LATEST, limits=limits, most=1)) == 1
+    assert [len(attempts(ledger, chunk)) for chunk in claiming.pending_chunks(ledger, campaign)] == [0, 0]
+    assert len(claiming.claim(ledger, campaign, OWNER, 1, LATEST, limits=limits, most=1)) == 1
     everything_adds_up(ledger)
 
 
@@ -195,7 +195,7 @@ def test_counting_anew_waits_for_a_claim_that_is_being_committed(ledger: Ledger,
             costs.reserve(connection, [most], EURO)
             connection.execute(
                 tables.chunk.update()
-                .where(tables.chunk.c.id.in_(sending.pending_chunks(other, campaign)[:1]))
+                .where(tables.chunk.c.id.in_(claiming.pending_chunks(other, campaign)[:1]))
                 .values(state=1, claimed_at=1.0)
             )
             thread = threading.Thread(target=lambda: counted.append(costs.count_anew(other, most, TARIFFS)))

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from posthorn.ledger import deliveries, erasing, planning, refusals, sending, suppression, totals
+from posthorn.ledger import claiming, deliveries, erasing, planning, refusals, sending, suppression, totals
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.planning import NewDelivery, Row
 from posthorn.ledger.store import tables
@@ -177,7 +177,7 @@ def test_a_chunk_of_nobody_is_done_when_planned(ledger: Ledger) -> None:
 def test_a_campaign_of_nobody_is_finished(ledger: Ledger) -> None:
     opt_out(ledger, range(30))
     campaign = planned(ledger, 30)
-    assert sending.pending_chunks(ledger, campaign) == []
+    assert claiming.pending_chunks(ledger, campaign) == []
     assert totals.status(ledger, campaign)["state"] == "finished"
 
 
@@ -232,7 +232,7 @@ def test_a_chunk_of_which_nobody_is_left_closes_without_an_attempt(ledger: Ledge
 def test_of_several_that_are_claimed_at_once_those_of_which_nobody_is_left_close(ledger: Ledger) -> None:
     campaign = planned(ledger, 40)
     opt_out(ledger, [3, *range(10, 20)])
-    claims = sending.claim(ledger, campaign, OWNER, 1, LATEST, most=3)
+    claims = claiming.claim(ledger, campaign, OWNER, 1, LATEST, most=3)
     assert [[one - FIRST_PHONE for one in claim.phones] for claim in claims] == [
         [line for line in range(10) if line != 3],
         [*range(20, 30)],
@@ -241,7 +241,7 @@ def test_of_several_that_are_claimed_at_once_those_of_which_nobody_is_left_close
     assert attempts(ledger, first_chunk(ledger, campaign) + 1) == []
     assert states(ledger, campaign) == {"pending": 29, "suppressed": 11}
     opt_out(ledger, range(30, 40))
-    assert sending.claim(ledger, campaign, OWNER, 1, LATEST, most=3) == []
+    assert claiming.claim(ledger, campaign, OWNER, 1, LATEST, most=3) == []
     assert states(ledger, campaign) == {"pending": 19, "suppressed": 21}
 
 

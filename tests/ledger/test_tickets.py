@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.errors import LedgerError
-from posthorn.ledger import planning, resolving, sending, tickets
+from posthorn.ledger import claiming, planning, resolving, sending, tickets
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.news import News, apply_parked, take_news
 from posthorn.ledger.planning import NewDelivery, Row
@@ -60,7 +60,7 @@ def by_code(ledger: Ledger, event: Delivery) -> dict[str, tuple[MessageState, st
 def test_a_claim_knows_the_code_and_the_fields_of_its_ticket(ledger: Ledger) -> None:
     event = gala(ledger)
     assert claimed(ledger, event).tickets == (("A-0", {"seat": "1"}),)
-    others = sending.claim(ledger, event, OWNER, 1, LATEST, most=5)
+    others = claiming.claim(ledger, event, OWNER, 1, LATEST, most=5)
     assert [(one.phones[0] - FIRST_PHONE, one.tickets) for one in others] == [
         (0, (("A-1", {}),)),
         (2, (("A-2", {}),)),

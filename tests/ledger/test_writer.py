@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from posthorn.errors import LedgerError
-from posthorn.ledger import sending
+from posthorn.ledger import claiming, sending
 from posthorn.ledger.spool import Spool, import_spool, keep_answer
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
@@ -97,7 +97,7 @@ async def test_when_the_commit_fails_every_caller_is_told_and_nothing_has_happen
 
 def _in_one_group(ledger: Ledger, campaign) -> None:
     with ledger.group():
-        assert len(sending.claim(ledger, campaign, OWNER, 1, LATEST, most=2)) == 2
+        assert len(claiming.claim(ledger, campaign, OWNER, 1, LATEST, most=2)) == 2
         spoil_the_commit(ledger)
 
 

@@ -27,7 +27,7 @@ from posthorn.delivery.running.waiting import board, clock_time
 from posthorn.errors import Halted, LedgerError, NotRunning, Stopped, Waits
 from posthorn.gateways.contract import CampaignGateway, TicketGateway
 from posthorn.gateways.registry import by_name
-from posthorn.ledger import claims, deliveries, sending
+from posthorn.ledger import claiming, claims, deliveries, sending
 from posthorn.ledger.deliveries import Delivery, PlannedCampaign, PlannedEvent
 from posthorn.ledger.departures import Departures, sweep
 from posthorn.ledger.marks import Mark
@@ -140,7 +140,7 @@ class Run(Generic[_G, _D_co]):
 
         The campaign's content stays what it was, for the requests that are made of it.
         """
-        now, self.ahead.listed = await self.do(sending.asked_again, self.delivery)
+        now, self.ahead.listed = await self.do(claiming.asked_again, self.delivery)
         self._stop_as(now)
 
     def _stop_as(self, delivery: Delivery) -> None:

@@ -10,7 +10,7 @@ import time
 
 from posthorn.delivery.running.run import AnyRun
 from posthorn.errors import ClaimGone, HeldBack, LedgerError, Stopped, Unreachable
-from posthorn.ledger import sending
+from posthorn.ledger import claiming
 from posthorn.ledger.claims import Claim
 from posthorn.ledger.store.engine import Ledger
 
@@ -69,4 +69,4 @@ def _is_fresh(proven_at: float) -> bool:
 
 
 def _is_ours(ledger: Ledger, run: AnyRun, claimed: Claim) -> bool:
-    return ledger.locks.still_held(run.sending_lock_key) and sending.stands(ledger, claimed)
+    return ledger.locks.still_held(run.sending_lock_key) and claiming.stands(ledger, claimed)

@@ -33,7 +33,7 @@ from posthorn.errors import (
     Waits,
 )
 from posthorn.gateways.contract import Before
-from posthorn.ledger import deliveries, sending
+from posthorn.ledger import claiming, deliveries, sending
 from posthorn.ledger.claims import Claim, ClaimLost
 from posthorn.ledger.costs import CapReached
 from posthorn.ledger.deliveries import PlannedCampaign
@@ -204,7 +204,7 @@ def _claim_within_budget(ledger: Ledger, run: AnyRun, batch: _Batch, most: int) 
     while True:
         try:
             limits = run.budget.limits()
-            return sending.claim(ledger, run.delivery, run.owner, batch.first, batch.last, run.watch, limits, most=most)
+            return claiming.claim(ledger, run.delivery, run.owner, batch.first, batch.last, run.watch, limits, most=most)
         except CapReached as reached:
             if most == 1:
                 run.budget.make_room(ledger, reached)

@@ -14,7 +14,7 @@ from posthorn.delivery.planning.merge import Consent, MissingRows
 from posthorn.delivery.planning.plan import plan_file
 from posthorn.delivery.running.run import open_lookup
 from posthorn.errors import DeliveryChanged, InputError, LedgerError, NotMerged
-from posthorn.ledger import deliveries, erasing, resolving, sending
+from posthorn.ledger import claiming, deliveries, erasing, resolving, sending
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.merging import Position, take_out
 from posthorn.ledger.resolving import Which
@@ -139,7 +139,7 @@ def test_interleaved_waves_of_two_deliveries_keep_to_themselves(settings: Settin
         deliveries.cancel(ledger, one)
         erasing.erase(ledger, one)
         erasing.mark_erased(ledger, one)
-        assert len(sending.pending_chunks(ledger, two)) == 3
+        assert len(claiming.pending_chunks(ledger, two)) == 3
     assert counted(status_of("first", settings)) == {"cancelled": 60}
     assert counted(status_of("second", settings)) == {"pending": 60}
 

@@ -16,7 +16,7 @@ from posthorn.delivery.sending import send
 from posthorn.delivery.sending.exchange import campaign_exchange
 from posthorn.delivery.sending.send import MAX_BATCHES, Exchange, batches, send_batch
 from posthorn.errors import CreditExhausted
-from posthorn.ledger import sending
+from posthorn.ledger import claiming
 from posthorn.ledger.claims import Claim
 from posthorn.sandbox.server import Sandbox
 from tests.conftest import sandbox_settings
@@ -45,7 +45,7 @@ async def test_a_chunk_that_was_not_taken_is_sent_by_its_own_batch_although_no_o
         await verify_media(run)
         exchange = await campaign_exchange(run)
         assert await send_batch(run, exchange, 1, LATEST) == 2
-        assert await run.do(sending.pending_chunks, run.delivery) == []
+        assert await run.do(claiming.pending_chunks, run.delivery) == []
 
 
 async def test_the_first_batch_that_fails_for_good_is_the_last(box: Sandbox, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ async def test_the_first_batch_that_fails_for_good_is_the_last(box: Sandbox, tmp
         raise CreditExhausted("no credit left")
 
     async with open_run(campaign.name, settings=settings) as run:
-        assert len(list(batches(await run.do(sending.pending_chunks, run.delivery), run.concurrency))) > BATCHES_AT_ONCE
+        assert len(list(batches(await run.do(claiming.pending_chunks, run.delivery), run.concurrency))) > BATCHES_AT_ONCE
         await upload_media(run)
         await verify_media(run)
         with pytest.raises(CreditExhausted):
@@ -94,13 +94,13 @@ async def test_claims_that_are_asked_for_at_once_are_one_question(
 ) -> None:
     settings = sandbox_settings(box.url, tmp_path, concurrency=4, chunk_size=5)
     campaign = plan_file(write_campaign(tmp_path, numbers(200), test="true"), settings)
-    claim, asked = sending.claim, []
+    claim, asked = claiming.claim, []
 
     def counted(*given: Any, most: int, **named: Any) -> list[Claim]:
         asked.append(most)
         return claim(*given, most=most, **named)
 
-    monkeypatch.setattr(sending, "claim", counted)
+    monkeypatch.setattr(claiming, "claim", counted)
     async with open_run(campaign.name, test=True, settings=settings) as run:
         await upload_media(run)
         await verify_media(run)

@@ -13,7 +13,7 @@ from posthorn.delivery.sending.send import send_batch
 from posthorn.delivery.settling.restore_check import check_not_restored
 from posthorn.errors import OutcomeUnknown, SlowDown, Stopped
 from posthorn.gateways.http import Before
-from posthorn.ledger import listing, sending
+from posthorn.ledger import claiming, listing
 from posthorn.ledger.claims import Claim
 from posthorn.models import Answer, MessageState, Receipt
 from posthorn.settings import Settings
@@ -72,11 +72,11 @@ async def test_a_pause_that_the_provider_asks_for_holds_everybody_back(sale: str
         assert exchange.requests == 1
         run.stop(Stopped("enough"))
         await sending_it
-        assert len(await run.do(sending.pending_chunks, run.delivery)) == 2
+        assert len(await run.do(claiming.pending_chunks, run.delivery)) == 2
 
 
 async def test_an_unknown_outcome_is_never_released(sale: str, settings: Settings) -> None:
     async with open_run(sale, settings=settings) as run:
         await send(run, Exchange(error=OutcomeUnknown("no answer", slows_all=False)))
-        assert await run.do(sending.pending_chunks, run.delivery) == []
+        assert await run.do(claiming.pending_chunks, run.delivery) == []
         assert {one.state for one in listing.messages(run.ledger, run.delivery)} == {"unknown"}

@@ -21,7 +21,7 @@ from posthorn.delivery.settling.due import going_on
 from posthorn.delivery.settling.report import pull_reports_of
 from posthorn.delivery.settling.withdraw import cancel_delivery
 from posthorn.errors import DeliveryChanged, InputError
-from posthorn.ledger import deliveries, sending, totals, waves
+from posthorn.ledger import claiming, deliveries, sending, totals, waves
 from posthorn.ledger.deliveries import Delivery
 from posthorn.ledger.sampling import Sampled
 from posthorn.ledger.store.engine import Ledger
@@ -264,7 +264,7 @@ async def test_whoever_is_killed_in_the_canary_goes_on_with_the_canary(
     try:
         one = deliveries.get(ledger, "sale")
         assert claim_one(ledger, one, "host-1-dead", 1, 10**9) is not None, "and its process dies"
-        assert len(sending.pending_chunks(ledger, one)) == 3
+        assert len(claiming.pending_chunks(ledger, one)) == 3
         for _ in range(3):
             assert claim_one(ledger, one, "host-1-dead", 1, 10**9) is not None
         assert claim_one(ledger, one, "host-1-dead", 1, 10**9) is None, "no more than the canary, whoever asks"
