@@ -69,7 +69,8 @@ def _add_exceptions(*hosts: str) -> None:
 
 def _problem() -> str | None:
     """What the HTTP client, made as Prefect makes it, says about the proxies; None if it accepts them."""
-    if not names() and set(os.environ["NO_PROXY"].split(",")) <= {*_LOOPBACK_NAMES}:
+    exceptions = {host for name in ("NO_PROXY", "no_proxy") for host in os.environ.get(name, "*").split(",")}
+    if not names() and exceptions <= {"*", *_LOOPBACK_NAMES}:
         return None  # the client, which takes a while to import, finds nothing of the operator's here
 
     import httpx  # see the package

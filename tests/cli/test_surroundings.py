@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from posthorn.process.proxies import UnusableProxy, settle_for, spare_loopback
 from posthorn.process.surroundings import refusal
 from tests.commands import COMMAND, PATIENCE_SECONDS, Desk, Ended
 from tests.delivery.journey import numbers, write_campaign
@@ -221,6 +222,21 @@ def test_a_proxy_that_a_server_elsewhere_would_need_is_refused_by_its_name(sale:
     assert_in_words(ended)
     assert "posthorn: ALL_PROXY: the Prefect client cannot use it: socks needs a library" in ended.err
     assert ended.code == 1
+
+
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+def test_who_wants_no_proxy_at_all_may_say_so_in_one_spelling(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "*")
+    monkeypatch.delenv(name.swapcase(), raising=False)
+    spare_loopback()
+    assert os.environ[name] == "*"
+
+
+def test_an_exception_that_is_none_is_named_though_the_other_spelling_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    monkeypatch.setenv("no_proxy", "odd:name")
+    with pytest.raises(UnusableProxy, match="NO_PROXY: the Prefect client cannot use it"):
+        settle_for("https://prefect.example/api")
 
 
 def test_a_nul_or_a_lone_surrogate_never_reaches_a_command() -> None:
