@@ -143,7 +143,7 @@ def _app_with_origin_check() -> ASGIApp:
         from prefect.server.services import task_run_recorder
     # The recorder cuts its interval to whole seconds, and with 0 it burns a core.
     task_run_recorder.int = float  # type: ignore[attr-defined]
-    with _quick_imports():  # it collects garbage once, by itself: not among all that was imported
+    with _quick_imports():  # apart: it calls gc.collect(), which passes over what was imported before
         app = create_app(final=True)
     app.add_middleware(OriginCheck, names=load_settings().own_names())
     return app

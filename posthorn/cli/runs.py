@@ -43,7 +43,7 @@ def prefect_api(settings: Settings) -> Iterator[Callable[[], None]]:
     A server of our own starts while the block goes on: call what is yielded before the first flow, to await it.
 
     Raises:
-        PrefectServerError: the configured server does not answer, or our own does not start.
+        PrefectServerError: the configured server does not answer, or our own does not start; mostly when it is awaited.
     """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # the CLI shows progress and problems itself
     settle_prefect(settings.state_dir)

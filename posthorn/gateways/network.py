@@ -1,4 +1,4 @@
-"""One connection, straight on asyncio's sockets: httpcore speaks HTTP on it and tells its trace, here are only its bytes.
+"""One connection, straight on asyncio's sockets: httpcore speaks HTTP on it and tells its trace; only its bytes are here.
 
 httpcore's own network goes through anyio, which took a fifth of the sending loop's time. Nothing here tries a second time,
 and whatever ends a stage, a cancellation too, leaves no socket open.
@@ -36,7 +36,7 @@ _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
 class OneConnection(httpx.AsyncBaseTransport):
     """Takes one request at a time: on the last one's connection while it is warm, else on a new one.
 
-    httpx's own has a pool, which asks all its connections several times for each request. It adds nothing to the trace.
+    httpx's own has a pool, which asks all its connections several times for each request, and adds nothing to the trace.
     """
 
     def __init__(self, tls: ssl.SSLContext, keepalive_seconds: float) -> None:
@@ -71,7 +71,7 @@ class OneConnection(httpx.AsyncBaseTransport):
         return httpx.Response(answer.status, headers=answer.headers, stream=stream, extensions=answer.extensions)
 
     async def aclose(self) -> None:
-        """Close the connection; a request that is under way on it fails."""
+        """Close the connection. A request that is under way on it fails; one that is still connecting goes on."""
         if self._connection is not None:
             await self._connection.aclose()
 
@@ -149,7 +149,7 @@ class Network(httpcore.AsyncNetworkBackend):
 
 
 async def _addresses(host: str, port: int) -> Sequence[AddrInfoType]:
-    name = host.encode("ascii")  # as str it went through a codec, which raises its own error for an overlong name
+    name = host.encode("ascii")  # a str would go through a codec, which raises its own error for an overlong name
     try:
         return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:  # no address: a name, and only asking for one needs a thread
@@ -188,7 +188,7 @@ class _Tcp(httpcore.AsyncNetworkStream):
 
     async def aclose(self) -> None:
         self._is_closed = True
-        if self._is_busy:  # in another task: it wakes, fails, and closes
+        if self._is_busy:  # in another task, which wakes, fails, and closes it
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
         else:

@@ -292,14 +292,10 @@ def _listed(connection: Connection, values: Sequence[object]) -> object:
 
 
 def _hold_chunks_of(connection: Connection, named: str, values: dict[str, object]) -> list[int]:
-    """Hold the chunks of the messages that ``named`` picks; their ids."""
+    """Hold the chunks of the messages that ``named`` picks, in order; the ids of those that are still there."""
     query = sql(f"SELECT DISTINCT chunk_id FROM message WHERE {named}").bindparams(sa.bindparam("ids", expanding=True))
-    return _hold(connection, connection.execute(query, values).scalars())
-
-
-def _hold(connection: Connection, chunks: Iterable[int]) -> list[int]:
-    """Hold these chunks, in order; those that are still there."""
-    return [held for chunk in sorted(chunks) for held in hold_chunks(connection, "id = :chunk", chunk=chunk)]
+    chunks = sorted(connection.execute(query, values).scalars())
+    return [held for chunk in chunks for held in hold_chunks(connection, "id = :chunk", chunk=chunk)]
 
 
 def _recount(connection: Connection, chunks: Sequence[int]) -> None:

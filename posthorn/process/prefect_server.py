@@ -39,7 +39,7 @@ _NOT_FOR_THE_SERVER = frozenset({"PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_
 SERVER_ENVIRONMENT = {
     # Task runs are recorded in batches: one by one they cost the server four times as much, and it loses some.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
-    # Whole seconds: Prefect cuts the rest off, and waits 0 s between two looks at its queue for half a second: a core burns.
+    # Whole seconds, for a server that Prefect starts by itself: it cuts the rest off, and with 0 it burns a core.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     # Leases on disk: with those in memory a restarted server never gives the slots back.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
@@ -157,7 +157,7 @@ _FOR_A_RUN = {
     "PREFECT_UI_ENABLED": "false",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",  # else it reads all collections, to find that nothing is to be done
-    # The run waits until its task runs are recorded.
+    # The run waits until its task runs are recorded. deployments/server.py has the recorder take the fraction.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.2",
 }
 

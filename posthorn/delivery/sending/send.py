@@ -268,7 +268,7 @@ async def _record(run: AnyRun, exchange: Exchange, claimed: Claim, outcome: _Out
         outcome = _with_usable_ids(outcome)
         _warn(run, claimed, outcome)
         hold_answer(run.spool, claimed, outcome)
-        await asyncio.sleep(0)  # a worker that waits for the slot asks for its claim first, and both share a commit
+        await asyncio.sleep(0)  # a worker that waits for the slot asks for its claim first; on SQLite both share a commit
         await _durably(run, run.record(keep_answer, run.spool, claimed, outcome))
     elif isinstance(outcome, InputError):  # refused here, before any request
         await run.record(sending.release, claimed)
