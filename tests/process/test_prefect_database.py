@@ -14,6 +14,7 @@ import pytest
 from posthorn.process import prefect_server
 from posthorn.process.prefect_database import database_from_template, fold_log, make_template, template
 from posthorn.process.prefect_server import SERVER_ENVIRONMENT
+from tests.ledger.processes import until
 
 
 @pytest.fixture
@@ -100,4 +101,4 @@ def test_a_server_for_a_run_records_task_runs_five_times_a_second(tmp_path: Path
     monkeypatch.setenv("PREFECT_SERVER_LOGGING_LEVEL", "INFO")
     with prefect_server.starting_prefect_server(tmp_path) as server:
         server.await_health()
-    assert "and flush every 0.2 seconds" in server.log.read_text()
+        until(lambda: "and flush every 0.2 seconds" in server.log.read_text())
