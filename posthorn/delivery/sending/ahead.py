@@ -10,10 +10,8 @@ from posthorn.delivery.sending.permit import clock_seconds
 from posthorn.errors import GivenBack, LedgerError, Stopped
 from posthorn.ledger import sending
 from posthorn.ledger.claims import Claim
-from posthorn.ledger.store.engine import Ledger
 
 _WAITED_SECONDS = 1.0  # since the lock was proven for it: below permit.FRESH_SECONDS, so that it need not be proven again
-_PROOF_SECONDS = 0.5  # below _WAITED_SECONDS: a claim that is made on an older proof has the rest of it to wait
 _RECHECK_SECONDS = 0.1
 
 
@@ -23,23 +21,6 @@ class Held(NamedTuple):
     claim: Claim
     proven_at: float
     listed: int
-
-
-def prove_lock(ledger: Ledger, run: AnyRun) -> float:
-    """The moment at which the lock was known to be ours: now, or a moment ago if nothing speaks against it since.
-
-    A database is a round trip away. A session that it has ended has said so on its socket.
-
-    Raises:
-        LedgerError: the lock is lost.
-    """
-    now = clock_seconds()
-    if 0 <= now - run.ahead.lock_proven_at <= _PROOF_SECONDS and not ledger.locks.may_be_gone(run.sending_lock_key):
-        return run.ahead.lock_proven_at
-    if not ledger.locks.still_held(run.sending_lock_key):
-        raise LedgerError(f"the lock of {run.delivery.name} is lost; nothing more is sent. Run it again")
-    run.ahead.lock_proven_at = now
-    return now
 
 
 async def wait_for_slot(run: AnyRun, held: Held, slot: AsyncExitStack) -> GivenBack | None:

@@ -1,7 +1,8 @@
-"""Whether a claimed request may still leave. Asked as late as possible: the connection stands, no byte is written.
+"""Whether this process may claim, and whether a claimed request may still leave.
 
-A process may sleep between its claim and its request, and lose its lock to another one meanwhile. So a request leaves only
-within moments of a proof that its claim is ours, on a clock that goes on while the machine is suspended.
+The second is asked as late as possible: the connection stands, no byte is written. A process may sleep between its claim
+and its request, and lose its lock to another one meanwhile. So a request leaves only within moments of a proof that its
+claim is ours, on a clock that goes on while the machine is suspended.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ FRESH_SECONDS = 2.0
 """How old a proof may be: far below the shortest time between two looks that make a message absent."""
 
 _MAX_PROOFS = 5
+_LOCK_PROOF_SECONDS = 0.5  # far below ahead.py's bound: a claim that is made on an older proof has the rest of it to wait
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Linux: also counts suspension, unlike its CLOCK_MONOTONIC; on macOS CLOCK_MONOTONIC does."""
 
@@ -25,6 +27,23 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 def clock_seconds() -> float:
     """Seconds on a clock that nobody sets and that counts suspension."""
     return time.clock_gettime(_CLOCK)
+
+
+def prove_lock(ledger: Ledger, run: AnyRun) -> float:
+    """The moment at which the lock was known to be ours: now, or a moment ago if nothing speaks against it since.
+
+    A database is a round trip away. A session that it has ended has said so on its socket.
+
+    Raises:
+        LedgerError: the lock is lost.
+    """
+    now = clock_seconds()
+    if 0 <= now - run.ahead.lock_proven_at <= _LOCK_PROOF_SECONDS and not ledger.locks.may_be_gone(run.sending_lock_key):
+        return run.ahead.lock_proven_at
+    if not ledger.locks.still_held(run.sending_lock_key):
+        raise LedgerError(f"the lock of {run.delivery.name} is lost; nothing more is sent. Run it again")
+    run.ahead.lock_proven_at = now
+    return now
 
 
 async def let_leave(run: AnyRun, claimed: Claim, proven_at: float) -> None:

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 from posthorn.delivery.limits.passed import refuse_passed
 from posthorn.delivery.running.run import AnyRun
-from posthorn.delivery.sending.ahead import Held, prove_lock, wait_for_slot
-from posthorn.delivery.sending.permit import let_leave
+from posthorn.delivery.sending.ahead import Held, wait_for_slot
+from posthorn.delivery.sending.permit import let_leave, prove_lock
 from posthorn.errors import (
     CapsUsedUp,
     ClaimGone,
