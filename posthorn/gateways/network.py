@@ -139,13 +139,22 @@ class Network(httpcore.AsyncNetworkBackend):
         assert socket_options is None
         with _as_httpcore_says(httpcore.ConnectTimeout, httpcore.ConnectError):
             async with asyncio.timeout(timeout):
-                return _Tcp(
-                    await start_connection(
-                        await _addresses(host, port),
-                        happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
-                        socket_factory=_undelayed,
-                    )
-                )
+                return _Tcp(await _connected(await _addresses(host, port)))
+
+
+async def _connected(addresses: Sequence[AddrInfoType]) -> socket.socket:
+    """A connected socket; a cancellation ends it, also one that came while a slower address was given up.
+
+    The library loses such a one, and a request would leave that was called off, or that no time-out ends any more.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    sock = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS, socket_factory=_undelayed)
+    if task.cancelling() > before:
+        sock.close()
+        raise asyncio.CancelledError
+    return sock
 
 
 async def _addresses(host: str, port: int) -> Sequence[AddrInfoType]:

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from posthorn.errors import OutcomeUnknown, Unreachable
+from posthorn.gateways import network
 from posthorn.gateways.http import HttpClients, Trace
 from posthorn.gateways.network import Network, OneConnection
 from tests.gateways.raw_server import OK_HEAD, Behaviour, Conversation, RawServer, ok
@@ -455,6 +456,35 @@ async def test_an_address_that_does_not_answer_does_not_hold_up_the_next(trustin
 
         loop.getaddrinfo = resolved
         assert await one.post("http://two.example") == b"{}"
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "out of time"])
+async def test_what_ends_a_request_while_a_slower_address_is_given_up_is_not_lost(ends, trusting, monkeypatch):
+    """aiohappyeyeballs swallows a cancellation in the step in which it ends the other attempts."""
+    connecting = asyncio.Event()
+
+    async def swallows(addresses: Any, **_: object) -> socket.socket:
+        connecting.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(PATIENCE)
+        sock = socket.create_connection(addresses[0][4])
+        sock.setblocking(False)
+        return sock
+
+    monkeypatch.setattr(network, "start_connection", swallows)
+    patience = PATIENCE if ends == "cancelled" else 0.5
+    async with RawServer(answering) as server, client(trusting, timeout_seconds=patience) as one:
+        before = open_sockets()
+        task = asyncio.create_task(one.post(server.url))
+        await connecting.wait()
+        if ends == "cancelled":
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError if ends == "cancelled" else Unreachable):
+            await task
+        assert not one.trace.left
+        monkeypatch.undo()
+        assert await one.post(server.url) == b"{}"
+        assert open_sockets() <= before + 2, "the next one's two ends"
 
 
 @pytest.mark.parametrize("name", ["a" * 64 + ".example", "a..example"])
