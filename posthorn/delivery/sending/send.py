@@ -128,7 +128,7 @@ async def _worker(run: AnyRun, exchange: Exchange, batch: _Batch) -> int:
     requests = 0
     while not run.is_stopped():
         async with run.ahead.turns, AsyncExitStack() as slot:
-            is_ahead = run.pace.is_quick and run.ahead.departures.is_kept
+            is_ahead = run.pace.is_quick and run.ahead.is_useful
             if not is_ahead:
                 await slot.enter_async_context(run.slots)
             await run.pace.wait()
@@ -163,7 +163,9 @@ async def _claimed(run: AnyRun, batch: _Batch) -> Held | None:
     try:
         async with batch.turn:
             if not batch.claimed and not run.is_stopped():
+                asked = time.monotonic()
                 batch.claimed.extend(await run.do(_claim, run, batch, batch.asking))
+                run.ahead.claim_seconds = time.monotonic() - asked
             return batch.claimed.popleft() if batch.claimed else None
     except Stopped as reason:
         if isinstance(reason, CapsUsedUp) and run.ahead.waiting:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from posthorn.delivery.sending import ahead, send
 from posthorn.delivery.sending.send import send_batch
 from posthorn.errors import Stopped, Waits
 from posthorn.gateways.contract import Before
-from posthorn.ledger import claims, deliveries, departures, sending, suppression
+from posthorn.ledger import claiming, claims, deliveries, departures, sending, suppression
 from posthorn.ledger.claims import Claim
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
@@ -192,7 +193,7 @@ async def test_a_claim_that_waits_is_given_back_when_its_batch_is_cancelled(sett
         assert states(run.ledger, run.delivery) == {"accepted": 2 * CHUNK, "pending": 6 * CHUNK}
 
 
-@pytest.mark.parametrize("reason", ["nothing is kept", "answers take long", "requests are spaced out"])
+@pytest.mark.parametrize("reason", ["nothing is kept", "answers take long", "requests are spaced out", "claims take long"])
 async def test_no_claim_is_made_ahead_where_that_would_help_nobody(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
@@ -204,6 +205,8 @@ async def test_no_claim_is_made_ahead_where_that_would_help_nobody(
             monkeypatch.setattr(run.ahead.departures, "_refusal", None)
         elif reason == "requests are spaced out":
             run.pace._min_interval_seconds = 0.001
+        elif reason == "claims take long":
+            monkeypatch.setattr("posthorn.delivery.running.ahead._QUICK_SECONDS", 0.0)
         else:
             monkeypatch.setattr("posthorn.delivery.running.pace._QUICK_SECONDS", 0.0)
 
@@ -214,6 +217,26 @@ async def test_no_claim_is_made_ahead_where_that_would_help_nobody(
         provider.answer(CHUNKS)
         assert await send_batch(run, provider, 1, LATEST) == CHUNKS
         assert all_told_once(provider)
+
+
+async def test_a_ledger_that_takes_long_for_a_claim_does_not_have_each_made_twice(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = plan_file(write_campaign(tmp_path, numbers(CHUNK * CHUNKS), test="true"), settings)
+    claim, asked = claiming.claim, []
+
+    def takes_long(*given: Any, **named: Any) -> list[Claim]:
+        asked.append(given)
+        time.sleep(0.6)  # as long as two of them must not take: what the test is about
+        return claim(*given, **named)
+
+    monkeypatch.setattr(claiming, "claim", takes_long)
+    async with open_run(campaign.name, test=True, settings=settings) as run:
+        provider = Provider()
+        provider.answer(CHUNKS)
+        assert await send_batch(run, provider, 1, LATEST) == CHUNKS
+    assert all_told_once(provider)
+    assert len(asked) <= CHUNKS + 2
 
 
 def _sending_chunks(ledger: Ledger) -> set[int]:
