@@ -65,8 +65,12 @@ class CampaignGateway(Protocol):
         until: datetime | None = None,
         page: int = 1,
         limit: int | None = None,
+        order: str = "asc",
     ) -> ReportPage:
-        """One page of at most ``limit`` delivery reports, by ids, or by numbers and time of queueing."""
+        """One page of at most ``limit`` delivery reports, by ids, or by numbers and time of queueing.
+
+        The oldest first, or with ``desc`` the newest, as far as the provider can.
+        """
 
     async def view_message(self, message_id: str) -> Report | None:
         """What is known of one message; None if the provider says that it has none with that id."""

@@ -30,7 +30,8 @@ _AROUND_SECONDS = 26 * 3600.0
 """Whatever the zone of the provider's dates: this far around the window a copy of ours is found, and seen to be odd."""
 
 _CONTROLS = 3
-_MAX_READINGS = 4
+_ORDERS = ("asc", "desc") * 2
+"""A listing that changes is read at most so often."""
 _IN_PROOF = (
     "a proof of unknown outcome went to this number, so a row of it may be either's: look into the provider's panel, and"
     " `posthorn campaign resolve`"
@@ -99,9 +100,10 @@ async def read_listing(run: CampaignRun, messages: Sequence[Unconfirmed]) -> Lis
 async def read_all(
     run: CampaignRun, phones: Sequence[Phone], since: float, until: float | None = None
 ) -> tuple[list[Report], bool]:
-    """Every row that any reading showed, and whether one was the whole listing: in one page, or twice alike.
+    """Every row that any reading showed, and whether one was the whole listing: read once from each end, both times alike.
 
-    Rows may move between two pages, so that one is shown twice and another not at all.
+    Rows may move between two pages, so that one is shown twice and another not at all; or an answer lacks some. If that
+    happens again in the same way, it is other rows that are not shown from the other end.
 
     If the provider lists more than it shows at once, it is asked about half of the numbers, and so on.
 
@@ -124,19 +126,19 @@ async def _read_as_one(
 ) -> tuple[list[Report], bool]:
     seen: dict[str, Report] = {}
     last: set[str] | None = None
-    for _ in range(_MAX_READINGS):
-        rows, pages, is_whole = await _read_once(run, phones, since, until)
+    for order in _ORDERS:
+        rows, is_whole = await _read_once(run, phones, since, until, order)
         seen |= rows
-        if is_whole and (pages == 1 or rows.keys() == last):
+        if is_whole and rows.keys() == last:
             return list(seen.values()), True
         last = set(rows) if is_whole else None
     return list(seen.values()), False
 
 
 async def _read_once(
-    run: CampaignRun, phones: Sequence[Phone], since: float, until: float | None
-) -> tuple[dict[str, Report], int, bool]:
-    """Every page once: the rows by their ids, how many pages, and whether they are the pages of one listing.
+    run: CampaignRun, phones: Sequence[Phone], since: float, until: float | None, order: str
+) -> tuple[dict[str, Report], bool]:
+    """Every page once: the rows by their ids, and whether they are the pages of one listing.
 
     They are not if the number of pages changes, a page repeats rows of another, a middle page is shorter than the first, or
     a row has no id.
@@ -146,18 +148,18 @@ async def _read_once(
     is_whole = True
     window = datetime.fromtimestamp(since, UTC), None if until is None else datetime.fromtimestamp(until, UTC)
     while page <= pages:
-        answer = await run.gateway.reports(phones=phones, since=window[0], until=window[1], page=page)
+        answer = await run.gateway.reports(phones=phones, since=window[0], until=window[1], page=page, order=order)
         if page == 1:
             pages, size = answer.pages, len(answer.reports)
         new = {report.provider_id: report for report in answer.reports if report.provider_id not in rows}
         if page > 1 and not new:
-            return rows, pages, False  # and a listing that only repeats itself might have no end
+            return rows, False  # and a listing that only repeats itself might have no end
         is_short = page < pages and len(answer.reports) < size
         is_repeated = len(new) < len(answer.reports) or answer.page != page
         is_whole = is_whole and answer.pages == pages and not (is_short or is_repeated or answer.passed_over)
         rows |= new
         page, pages = page + 1, answer.pages
-    return rows, pages, is_whole
+    return rows, is_whole
 
 
 def candidates(run: CampaignRun, message: Unconfirmed, listing: Listing) -> list[Report]:

@@ -201,7 +201,7 @@ async def test_nothing_is_concluded_from_a_listing_that_cannot_be_read(case: str
     box.faults.replace(
         [
             {"call": SEND, "at": [3], "fault": "reset_before"},
-            {"call": REPORTS, "at": [*range(2, 22)], **LISTING_FAULTS[case]},
+            {"call": REPORTS, "at": [*range(3, 23)], **LISTING_FAULTS[case]},  # after the restore check's
         ]
     )
     settings = impatient(box, tmp_path, timeout_seconds=2, settle_seconds=0)

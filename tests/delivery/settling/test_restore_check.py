@@ -172,12 +172,12 @@ async def test_a_second_restore_of_the_same_copy_is_told_again(
 async def test_another_machine_looks_up_a_sample_before_it_sends(
     box: Sandbox, one_at_a_time: Settings, tmp_path: Path
 ) -> None:
-    """No mark of its own, and nothing forgotten: it goes on. The sample costs one request."""
+    """No mark of its own, and nothing forgotten: it goes on. The sample costs two requests."""
     file = await half_sent(box, one_at_a_time, tmp_path)
     forget_marks(one_at_a_time)
     before = box.truth()["requests"].get(REPORTS, 0)
     assert counted(await deliver(file, one_at_a_time)) == {"accepted": 500}
-    assert box.truth()["requests"].get(REPORTS, 0) == before + 1
+    assert box.truth()["requests"].get(REPORTS, 0) == before + 2
     assert box.truth()["twice"] == 0
 
 

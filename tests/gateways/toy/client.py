@@ -66,6 +66,7 @@ class Toy:
         until: datetime | None = None,
         page: int = 1,
         limit: int | None = None,
+        order: str = "asc",
     ) -> ReportPage:
         body = await self._call("list", {"ids": list(ids), "numbers": list(phones)}, repeatable=True)
         return ReportPage([_report(item) for item in body])
