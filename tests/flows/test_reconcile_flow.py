@@ -20,10 +20,10 @@ async def test_what_was_stopped_stays_stopped_while_its_unknown_are_settled(box:
             {"call": SEND, "at": [3], "fault": "error_code", "code": 1001},
             {
                 "call": "messages/reports",
-                "at": [*range(2, 9)],
+                "at": [*range(3, 10)],
                 "fault": "status_before",
                 "status": 500,
-            },  # the restore check asks first
+            },  # the restore check asks first, twice
         ]
     )
     await send_campaign(str(write_campaign(tmp_path, numbers(600), resend_unconfirmed="true")), return_state=True)

@@ -79,7 +79,8 @@ async def test_the_reconcile_flow_settles_what_it_can_in_every_campaign(box: San
     box.faults.replace(
         [
             {"call": "messages/send_mms", "at": [2], "fault": "reset_after"},
-            {"call": "messages/reports", "at": [2], "fault": "status_before", "status": 500},  # the restore check asks first
+            # The restore check asks first, twice.
+            {"call": "messages/reports", "at": [3], "fault": "status_before", "status": 500},
         ]
     )
     status = await deliver(write_campaign(tmp_path, numbers(120)), load_settings())
