@@ -115,7 +115,7 @@ def _claim(
         for chunk, epoch in sorted(epochs.items()):
             positions, phones = _let_through(connection, delivery, chunk, pending[chunk], watch, newest, limits, now)
             if positions:
-                codes = tuple(tickets[chunk, position] for position in positions) if tickets else ()
+                codes = tuple(tickets[chunk, position] for position in positions) if delivery.kind == Kind.EVENT else ()
                 claimed.append(Claim(chunk, epoch, owner, positions, phones, codes))
             else:
                 recount(connection, "id = :chunk", ends_sending=True, chunk=chunk)

@@ -15,6 +15,7 @@ from posthorn.ledger import claiming, deliveries, sending, suppression
 from posthorn.ledger.claims import Claim
 from posthorn.ledger.store import tables
 from posthorn.ledger.store.engine import Ledger
+from posthorn.ledger.suppression import Watch
 from posthorn.models import ChunkState, OptOut, Phone, Scope
 from tests.ledger.ledgers import (
     FIRST_PHONE,
@@ -185,3 +186,24 @@ def test_what_may_stop_a_delivery_is_asked_again_while_its_claims_wait(url: str,
     assert (now.stopped_because, now.cancelled_at is None, newest) == ("a helper found the account locked", False, 1)
     with pytest.raises(DeliveryNotFound, match="sale is gone"):
         claiming.asked_again(ledger, dataclasses.replace(campaign, id=campaign.id + 1))
+
+
+def test_a_session_that_ends_while_several_are_claimed_claims_none_of_them(
+    postgres_ledger: Ledger, postgres_url: str
+) -> None:
+    campaign = planned(postgres_ledger, 40)
+
+    class Ends(Watch):
+        """Asked in the middle of the claim's transaction."""
+
+        def finds(self, connection: sa.Connection, *_: object) -> bool:
+            pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+            with another(postgres_url) as other, other.read() as elsewhere:
+                elsewhere.exec_driver_sql(f"SELECT pg_terminate_backend({pid}, 10000)")
+            return False
+
+    with pytest.raises(LedgerError):
+        claiming.claim(postgres_ledger, campaign, OWNER, 1, LATEST, Ends(), most=3)
+    assert states(postgres_ledger, campaign) == {"pending": 40}
+    assert chunk_state(postgres_ledger, first_chunk(postgres_ledger, campaign)) == ChunkState.PENDING
+    assert len(claiming.claim(postgres_ledger, campaign, OWNER, 1, LATEST, most=16)) == 4

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from posthorn.delivery.planning.plan import plan_file
+from posthorn.ledger.store.engine import Ledger
 from posthorn.sandbox.server import Sandbox
 from posthorn.settings import Settings
 from tests.delivery.journey import counted, deliver, numbers, status_of, write_campaign
@@ -63,9 +65,15 @@ def end_sessions(url: str) -> None:
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database.database,))
 
 
-def noticed_the_lost_lock(said: str) -> bool:
-    """Whether a request that waited to leave noticed it, or a claim beside it did so first."""
-    return "the lock of sale was lost while a request waited to leave" in said or "the lock of sale is lost" in said
+def held_back(settings: Settings) -> list[str]:
+    """Why requests did not leave, as their attempts tell."""
+    ledger = Ledger(settings.database_url)
+    try:
+        with ledger.read() as connection:
+            query = sa.text("SELECT problem FROM attempt WHERE outcome = 'not_taken'")
+            return list(connection.execute(query).scalars())
+    finally:
+        ledger.close()
 
 
 async def say(child: subprocess.Popen[str], words: str) -> str:
@@ -93,7 +101,7 @@ async def test_a_frozen_sender_whose_lock_was_lost_sends_nothing_when_it_wakes(
         taken_over = await deliver(file, settings)
         assert counted(taken_over) == ({"accepted": 300} if sends_again else {"accepted": 250, "unknown": 50})
         child.send_signal(signal.SIGCONT)
-        assert noticed_the_lost_lock(await say(child, "\n"))
+        assert "was lost while a request waited to leave" in await say(child, "\n")
     truth = box.truth()
     assert (truth["accepted"], truth["twice"]) == (300 if sends_again else 250, 0)
     assert status_of("sale", settings)["totals"] == taken_over["totals"]
@@ -111,7 +119,9 @@ async def test_a_sender_whose_session_ends_before_its_request_holds_it_back(
     with sleeper(settings, box, tmp_path) as child:
         await claimed(child)
         end_sessions(settings.database_url)
-        assert noticed_the_lost_lock(await say(child, "\n"))
+        told = await say(child, "\n")
+    assert "the lock of sale" in told, "its claim may tell it first, or the one that is made beside it"
+    assert any("was lost while a request waited to leave" in problem for problem in held_back(settings))
     assert box.truth()["send_requests"] == 0
     assert counted(status_of("sale", settings)) == {"pending": 300}
     assert counted(await deliver(tmp_path / "sale.toml", settings)) == {"accepted": 300}
